@@ -1,0 +1,84 @@
+"""The Ray cluster: connect a driver to it, or start a local head that jobs can be submitted to."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from stillery.config import ClusterConfig
+from stillery.errors import UserError
+
+DASHBOARD_PORT = 8265
+GCS_PORT = 6379
+
+# Ray 2.60 turns token authentication on by itself for clusters, but not for the clients that submit to them.
+AUTH = {"RAY_AUTH_MODE": "token"}
+
+
+def connect(config: ClusterConfig) -> None:
+    """Connect to Ray, once a process: the configured cluster, a running one, or a new local one.
+
+    Raises UserError if a cluster is named, by config or $RAY_ADDRESS, and does not answer.
+    """
+    import ray
+
+    if ray.is_initialized():
+        return
+    address = config.address or os.environ.get("RAY_ADDRESS")
+    if address is None and _running_head():
+        address = "auto"
+    options: dict[str, Any] = {"log_to_driver": True, "logging_level": "warning", "runtime_env": runtime_env()}
+    if address is None:
+        ray.init(num_cpus=config.num_cpus or max(4, os.cpu_count() or 1), include_dashboard=False, **options)
+        return
+    try:
+        ray.init(address=address, **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"Ray at {address} is not reachable ({reason}); start one with `stillery head`") from None
+
+
+def runtime_env() -> dict[str, Any]:
+    """What workers need to import this very code: a submitted job's uploaded folder, else where it lies here."""
+    submitted = os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") is not None
+    source_root = Path(__file__).parent.parent
+    inside = submitted and source_root.is_relative_to(Path.cwd())
+    return {"env_vars": {"PYTHONPATH": str(source_root.relative_to(Path.cwd()) if inside else source_root)}}
+
+
+def _running_head() -> bool:
+    from ray._private.services import find_gcs_addresses  # what ray.init(address="auto") itself asks
+
+    return bool(find_gcs_addresses())
+
+
+def start_head(*, num_cpus: int | None = None) -> str:
+    """Start a Ray head on loopback unless one runs already. Returns a line that says which.
+
+    Raises UserError if a port that the head needs is taken by something else, or Ray does not start.
+    """
+    if _running_head():
+        return f"Ray head runs already; jobs go to http://127.0.0.1:{DASHBOARD_PORT}"
+    for port, what in ((GCS_PORT, "Ray"), (DASHBOARD_PORT, "Ray's dashboard")):
+        if _taken(port):
+            raise UserError(f"port {port}, which {what} needs, is taken by another program; stop it and try again")
+    command = [
+        shutil.which("ray", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}") or "ray",
+        *("start", "--head", "--node-ip-address", "127.0.0.1", "--port", str(GCS_PORT)),
+        *("--dashboard-host", "127.0.0.1", "--dashboard-port", str(DASHBOARD_PORT), "--disable-usage-stats"),
+        *("--num-cpus", str(num_cpus or max(4, os.cpu_count() or 1))),
+    ]
+    # Jobs run with the head's PATH: the interpreter of this environment must come first in it.
+    path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
+    done = subprocess.run(command, env={**os.environ, **AUTH, "PATH": path}, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise UserError(f"Ray did not start: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+    return f"started a Ray head on this machine; jobs go to http://127.0.0.1:{DASHBOARD_PORT}"
+
+
+def _taken(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

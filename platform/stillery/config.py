@@ -1,0 +1,290 @@
+"""The configuration of a run: one dataclass a stage, read with OmegaConf.
+
+A run's config is the defaults below, overlaid with a YAML file, overlaid with `key=value` arguments. An unknown
+key or a value of the wrong type is an error that names the key and the nearest known one.
+
+Tables named `engine`, `sampling` and `trl` pass through unread to vLLM's EngineArgs and SamplingParams and TRL's
+SFTConfig; `stillery.passthrough` checks them against the installed version before the first stage starts.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from stillery.errors import UserError
+
+TEMPLATE_INSTRUCTION = (
+    "Think first, then answer. Put the reasoning between <think> and </think> "
+    "and the final answer between <answer> and </answer>."
+)
+
+
+@dataclass
+class RunSettings:
+    """Where a run lives. `dir` is an absolute path or an fsspec URI; null means HOME/runs/NAME, where HOME is
+    $STILLERY_HOME or ~/.stillery."""
+
+    name: str = "run"
+    dir: str | None = None
+    seed: int = 0
+
+
+@dataclass
+class ClusterConfig:
+    """The Ray cluster: `address` as in ray.init (null: $RAY_ADDRESS, else a running local head, else a new one).
+
+    `num_cpus` is the number of logical CPUs of a cluster that we start ourselves (null: the machine's cores, at
+    least 4, because every actor of a pipeline holds one).
+    """
+
+    address: str | None = None
+    num_cpus: int | None = None
+
+
+@dataclass
+class PromptsConfig:
+    """Where problems come from.
+
+    source `tasks`: the exact generators, with the numbers of problems a split below (over all tasks together).
+    source `file`: JSONL, Parquet or CSV files, one a split. source `hub`: a Hugging Face dataset, named in
+    `dataset`, with the dataset's split names in train, validation, test.
+    Without a validation file or split, `validation_fraction` of the training problems (by hash) become it.
+    """
+
+    source: str = "tasks"
+    tasks: list[str] = field(default_factory=list[str])
+    num_train: int = 900
+    num_validation: int = 60
+    num_test: int = 240
+    num_longer: int = 60
+    num_held_out: int = 40
+
+    dataset: str | None = None
+    subset: str | None = None
+    train: str | None = None
+    validation: str | None = None
+    test: str | None = None
+    validation_fraction: float = 0.05
+    limit_train: int | None = None
+    limit_test: int | None = None
+
+    # Our column name to theirs; only `question` and `answer` are required of the data.
+    columns: dict[str, str] = field(default_factory=dict[str, str])
+    task: str = "custom"
+    # How the answer column holds the answer: `text` (all of it), `hash` (after ####), `boxed` (in \boxed{}).
+    answer_format: str = "text"
+    answer_kind: str = "auto"
+
+
+@dataclass
+class EngineConfig:
+    """How a model is run by vLLM. `engine` passes through to EngineArgs. One replica takes `num_cpus` and
+    `num_gpus` of Ray's; `threads` bounds the CPU threads of a replica (null: num_cpus)."""
+
+    engine: dict[str, Any] = field(default_factory=dict[str, Any])
+    replicas: int = 1
+    num_cpus: float = 1.0
+    num_gpus: float = 0.0
+    threads: int | None = None
+    cpu_kv_cache_gb: int = 2
+    # Requests that one call hands to an engine; the log is written as they finish, not when all of them have.
+    requests_per_call: int = 2048
+    flush_every: int = 128
+
+
+@dataclass
+class TeacherConfig(EngineConfig):
+    """The teacher, and best-of-n: `samples_per_prompt` is n. `sampling` passes through to SamplingParams.
+
+    `model` is `embedded:teacher`, a local Hugging Face folder, or a Hub name. `instruction` is put before the
+    question where the model was not trained on the template; null leaves the question alone.
+    """
+
+    model: str = "embedded:teacher"
+    samples_per_prompt: int = 8
+    sampling: dict[str, Any] = field(default_factory=lambda: {"temperature": 1.0, "max_tokens": 512})
+    system_prompt: str | None = None
+    instruction: str | None = None
+    chat_template_kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass
+class VerifyConfig:
+    """Answer checking. One comparison gets at most `deadline_s` seconds in a worker process."""
+
+    num_processes: int = 2
+    deadline_s: float = 5.0
+
+
+@dataclass
+class CurateConfig:
+    """Which generations become training data: correct ones, at most `max_per_prompt` of a prompt in order of
+    sample index. `require_template` drops what departs from the template, `deduplicate` exact repeats."""
+
+    max_per_prompt: int = 4
+    require_template: bool = True
+    deduplicate: bool = True
+
+
+@dataclass
+class SftConfig:
+    """Supervised fine-tuning of the student. `trl` passes through to TRL's SFTConfig.
+
+    `max_failures` is how often Ray Train restarts a failed worker group from its last checkpoint.
+    """
+
+    student: str = "embedded:student"
+    num_workers: int = 1
+    num_cpus: float = 1.0
+    use_gpu: bool = False
+    threads: int | None = None
+    max_failures: int = 3
+    trl: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass
+class EvaluateConfig(EngineConfig):
+    """How teacher and student are measured: pass@k over `samples_per_prompt` samples a problem, on `splits`."""
+
+    splits: list[str] = field(default_factory=lambda: ["test", "longer", "held_out"])
+    samples_per_prompt: int = 8
+    ks: list[int] = field(default_factory=lambda: [1, 4, 8])
+    sampling: dict[str, Any] = field(default_factory=lambda: {"temperature": 1.0, "max_tokens": 512})
+
+
+@dataclass
+class RegisterConfig:
+    """MLflow. `tracking_uri` null means $MLFLOW_TRACKING_URI, else a SQLite store under HOME."""
+
+    name: str = "stillery-student"
+    experiment: str = "stillery"
+    tracking_uri: str | None = None
+
+
+@dataclass
+class ReportConfig:
+    """The HTML report: how many traces of each kind it shows."""
+
+    num_traces: int = 6
+
+
+@dataclass
+class Config:
+    """A whole run."""
+
+    run: RunSettings = field(default_factory=RunSettings)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    prompts: PromptsConfig = field(default_factory=PromptsConfig)
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    verify: VerifyConfig = field(default_factory=VerifyConfig)
+    curate: CurateConfig = field(default_factory=CurateConfig)
+    sft: SftConfig = field(default_factory=SftConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    register: RegisterConfig = field(default_factory=RegisterConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
+
+
+def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
+    """Defaults, overlaid with the YAML file at `path`, overlaid with `key=value` arguments.
+
+    Raises UserError for a missing or malformed file, an unknown key, or a value of the wrong type.
+    """
+    merged = OmegaConf.structured(Config)
+    layers = [(str(path), _read_yaml(Path(path)))] if path is not None else []
+    layers += [(argument, _read_argument(argument)) for argument in overrides]
+    for origin, layer in layers:
+        _reject_unknown_keys(OmegaConf.to_container(layer), Config, origin=origin)
+        try:
+            merged = OmegaConf.merge(merged, layer)
+        except OmegaConfBaseException as error:
+            raise UserError(f"{origin}: {error.full_key or 'config'}: {_first_line(error)}") from None
+    try:
+        config = cast(Config, OmegaConf.to_object(merged))
+    except OmegaConfBaseException as error:
+        raise UserError(f"config: {error.full_key}: {_first_line(error)}") from None
+    _check_values(config)
+    return config
+
+
+def to_yaml(config: Config) -> str:
+    """The resolved config as YAML, as it is kept beside a run."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def settings_of(section: Any) -> dict[str, Any]:
+    """One section as plain data, as fingerprints take it."""
+    return dataclasses.asdict(section)
+
+
+def _read_yaml(path: Path) -> Any:
+    if not path.is_file():
+        raise UserError(f"config file {path} does not exist; the project's own are in jobs/configs/")
+    try:
+        loaded = OmegaConf.load(path)
+    except Exception as error:
+        raise UserError(f"config file {path} is not valid YAML: {_first_line(error)}") from None
+    if not OmegaConf.is_dict(loaded):
+        raise UserError(f"config file {path} must be a mapping of sections, such as `teacher:` and `sft:`")
+    return loaded
+
+
+def _read_argument(argument: str) -> Any:
+    key, equals, _ = argument.partition("=")
+    if not equals or not key:
+        raise UserError(f"argument {argument!r}: expected key=value, such as teacher.samples_per_prompt=16")
+    return OmegaConf.from_dotlist([argument])
+
+
+def _reject_unknown_keys(layer: Any, record: Any, *, origin: str, prefix: str = "") -> None:
+    known = {f.name: f for f in dataclasses.fields(record)}
+    if not isinstance(layer, Mapping):
+        raise UserError(f"{origin}: {prefix.rstrip('.') or 'config'} must be a mapping of {', '.join(known)}")
+    for key, value in cast(Mapping[Any, Any], layer).items():
+        if key not in known:
+            raise UserError(f"{origin}: unknown key {prefix}{key}{suggest(str(key), list(known))}")
+        inner = known[key].type
+        if dataclasses.is_dataclass(inner):
+            _reject_unknown_keys(value, inner, origin=origin, prefix=f"{prefix}{key}.")
+
+
+def suggest(word: str, known: Sequence[str]) -> str:
+    """`; did you mean X?` where a known word is near, else a list of the known ones if it is short."""
+    near = difflib.get_close_matches(word, known, n=1)
+    if near:
+        return f"; did you mean {near[0]}?"
+    return f"; known: {', '.join(known)}" if len(known) <= 20 else ""
+
+
+def _check_values(config: Config) -> None:
+    positive = {
+        "teacher.samples_per_prompt": config.teacher.samples_per_prompt,
+        "teacher.replicas": config.teacher.replicas,
+        "evaluate.samples_per_prompt": config.evaluate.samples_per_prompt,
+        "verify.num_processes": config.verify.num_processes,
+        "verify.deadline_s": config.verify.deadline_s,
+        "curate.max_per_prompt": config.curate.max_per_prompt,
+        "sft.num_workers": config.sft.num_workers,
+    }
+    for key, value in positive.items():
+        if value <= 0:
+            raise UserError(f"{key} is {value}; it must be above 0")
+    if config.prompts.source not in ("tasks", "file", "hub"):
+        raise UserError(f"prompts.source is {config.prompts.source!r}; it must be tasks, file or hub")
+    above = [k for k in config.evaluate.ks if not 1 <= k <= config.evaluate.samples_per_prompt]
+    if above:
+        raise UserError(
+            f"evaluate.ks holds {above[0]}, but evaluate.samples_per_prompt is "
+            f"{config.evaluate.samples_per_prompt}: pass@k needs 1 <= k <= samples"
+        )
+    if not 0 < config.prompts.validation_fraction < 1:
+        raise UserError("prompts.validation_fraction must lie between 0 and 1")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

@@ -1,0 +1,1 @@
+"""Curation: which generations become training data."""

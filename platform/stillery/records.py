@@ -1,0 +1,271 @@
+"""Every contract between stages, in one file.
+
+A record is a frozen dataclass; one row of a table is one record. `schema_of` derives the pyarrow schema from the
+annotations, so a table's columns never depend on which values happen to be present (a block whose optional column
+is all null would otherwise get the type `null` and disagree with its neighbours).
+
+Prompts -> Generation (one teacher sample) -> Verdict -> Sample (what a student trains on).
+"""
+
+import dataclasses
+import hashlib
+import json
+import types
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+R = TypeVar("R")
+
+
+class AnswerKind(StrEnum):
+    """What sort of thing the gold answer is; it decides how two answers are compared."""
+
+    NUMBER = "number"
+    EXPRESSION = "expression"
+    CHOICE = "choice"
+    STRING = "string"
+    YES_NO = "yes_no"
+    SET = "set"
+    DATE = "date"
+    NONE = "none"
+
+
+class Split(StrEnum):
+    """Train and validation may shape the student; the other three are only ever measured on."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+    LONGER = "longer"
+    HELD_OUT = "held_out"
+
+
+class VerdictKind(StrEnum):
+    """The outcome of checking one completion. Only `wrong` says that the model answered wrongly."""
+
+    CORRECT = "correct"
+    WRONG = "wrong"
+    UNPARSED = "unparsed"
+    TRUNCATED = "truncated"
+    TIMEOUT = "timeout"
+    ERROR = "error"
+    UNCHECKED = "unchecked"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One problem. `answer` is None for general data, which is never checked.
+
+    `facts` is a JSON list of the ground truth of the intermediate values, where the source knows them. It is for
+    evaluation only: no stage shows it to a model.
+    """
+
+    prompt_id: str
+    task: str
+    question: str
+    answer: str | None
+    answer_kind: str
+    choices: list[str]
+    source: str
+    split: str
+    num_steps: int | None
+    facts: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One sample that is wanted of a model: what the engine is given."""
+
+    sample_id: str
+    prompt_id: str
+    sample_index: int
+    seed: int
+    rendered: str
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One sample that a model made. `mean_logprob` is in nats a token, under the sampling distribution's model.
+
+    `error` is set, and the completion empty, where the engine refused or failed on this prompt alone.
+    """
+
+    sample_id: str
+    prompt_id: str
+    sample_index: int
+    seed: int
+    rendered: str
+    completion: str
+    finish_reason: str | None
+    num_prompt_tokens: int
+    num_tokens: int
+    mean_logprob: float | None
+    model: str
+    sampling: str
+    round: int
+    surplus: bool
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What checking found in one completion.
+
+    `thinking` and `answer_text` are the parts of the template; `predicted` is the answer that was compared.
+    `template` says how the completion departs from the template ("ok", "empty_think", "no_think", "two_answers",
+    "text_after_answer", "unclosed"). `flags` are the readability flags.
+    """
+
+    sample_id: str
+    prompt_id: str
+    thinking: str | None
+    answer_text: str | None
+    predicted: str | None
+    verdict: str
+    template: str
+    flags: list[str]
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One row of training data. `weights` are (start, end, weight) character spans of the completion, else 1.0."""
+
+    sample_id: str
+    prompt_id: str
+    task: str
+    split: str
+    prompt: list[Message]
+    completion: list[Message]
+    weights: list[list[float]]
+    part: str
+    teacher: str
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One evaluated sample of one model on one problem: the row that every metric is computed from."""
+
+    model: str
+    prompt_id: str
+    sample_id: str
+    sample_index: int
+    task: str
+    split: str
+    num_steps: int | None
+    question: str
+    gold: str | None
+    completion: str
+    predicted: str | None
+    verdict: str
+    template: str
+    num_tokens: int
+    finish_reason: str | None
+
+
+_SCALARS: dict[Any, pa.DataType] = {
+    str: pa.large_string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+}
+
+
+def _arrow_type(annotation: Any) -> tuple[pa.DataType, bool]:
+    """The pyarrow type of an annotation, and whether it may be null."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        (inner,) = [a for a in get_args(annotation) if a is not type(None)]
+        return _arrow_type(inner)[0], True
+    if get_origin(annotation) is list:
+        return pa.large_list(_arrow_type(get_args(annotation)[0])[0]), False
+    if dataclasses.is_dataclass(annotation):
+        return pa.struct(_fields(annotation)), False
+    return _SCALARS[annotation], False
+
+
+def _fields(record: Any) -> list[pa.Field]:
+    hints = get_type_hints(record)
+    arrow = {f.name: _arrow_type(hints[f.name]) for f in dataclasses.fields(record)}
+    return [pa.field(name, kind, nullable=nullable) for name, (kind, nullable) in arrow.items()]
+
+
+def schema_of(record: type[Any]) -> pa.Schema:
+    """The pyarrow schema of a record type; its metadata carries the record's name and the schema version."""
+    metadata = {"stillery.record": record.__name__, "stillery.schema_version": str(SCHEMA_VERSION)}
+    return pa.schema(_fields(record), metadata=metadata)
+
+
+def to_table(rows: Sequence[Any], record: type[Any]) -> pa.Table:
+    """Rows as a table of the record's own schema, whatever the values are (also for no rows at all)."""
+    return pa.Table.from_pylist([dataclasses.asdict(row) for row in rows], schema=schema_of(record))
+
+
+def conform(table: pa.Table, record: type[Any]) -> pa.Table:
+    """The table with just the record's columns, in its order and of its types.
+
+    Raises ValueError if a column is missing or cannot be cast: that is a table of another record or version.
+    """
+    schema = schema_of(record)
+    missing = [name for name in schema.names if name not in table.column_names]
+    if missing:
+        raise ValueError(f"table has no column {', '.join(missing)}: not a table of {record.__name__}")
+    return table.select(schema.names).cast(schema)
+
+
+def from_table(table: pa.Table, record: type[R]) -> list[R]:
+    """The rows of a conforming table as records."""
+    return [from_row(row, record) for row in conform(table, record).to_pylist()]
+
+
+def from_row(row: Mapping[str, Any], record: type[R]) -> R:
+    """One row, as pyarrow or Ray Data gives it, as a record. Columns that the record lacks are left out."""
+    hints = get_type_hints(record)
+    return record(**{f.name: _revive(row[f.name], hints[f.name]) for f in dataclasses.fields(record)})  # type: ignore[arg-type]
+
+
+def _revive(value: Any, annotation: Any) -> Any:
+    if get_origin(annotation) is list:
+        (inner,) = get_args(annotation)
+        return [_revive(item, inner) for item in value]
+    if dataclasses.is_dataclass(annotation) and isinstance(value, Mapping):
+        return from_row(value, annotation)  # type: ignore[arg-type]
+    return value
+
+
+def digest(*parts: Any) -> str:
+    """A stable 128-bit hex digest of JSON-able parts: the id of whatever they determine."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def sample_id(*, prompt_id: str, rendered: str, model: str, sampling: Mapping[str, Any], index: int) -> str:
+    """The id of one sample: a digest of what makes it. The number of samples asked for is not part of it, so
+    asking for more later reuses those that are there."""
+    return digest("sample", prompt_id, rendered, model, dict(sampling), index)
+
+
+def seed_of(sample: str) -> int:
+    """The sampling seed (31 bits) of one sample; the run's seed is among the settings that its id covers."""
+    return int(digest("seed", sample)[:8], 16) & 0x7FFF_FFFF
+
+
+def unique(rows: Iterable[R], *, key: str) -> list[R]:
+    """Rows without those whose key came before: durable logs are at-least-once."""
+    first: dict[Any, R] = {}
+    for row in rows:
+        first.setdefault(getattr(row, key), row)
+    return list(first.values())

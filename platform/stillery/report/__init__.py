@@ -1,0 +1,7 @@
+"""The report: one HTML page that says what a run made of its student, readable offline and by anyone."""
+
+from stillery.report.data import Evaluation, ReportData, StageLine
+from stillery.report.page import render
+from stillery.report.stage import write_report
+
+__all__ = ["Evaluation", "ReportData", "StageLine", "render", "write_report"]

@@ -1,0 +1,81 @@
+"""What the page is drawn from: everything already read from disk, so that drawing is a pure function."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from stillery.records import Score, Split
+
+SPLIT_NAMES = {
+    Split.TEST: "Test",
+    Split.LONGER: "Longer than trained",
+    Split.HELD_OUT: "Task not seen in training",
+    Split.VALIDATION: "Validation",
+    Split.TRAIN: "Train",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One evaluated model: its samples and what `stillery.metrics.summarize` made of them."""
+
+    scores: Sequence[Score]
+    summary: Mapping[str, Any]
+
+    def measures(self, split: str) -> Mapping[str, Any] | None:
+        """The overall measures of a split, if the model was measured on it."""
+        return self.summary["splits"].get(split, {}).get("overall")
+
+    def measures_by(self, split: str, grouping: str) -> Mapping[str, Any]:
+        """Measures by group; grouping is `by_task` or `by_num_steps`."""
+        return self.summary["splits"].get(split, {}).get(grouping, {})
+
+
+@dataclass(frozen=True, slots=True)
+class StageLine:
+    """A finished stage, as the settings section lists it."""
+
+    stage: str
+    fingerprint: str
+    seconds: float | None
+    finished: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportData:
+    """A run, ready to be drawn. What a stage that did not run would have given is None or empty.
+
+    `registered` and `funnel` are the summaries of registration and curation, `verdicts` counts the teacher's
+    verdicts, `history` is the trainer's log, and `num_prompts` the number of problems of each split.
+    """
+
+    run_name: str
+    git_revision: str
+    date: str
+    before: Evaluation | None = None
+    after: Evaluation | None = None
+    teacher: Evaluation | None = None
+    registered: Mapping[str, Any] | None = None
+    funnel: Mapping[str, Any] | None = None
+    verdicts: Mapping[str, int] = field(default_factory=dict[str, int])
+    history: Sequence[Mapping[str, Any]] = ()
+    num_prompts: Mapping[str, int] = field(default_factory=dict[str, int])
+    stages: Sequence[StageLine] = ()
+    config_yaml: str = ""
+    num_traces: int = 6
+
+    @property
+    def models(self) -> list[tuple[str, str, Evaluation]]:
+        """The evaluated models as (style, name, evaluation), in the order in which every table shows them."""
+        rows = [
+            ("before", "Student before", self.before),
+            ("after", "Student after", self.after),
+            ("teacher", "Teacher", self.teacher),
+        ]
+        return [(style, name, evaluation) for style, name, evaluation in rows if evaluation is not None]
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits that any model was measured on, test first."""
+        measured = {split for _, _, evaluation in self.models for split in evaluation.summary["splits"]}
+        return [str(split) for split in SPLIT_NAMES if split in measured]

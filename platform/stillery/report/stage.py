@@ -1,0 +1,74 @@
+"""The report stage: the outputs of the stages of a run in, report.html out. A stage that did not run is left out."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from stillery.config import ReportConfig
+from stillery.records import Prompt, Score, Verdict, from_table
+from stillery.report.data import Evaluation, ReportData, StageLine
+from stillery.report.page import render
+from stillery.runs import MANIFEST, Folder, Output
+
+REPORT = "report.html"
+
+
+def write_report(
+    config: ReportConfig,
+    *,
+    run_name: str,
+    outputs: Mapping[str, Output],
+    out: Folder,
+    git_revision: str,
+    config_yaml: str = "",
+) -> dict[str, Any]:
+    """Write report.html into `out`; `outputs` are the finished stages by name, in the order in which they ran.
+
+    Returns the summary {"path": address of the page}.
+    """
+    curated, registered = outputs.get("curate"), outputs.get("register")
+    data = ReportData(
+        run_name=run_name,
+        git_revision=git_revision,
+        date=time.strftime("%Y-%m-%d", time.gmtime()),
+        before=_evaluation(outputs.get("evaluate_before")),
+        after=_evaluation(outputs.get("evaluate_after")),
+        teacher=_evaluation(outputs.get("evaluate_teacher")),
+        registered=registered.summary if registered else None,
+        funnel=curated.summary if curated else None,
+        verdicts=_count_values(outputs.get("verify"), Verdict, column="verdict"),
+        history=_history(outputs.get("sft")),
+        num_prompts=_count_values(outputs.get("prompts"), Prompt, column="split"),
+        stages=[_stage_line(output) for output in outputs.values()],
+        config_yaml=config_yaml,
+        num_traces=config.num_traces,
+    )
+    out.write_bytes(REPORT, render(data).encode())
+    return {"path": (out / REPORT).uri}
+
+
+def _evaluation(output: Output | None) -> Evaluation | None:
+    if output is None:
+        return None
+    return Evaluation(from_table(output.folder.read_all(Score), Score), output.summary)
+
+
+def _history(output: Output | None) -> list[dict[str, Any]]:
+    return json.loads(output.folder.read_bytes("history.json")) if output else []
+
+
+def _count_values(output: Output | None, record: type[Any], *, column: str) -> dict[str, int]:
+    """How often each value of a column occurs, one file at a time: all verdicts of a run may not fit in memory."""
+    counts: Counter[str] = Counter()
+    if output is not None:
+        for name in output.folder.names(".parquet"):
+            values = output.folder.read_table(name, record).column(column).value_counts()
+            counts.update({row["values"]: row["counts"] for row in values.to_pylist()})
+    return dict(counts)
+
+
+def _stage_line(output: Output) -> StageLine:
+    manifest = json.loads(output.folder.read_bytes(MANIFEST))
+    return StageLine(output.stage, output.fingerprint, output.summary.get("seconds"), manifest["finished"])

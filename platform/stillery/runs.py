@@ -1,0 +1,277 @@
+"""The run folder: where every stage's output lives, and when one counts as complete.
+
+    RUN/run.yaml                          the resolved config of the latest start
+    RUN/log/KEY/*.parquet                 durable samples, appended as they finish, shared by every n and k
+    RUN/stages/STAGE/FINGERPRINT/         one immutable output
+        *.parquet, checkpoint/, ...       what the stage made
+        manifest.json                     settings, inputs, git revision, counts, checksums: written last
+
+A fingerprint covers the stage's own settings, its inputs' fingerprints and the version number that the stage
+carries, so a changed setting makes a new output beside the old one. An output without a manifest is unfinished:
+the stage may resume from what is there.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import posixpath
+import subprocess
+import time
+import uuid
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stillery import records
+from stillery.config import Config, to_yaml
+from stillery.errors import UserError
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder at an absolute path or fsspec URI; every worker of the cluster must be able to reach it."""
+
+    uri: str
+
+    def __truediv__(self, name: str) -> "Folder":
+        return Folder(posixpath.join(self.uri, name))
+
+    @property
+    def local(self) -> Path:
+        """The folder as a local path. Raises UserError for object stores, which a checkpoint is copied from."""
+        if "://" in self.uri and not self.uri.startswith("file://"):
+            raise UserError(f"{self.uri} is not a local path")
+        return Path(self.uri.removeprefix("file://"))
+
+    @property
+    def is_local(self) -> bool:
+        return "://" not in self.uri or self.uri.startswith("file://")
+
+    def open_fs(self) -> tuple[Any, str]:
+        """The fsspec file system and the path on it."""
+        fs, path = fsspec.url_to_fs(self.uri)
+        return fs, path
+
+    def names(self, suffix: str = "") -> list[str]:
+        """The names of the entries, sorted; none if the folder does not exist."""
+        fs, path = self.open_fs()
+        if not fs.exists(path):
+            return []
+        return sorted(
+            n for n in (posixpath.basename(p.rstrip("/")) for p in fs.ls(path, detail=False)) if n.endswith(suffix)
+        )
+
+    def exists(self, name: str) -> bool:
+        fs, path = self.open_fs()
+        return bool(fs.exists(posixpath.join(path, name)))
+
+    def read_bytes(self, name: str) -> bytes:
+        fs, path = self.open_fs()
+        return fs.cat_file(posixpath.join(path, name))
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Write a file that is either wholly there or not there: a temporary name, then renamed."""
+        fs, path = self.open_fs()
+        fs.makedirs(path, exist_ok=True)
+        target = posixpath.join(path, name)
+        temporary = posixpath.join(path, f".{uuid.uuid4().hex}.partial")
+        try:
+            with fs.open(temporary, "wb") as file:
+                file.write(data)
+            fs.mv(temporary, target)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                fs.rm(temporary)
+            raise UserError(
+                f"cannot write {self.uri}/{name}: {error.strerror or error}; free space or choose another run.dir"
+            ) from error
+
+    def read_table(self, name: str, record: type[Any]) -> pa.Table:
+        """One Parquet file as a table of the record's schema."""
+        return records.conform(pq.read_table(pa.BufferReader(self.read_bytes(name))), record)
+
+    def read_rows(self, name: str, record: type[records.R]) -> list[records.R]:
+        return records.from_table(self.read_table(name, record), record)
+
+    def read_all(self, record: type[Any]) -> pa.Table:
+        """Every Parquet file of the folder, in order of name, as one table: an output holds one kind of record."""
+        tables = [self.read_table(name, record) for name in self.names(".parquet")]
+        return pa.concat_tables(tables) if tables else records.to_table([], record)
+
+    def write_table(self, name: str, table: pa.Table) -> None:
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        self.write_bytes(name, sink.getvalue().to_pybytes())
+
+    def write_rows(self, name: str, rows: list[Any], record: type[Any]) -> None:
+        self.write_table(name, records.to_table(rows, record))
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A finished output of a stage. `summary` is what the stage reported: counts, metrics, seconds."""
+
+    stage: str
+    fingerprint: str
+    folder: Folder
+    summary: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run folder."""
+
+    folder: Folder
+    git_revision: str
+
+    def output(self, stage: str, fingerprint: str) -> Output | None:
+        """The output of a stage, if it is complete."""
+        folder = self.stage_folder(stage, fingerprint)
+        if not folder.exists(MANIFEST):
+            return None
+        manifest = json.loads(folder.read_bytes(MANIFEST))
+        return Output(stage, fingerprint, folder, manifest["summary"])
+
+    def stage_folder(self, stage: str, fingerprint: str) -> Folder:
+        return self.folder / "stages" / stage / fingerprint
+
+    def log_folder(self, key: str) -> Folder:
+        """Where durable samples with this key are appended; the key covers what makes a sample, but not n."""
+        return self.folder / "log" / key
+
+    def complete(
+        self,
+        stage: str,
+        fingerprint: str,
+        *,
+        version: int,
+        settings: Mapping[str, Any],
+        inputs: Mapping[str, str],
+        summary: Mapping[str, Any],
+    ) -> Output:
+        """Mark a stage's output as complete: the manifest is written last, so its existence says so."""
+        folder = self.stage_folder(stage, fingerprint)
+        manifest = {
+            "stage": stage,
+            "version": version,
+            "fingerprint": fingerprint,
+            "settings": dict(settings),
+            "inputs": dict(inputs),
+            "git_revision": self.git_revision,
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "files": {name: checksum(folder.read_bytes(name)) for name in folder.names(".parquet")},
+            "summary": dict(summary),
+        }
+        folder.write_bytes(MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode())
+        return Output(stage, fingerprint, folder, dict(summary))
+
+
+def fingerprint_of(stage: str, *, version: int, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
+    """16 hex digits that change when the stage's settings, its inputs or its meaning (version) change."""
+    return records.digest("stage", stage, version, dict(settings), dict(inputs))[:16]
+
+
+def home() -> Path:
+    """Where runs and the embedded MLflow store live unless told otherwise: $STILLERY_HOME or ~/.stillery."""
+    return Path(os.environ.get("STILLERY_HOME") or Path.home() / ".stillery").expanduser().absolute()
+
+
+def run_uri(config: Config) -> str:
+    """The absolute address of the run.
+
+    Raises UserError for a relative path inside a submitted Ray job: it would lie in Ray's cached copy of the
+    working directory and vanish with it.
+    """
+    uri = config.run.dir
+    if uri is None:
+        return str(home() / "runs" / config.run.name)
+    if "://" in uri or Path(uri).is_absolute():
+        return uri
+    if os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR"):
+        raise UserError(
+            f"run.dir={uri} is relative, and a submitted job's folder is temporary: give an absolute path or a URI"
+        )
+    return str(Path(uri).absolute())
+
+
+@contextlib.contextmanager
+def open_run(config: Config) -> Generator[Run]:
+    """Open (or make) the run's folder and hold it: two drivers of one run would make everything twice.
+
+    The lock is the kernel's, so a killed driver leaves none behind. Object stores have no lock.
+    """
+    folder = Folder(run_uri(config))
+    with contextlib.ExitStack() as stack:
+        if folder.is_local:
+            stack.enter_context(_locked(folder.local))
+        folder.write_bytes("run.yaml", to_yaml(config).encode())
+        yield Run(folder, git_revision())
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Generator[None]:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        file = (path / ".lock").open("a")
+    except OSError as error:
+        raise UserError(f"cannot use {path} as run folder: {error.strerror}; choose another run.dir") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"another process is working on {path}: wait for it, stop it, or choose another run.name"
+            ) from None
+        yield
+
+
+def git_revision() -> str:
+    """The revision that the code comes from: $STILLERY_GIT_REVISION (set at submission), else git's, else unknown.
+
+    A revision with uncommitted changes ends in `-dirty`.
+    """
+    told = os.environ.get("STILLERY_GIT_REVISION")
+    if told:
+        return told
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--match="]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def checksum(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def file_fingerprint(path: Path) -> str:
+    """The SHA-256 of a file's contents."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def model_fingerprint(model: Path) -> str:
+    """What a local model folder holds: its files' contents, weights by size and their first and last MiB.
+
+    Hashing all of a 65 GB teacher at every start would take minutes; a retrained model changes its last MiB.
+    """
+    parts: list[Any] = []
+    for path in sorted(p for p in model.iterdir() if p.is_file() and p.suffix in (".json", ".jinja", ".safetensors")):
+        size = path.stat().st_size
+        if size <= 64 << 20:
+            parts.append([path.name, file_fingerprint(path)])
+            continue
+        with path.open("rb") as file:
+            head = file.read(1 << 20)
+            file.seek(-(1 << 20), os.SEEK_END)
+            parts.append([path.name, size, checksum(head), checksum(file.read())])
+    return records.digest("model", parts)

@@ -1,0 +1,1 @@
+"""Training the student: supervised fine-tuning with TRL under Ray Train."""

@@ -1,0 +1,104 @@
+"""What one Ray Train worker does: TRL's SFTTrainer on the rows in data/, reporting each checkpoint to Ray.
+
+It runs off the worker's main thread, so nothing in it may install signal handlers.
+"""
+
+import os
+import tempfile
+from typing import Any
+
+from stillery.records import Sample, from_table
+from stillery.runs import Folder
+
+
+def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """Train from the latest checkpoint that Ray holds, else from the student. Returns the loss history."""
+    import ray.train
+    import torch
+    from transformers import AutoTokenizer
+    from trl import SFTConfig, SFTTrainer
+
+    from stillery.engines.models import resolve_model
+
+    if not config["use_gpu"]:
+        torch.set_num_threads(config["threads"])
+    student = resolve_model(config["student"])
+    data = Folder(config["data"])
+    validation = dataset_of(data, "validation.parquet")
+    with tempfile.TemporaryDirectory() as scratch:
+        arguments = SFTConfig(output_dir=scratch, **trl_arguments(config, has_validation=len(validation) > 0))
+        trainer = SFTTrainer(
+            model=student,
+            args=arguments,
+            train_dataset=dataset_of(data, "train.parquet"),
+            eval_dataset=validation if len(validation) > 0 else None,
+            processing_class=AutoTokenizer.from_pretrained(student),
+            callbacks=[_report_callback()],
+        )
+        checkpoint = ray.train.get_checkpoint()
+        if checkpoint is None:
+            trainer.train()
+        else:
+            with checkpoint.as_directory() as folder:
+                trainer.train(resume_from_checkpoint=folder)
+        return trainer.state.log_history
+
+
+def trl_arguments(config: dict[str, Any], *, has_validation: bool) -> dict[str, Any]:
+    """Our defaults, overlaid with the config's table. Checkpoints and validation fall together, so that each
+    checkpoint has the loss that it is chosen by."""
+    defaults: dict[str, Any] = {
+        "save_strategy": "epoch",
+        "eval_strategy": "epoch" if has_validation else "no",
+        "save_total_limit": 1,
+        "logging_steps": 10,
+        "max_length": 1024,
+        "disable_tqdm": True,
+    }
+    if not config["use_gpu"]:
+        defaults |= {"use_cpu": True, "bf16": False, "gradient_checkpointing": False, "dataloader_pin_memory": False}
+        defaults["model_init_kwargs"] = {"dtype": "float32"}
+    merged = defaults | dict(config["trl"])
+    if has_validation:
+        merged["eval_strategy"] = merged["save_strategy"]
+        if "save_steps" in merged:
+            merged["eval_steps"] = merged["save_steps"]
+    return merged | {"seed": config["seed"], "report_to": "none"}
+
+
+def dataset_of(data: Folder, name: str) -> Any:
+    """Rows in TRL's conversational prompt-completion form: the loss falls on the completion only."""
+    from datasets import Dataset
+
+    def turns(messages: Any) -> list[dict[str, str]]:
+        return [{"role": m.role, "content": m.content} for m in messages]
+
+    rows = from_table(data.read_table(name, Sample), Sample)
+    return Dataset.from_list([{"prompt": turns(r.prompt), "completion": turns(r.completion)} for r in rows])
+
+
+def _report_callback() -> Any:
+    """A Trainer callback that hands each saved checkpoint to Ray Train.
+
+    Ray's own copies all of a checkpoint on every rank. Here one worker of each node reports the node's files, once,
+    and every rank reports equally often, which Ray waits for.
+    """
+    import ray.train
+    from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+    class ReportCheckpoint(TrainerCallback):
+        def on_save(
+            self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        ) -> None:
+            metrics: dict[str, Any] = {"step": state.global_step}
+            for row in state.log_history:
+                metrics |= {key: row[key] for key in ("loss", "eval_loss", "epoch") if key in row}
+            folder = os.path.join(str(args.output_dir), f"checkpoint-{state.global_step}")
+            first_of_node = ray.train.get_context().get_local_rank() == 0
+            checkpoint = ray.train.Checkpoint.from_directory(folder) if first_of_node else None
+            ray.train.report(metrics=metrics, checkpoint=checkpoint)
+            rows = [f"{k} {v:.4f}" for k, v in metrics.items() if isinstance(v, float)]
+            if ray.train.get_context().get_world_rank() == 0:
+                print(f"sft: step {state.global_step}/{state.max_steps}, {', '.join(rows)}", flush=True)
+
+    return ReportCheckpoint()

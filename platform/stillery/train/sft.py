@@ -1,0 +1,159 @@
+"""Supervised fine-tuning: the student learns the kept traces.
+
+In: samples. Out: checkpoint/ (a Hugging Face folder, the student), data/ (exactly what it was trained on, over-long
+rows taken out) and history.json (the loss curve).
+
+Ray Train places the workers and restarts them from the last checkpoint if one dies; TRL's SFTTrainer does the
+training; the checkpoint with the lowest validation loss becomes the student.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stillery.config import SftConfig
+from stillery.engines.models import resolve_model
+from stillery.errors import UserError
+from stillery.records import Sample, Split, from_table
+from stillery.runs import Folder
+from stillery.train.loop import train_loop
+
+VERSION = 1
+
+# What serving, evaluation and export need of a training checkpoint; optimizer and random states stay behind.
+MODEL_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json",
+               "tokenizer*", "special_tokens_map.json", "vocab.json", "merges.txt", "chat_template*")  # fmt: skip
+
+
+def fine_tune(config: SftConfig, *, seed: int, samples: Folder, out: Folder) -> dict[str, Any]:
+    """Train the student and write its checkpoint. Returns counts, the losses and what was dropped.
+
+    Raises UserError if every row is longer than the model may read, and Ray Train's TrainingFailedError if the
+    workers failed more than `config.max_failures` times.
+    """
+    rows = from_table(samples.read_all(Sample), Sample)
+    counts = write_data(config, rows, out)
+    has_validation = counts["validation"] > 0
+    result = _fit(config, seed=seed, out=out, has_validation=has_validation)
+    best = _best_checkpoint(result, has_validation=has_validation)
+    checkpoint = out.local / "checkpoint"
+    with best.as_directory() as folder:
+        copy_model(Path(folder), checkpoint)
+    history = result.return_value
+    out.write_bytes("history.json", json.dumps(history, indent=1).encode())
+    return {**counts, **_losses(history), "num_parameters": count_parameters(checkpoint)}
+
+
+def write_data(config: SftConfig, rows: list[Sample], out: Folder) -> dict[str, int]:
+    """Write the rows that fit as data/train.parquet and data/validation.parquet; return the counts.
+
+    TRL would cut a row at `max_length`, in the middle of its thinking: longer ones are left out whole.
+    """
+    limit = config.trl.get("max_length", 1024)
+    lengths = token_lengths(rows, model=config.student) if limit is not None else [0] * len(rows)
+    fitting = [row for row, length in zip(rows, lengths, strict=True) if limit is None or length <= limit]
+    train = [row for row in fitting if row.split == Split.TRAIN]
+    validation = [row for row in fitting if row.split == Split.VALIDATION]
+    if not train:
+        raise UserError(f"sft: all {len(rows)} samples are longer than sft.trl.max_length={limit} tokens; raise it")
+    data = out / "data"
+    data.write_rows("train.parquet", train, Sample)
+    data.write_rows("validation.parquet", validation, Sample)
+    num_long = len(rows) - len(fitting)
+    if num_long:
+        print(f"sft: left out {num_long} of {len(rows)} samples longer than {limit} tokens", flush=True)
+    return {"train": len(train), "validation": len(validation), "dropped_long": num_long}
+
+
+def token_lengths(rows: list[Sample], *, model: str) -> list[int]:
+    """The length in tokens of each row, prompt and completion, as the model's chat template writes it."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(resolve_model(model))
+    texts = [
+        tokenizer.apply_chat_template(
+            [{"role": m.role, "content": m.content} for m in [*row.prompt, *row.completion]], tokenize=False
+        )
+        for row in rows
+    ]
+    return [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []
+
+
+def _fit(config: SftConfig, *, seed: int, out: Folder, has_validation: bool) -> Any:
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    # Workers of a crowded machine import torch and TRL slowly; Ray's own limit is 60 s.
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "300")
+    trainer = TorchTrainer(
+        train_loop,
+        train_loop_config={
+            "student": config.student,
+            "data": (out / "data").uri,
+            "seed": seed,
+            "use_gpu": config.use_gpu,
+            "threads": config.threads or max(1, int(config.num_cpus)),
+            "trl": dict(config.trl),
+        },
+        scaling_config=ScalingConfig(
+            num_workers=config.num_workers,
+            use_gpu=config.use_gpu,
+            resources_per_worker={"CPU": config.num_cpus} | ({"GPU": 1} if config.use_gpu else {}),
+        ),
+        # The same name and storage: a run whose driver was killed goes on from its last checkpoint.
+        run_config=RunConfig(
+            name="ray_train",
+            storage_path=out.uri,
+            failure_config=FailureConfig(max_failures=config.max_failures),
+            checkpoint_config=CheckpointConfig(
+                num_to_keep=2,
+                checkpoint_score_attribute="eval_loss" if has_validation else None,
+                checkpoint_score_order="min" if has_validation else "max",
+            ),
+        ),
+    )
+    return trainer.fit()
+
+
+def _best_checkpoint(result: Any, *, has_validation: bool) -> Any:
+    """The checkpoint with the lowest validation loss, or the last one where there is nothing to validate on."""
+    if not has_validation:
+        return result.checkpoint
+    return min(result.best_checkpoints, key=lambda pair: pair[1]["eval_loss"])[0]
+
+
+def copy_model(source: Path, target: Path) -> None:
+    """Copy a checkpoint's model and tokenizer files. The folder appears whole or not at all."""
+    temporary = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    for pattern in MODEL_FILES:
+        for file in source.glob(pattern):
+            shutil.copy2(file, temporary / file.name)
+    shutil.rmtree(target, ignore_errors=True)
+    temporary.rename(target)
+
+
+def count_parameters(checkpoint: Path) -> int:
+    """The number of parameters in a folder's safetensors, read from their headers."""
+    from safetensors import safe_open
+
+    total = 0
+    for file in checkpoint.glob("*.safetensors"):
+        with safe_open(file, framework="pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 - safe_open is no mapping
+                size = 1
+                for length in tensors.get_slice(name).get_shape():
+                    size *= length
+                total += size
+    return total
+
+
+def _losses(history: list[Mapping[str, Any]]) -> dict[str, float]:
+    train = [float(row["loss"]) for row in history if "loss" in row]
+    validation = [float(row["eval_loss"]) for row in history if "eval_loss" in row]
+    losses = {"first_loss": train[0], "last_loss": train[-1]} if train else {}
+    return losses | ({"best_eval_loss": min(validation)} if validation else {})

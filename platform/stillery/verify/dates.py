@@ -1,0 +1,76 @@
+"""The text of an answer -> a calendar date, where the whole text is one. Pure.
+
+Numeric dates with slashes, dots or dashes are read month first ("03/04/2024" is 4 March), day first only where the
+first number cannot be a month. Two-digit years are 1970 to 2069. The day of the week is ignored.
+"""
+
+import datetime
+import re
+from dataclasses import dataclass
+
+_MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october",
+           "november", "december")  # fmt: skip
+_NAMES = {name: i for i, full in enumerate(_MONTHS, 1) for name in (full, full[:3])} | {"sept": 9}
+_MONTH = "(?P<month>" + "|".join(sorted(_NAMES, key=len, reverse=True)) + r")\.?"
+_DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
+_WEEKDAY = r"(?:(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?\.?,?\s+)?"
+_YEAR = r"(?:,?\s*(?P<year>\d{4}))?"
+_FORMS = (
+    rf"(?:the\s+)?{_DAY}\s+(?:of\s+)?{_MONTH}{_YEAR}",
+    rf"{_MONTH}\s+(?:the\s+)?{_DAY}{_YEAR}",
+    r"(?P<year>\d{4})[-/.](?P<month>\d{1,2})[-/.](?P<day>\d{1,2})(?:T00:00(?::00)?Z?)?",
+    r"(?P<first>\d{1,2})(?P<mark>[-/.])(?P<second>\d{1,2})(?P=mark)(?P<year>\d{4}|\d{2})",
+)
+_WHOLE = [re.compile(rf"{_WEEKDAY}{form}", re.IGNORECASE | re.ASCII) for form in _FORMS]
+_WITHIN = re.compile(
+    "|".join(re.sub(r"\?P<\w+>", "?:", form).replace("(?P=mark)", "[-/.]").join((r"(?<!\w)", r"(?!\w)")) for form in _FORMS),
+    re.IGNORECASE | re.ASCII,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Date:
+    """A calendar date; `year` is None where none is written."""
+
+    year: int | None
+    month: int
+    day: int
+
+
+def parse_date(text: str) -> Date | None:
+    """The date that a text is, or None. A day that does not exist (30 February) is none."""
+    stripped = text.strip(" \t\n.,;")
+    for form in _WHOLE:
+        match = form.fullmatch(stripped)
+        if match:
+            return _checked(*_numbers(match.groupdict()))
+    return None
+
+
+def find_dates(text: str) -> list[str]:
+    """The dates within a text, as they are written, in order."""
+    return [match.group() for match in _WITHIN.finditer(text) if parse_date(match.group())]
+
+
+def same_date(predicted: Date, gold: Date) -> bool:
+    """Whether the prediction says all that the gold date does; a year that the gold date lacks may be there."""
+    return (predicted.month, predicted.day) == (gold.month, gold.day) and gold.year in (None, predicted.year)
+
+
+def _numbers(groups: dict[str, str | None]) -> tuple[int | None, int, int]:
+    year = int(groups["year"]) if groups.get("year") else None
+    if groups.get("first"):
+        assert year is not None
+        first, second = int(groups["first"] or 0), int(groups["second"] or 0)
+        month, day = (first, second) if first <= 12 else (second, first)
+        return (year if year > 99 else 2000 + year if year < 70 else 1900 + year), month, day
+    month = (groups["month"] or "").lower()
+    return year, _NAMES.get(month) or int(month), int(groups["day"] or 0)
+
+
+def _checked(year: int | None, month: int, day: int) -> Date | None:
+    try:
+        datetime.date(year or 2024, month, day)
+    except ValueError:
+        return None
+    return Date(year, month, day)

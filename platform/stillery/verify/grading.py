@@ -1,0 +1,93 @@
+"""The public single calls: one completion or one pair of answers at a time, from any thread, hostile input included.
+
+What needs computer algebra goes through one worker process that the first such call starts and that lives as long
+as this process. For many completions use a `GradingPool`.
+"""
+
+import atexit
+import os
+import threading
+from collections.abc import Sequence
+
+from stillery.errors import UserError
+from stillery.records import AnswerKind, Verdict, VerdictKind
+from stillery.verify.compare import AUTO, compare
+from stillery.verify.judge import Job, Outcome, Pair, Pending, prepare, settle
+from stillery.verify.pool import GradingPool
+
+# By process id: a forked child must neither write into the pipes of its parent's worker nor end it, and may find
+# the lock that it inherited held for ever.
+_pools: dict[int, GradingPool] = {}
+_locks: dict[int, threading.Lock] = {}
+
+
+def grade(
+    completion: str,
+    *,
+    answer: str | None,
+    answer_kind: str = AUTO,
+    choices: Sequence[str] = (),
+    finish_reason: str | None = None,
+    prefilled_think: bool = False,
+    sample_id: str = "",
+    prompt_id: str = "",
+) -> Verdict:
+    """The verdict on one completion.
+
+    `answer` is the gold answer (None: the verdict is "unchecked"), `answer_kind` one of `AnswerKind` or "auto" (told
+    by the gold answer), `prefilled_think` that the prompt already opened `<think>`. Takes at most five seconds for
+    the comparison, besides the start of the worker process at the first one that needs it; past that the verdict
+    is "timeout". A failure of ours is "error", never "wrong".
+
+    Raises UserError for an unknown answer kind.
+    """
+    job = Job(
+        completion=completion,
+        answer=answer,
+        answer_kind=_checked(answer_kind),
+        choices=tuple(choices),
+        finish_reason=finish_reason,
+        prefilled_think=prefilled_think,
+        sample_id=sample_id,
+        prompt_id=prompt_id,
+    )
+    prepared = prepare(job)
+    return settle(prepared, _compare_safely(prepared.pair)) if isinstance(prepared, Pending) else prepared
+
+
+def same_answer(predicted: str, gold: str, *, answer_kind: str = AUTO) -> bool:
+    """Whether two answers are the same answer, as docs/verification.md defines it.
+
+    Raises UserError for an unknown answer kind, TimeoutError where the comparison takes longer than five seconds,
+    and RuntimeError where it fails: neither says that the answers differ.
+    """
+    kind = _checked(answer_kind)
+    same = compare(predicted, gold, answer_kind=kind)
+    if same is not None:
+        return same
+    outcome = _compare_safely(Pair(predicted, gold, kind))
+    if outcome.kind is VerdictKind.TIMEOUT:
+        raise TimeoutError(outcome.detail)
+    if outcome.kind is VerdictKind.ERROR:
+        raise RuntimeError(f"{predicted[:80]!r} was not compared with {gold[:80]!r}: {outcome.detail}")
+    return outcome.kind is VerdictKind.CORRECT
+
+
+def _checked(answer_kind: str) -> str:
+    if answer_kind != AUTO and answer_kind not in set(AnswerKind):
+        raise UserError(f"answer_kind is {answer_kind!r}; it must be {AUTO}, {', '.join(AnswerKind)}")
+    return answer_kind
+
+
+def _compare_safely(pair: Pair) -> Outcome:
+    process = os.getpid()
+    with _locks.setdefault(process, threading.Lock()):
+        if process not in _pools:
+            _pools[process] = GradingPool()
+            atexit.register(_close_own)
+        return _pools[process].compare_many([pair])[0]
+
+
+def _close_own() -> None:
+    if pool := _pools.pop(os.getpid(), None):
+        pool.close()

@@ -1,0 +1,95 @@
+"""One completion and its gold answer -> a verdict, or the pair that a worker process must compare first.
+
+Pure. The order of the rules is the policy of docs/verification.md: what is not checked, what cannot be read, and
+only then what is right or wrong.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+from stillery.records import AnswerKind, Verdict, VerdictKind
+from stillery.verify.compare import AUTO, compare, infer_kind, unreadable
+from stillery.verify.extract import extract_answer
+from stillery.verify.readability import readability_flags
+from stillery.verify.template import parse_template
+
+_MATHS = (AnswerKind.NUMBER, AnswerKind.EXPRESSION, AnswerKind.SET)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One completion to grade. `error` is the engine's, where it failed to make one."""
+
+    completion: str
+    answer: str | None
+    answer_kind: str = AUTO
+    choices: tuple[str, ...] = ()
+    finish_reason: str | None = None
+    prefilled_think: bool = False
+    question: str = ""
+    sample_id: str = ""
+    prompt_id: str = ""
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two answers that only computer algebra can compare."""
+
+    predicted: str
+    gold: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a pair: correct, wrong, timeout or error."""
+
+    kind: VerdictKind
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A verdict that lacks only the outcome of its pair."""
+
+    verdict: Verdict
+    pair: Pair
+
+
+def prepare(job: Job) -> Verdict | Pending:
+    """The verdict, where it is decided without computer algebra; else what remains to be compared."""
+    parts = parse_template(job.completion, prefilled_think=job.prefilled_think)
+    blank = Verdict(
+        sample_id=job.sample_id,
+        prompt_id=job.prompt_id,
+        thinking=parts.thinking,
+        answer_text=parts.answer,
+        predicted=None,
+        verdict=VerdictKind.ERROR,
+        template=parts.state,
+        flags=readability_flags(job.completion, question=job.question),
+        detail=None,
+    )
+    if job.error is not None:
+        return dataclasses.replace(blank, detail=f"generation: {job.error}")
+    if job.answer is None or job.answer_kind == AnswerKind.NONE:
+        return dataclasses.replace(blank, verdict=VerdictKind.UNCHECKED)
+    kind = infer_kind(job.answer, choices=job.choices) if job.answer_kind == AUTO else AnswerKind(job.answer_kind)
+    is_cut = job.finish_reason == "length"
+    predicted = extract_answer(parts, kind=kind, choices=job.choices, is_cut=is_cut)
+    if predicted is None:
+        return dataclasses.replace(blank, verdict=VerdictKind.TRUNCATED if is_cut else VerdictKind.UNPARSED)
+    reason = unreadable(predicted) if kind in _MATHS else None
+    if reason is not None:
+        return dataclasses.replace(blank, verdict=VerdictKind.UNPARSED, detail=reason)
+    read = dataclasses.replace(blank, predicted=predicted)
+    same = compare(predicted, job.answer, answer_kind=kind, choices=job.choices)
+    if same is None:
+        return Pending(read, Pair(predicted, job.answer, kind))
+    return dataclasses.replace(read, verdict=VerdictKind.CORRECT if same else VerdictKind.WRONG)
+
+
+def settle(pending: Pending, outcome: Outcome) -> Verdict:
+    """The verdict, now that its pair has been compared."""
+    return dataclasses.replace(pending.verdict, verdict=outcome.kind, detail=outcome.detail)

@@ -1,0 +1,141 @@
+"""Jobs -> verdicts, by worker processes of which a hostile pair can take down one, and only under itself."""
+
+import selectors
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from types import TracebackType
+
+from stillery.records import Verdict
+from stillery.verify.judge import Job, Outcome, Pair, Pending, prepare, settle
+from stillery.verify.processes import Worker, overrun
+
+DEADLINE_S = 5.0
+MEMORY_BYTES = 2 << 30
+
+# Pairs handed to a worker at once: enough that waiting for the next chunk costs little beside a comparison (1 ms
+# and more), few enough that the last chunks end together.
+CHUNK_PAIRS = 16
+WINDOW_JOBS = 4096
+# The kernel ends a worker at its deadline; the parent does only where that failed (a stopped process).
+GRACE_S = 60.0
+
+
+class GradingPool:
+    """Worker processes that compare answers, started at the first pair that needs one.
+
+    Use it as a context manager, from one thread at a time. Each comparison has `deadline_s` seconds of wall-clock
+    time, and its process `memory_bytes` of address space.
+    """
+
+    def __init__(
+        self, *, num_processes: int = 1, deadline_s: float = DEADLINE_S, memory_bytes: int = MEMORY_BYTES
+    ) -> None:
+        self.deadline_s = deadline_s
+        self._num_processes = num_processes
+        self._memory_bytes = memory_bytes
+        self._workers: list[Worker] = []
+
+    def __enter__(self) -> "GradingPool":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers. A pool that is used again starts new ones."""
+        while self._workers:
+            self._workers.pop().kill()
+
+    def grade_many(self, jobs: Iterable[Job]) -> Iterator[Verdict]:
+        """The verdicts of jobs, in their order. What is easy never leaves this process, and a pair that several
+        jobs share is compared once a window of 4,096 jobs."""
+        remaining = iter(jobs)
+        while window := list(islice(remaining, WINDOW_JOBS)):
+            prepared = [prepare(job) for job in window]
+            pairs = list(dict.fromkeys(item.pair for item in prepared if isinstance(item, Pending)))
+            outcomes = dict(zip(pairs, self.compare_many(pairs), strict=True))
+            for item in prepared:
+                yield settle(item, outcomes[item.pair]) if isinstance(item, Pending) else item
+
+    def compare_many(self, pairs: Sequence[Pair]) -> list[Outcome]:
+        """The outcome of each pair, in order: correct, wrong, timeout or error.
+
+        Raises UserError if a worker process does not start.
+        """
+        wanted = min(self._num_processes, -(-len(pairs) // CHUNK_PAIRS))
+        try:
+            while len(self._workers) < wanted:
+                self._workers.append(self.start_worker())
+            with _Round(self, pairs, self._workers) as round_:
+                return round_.run()
+        except BaseException:
+            # Workers may hold pairs of the round that broke off, whose replies must not meet another round's.
+            self.close()
+            raise
+
+    def start_worker(self) -> Worker:
+        return Worker(deadline_s=self.deadline_s, memory_bytes=self._memory_bytes)
+
+
+class _Round:
+    """One call of `compare_many`: which pairs wait, which worker has which, and what came back."""
+
+    def __init__(self, pool: GradingPool, pairs: Sequence[Pair], workers: list[Worker]) -> None:
+        self._pool = pool
+        self._pairs = pairs
+        self._workers = workers
+        self._outcomes: dict[int, Outcome] = {}
+        self._waiting = deque(range(len(pairs)))
+        # A worker answers its pairs in order, so the first of its deque is the one that it is at.
+        self._assigned: dict[Worker, deque[int]] = {}
+        self._selector = selectors.DefaultSelector()
+
+    def __enter__(self) -> "_Round":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._selector.close()
+
+    def run(self) -> list[Outcome]:
+        for worker in list(self._workers):
+            self._hand_out(worker)
+        while self._assigned:
+            events = self._selector.select(timeout=self._pool.deadline_s + GRACE_S)
+            for key, _ in events:
+                self._take(key.data)
+            for worker in [] if events else list(self._assigned):
+                self._replace(worker, overrun(self._pool.deadline_s))
+        return [self._outcomes[i] for i in range(len(self._pairs))]
+
+    def _hand_out(self, worker: Worker) -> None:
+        size = min(CHUNK_PAIRS, -(-len(self._waiting) // len(self._workers)))
+        chunk = deque(self._waiting.popleft() for _ in range(size))
+        if chunk:
+            worker.send([self._pairs[i] for i in chunk])
+            self._assigned[worker] = chunk
+            self._selector.register(worker.replies, selectors.EVENT_READ, worker)
+
+    def _take(self, worker: Worker) -> None:
+        outcomes, has_ended = worker.receive()
+        for outcome in outcomes:
+            self._outcomes[self._assigned[worker].popleft()] = outcome
+        if has_ended:
+            self._replace(worker, worker.cause_of_death())
+        elif not self._assigned[worker]:
+            self._selector.unregister(worker.replies)
+            del self._assigned[worker]
+            self._hand_out(worker)
+
+    def _replace(self, worker: Worker, outcome: Outcome) -> None:
+        """End a worker: the pair that it was at has this outcome, those behind it go to a new worker."""
+        self._selector.unregister(worker.replies)
+        left = self._assigned.pop(worker)
+        if left:
+            self._outcomes[left.popleft()] = outcome
+        self._waiting.extendleft(reversed(left))
+        worker.kill()
+        self._workers[self._workers.index(worker)] = fresh = self._pool.start_worker()
+        self._hand_out(fresh)

@@ -1,0 +1,115 @@
+"""One worker process of the grading pool: how it is started, spoken to and ended."""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import stillery
+from stillery.errors import UserError
+from stillery.records import VerdictKind
+from stillery.verify.judge import Outcome, Pair
+
+# Importing computer algebra takes seconds, and many of them on a busy machine.
+START_S = 180.0
+
+
+class Worker:
+    """A child process that compares pairs, and the pipes to it.
+
+    It is a plain child with pipes rather than one of multiprocessing: it neither forks a process with threads nor
+    imports the caller's main module, so it works from Ray actors, Ray Train, threads, notebooks and scripts without
+    a main guard. When its parent dies, its input ends and so does it.
+    """
+
+    def __init__(self, *, deadline_s: float, memory_bytes: int) -> None:
+        self._deadline_s = deadline_s
+        self._is_ready = False
+        self._partial = b""
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115
+        # -P: a file of the current folder must not stand in for a module of the same name.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "stillery.verify.worker", str(deadline_s), str(memory_bytes)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._complaints,
+            env=os.environ | {"PYTHONPATH": _python_path()},
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._requests = self._process.stdin
+        self.replies = self._process.stdout.fileno()
+
+    def send(self, pairs: Sequence[Pair]) -> None:
+        """Hand over a chunk. It is read in one go before any reply is written, so neither side waits for the other.
+
+        Raises UserError if the process does not start.
+        """
+        self._await_start()
+        chunk = json.dumps([[pair.predicted, pair.gold, pair.kind] for pair in pairs])
+        try:
+            self._requests.write(chunk.encode("ascii") + b"\n")
+            self._requests.flush()
+        except BrokenPipeError:
+            pass  # It was killed from outside; its replies end too, which is where that is dealt with.
+
+    def receive(self) -> tuple[list[Outcome], bool]:
+        """The outcomes that have arrived (blocks until there is something), and whether the process has ended."""
+        data = os.read(self.replies, 1 << 16)
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        return [_outcome(json.loads(line)) for line in lines], not data
+
+    def cause_of_death(self) -> Outcome:
+        """What the end of the process means for the pair that it was at."""
+        status = self._process.wait()
+        if status == -signal.SIGALRM:
+            return overrun(self._deadline_s)
+        reason = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        return Outcome(VerdictKind.ERROR, f"the worker process ended: {reason}")
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for file in (self._process.stdin, self._process.stdout, self._complaints):
+            assert file is not None
+            # What is left in the buffer was for a process that is gone.
+            with contextlib.suppress(BrokenPipeError):
+                file.close()
+
+    def _await_start(self) -> None:
+        while not self._is_ready:
+            if select.select([self.replies], [], [], START_S)[0]:
+                data = os.read(self.replies, 1 << 16)
+                self._partial += data
+                self._is_ready = self._partial == b'"ready"\n'
+                if data:
+                    continue
+            self._complaints.seek(0)
+            said = self._complaints.read()[-2000:].decode(errors="replace").strip()
+            raise UserError(
+                f"the answer-checking process did not start ({sys.executable} -m stillery.verify.worker):\n{said}\n"
+                "math-verify must be importable there and the machine have memory left"
+            )
+        self._partial = b""
+
+
+def overrun(deadline_s: float) -> Outcome:
+    return Outcome(VerdictKind.TIMEOUT, f"the comparison took longer than {deadline_s:g} s")
+
+
+def _outcome(reply: bool | str) -> Outcome:
+    if isinstance(reply, str):
+        return Outcome(VerdictKind.ERROR, reply)
+    return Outcome(VerdictKind.CORRECT if reply else VerdictKind.WRONG, None)
+
+
+def _python_path() -> str:
+    """The folders that make the child import the very package that runs here, and what this process can import."""
+    source_root = str(Path(stillery.__file__).parents[1])
+    return os.pathsep.join([source_root, *(p for p in sys.path if p and p != source_root)])

@@ -1,0 +1,70 @@
+"""Two cleaned answers without list structure -> whether they are equal as mathematics, by Math-Verify.
+
+Only the worker processes run this: it may take for ever, exhaust memory or crash the interpreter. Math-Verify's
+own time limits (signals, main thread only) are off; the process has a deadline instead.
+"""
+
+import re
+from functools import lru_cache
+from typing import Any
+
+# Digits to which two expressions that computer algebra cannot simplify to equality must agree.
+NUMERIC_PRECISION = 50
+
+
+def equal(predicted: str, gold: str) -> bool:
+    """Whether two expressions are equal. Text that is no mathematics equals nothing but itself.
+
+    Raises MemoryError and RecursionError; such a pair was not compared.
+    """
+    from math_verify import verify
+
+    first, second = parse(predicted), parse(gold)
+    if first is None or second is None:
+        return False
+    return verify(
+        second,
+        first,
+        numeric_precision=NUMERIC_PRECISION,
+        allow_set_relation_comp=True,
+        timeout_seconds=None,
+        raise_on_error=True,
+    )
+
+
+@lru_cache(maxsize=512)
+def parse(text: str) -> Any | None:
+    """The SymPy object that the whole of a text denotes, with decimals as exact fractions; None if it denotes none.
+
+    Math-Verify's own extraction takes any part of a text that parses (the 3 of "3 apples and a pear"): here the
+    text is all or nothing.
+    """
+    from latex2sympy2_extended import NormalizationConfig, latex2sympy, normalize_latex
+    from math_verify.grader import should_treat_as_complex
+    from sympy import Float, Rational
+
+    config = NormalizationConfig(
+        basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none", equations=False
+    )
+    try:
+        latex = normalize_latex(_latex_of(text), config=config)
+        parsed = latex2sympy(
+            latex, is_real=not should_treat_as_complex(latex), convert_degrees=False, normalization_config=None
+        )
+    except (MemoryError, RecursionError):
+        raise
+    except Exception:  # The parser raises plain Exception, and AttributeError for some of what it cannot read.
+        return None
+    floats = parsed.atoms(Float) if hasattr(parsed, "atoms") else set()
+    return parsed.xreplace({f: Rational(str(f)) for f in floats}) if floats else parsed
+
+
+def _latex_of(text: str) -> str:
+    """Plain-text mathematics in the notation that the LaTeX parser reads."""
+    text = re.sub(r"\\?%", "", text)
+    text = re.sub(r"(?<![\\A-Za-z])(sqrt|pi|sin|cos|tan|log|ln|infty|theta|alpha|beta|gamma)(?![A-Za-z])", r"\\\1 ", text)
+    text = re.sub(r"\\sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}", text)
+    text = re.sub(r"\^\s*\(([^()]*)\)", r"^{\1}", text)
+    text = re.sub(r"\^\s*(-?\d{2,})", r"^{\1}", text)
+    text = re.sub(r"(?<=[\d)])\s*\*\s*(?=[\d(A-Za-z\\])", r"\\cdot ", text)
+    return re.sub(r"(?<![\\A-Za-z])infinity(?![A-Za-z])", r"\\infty", text, flags=re.IGNORECASE)

@@ -1,0 +1,74 @@
+"""The program of a worker process: `python -m stillery.verify.worker DEADLINE_S MEMORY_BYTES`.
+
+In: one JSON line a chunk, a list of [predicted, gold, kind]. Out: the line "ready" once, then one JSON line a pair,
+as soon as it is decided: true, false, or a string that says why it could not be.
+
+The kernel enforces the deadline: an interval timer whose signal keeps its default action, which is to end the
+process, also in the middle of C code and also after the parent has died. So a killed worker's exit status tells a
+deadline (SIGALRM) from a crash, and neither touches any other pair.
+"""
+
+import json
+import os
+import resource
+import signal
+import sys
+from typing import IO
+
+# A comparison that came this near to the memory limit may have had a MemoryError swallowed by computer algebra.
+_SUSPECT_SHARE = 4
+
+
+def main() -> None:
+    deadline_s, memory_bytes = float(sys.argv[1]), int(sys.argv[2])
+    # Ctrl-C reaches the whole process group; the parent decides when a worker ends, by closing its input.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+    from stillery.verify import symbolic
+
+    symbolic.equal("x+1", "1+x")  # Imports and warms the parser, outside any deadline.
+    replies = _take_stdout()
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    _say(replies, "ready")
+    for line in sys.stdin:
+        for predicted, gold, kind in json.loads(line):
+            signal.setitimer(signal.ITIMER_REAL, deadline_s)
+            reply = _compare(predicted, gold, kind, memory_bytes)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            _say(replies, reply)
+
+
+def _compare(predicted: str, gold: str, kind: str, memory_bytes: int) -> bool | str:
+    from stillery.verify import symbolic
+    from stillery.verify.compare import compare
+
+    try:
+        same = compare(predicted, gold, answer_kind=kind, leaf=symbolic.equal)
+    except Exception as error:
+        # The boundary: whatever computer algebra raises is this pair's error, not its verdict.
+        return f"{type(error).__name__}: {str(error)[:200]}"
+    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    if not same and peak_bytes > memory_bytes // _SUSPECT_SHARE:
+        return f"MemoryError: the comparison took {peak_bytes >> 20} MiB"
+    assert same is not None
+    return same
+
+
+def _take_stdout() -> IO[str]:
+    """Standard output for replies alone: whatever a library prints goes nowhere."""
+    replies = os.fdopen(os.dup(1), "w", encoding="ascii")
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    return replies
+
+
+def _say(replies: IO[str], reply: bool | str) -> None:
+    replies.write(json.dumps(reply) + "\n")
+    replies.flush()
+
+
+if __name__ == "__main__":
+    main()
