@@ -81,10 +81,10 @@ class Folder:
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write a file that is either wholly there or not there: a temporary name, then renamed."""
         fs, path = self.open_fs()
-        fs.makedirs(path, exist_ok=True)
         target = posixpath.join(path, name)
         temporary = posixpath.join(path, f".{uuid.uuid4().hex}.partial")
         try:
+            fs.makedirs(path, exist_ok=True)
             with fs.open(temporary, "wb") as file:
                 file.write(data)
             fs.mv(temporary, target)

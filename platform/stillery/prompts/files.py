@@ -11,10 +11,11 @@ from typing import Any, cast
 
 from stillery.config import PromptsConfig, suggest
 from stillery.errors import UserError
-from stillery.prompts.gold import AUTO, FORMATS, extract, infer_kind, mismatch
+from stillery.prompts.gold import FORMATS, read_gold
 from stillery.prompts.rows import Row, read_file, read_hub
 from stillery.prompts.splits import Placed, carve_validation, check_disjoint_splits, check_unique
 from stillery.records import AnswerKind, Prompt, Split, digest
+from stillery.verify.compare import AUTO
 
 REQUIRED = ("question", "answer")
 COLUMNS = (*REQUIRED, "task", "prompt_id", "choices", "answer_kind")
@@ -155,14 +156,6 @@ def _gold(
     if not isinstance(cell, (str, int, float)):
         raise UserError(f"{row.where}: the answer is a {type(cell).__name__}; expected text, a number or null")
     try:
-        answer = extract(str(cell), answer_format=config.answer_format)
+        return read_gold(str(cell), answer_format=config.answer_format, answer_kind=wanted, choices=choices)
     except ValueError as error:
         raise UserError(f"{row.where}: {error}") from None
-    kind = infer_kind(answer, choices=choices) if wanted == AUTO else AnswerKind(wanted)
-    fault = mismatch(answer, kind=kind, choices=choices)
-    if fault is not None:
-        raise UserError(
-            f"{row.where}: the answer {answer[:40]!r} should be of kind {kind}, but {fault}; "
-            "correct it or set prompts.answer_kind"
-        )
-    return answer, kind

@@ -1,92 +1,63 @@
-"""Gold answers: taken out of the column that holds them, and of which kind they are.
+"""Gold answers: taken out of the column that holds them, and checked to be of their kind.
 
-In: one cell and the settings `answer_format` and `answer_kind`. Out: the answer's text and its AnswerKind. A gold
-answer that is not of its kind could never be matched, so it is refused here rather than counted as wrong later.
+In: one cell and the settings `answer_format` and `answer_kind`. Out: the answer's text and its AnswerKind, as
+`stillery.verify` reads them. A gold answer that is not of its kind could never be matched, so it is refused here
+rather than counted as wrong later.
 """
 
-import re
 from collections.abc import Sequence
-from datetime import date
 
 from stillery.records import AnswerKind
+from stillery.verify.choices import choice_of
+from stillery.verify.cleaning import clean
+from stillery.verify.compare import AUTO, infer_kind, yes_no_of
+from stillery.verify.dates import parse_date
+from stillery.verify.extract import last_boxed
+from stillery.verify.quantity import parse_quantity
 
-AUTO = "auto"
 FORMATS = ("text", "hash", "boxed")
 
-_NUMBER = re.compile(r"[-+]?(\d[\d,]*\.?\d*|\.\d+)([eE][-+]?\d+)?(\s*/\s*\d+)?")
-_YES_NO = frozenset({"yes", "no", "true", "false"})
-_LETTER = re.compile(r"\(?([A-Za-z])\)?[.:]?")
+
+def read_gold(cell: str, *, answer_format: str, answer_kind: str, choices: Sequence[str]) -> tuple[str, AnswerKind]:
+    """The answer in a cell and its kind, which `auto` infers. Raises ValueError, saying what is wrong and the remedy,
+    for a cell without an answer in this format and for an answer that is not of the kind."""
+    answer = extract(cell, answer_format=answer_format)
+    if answer_kind == AUTO:
+        return answer, infer_kind(answer, choices=choices)
+    kind = AnswerKind(answer_kind)
+    fault = _mismatch(answer, kind=kind, choices=choices)
+    if fault is not None:
+        raise ValueError(
+            f"the answer {answer[:40]!r} should be of kind {kind}, but {fault}; correct it or set prompts.answer_kind"
+        )
+    return answer, kind
 
 
 def extract(cell: str, *, answer_format: str) -> str:
-    """The answer in a cell: all of it (`text`), what follows the last #### (`hash`), or the content of the last
-    \\boxed{} (`boxed`). Raises ValueError, saying what is missing, if it is not there or empty."""
+    """The answer in a cell: all of it (`text`), what follows the last #### (`hash`), or what the last \\boxed{}
+    holds (`boxed`). Raises ValueError if it is not there or empty."""
+    answer: str | None = cell
     if answer_format == "hash":
-        head, mark, answer = cell.rpartition("####")
+        _, mark, answer = cell.rpartition("####")
         if not mark:
             raise ValueError("the answer has no ####; set prompts.answer_format=text if all of it is the answer")
-        del head
     elif answer_format == "boxed":
-        answer = _last_boxed(cell)
-    else:
-        answer = cell
+        answer = last_boxed(cell)
+        if answer is None:
+            raise ValueError("the answer has no complete \\boxed{...}; set prompts.answer_format to text or hash")
     if not answer.strip():
         raise ValueError("the answer is empty; give one, or null for general data that is never checked")
     return answer.strip()
 
 
-def _last_boxed(text: str) -> str:
-    start = text.rfind("\\boxed{")
-    depth = 0
-    for position in range(start + len("\\boxed"), len(text)) if start >= 0 else ():
-        depth += {"{": 1, "}": -1}.get(text[position], 0)
-        if depth == 0:
-            return text[start + len("\\boxed{") : position]
-    raise ValueError("the answer has no complete \\boxed{...}; set prompts.answer_format to text or hash")
-
-
-def infer_kind(answer: str, *, choices: Sequence[str]) -> AnswerKind:
-    """The kind of an answer whose source does not say: the narrowest that it fits.
-
-    A set is never inferred, since a comma also stands in points, dates and large numbers.
-    """
-    for kind in (AnswerKind.NUMBER, AnswerKind.YES_NO, AnswerKind.DATE):
-        if mismatch(answer, kind=kind, choices=choices) is None and not (choices and answer in choices):
-            return kind
-    if choices and mismatch(answer, kind=AnswerKind.CHOICE, choices=choices) is None:
-        return AnswerKind.CHOICE
-    return AnswerKind.EXPRESSION if re.search(r"[\\^_{}=+*/<>|]|\d|\s-\s|[a-z]\(", answer) else AnswerKind.STRING
-
-
-def mismatch(answer: str, *, kind: AnswerKind, choices: Sequence[str]) -> str | None:
+def _mismatch(answer: str, *, kind: AnswerKind, choices: Sequence[str]) -> str | None:
     """What keeps an answer from being of a kind, as a phrase; None if nothing does."""
-    if kind == AnswerKind.NUMBER:
-        plain = answer.strip("$%€£ ").replace("$", "")
-        return None if _NUMBER.fullmatch(plain) else "it is not a number"
-    if kind == AnswerKind.YES_NO:
-        return None if answer.lower().rstrip(".") in _YES_NO else "it is none of yes, no, true, false"
-    if kind == AnswerKind.DATE:
-        return None if _is_date(answer) else "it is not a date such as 2024-02-29"
-    if kind == AnswerKind.CHOICE:
-        return _choice_mismatch(answer, choices)
-    return None
-
-
-def _is_date(answer: str) -> bool:
-    try:
-        date.fromisoformat(answer)
-    except ValueError:
-        return re.fullmatch(r"\d{1,2}/\d{1,2}/\d{2,4}", answer) is not None
-    return not answer.isdigit()
-
-
-def _choice_mismatch(answer: str, choices: Sequence[str]) -> str | None:
-    if answer in choices:
-        return None
-    letter = _LETTER.fullmatch(answer)
-    if letter is None:
-        return "it is neither a letter nor the text of a choice"
-    position = ord(letter[1].upper()) - ord("A")
-    if choices and position >= len(choices):
-        return f"it is beyond the {len(choices)} choices"
+    if kind is AnswerKind.NUMBER and parse_quantity(clean(answer)) is None:
+        return "it is not a number"
+    if kind is AnswerKind.YES_NO and yes_no_of(answer) is None:
+        return "it says neither yes nor no"
+    if kind is AnswerKind.DATE and parse_date(clean(answer)) is None:
+        return "it is not a date such as 2024-02-29"
+    if kind is AnswerKind.CHOICE and choice_of(answer, choices) is None:
+        return f"it names none of the {len(choices)} choices" if choices else "it is not the letter of a choice"
     return None

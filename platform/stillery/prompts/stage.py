@@ -13,8 +13,7 @@ from stillery.config import PromptsConfig, suggest
 from stillery.errors import UserError
 from stillery.prompts.buckets import Bucket, check_disjoint, draw
 from stillery.prompts.files import load_prompts, split_names
-from stillery.prompts.problems import Problem
-from stillery.prompts.tasks import HELD_OUT_TASK, TASKS
+from stillery.prompts.tasks import HELD_OUT_TASK, TASKS, Problem
 from stillery.records import Prompt, Split, digest
 from stillery.runs import Folder, file_fingerprint
 
@@ -50,7 +49,6 @@ def source_fingerprints(config: PromptsConfig) -> dict[str, str]:
         return {}
     if config.source == "file":
         return {str(split): _file_fingerprint(split, Path(name)) for split, name in split_names(config).items()}
-    assert config.dataset is not None or split_names(config)
     if config.dataset is None:
         raise UserError("prompts.source is hub, but prompts.dataset is not set; name a dataset or a local folder")
     return {"dataset": config.dataset, "revision": _revision(config) or _folder_fingerprint(Path(config.dataset))}
@@ -77,7 +75,7 @@ def draw_prompts(config: PromptsConfig, *, seed: int) -> list[Prompt]:
             for task, share in zip(of_split, shares, strict=True)
             for problem in draw(BUCKETS[split], task=task, count=share, seed=seed)
         ]
-    check_disjoint({str(split): problems for split, problems in drawn.items()})
+    check_disjoint({BUCKETS[split]: problems for split, problems in drawn.items()})
     return [_to_prompt(problem, split=split) for split, problems in drawn.items() for problem in problems]
 
 
@@ -100,7 +98,9 @@ def _trained_tasks(wanted: Sequence[str]) -> list[str]:
     known = [task for task in TASKS if task != HELD_OUT_TASK]
     for task in wanted:
         if task == HELD_OUT_TASK:
-            raise UserError(f"prompts.tasks: {task} is held out, to measure on a task that no model trains on; remove it")
+            raise UserError(
+                f"prompts.tasks: {task} is held out, to measure on a task that no model trains on; remove it"
+            )
         if task not in known:
             raise UserError(f"prompts.tasks: no task {task!r}{suggest(task, known)}")
     if len(set(wanted)) < len(wanted):
@@ -124,7 +124,7 @@ def _to_prompt(problem: Problem, *, split: Split) -> Prompt:
         task=problem.task,
         question=problem.question,
         answer=problem.answer,
-        answer_kind=str(problem.answer_kind),
+        answer_kind=problem.answer_kind,
         choices=list(problem.choices),
         source="tasks",
         split=split,

@@ -7,6 +7,7 @@ nothing. MLflow is imported inside the functions: it takes seconds.
 import contextlib
 import logging
 import os
+import uuid
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,7 @@ def connect(tracking_uri: str, *, experiment: str) -> Generator[Store]:
     before = (mlflow.get_tracking_uri(), mlflow.get_registry_uri()) if mlflow.is_tracking_uri_set() else None
     with _without_noise():
         try:
-            artifacts = _artifact_folder(tracking_uri)
+            artifacts = _prepare_sqlite(tracking_uri)
             with _few_retries():
                 mlflow.set_tracking_uri(tracking_uri)
                 mlflow.set_registry_uri(tracking_uri)
@@ -68,12 +69,27 @@ def connect(tracking_uri: str, *, experiment: str) -> Generator[Store]:
             mlflow.set_registry_uri(before[1] if before else "")
 
 
-def _artifact_folder(tracking_uri: str) -> str | None:
+def _prepare_sqlite(tracking_uri: str) -> str | None:
+    """Make a SQLite store if it is not there; the URI of its artifacts, None for a store that is no SQLite file.
+
+    MLflow makes its tables in many steps, and a store that was killed in between can never be opened again: it is
+    made under a temporary name and linked to its own when it is whole.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
     if not tracking_uri.startswith("sqlite:///"):
         return None
-    folder = Path(tracking_uri.removeprefix("sqlite:///")).absolute().parent
-    folder.mkdir(parents=True, exist_ok=True)
-    return (folder / "mlartifacts").as_uri()
+    database = Path(tracking_uri.removeprefix("sqlite:///")).absolute()
+    artifacts = (database.parent / "mlartifacts").as_uri()
+    if not database.exists():
+        database.parent.mkdir(parents=True, exist_ok=True)
+        temporary = database.with_name(f".{database.name}.{uuid.uuid4().hex}.partial")
+        SqlAlchemyStore(f"sqlite:///{temporary}", artifacts).engine.dispose()
+        with contextlib.suppress(FileExistsError):
+            # Unlike a rename, a link never replaces the store that another process made meanwhile.
+            os.link(temporary, database)
+        temporary.unlink()
+    return artifacts
 
 
 def _experiment(client: Any, name: str, *, artifacts: str | None) -> str:

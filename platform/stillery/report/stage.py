@@ -12,6 +12,8 @@ from stillery.report.data import Evaluation, ReportData, StageLine
 from stillery.report.page import render
 from stillery.runs import MANIFEST, Folder, Output
 
+VERSION = 1
+
 REPORT = "report.html"
 
 

@@ -3,8 +3,8 @@
 It runs off the worker's main thread, so nothing in it may install signal handlers.
 """
 
-import os
 import tempfile
+from pathlib import Path
 from typing import Any
 
 from stillery.records import Sample, from_table
@@ -15,7 +15,7 @@ def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
     """Train from the latest checkpoint that Ray holds, else from the student. Returns the loss history."""
     import ray.train
     import torch
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PrinterCallback
     from trl import SFTConfig, SFTTrainer
 
     from stillery.engines.models import resolve_model
@@ -35,6 +35,7 @@ def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
             processing_class=AutoTokenizer.from_pretrained(student),
             callbacks=[_report_callback()],
         )
+        trainer.remove_callback(PrinterCallback)
         checkpoint = ray.train.get_checkpoint()
         if checkpoint is None:
             trainer.train()
@@ -78,7 +79,7 @@ def dataset_of(data: Folder, name: str) -> Any:
 
 
 def _report_callback() -> Any:
-    """A Trainer callback that hands each saved checkpoint to Ray Train.
+    """A Trainer callback that prints progress and hands each saved checkpoint to Ray Train.
 
     Ray's own copies all of a checkpoint on every rank. Here one worker of each node reports the node's files, once,
     and every rank reports equally often, which Ray waits for.
@@ -87,18 +88,19 @@ def _report_callback() -> Any:
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
     class ReportCheckpoint(TrainerCallback):
-        def on_save(
-            self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-        ) -> None:
+        def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
             metrics: dict[str, Any] = {"step": state.global_step}
             for row in state.log_history:
                 metrics |= {key: row[key] for key in ("loss", "eval_loss", "epoch") if key in row}
-            folder = os.path.join(str(args.output_dir), f"checkpoint-{state.global_step}")
+            folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
             first_of_node = ray.train.get_context().get_local_rank() == 0
             checkpoint = ray.train.Checkpoint.from_directory(folder) if first_of_node else None
             ray.train.report(metrics=metrics, checkpoint=checkpoint)
-            rows = [f"{k} {v:.4f}" for k, v in metrics.items() if isinstance(v, float)]
-            if ray.train.get_context().get_world_rank() == 0:
-                print(f"sft: step {state.global_step}/{state.max_steps}, {', '.join(rows)}", flush=True)
+
+        def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+            row = state.log_history[-1]
+            shown = [f"{key} {row[key]:.4f}" for key in ("loss", "eval_loss", "learning_rate") if key in row]
+            if shown and state.is_world_process_zero:
+                print(f"sft: step {state.global_step}/{state.max_steps}, {', '.join(shown)}", flush=True)
 
     return ReportCheckpoint()

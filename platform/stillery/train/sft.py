@@ -88,6 +88,8 @@ def _fit(config: SftConfig, *, seed: int, out: Folder, has_validation: bool) -> 
 
     # Workers of a crowded machine import torch and TRL slowly; Ray's own limit is 60 s.
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "300")
+    # Otherwise Ray Train sends every printed line to the driver twice.
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
     trainer = TorchTrainer(
         train_loop,
         train_loop_config={

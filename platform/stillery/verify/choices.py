@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from stillery.verify.cleaning import clean, clean_text
 
 _LETTER = re.compile(r"[(\[{]?\s*([A-Za-z])\s*[)\]}]?[.:]?")
-_LABELLED = re.compile(r"(?:option|choice|answer)?\s*(?:[(\[{]\s*([A-Za-z])\s*[)\]}]|([A-Za-z])\s*[).:])\s*(.*)", re.IGNORECASE)
-_NAMED = re.compile(r"(?:the\s+)?(?:correct\s+)?(?:option|choice|answer)\s*:?\s*(?:is\s+)?[(\[]?([A-Za-z])[)\]]?", re.IGNORECASE)
+_LABELLED = re.compile(
+    r"(?:option|choice|answer)?\s*(?:[(\[{]\s*([A-Za-z])\s*[)\]}]|([A-Za-z])\s*[).:])\s*(.*)", re.IGNORECASE
+)
+_NAMED = re.compile(
+    r"(?:the\s+)?(?:correct\s+)?(?:option|choice|answer)\s*:?\s*(?:is\s+)?[(\[]?([A-Za-z])[)\]]?", re.IGNORECASE
+)
 
 
 def choice_of(text: str, choices: Sequence[str]) -> str | None:

@@ -31,7 +31,9 @@ _FUNCTIONS = {"sqrt", "sinh", "cosh", "tanh", "asin", "acos", "atan", "arcsin", 
 # Neither a LaTeX command nor the name of an environment.
 _WORD = re.compile(r"(?<![\\A-Za-z])(?<!\\begin\{)(?<!\\end\{)[A-Za-z]{4,}")
 _SHORT_FUNCTIONS = {"sin", "cos", "tan", "log", "exp", "cot", "sec", "csc", "gcd", "lcm", "mod"}
-_UNCOUNTED = re.compile(r"\\(?:pm|mp|cup|cap|setminus|mathbb|emptyset|varnothing|in)(?![a-zA-Z])|\\infty|[<>]|\\[lg]eq?")
+_UNCOUNTED = re.compile(
+    r"\\(?:pm|mp|cup|cap|setminus|mathbb|emptyset|varnothing|in)(?![a-zA-Z])|\\infty|[<>]|\\[lg]eq?"
+)
 
 
 def undecided(predicted: str, gold: str) -> bool | None:  # noqa: ARG001
@@ -66,10 +68,10 @@ def infer_kind(gold: str, *, choices: Sequence[str] = ()) -> AnswerKind:
         return AnswerKind.CHOICE
     if text.casefold() in {"yes", "no", "true", "false"}:
         return AnswerKind.YES_NO
-    if parse_quantity(text) is not None:
-        return AnswerKind.NUMBER
     if parse_date(text) is not None:
         return AnswerKind.DATE
+    if parse_quantity(text) is not None:
+        return AnswerKind.NUMBER
     if re.fullmatch(r"\(?[A-J]\)?", text):
         return AnswerKind.CHOICE
     sequence = parse_sequence(text)

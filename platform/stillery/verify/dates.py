@@ -23,7 +23,9 @@ _FORMS = (
 )
 _WHOLE = [re.compile(rf"{_WEEKDAY}{form}", re.IGNORECASE | re.ASCII) for form in _FORMS]
 _WITHIN = re.compile(
-    "|".join(re.sub(r"\?P<\w+>", "?:", form).replace("(?P=mark)", "[-/.]").join((r"(?<!\w)", r"(?!\w)")) for form in _FORMS),
+    "|".join(
+        re.sub(r"\?P<\w+>", "?:", form).replace("(?P=mark)", "[-/.]").join((r"(?<!\w)", r"(?!\w)")) for form in _FORMS
+    ),
     re.IGNORECASE | re.ASCII,
 )
 
@@ -58,14 +60,17 @@ def same_date(predicted: Date, gold: Date) -> bool:
 
 
 def _numbers(groups: dict[str, str | None]) -> tuple[int | None, int, int]:
-    year = int(groups["year"]) if groups.get("year") else None
-    if groups.get("first"):
-        assert year is not None
-        first, second = int(groups["first"] or 0), int(groups["second"] or 0)
-        month, day = (first, second) if first <= 12 else (second, first)
-        return (year if year > 99 else 2000 + year if year < 70 else 1900 + year), month, day
-    month = (groups["month"] or "").lower()
-    return year, _NAMES.get(month) or int(month), int(groups["day"] or 0)
+    """Year, month and day of a match's groups."""
+    written = {name: value for name, value in groups.items() if value is not None}
+    year = int(written["year"]) if "year" in written else None
+    if "first" not in written:
+        month = _NAMES.get(written["month"].lower()) or int(written["month"])
+        return year, month, int(written["day"])
+    assert year is not None
+    if year < 100:
+        year += 2000 if year < 70 else 1900
+    first, second = int(written["first"]), int(written["second"])
+    return (year, first, second) if first <= 12 else (year, second, first)
 
 
 def _checked(year: int | None, month: int, day: int) -> Date | None:

@@ -27,7 +27,9 @@ _NUMBER = re.compile(
     r"|\d++(?:\.\d++)?+(?:\s*/\s*\d++(?:\.\d++)?+)?|\.\d++)(?:\s?\\?%)?(?!\w)",
     re.ASCII,
 )
-_MATHS = re.compile(r"\$\$([^$]{1,2000})\$\$|\$([^$\n]{1,500})\$|\\\(([^\n]{1,500}?)\\\)|\\\[(.{1,2000}?)\\\]", re.DOTALL)
+_MATHS = re.compile(
+    r"\$\$([^$]{1,2000})\$\$|\$([^$\n]{1,500})\$|\\\(([^\n]{1,500}?)\\\)|\\\[(.{1,2000}?)\\\]", re.DOTALL
+)
 _MAX_LINE_CHARS = 200
 # A last line with more words is a sentence about the answer, from which it cannot be told.
 _MAX_WORDS = 5
@@ -35,9 +37,7 @@ _MAX_WORDS = 5
 _TAIL_CHARS = 4000
 
 
-def extract_answer(
-    parts: Parts, *, kind: AnswerKind, choices: Sequence[str] = (), is_cut: bool = False
-) -> str | None:
+def extract_answer(parts: Parts, *, kind: AnswerKind, choices: Sequence[str] = (), is_cut: bool = False) -> str | None:
     """The final answer as the completion writes it, or None.
 
     `is_cut`: the completion was stopped by its length limit, so only an answer that was closed (by its tag, by the

@@ -43,6 +43,7 @@ class Worker:
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        self.process_id = self._process.pid
         self._requests = self._process.stdin
         self.replies = self._process.stdout.fileno()
 

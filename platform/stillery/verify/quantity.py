@@ -134,14 +134,17 @@ def _unit_of(rest: str) -> str | None:
     One or two letters are a unit only if known and set apart: `4t` and `2 x` are products.
     """
     match = _UNIT.fullmatch(rest)
-    if match is None:
+    if match is None or re.search(r"(?<![A-Za-z^{])\d", rest):
         return None
     words = re.findall(r"\^\\circ|[$€£¥₹]|[A-Za-zµ]+", rest)
     if not words or len(words) > 6 or _NOT_UNITS & {word.lower() for word in words}:
         return None
     known = [_UNIT_OF.get(w) or _UNIT_OF.get(w.lower()) or _UNIT_OF.get(w.lower().removesuffix("s")) for w in words]
     attached = not rest[0].isspace() and words[0] not in ("^\\circ", "$", "€", "£", "¥", "₹")
-    if any(k is None and len(w) < 3 and w not in ("a", "an", "of", "in", "C", "F") for k, w in zip(known, words, strict=True)):
+    if any(
+        k is None and len(w) < 3 and w not in ("a", "an", "of", "in", "C", "F")
+        for k, w in zip(known, words, strict=True)
+    ):
         return None
     if attached and len(words[0]) < 2:
         return None

@@ -17,7 +17,8 @@ LOOP_REPEATS = 8
 
 # What `unicodedata.name` begins with for letters that are notation rather than language.
 _NOTATION = {"GREEK", "MATHEMATICAL", "DOUBLE-STRUCK", "SCRIPT", "BLACK-LETTER", "PLANCK", "MICRO", "SUPERSCRIPT",
-             "SUBSCRIPT", "MODIFIER", "FULLWIDTH", "ALEF", "OHM", "KELVIN", "ANGSTROM", "FEMININE", "MASCULINE"}  # fmt: skip
+             "SUBSCRIPT", "MODIFIER", "FULLWIDTH", "ALEF", "OHM", "KELVIN", "ANGSTROM", "FEMININE",
+             "MASCULINE"}  # fmt: skip
 _TOKEN = re.compile(r"\S{1,32}")
 
 

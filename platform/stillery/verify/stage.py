@@ -65,7 +65,10 @@ def job_of(row: Mapping[str, Any], prompts_by_id: Mapping[str, Prompt]) -> Job:
     """What there is to grade in one generation."""
     prompt = prompts_by_id.get(row["prompt_id"])
     if prompt is None:
-        raise UserError(f"generation {row['sample_id']} is of prompt {row['prompt_id']}, which is not among the prompts: verify it with the prompts it was made from")  # fmt: skip  # noqa: E501
+        raise UserError(
+            f"generation {row['sample_id']} is of prompt {row['prompt_id']}, which is not among the prompts: "
+            "verify it with the prompts it was made from"
+        )
     return Job(
         completion=row["completion"],
         answer=prompt.answer,

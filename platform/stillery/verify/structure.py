@@ -79,7 +79,7 @@ def align_equations(predicted: str, gold: str) -> tuple[str, str]:
 def _unwrap(text: str) -> tuple[str, str, str] | None:
     """Opening bracket, content and closing bracket, where one pair (or a half-open interval's) wraps the whole."""
     match = _OPENING.match(text)
-    if match is None or match.group() == "{" and text.startswith("{}"):
+    if match is None or (match.group() == "{" and text.startswith("{}")):
         return None
     opening = match.group()
     depth = 0

@@ -41,7 +41,7 @@ def parse(text: str) -> Any | None:
     """
     from latex2sympy2_extended import NormalizationConfig, latex2sympy, normalize_latex
     from math_verify.grader import should_treat_as_complex
-    from sympy import Float, Rational
+    from sympy import Basic, Float, MatrixBase, Rational
 
     config = NormalizationConfig(
         basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none", equations=False
@@ -55,14 +55,18 @@ def parse(text: str) -> Any | None:
         raise
     except Exception:  # The parser raises plain Exception, and AttributeError for some of what it cannot read.
         return None
-    floats = parsed.atoms(Float) if hasattr(parsed, "atoms") else set()
+    if not isinstance(parsed, (Basic, MatrixBase)):
+        return None
+    floats = parsed.atoms(Float)
     return parsed.xreplace({f: Rational(str(f)) for f in floats}) if floats else parsed
 
 
 def _latex_of(text: str) -> str:
     """Plain-text mathematics in the notation that the LaTeX parser reads."""
     text = re.sub(r"\\?%", "", text)
-    text = re.sub(r"(?<![\\A-Za-z])(sqrt|pi|sin|cos|tan|log|ln|infty|theta|alpha|beta|gamma)(?![A-Za-z])", r"\\\1 ", text)
+    text = re.sub(
+        r"(?<![\\A-Za-z])(sqrt|pi|sin|cos|tan|log|ln|infty|theta|alpha|beta|gamma)(?![A-Za-z])", r"\\\1 ", text
+    )
     text = re.sub(r"\\sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}", text)
     text = re.sub(r"\^\s*\(([^()]*)\)", r"^{\1}", text)
     text = re.sub(r"\^\s*(-?\d{2,})", r"^{\1}", text)

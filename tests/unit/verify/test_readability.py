@@ -6,6 +6,8 @@ import pytest
 
 from stillery.verify.readability import readability_flags
 
+COUNTING = " ".join(map(str, range(2000)))
+
 
 @pytest.mark.parametrize(
     ("text", "question", "flags"),
@@ -16,8 +18,8 @@ from stillery.verify.readability import readability_flags
         ("First we add, 然后我们把它们相加得到结果", "Add them.", ["mixed_scripts"]),
         ("我们把它们相加", "把它们相加。", []),
         ("我们把它们相加 and so on and on", "", ["mixed_scripts"]),
-        ("x" * 2001, "", ["long_paragraph"]),
-        ("x" * 2000 + "\n" + "y" * 2000, "", []),
+        (COUNTING[:2001], "", ["long_paragraph"]),
+        (COUNTING[:2000] + "\n" + COUNTING[2000:4000], "", []),
         ("wait\nwait\nwait\nwait", "", ["repetition"]),
         ("wait\nwait\nwait\nno", "", []),
         ("the quick brown fox jumps over the lazy dog and then it rests. " * 9, "", ["repetition"]),

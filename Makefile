@@ -1,0 +1,56 @@
+# Every target starts from nothing: the environment is made when it is missing or when the lock changed.
+#   make setup ENGINE=gpu    for machines with CUDA
+ENGINE ?= cpu
+VENV   := .venv
+BIN    := $(VENV)/bin
+LOCK   := requirements/$(ENGINE).txt
+UV     := $(VENV)/bin/uv
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
+# Where wheels that PyPI does not carry come from: a local folder if pip is told one, else PyTorch's own CPU index.
+FIND   := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),$(if $(filter cpu,$(ENGINE)),--extra-index-url https://download.pytorch.org/whl/cpu --index-strategy unsafe-best-match,))
+
+# Ray turns token authentication on for a cluster by itself, but not for the client that submits to it.
+export RAY_AUTH_MODE ?= token
+export RAY_USAGE_STATS_ENABLED = 0
+REVISION = $(shell git describe --always --dirty --abbrev=40 --match= 2>/dev/null)
+
+.PHONY: setup demo test unit lint format bench clean lock
+
+setup: $(VENV)/.ready-$(ENGINE)
+
+$(VENV)/.ready-$(ENGINE): $(LOCK) pyproject.toml
+	@test -n "$(PYTHON)" || { echo "stillery needs Python 3.11, 3.12 or 3.13 on the PATH (or make PYTHON=/path/to/python)"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	VIRTUAL_ENV=$(abspath $(VENV)) $(UV) pip sync --quiet $(FIND) $(LOCK)
+	VIRTUAL_ENV=$(abspath $(VENV)) $(UV) pip install --quiet --no-deps --editable .
+	@rm -f $(VENV)/.ready-* && touch $@
+
+demo: setup
+	$(BIN)/stillery head
+	$(BIN)/ray job submit --address http://127.0.0.1:8265 --working-dir . \
+	  --runtime-env-json '{"env_vars": {"STILLERY_GIT_REVISION": "$(REVISION)"}}' -- jobs/distill.py
+
+test: setup
+	$(BIN)/python -m pytest
+
+unit: setup
+	$(BIN)/python -m pytest tests/unit
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache platform/*.egg-info
+
+# Needs uv; the GPU lock is resolved against PyPI alone, or a CPU build of torch would get into it.
+lock:
+	$(UV) pip compile pyproject.toml --extra cpu --extra dev --python-version 3.11 --no-annotate --no-emit-find-links --custom-compile-command "make lock" $(FIND) -o requirements/cpu.txt --upgrade
+	env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(UV) pip compile pyproject.toml --extra gpu --extra dev --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-annotate --custom-compile-command "make lock" -o requirements/gpu.txt --upgrade

@@ -1,0 +1,209 @@
+"""The stages of the line: what of the config shapes each one's output, what it needs, and the call that does it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stillery.config import Config, EngineConfig, settings_of, to_yaml
+from stillery.curate import stage as curate_stage
+from stillery.engines.models import model_id
+from stillery.evaluate import stage as evaluate_stage
+from stillery.prompts import stage as prompts_stage
+from stillery.registry import stage as registry_stage
+from stillery.report import stage as report_stage
+from stillery.runs import Folder, Output, Run
+from stillery.teacher import stage as teacher_stage
+from stillery.train import sft as sft_stage
+from stillery.verify import stage as verify_stage
+
+# How a model is run does not change what it is asked: these keys are left out of fingerprints, so that moving a run
+# to more replicas or another machine makes nothing again.
+PLACEMENT = ("replicas", "num_cpus", "num_gpus", "threads", "cpu_kv_cache_gb", "requests_per_call", "flush_every")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a stage's work is given: the config, the run, the outputs before it and its own folder."""
+
+    config: Config
+    run: Run
+    outputs: Mapping[str, Output]
+    out: Folder
+
+    def folder(self, stage: str) -> Folder:
+        return self.outputs[stage].folder
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A step of the line. `settings` is what of the config shapes its output, `needs` the stages before it."""
+
+    name: str
+    version: int
+    needs: tuple[str, ...]
+    settings: Callable[[Config], dict[str, Any]]
+    work: Callable[[Job], dict[str, Any]]
+
+
+def _sampled(section: EngineConfig) -> dict[str, Any]:
+    return {key: value for key, value in settings_of(section).items() if key not in PLACEMENT}
+
+
+def _prompts_settings(config: Config) -> dict[str, Any]:
+    settings = {**settings_of(config.prompts), "seed": config.run.seed}
+    return settings | {"files": prompts_stage.source_fingerprints(config.prompts)}
+
+
+def _generate_settings(config: Config) -> dict[str, Any]:
+    return {**_sampled(config.teacher), "seed": config.run.seed, "model": model_id(config.teacher.model)}
+
+
+def _verify_settings(config: Config) -> dict[str, Any]:
+    return {"deadline_s": config.verify.deadline_s}
+
+
+def _sft_settings(config: Config) -> dict[str, Any]:
+    settings = {key: getattr(config.sft, key) for key in ("num_workers", "use_gpu", "trl")}
+    return {**settings, "seed": config.run.seed, "student": model_id(config.sft.student)}
+
+
+def _evaluate_settings(config: Config) -> dict[str, Any]:
+    return {**_sampled(config.evaluate), **_verify_settings(config), "seed": config.run.seed}
+
+
+def _evaluate_teacher_settings(config: Config) -> dict[str, Any]:
+    asked = {**_sampled(config.teacher), "model": model_id(config.teacher.model)}
+    for key in ("sampling", "samples_per_prompt"):
+        del asked[key]
+    return {**_evaluate_settings(config), "teacher": asked}
+
+
+def _evaluate_before_settings(config: Config) -> dict[str, Any]:
+    return {**_evaluate_settings(config), "student": model_id(config.sft.student)}
+
+
+def _prompts(job: Job) -> dict[str, Any]:
+    return prompts_stage.make_prompts(job.config.prompts, seed=job.config.run.seed, out=job.out)
+
+
+def _generate(job: Job) -> dict[str, Any]:
+    return teacher_stage.generate(
+        job.config.teacher, seed=job.config.run.seed, prompts=job.folder("prompts"), run=job.run, out=job.out
+    )
+
+
+def _verify(job: Job) -> dict[str, Any]:
+    return verify_stage.verify_generations(
+        job.config.verify, generations=job.folder("generate"), prompts=job.folder("prompts"), out=job.out
+    )
+
+
+def _curate(job: Job) -> dict[str, Any]:
+    return curate_stage.curate(
+        job.config.curate,
+        prompts=job.folder("prompts"),
+        generations=job.folder("generate"),
+        verdicts=job.folder("verify"),
+        out=job.out,
+    )
+
+
+def _sft(job: Job) -> dict[str, Any]:
+    return sft_stage.fine_tune(job.config.sft, seed=job.config.run.seed, samples=job.folder("curate"), out=job.out)
+
+
+def _evaluate_teacher(job: Job) -> dict[str, Any]:
+    teacher = job.config.teacher
+    asking = {
+        "system_prompt": teacher.system_prompt,
+        "instruction": teacher.instruction,
+        "template_kwargs": teacher.chat_template_kwargs,
+    }
+    return _evaluate(job, role="teacher", model=teacher.model, engine=teacher, asking=asking)
+
+
+def _evaluate_before(job: Job) -> dict[str, Any]:
+    return _evaluate_student(job, role="student_before", model=job.config.sft.student)
+
+
+def _evaluate_after(job: Job) -> dict[str, Any]:
+    return _evaluate_student(job, role="student_after", model=str(job.folder("sft").local / "checkpoint"))
+
+
+def _evaluate_student(job: Job, *, role: str, model: str) -> dict[str, Any]:
+    # Curation gives the student the bare question to train on, so that is how it is asked.
+    asking = {"system_prompt": None, "instruction": None, "template_kwargs": {}}
+    return _evaluate(job, role=role, model=model, engine=job.config.evaluate, asking=asking)
+
+
+def _evaluate(job: Job, *, role: str, model: str, engine: EngineConfig, asking: dict[str, Any]) -> dict[str, Any]:
+    return evaluate_stage.evaluate(
+        job.config.evaluate,
+        role=role,
+        model=model,
+        engine=engine,
+        asking=asking,
+        verify=job.config.verify,
+        seed=job.config.run.seed,
+        prompts=job.folder("prompts"),
+        run=job.run,
+        out=job.out,
+    )
+
+
+def _register(job: Job) -> dict[str, Any]:
+    return registry_stage.register(
+        job.config.register,
+        run_uri=job.run.folder.uri,
+        git_revision=job.run.git_revision,
+        fingerprint=job.out.uri.rsplit("/", 1)[1],
+        resolved_config=to_yaml(job.config),
+        outputs=job.outputs,
+        checkpoint=job.folder("sft").local / "checkpoint",
+        out=job.out,
+    )
+
+
+def _report(job: Job) -> dict[str, Any]:
+    return report_stage.write_report(
+        job.config.report,
+        run_name=job.config.run.name,
+        git_revision=job.run.git_revision,
+        config_yaml=to_yaml(job.config),
+        outputs=job.outputs,
+        out=job.out,
+    )
+
+
+EVALUATIONS = ("evaluate_teacher", "evaluate_before", "evaluate_after")
+
+STAGES = (
+    Stage("prompts", prompts_stage.VERSION, (), _prompts_settings, _prompts),
+    Stage("generate", teacher_stage.VERSION, ("prompts",), _generate_settings, _generate),
+    Stage("verify", verify_stage.VERSION, ("prompts", "generate"), _verify_settings, _verify),
+    Stage(
+        "curate",
+        curate_stage.VERSION,
+        ("prompts", "generate", "verify"),
+        lambda config: settings_of(config.curate),
+        _curate,
+    ),
+    Stage("sft", sft_stage.VERSION, ("curate",), _sft_settings, _sft),
+    Stage("evaluate_teacher", evaluate_stage.VERSION, ("prompts",), _evaluate_teacher_settings, _evaluate_teacher),
+    Stage("evaluate_before", evaluate_stage.VERSION, ("prompts",), _evaluate_before_settings, _evaluate_before),
+    Stage("evaluate_after", evaluate_stage.VERSION, ("prompts", "sft"), _evaluate_settings, _evaluate_after),
+    Stage(
+        "register",
+        registry_stage.VERSION,
+        ("generate", "curate", "sft", *EVALUATIONS),
+        lambda config: settings_of(config.register),
+        _register,
+    ),
+    Stage(
+        "report",
+        report_stage.VERSION,
+        ("prompts", "generate", "verify", "curate", "sft", *EVALUATIONS, "register"),
+        lambda config: settings_of(config.report),
+        _report,
+    ),
+)

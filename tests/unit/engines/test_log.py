@@ -1,0 +1,38 @@
+"""The durable log: whole files, at-least-once, first row wins."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from stillery.engines.log import append, logged_ids, read
+from stillery.records import Generation
+from stillery.runs import Folder
+
+ROW = Generation(
+    sample_id="a", prompt_id="p", sample_index=0, seed=1, rendered="q", completion="x", finish_reason="stop",
+    num_prompt_tokens=1, num_tokens=1, mean_logprob=-0.5, model="m", sampling="{}", round=0, surplus=False, error=None,
+)  # fmt: skip
+
+
+def test_rows_come_back_in_the_order_asked_for_and_once(tmp_path: Path) -> None:
+    log = Folder(str(tmp_path))
+    other = dataclasses.replace(ROW, sample_id="b", completion="y")
+    append(log, "one", [ROW])
+    append(log, "two", [other, dataclasses.replace(ROW, completion="made again")])
+    assert logged_ids(log) == {"a", "b"}
+    assert logged_ids(log, batch="one") == {"a"}
+    assert [row.sample_id for row in read(log, ["b", "a"])] == ["b", "a"]
+    assert len(read(log, ["a"])) == 1
+
+
+def test_an_unfinished_file_is_not_seen(tmp_path: Path) -> None:
+    log = Folder(str(tmp_path))
+    append(log, "one", [ROW])
+    (tmp_path / ".f00.partial").write_bytes(b"half")
+    assert logged_ids(log) == {"a"}
+
+
+def test_a_sample_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(KeyError):
+        read(Folder(str(tmp_path)), ["a"])
