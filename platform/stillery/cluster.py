@@ -65,18 +65,25 @@ def start_head(*, num_cpus: int | None = None) -> str:
     for port, what in ((GCS_PORT, "Ray"), (DASHBOARD_PORT, "Ray's dashboard")):
         if _taken(port):
             raise UserError(f"port {port}, which {what} needs, is taken by another program; stop it and try again")
-    command = [
-        shutil.which("ray", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}") or "ray",
+    # Jobs run with the head's PATH: the interpreter of this environment must come first in it.
+    path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
+    environment = {**os.environ, **AUTH, "PATH": path}
+    # Makes ~/.ray/auth_token unless there is one; it prints the token, which must not get into a log.
+    _ray("get-auth-token", "--generate", environment=environment)
+    _ray(
         *("start", "--head", "--node-ip-address", "127.0.0.1", "--port", str(GCS_PORT)),
         *("--dashboard-host", "127.0.0.1", "--dashboard-port", str(DASHBOARD_PORT), "--disable-usage-stats"),
         *("--num-cpus", str(num_cpus or max(4, os.cpu_count() or 1))),
-    ]
-    # Jobs run with the head's PATH: the interpreter of this environment must come first in it.
-    path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
-    done = subprocess.run(command, env={**os.environ, **AUTH, "PATH": path}, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise UserError(f"Ray did not start: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+        environment=environment,
+    )
     return f"started a Ray head on this machine; jobs go to http://127.0.0.1:{DASHBOARD_PORT}"
+
+
+def _ray(*arguments: str, environment: dict[str, str]) -> None:
+    command = [shutil.which("ray", path=environment["PATH"]) or "ray", *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise UserError(f"`ray {arguments[0]}` failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
 
 
 def _taken(port: int) -> bool:

@@ -9,13 +9,14 @@ SFTConfig; `stillery.passthrough` checks them against the installed version befo
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from stillery.errors import UserError
 
@@ -206,6 +207,10 @@ def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Confi
             raise UserError(f"{origin}: {error.full_key or 'config'}: {_first_line(error)}") from None
     try:
         config = cast(Config, OmegaConf.to_object(merged))
+    except InterpolationResolutionError as error:
+        unset = re.search(r"Environment variable '(\w+)' not found", str(error))
+        reason = f"${unset[1]} is not set; set it, or give {error.full_key}=VALUE" if unset else _first_line(error)
+        raise UserError(f"config: {error.full_key}: {reason}") from None
     except OmegaConfBaseException as error:
         raise UserError(f"config: {error.full_key}: {_first_line(error)}") from None
     _check_values(config)

@@ -21,6 +21,9 @@ from stillery.errors import UserError
 # Plain type names of a field, or None where the annotation is anything more.
 Types = frozenset[str] | None
 
+# A run keeps its config in files and in the registry.
+_TOKEN = "set $HF_TOKEN in the environment; a token in a config would be kept with the run"
+
 _PLAIN = frozenset({"int", "float", "bool", "str", "list", "dict"})
 
 
@@ -43,6 +46,7 @@ ENGINE_ARGS = Target(
     sources=(("vllm", "engine/arg_utils.py", "EngineArgs"),),
     taken={
         "model": "set teacher.model; evaluation measures the run's own models",
+        "hf_token": _TOKEN,
         "seed": "set run.seed; every sample has a seed of its own",
     },
 )
@@ -71,6 +75,7 @@ SFT_CONFIG = Target(
         ("trl", "trainer/sft_config.py", "SFTConfig"),
     ),
     taken={
+        "hub_token": _TOKEN,
         "output_dir": "checkpoints go to the run's folder: set run.dir",
         "run_name": "set run.name",
         "report_to": "the loss history goes to the registered model's MLflow run",

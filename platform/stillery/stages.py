@@ -195,7 +195,7 @@ STAGES = (
     Stage(
         "register",
         registry_stage.VERSION,
-        ("generate", "curate", "sft", *EVALUATIONS),
+        ("prompts", "generate", "verify", "curate", "sft", *EVALUATIONS),
         lambda config: settings_of(config.register),
         _register,
     ),

@@ -4,7 +4,17 @@ import pyarrow as pa
 import pytest
 
 from stillery.records import (
-    Generation, Message, Sample, Verdict, conform, from_table, sample_id, schema_of, seed_of, to_table, unique,
+    Generation,
+    Message,
+    Sample,
+    Verdict,
+    conform,
+    from_table,
+    sample_id,
+    schema_of,
+    seed_of,
+    to_table,
+    unique,
 )  # fmt: skip
 
 SAMPLE = Sample(
@@ -34,7 +44,7 @@ def test_every_table_names_its_record_and_schema_version() -> None:
 
 
 def test_conform_refuses_a_table_of_another_record() -> None:
-    with pytest.raises(ValueError, match="no column prompt_id|not a table of Generation"):
+    with pytest.raises(ValueError, match="not a table of Generation"):
         conform(to_table([SAMPLE], Sample), Generation)
 
 
@@ -45,8 +55,8 @@ def test_conform_casts_what_other_writers_made() -> None:
 
 def test_sample_id_changes_with_each_thing_that_makes_a_sample() -> None:
     base = {"prompt_id": "p", "rendered": "r", "model": "m", "sampling": {"temperature": 1.0}, "index": 0}
-    changed = [base | {key: value} for key, value in
-               {"prompt_id": "q", "rendered": "R", "model": "n", "sampling": {"temperature": 0.5}, "index": 1}.items()]  # fmt: skip
+    other = {"prompt_id": "q", "rendered": "R", "model": "n", "sampling": {"temperature": 0.5}, "index": 1}
+    changed = [base | {key: value} for key, value in other.items()]
     ids = {sample_id(**kwargs) for kwargs in [base, *changed]}
     assert len(ids) == 6
     assert sample_id(**base) == sample_id(**base)

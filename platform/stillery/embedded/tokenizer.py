@@ -32,7 +32,7 @@ _PATTERN = (
 _GENERAL = "You are a helpful assistant. The quick brown fox jumps over the lazy dog, and this is how it thinks."
 
 
-def train_tokenizer(out: Path, *, problems_per_task: int = 2000, seed: int = 0) -> None:
+def train_tokenizer(out: Path, *, problems_per_task: int = 1200, seed: int = 0) -> None:
     """Train on problems and traces of the training buckets, and write the tokenizer's files into `out`."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast

@@ -55,14 +55,14 @@ def _run(
         fn_constructor_kwargs={"model": model, "engine": engine, "sampling": dict(sampling), "log": log},
         batch_size=None,
         batch_format="pyarrow",
-        concurrency=(engine.replicas, engine.replicas),
+        compute=ray.data.ActorPoolStrategy(size=engine.replicas),
         num_cpus=engine.num_cpus,
         num_gpus=engine.num_gpus,
     )
-    progress = Progress(label, requests.num_rows)
+    progress = Progress(label, requests.num_rows, engine.replicas)
     for batch in counts.iter_batches(batch_size=None, batch_format="pyarrow"):
         for row in batch.to_pylist():
-            progress.add(samples=row["samples"], tokens=row["tokens"], errors=row["errors"])
+            progress.add(**row)
 
 
 class Sampler:
@@ -89,52 +89,56 @@ class Sampler:
         missing = requests.filter(
             pc.invert(pc.is_in(requests.column("sample_id"), pa.array(sorted(done), pa.large_string())))
         )
-        yield _counts([], num_samples=len(done))
+        yield _counts([], num_samples=len(done), seconds=0.0)
         rows: list[Generation] = []
+        started = time.monotonic()
         for row in stream(self.llm, missing, model_id=self.model_id, sampling=self.sampling):
             rows.append(row)
             if len(rows) == self.flush_every:
                 sample_log.append(self.log, block, rows)
-                yield _counts(rows, num_samples=len(rows))
-                rows = []
+                now = time.monotonic()
+                yield _counts(rows, num_samples=len(rows), seconds=now - started)
+                rows, started = [], now
         if rows:
             sample_log.append(self.log, block, rows)
-            yield _counts(rows, num_samples=len(rows))
+            yield _counts(rows, num_samples=len(rows), seconds=time.monotonic() - started)
 
 
-def _counts(rows: list[Generation], *, num_samples: int) -> pa.Table:
+def _counts(rows: list[Generation], *, num_samples: int, seconds: float) -> pa.Table:
     tokens, errors = sum(r.num_tokens for r in rows), sum(r.error is not None for r in rows)
-    return pa.table({"samples": [num_samples], "tokens": [tokens], "errors": [errors]})
+    return pa.table({"samples": [num_samples], "tokens": [tokens], "errors": [errors], "seconds": [seconds]})
 
 
 @dataclasses.dataclass
 class Progress:
-    """Prints what is done, the rates and the time left, at most every two seconds and once at the end."""
+    """Prints what is done, the rates and the time left, at most every two seconds and once at the end.
+
+    Rates are those of engines at work: the seconds are the engines' own, so starting them is not counted.
+    """
 
     label: str
     total: int
+    replicas: int
     samples: int = 0
     tokens: int = 0
     errors: int = 0
-    started: float = dataclasses.field(default_factory=time.monotonic)
+    seconds: float = 0.0
     printed: float = 0.0
 
-    def add(self, *, samples: int, tokens: int, errors: int) -> None:
-        # The clock starts with the first row that an engine sends, when it is up: rates and time left exclude that.
-        if self.samples == 0 and samples == 0:
-            self.started = time.monotonic()
+    def add(self, *, samples: int, tokens: int, errors: int, seconds: float) -> None:
+        """Count one finished file of samples, which took an engine `seconds`."""
         self.samples += samples
         self.tokens += tokens
         self.errors += errors
+        self.seconds += seconds / self.replicas
         now = time.monotonic()
-        if now - self.printed < 2 and self.samples < self.total:
+        if self.tokens == 0 or (now - self.printed < 2 and self.samples < self.total):
             return
         self.printed = now
-        elapsed = max(now - self.started, 1e-6)
-        rate = self.samples / elapsed
-        left = (self.total - self.samples) / rate if rate else math.inf
+        rate = self.samples / self.seconds
         print(
             f"{self.label}: {self.samples:,}/{self.total:,} samples, {rate:.0f} samples/s, "
-            f"{self.tokens / elapsed:,.0f} tokens/s, {self.errors} errors, {left:.0f} s left",
+            f"{self.tokens / self.seconds:,.0f} tokens/s, {self.errors} errors, "
+            f"{(self.total - self.samples) / rate:.0f} s left",
             flush=True,
         )

@@ -4,6 +4,7 @@ The engine's own loop is used rather than `LLM.generate`, which returns only whe
 what has finished must become durable while the rest still runs.
 """
 
+import atexit
 import dataclasses
 import json
 import os
@@ -27,9 +28,12 @@ def load_engine(model: str, config: EngineConfig) -> Any:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(config.cpu_kv_cache_gb))
         os.environ["OMP_NUM_THREADS"] = str(config.threads or max(1, int(config.num_cpus)))
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    # A compiled extension of vLLM's reports leaks of its own at exit; nothing that a user could act on.
+    atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
     from vllm import LLM
 
-    defaults: dict[str, Any] = {"disable_log_stats": True, "trust_remote_code": False}
+    defaults: dict[str, Any] = {"disable_log_stats": True, "use_tqdm_on_load": False, "trust_remote_code": False}
     if config.num_gpus == 0:
         defaults |= {"dtype": "float32", "enforce_eager": True, "distributed_executor_backend": "uni"}
         # A seeded request whose prompt is prefilled in two chunks fails on a CPU ("CPU Generator does not use offset").

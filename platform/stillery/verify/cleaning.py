@@ -57,7 +57,7 @@ def _fold_unicode(text: str) -> str:
     text = _SUPERSCRIPT.sub(lambda m: "^{" + m.group().translate(_SUPERSCRIPTS) + "}", text)
     text = _VULGAR.sub(lambda m: " " + unicodedata.normalize("NFKC", m.group()), text)
     text = unicodedata.normalize("NFKC", text.translate(_UNICODE)).translate(_UNICODE)
-    text = _ROOT.sub(lambda m: r"\sqrt{" + (m.group(1) or m.group(2)) + "}", text)
+    text = _ROOT.sub(lambda m: r"\sqrt{" + (m[2] if m[1] is None else m[1]) + "}", text)
     # Format characters (zero-width, bidirectional controls) and lone surrogates hide or reorder what is compared.
     kept = (c for c in text if unicodedata.category(c) not in ("Cf", "Cs"))
     folded = (str(unicodedata.digit(c)) if c.isdigit() and not c.isascii() else c for c in kept)

@@ -20,7 +20,8 @@ AUTO = "auto"
 # An answer past either limit is no answer that a person would read, and is not given to a parser.
 MAX_ANSWER_CHARS = 2000
 MAX_NESTING = 50
-MAX_INLINE_ELEMENTS = 64
+# The elements of a set are compared each with each.
+MAX_INLINE_ELEMENTS = 16
 
 Leaf = Callable[[str, str], bool | None]
 

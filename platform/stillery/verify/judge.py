@@ -13,8 +13,6 @@ from stillery.verify.extract import extract_answer
 from stillery.verify.readability import readability_flags
 from stillery.verify.template import parse_template
 
-_MATHS = (AnswerKind.NUMBER, AnswerKind.EXPRESSION, AnswerKind.SET)
-
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -58,7 +56,27 @@ class Pending:
 
 
 def prepare(job: Job) -> Verdict | Pending:
-    """The verdict, where it is decided without computer algebra; else what remains to be compared."""
+    """The verdict, where it is decided without computer algebra; else what remains to be compared.
+
+    This is the boundary at which a bug of ours that one completion lays bare becomes that completion's `error`.
+    """
+    try:
+        return _prepare(job)
+    except Exception as error:
+        return Verdict(
+            sample_id=job.sample_id,
+            prompt_id=job.prompt_id,
+            thinking=None,
+            answer_text=None,
+            predicted=None,
+            verdict=VerdictKind.ERROR,
+            template="no_answer",
+            flags=[],
+            detail=f"{type(error).__name__}: {error}"[:500],
+        )
+
+
+def _prepare(job: Job) -> Verdict | Pending:
     parts = parse_template(job.completion, prefilled_think=job.prefilled_think)
     blank = Verdict(
         sample_id=job.sample_id,
@@ -80,7 +98,7 @@ def prepare(job: Job) -> Verdict | Pending:
     predicted = extract_answer(parts, kind=kind, choices=job.choices, is_cut=is_cut)
     if predicted is None:
         return dataclasses.replace(blank, verdict=VerdictKind.TRUNCATED if is_cut else VerdictKind.UNPARSED)
-    reason = unreadable(predicted) if kind in _MATHS else None
+    reason = None if kind is AnswerKind.STRING else unreadable(predicted)
     if reason is not None:
         return dataclasses.replace(blank, verdict=VerdictKind.UNPARSED, detail=reason)
     read = dataclasses.replace(blank, predicted=predicted)

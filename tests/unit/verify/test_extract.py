@@ -68,9 +68,9 @@ def test_a_completion_cut_by_its_limit_has_an_answer_only_if_that_was_closed(
 @pytest.mark.parametrize("piece", ["\\boxed{", "{", "}", "9", "$", "answer is ", "\\(", "1,", "\\frac{", "A) "])
 @pytest.mark.parametrize("kind", ["number", "expression", "choice", "date"])
 def test_a_megabyte_takes_linear_time(piece: str, kind: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     extract(piece * (1_000_000 // len(piece)), kind)
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 3
 
 
 def test_boxes_are_balanced() -> None:

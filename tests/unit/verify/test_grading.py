@@ -3,11 +3,14 @@
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stillery.config import VerifyConfig
 from stillery.errors import UserError
-from stillery.records import Generation, Prompt, Verdict, from_table, to_table
-from stillery.verify import grade
+from stillery.records import AnswerKind, Generation, Prompt, Verdict, from_table, to_table
+from stillery.verify import Job, grade
+from stillery.verify.judge import Pending, prepare
 from stillery.verify.stage import grade_rows
 
 GOOD = "<think>\nblue = red + 5 = 12 + 5 = 17\ncheck: 17 - 5 = 12, ok\n</think>\n<answer>17</answer>"
@@ -50,6 +53,22 @@ def test_a_verdict_carries_the_parts_and_ids() -> None:
         detail=None,
     )
     assert from_table(to_table([verdict], Verdict), Verdict) == [verdict]
+
+
+PIECES = [
+    *("17", "1,", " ", ".", "*", "**", "-", "/", "=", "%", "^", "(", ")", "[", "{", "}", "$", '"', "\n", "\x00"),
+    *("\\frac{", "\\{", "\\$", "\\circ", "\\text{", "\\\\", "\\overline{", "\\boxed{", "10^", "####", " and "),
+    *("<think>", "</think>", "<answer>", "</answer>", "answer is ", "yes", "A) ", "Jan ", "3rd "),
+    *("√", "√()", "²", "½", "٣", "②", "Ⅷ", "字", "\u202e", "\ud800"),
+]
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=30).map("".join), st.sampled_from([*AnswerKind, "auto"]))
+def test_no_completion_is_an_error_of_ours(text: str, kind: str) -> None:
+    for completion in (text, f"<think>a</think><answer>{text}</answer>"):
+        prepared = prepare(Job(completion, "B", answer_kind=kind, choices=("London", "Paris")))
+        assert isinstance(prepared, Pending) or prepared.verdict != "error", prepared.detail
 
 
 def prompt(prompt_id: str, answer: str | None) -> Prompt:

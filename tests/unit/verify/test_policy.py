@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillery.errors import UserError
@@ -207,6 +207,7 @@ def test_exact_numbers_are_what_math_verify_says(predicted: str, gold: str) -> N
     assert compare(predicted, gold) is symbolic.equal(predicted, gold)
 
 
+@settings(deadline=None)
 @given(
     st.fractions(min_value=-(10**6), max_value=10**6, max_denominator=1000),
     st.fractions(min_value=-(10**6), max_value=10**6, max_denominator=1000),

@@ -15,7 +15,7 @@ from stillery.records import Verdict
 from stillery.verify import GradingPool, Job, grade, same_answer
 from stillery.verify.judge import Pair, prepare
 
-DEADLINE_S = 1.0
+DEADLINE_S = 2.0
 # A new worker process imports computer algebra first, which on a loaded machine takes its time.
 START_S = 40
 
@@ -85,12 +85,12 @@ def test_hostile_sets_do_not_either(pool: GradingPool) -> None:
 
 @pytest.mark.parametrize("kind", ["string", "choice", "yes_no", "date"])
 def test_hostile_words_need_no_worker(kind: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     for answer in HOSTILE:
         prepared = prepare(Job(answered(answer), "B", answer_kind=kind, choices=("London", "Paris")))
         assert isinstance(prepared, Verdict)
         assert prepared.verdict in ("wrong", "unparsed")
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_an_overrun_is_a_timeout_and_the_rest_of_its_chunk_is_compared(pool: GradingPool) -> None:
@@ -98,7 +98,7 @@ def test_an_overrun_is_a_timeout_and_the_rest_of_its_chunk_is_compared(pool: Gra
     hostile = Pair(TOWER, "17", "expression")
     outcomes = pool.compare_many([*honest[:5], hostile, *honest[5:]])
     assert [str(o.kind) for o in outcomes] == ["correct"] * 5 + ["timeout"] + ["correct"] * 15
-    assert "1 s" in (outcomes[5].detail or "")
+    assert "2 s" in (outcomes[5].detail or "")
 
 
 def test_a_hostile_gold_answer_is_a_timeout_too(pool: GradingPool) -> None:

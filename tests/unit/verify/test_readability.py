@@ -33,6 +33,6 @@ def test_flags(text: str, question: str, flags: list[str]) -> None:
 
 @pytest.mark.parametrize("piece", ["a", "a ", "\n", "字", "abc", "\x00", "\u202e"])
 def test_a_megabyte_takes_linear_time(piece: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     readability_flags(piece * (1_000_000 // len(piece)))
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5

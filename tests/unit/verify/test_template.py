@@ -44,7 +44,7 @@ def test_a_prompt_may_have_opened_the_thinking() -> None:
 
 @pytest.mark.parametrize("piece", ["<think>", "</think>", "<answer>", "</answer>", "<answer></answer>", "<"])
 def test_a_megabyte_of_tags_takes_linear_time(piece: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     parts = parse_template(piece * (1_000_000 // len(piece)))
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
     assert parts.state != "ok"

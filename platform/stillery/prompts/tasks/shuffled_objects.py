@@ -23,9 +23,7 @@ def make_shuffled_objects(rng: random.Random, num_steps: int) -> Problem:
     sentences.append(f"What does {asked} have now? Choices: {', '.join(choices)}.")
     question = " ".join(sentences)
     signature = sign_question("shuffled_objects", question)
-    return Problem(
-        "shuffled_objects", question, held[asked], "choice", choices, num_steps, tuple(facts), signature
-    )
+    return Problem("shuffled_objects", question, held[asked], "choice", choices, num_steps, tuple(facts), signature)
 
 
 def describe(held: Mapping[str, str]) -> str:

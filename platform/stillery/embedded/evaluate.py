@@ -1,0 +1,100 @@
+"""Measure a model on the generators' problems: pass@1, pass@k and what its checks achieve.
+
+`python -m stillery.embedded.evaluate MODEL` prints one table. An answer is right if the text between the answer tags
+is the gold answer to the letter.
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from stillery.prompts.buckets import Bucket, draw
+from stillery.prompts.problems import Problem
+from stillery.prompts.tasks import HELD_OUT_TASK, TASKS
+
+_ANSWER = re.compile(r"<answer>([^<]*)</answer>\Z")
+
+
+def problems_for(bucket: Bucket, *, per_task: int, seed: int) -> list[Problem]:
+    """As many problems of each task that a bucket holds."""
+    tasks = [HELD_OUT_TASK] if bucket == Bucket.HELD_OUT else [t for t in TASKS if t != HELD_OUT_TASK]
+    return [p for task in tasks for p in draw(bucket, task=task, count=per_task, seed=seed)]
+
+
+def sample(model: Path, problems: Sequence[Problem], *, samples: int, seed: int, max_tokens: int) -> list[list[str]]:
+    """`samples` completions of each problem at temperature 1, by vLLM in this process."""
+    import os
+
+    os.environ.update(VLLM_ENABLE_V1_MULTIPROCESSING="0", VLLM_CPU_KVCACHE_SPACE="2", VLLM_LOGGING_LEVEL="WARNING")
+    from vllm import LLM, SamplingParams
+
+    from stillery.embedded.tokenizer import render_prompt
+
+    engine: Any = LLM(str(model), dtype="float32", enforce_eager=True, max_num_seqs=512, max_model_len=2048, seed=seed)
+    sampling = SamplingParams(n=samples, temperature=1.0, max_tokens=max_tokens, seed=seed)
+    outputs = engine.generate([render_prompt(p.question) for p in problems], sampling, use_tqdm=False)
+    return [[completion.text for completion in output.outputs] for output in outputs]
+
+
+def is_right(completion: str, problem: Problem) -> bool:
+    """Whether the completion ends in the gold answer."""
+    match = _ANSWER.search(completion)
+    return match is not None and match[1] == problem.answer
+
+
+def summarize(problems: Sequence[Problem], completions: Sequence[Sequence[str]]) -> dict[str, dict[str, float]]:
+    """Of each task and of all: problems, pass@1, pass@k with k the number of samples, samples that correct
+    themselves, and the share of those that end right. Solved means that any of the k samples is right."""
+    rows: dict[str, dict[str, float]] = {}
+    for task in (*dict.fromkeys(p.task for p in problems), "all"):
+        marks = [
+            [(is_right(text, p), "wait, redo" in text) for text in texts]
+            for p, texts in zip(problems, completions, strict=True)
+            if task in (p.task, "all")
+        ]
+        flat = [mark for group in marks for mark in group]
+        redone = [right for right, corrects in flat if corrects]
+        rows[task] = {
+            "problems": len(marks),
+            "pass@1": sum(right for right, _ in flat) / len(flat),
+            f"pass@{len(marks[0])}": sum(any(right for right, _ in group) for group in marks) / len(marks),
+            "corrections": len(redone),
+            "corrected right": sum(redone) / max(1, len(redone)),
+        }
+    return rows
+
+
+def main() -> None:
+    """Parse the command line, sample, print the tables, and keep the completions if asked to."""
+    parser = argparse.ArgumentParser(prog="python -m stillery.embedded.evaluate", description=__doc__)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--buckets", nargs="+", default=["calibration"], choices=[b.value for b in Bucket])
+    parser.add_argument("--per-task", type=int, default=50)
+    parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--max-tokens", type=int, default=512)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--completions", type=Path, help="JSON Lines file that gets every completion")
+    options = parser.parse_args()
+    drawn = {b: problems_for(Bucket(b), per_task=options.per_task, seed=options.seed) for b in options.buckets}
+    problems = [p for bucket in drawn.values() for p in bucket]
+    texts = sample(options.model, problems, samples=options.samples, seed=options.seed, max_tokens=options.max_tokens)
+    start = 0
+    for bucket, asked in drawn.items():
+        print(f"\n{bucket}")
+        rows = summarize(asked, texts[start : start + len(asked)])
+        start += len(asked)
+        for task, row in rows.items():
+            print(f"  {task:<18}" + "  ".join(f"{name} {value:.3g}" for name, value in row.items()))
+    if options.completions:
+        lines = [
+            json.dumps({"task": p.task, "steps": p.num_steps, "question": p.question, "answer": p.answer, "texts": t})
+            for p, t in zip(problems, texts, strict=True)
+        ]
+        options.completions.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""Training examples: conversations as tokens with a weight each, packed into rows of equal length.
+
+A token's loss weight is 0 where nothing is to be learnt (prompts, planted mistakes), 1 for text, and VALUE_WEIGHT for
+derived values, which carry the arithmetic.
+"""
+
+import random
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from stillery.embedded.tokenizer import END, render_prompt
+from stillery.embedded.traces import PROGRAMS, Trace, write_trace
+from stillery.prompts.buckets import Bucket, bucket_of
+from stillery.prompts.problems import Problem
+from stillery.prompts.tasks import TASKS, TRAINED_STEPS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+VALUE_WEIGHT = 2.0
+# Of the teacher's examples in the first phase, the share that correct a mistake made up for them.
+_SYNTHETIC_SHARE = 0.04
+_SHORT_SHARE = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a trace was written from, and where its first-time values lie: (step, first token, one past the last)."""
+
+    problem: Problem
+    seed: int
+    values: tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """Tokens (n,) and their loss weights (n,); `origin` where its values may be sampled for mistakes."""
+
+    tokens: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float32]
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows of tokens and weights (rows, row_length), and where each example with an origin starts: (row, column)."""
+
+    tokens: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float32]
+    origins: tuple[tuple[int, int, Origin], ...]
+
+
+def draw_problem(rng: random.Random, bucket: Bucket, *, short_share: float = _SHORT_SHARE) -> Problem:
+    """A problem of a training bucket: any trained task, mostly of a trained length, else shorter."""
+    task = rng.choice(list(PROGRAMS))
+    lengths = TRAINED_STEPS[task]
+    while True:
+        short = rng.random() < short_share
+        problem = TASKS[task](
+            rng, rng.randrange(1, lengths.start) if short and lengths.start > 1 else rng.choice(lengths)
+        )
+        if bucket_of(problem) == bucket:
+            return problem
+
+
+def encode_trace(tokenizer: "PreTrainedTokenizerFast", problem: Problem, *, seed: int, trace: Trace) -> Example:
+    """A problem and its trace as the chat template writes them.
+
+    A token is masked if any character of it is; so a mistake is masked to the last token.
+    """
+    prompt = render_prompt(problem.question)
+    text = prompt + trace.text + END
+    encoded = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
+    weight_of = np.ones(len(text), dtype=np.float32)
+    step_of = np.full(len(text), -1, dtype=np.int64)
+    weight_of[: len(prompt)] = 0.0
+    position = len(prompt)
+    for piece in trace.pieces:
+        end = position + len(piece.text)
+        if not piece.loss:
+            weight_of[position:end] = 0.0
+        if piece.step is not None:
+            weight_of[position:end] = VALUE_WEIGHT
+            step_of[position:end] = piece.step
+        position = end
+    offsets = np.array(encoded.offsets)
+    weights = weight_of[offsets[:, 0]] * (weight_of[offsets[:, 1] - 1] > 0)
+    steps = step_of[offsets[:, 1] - 1]
+    values = []
+    for step in np.unique(steps[steps >= 0]):
+        at = np.flatnonzero(steps == step)
+        values.append((int(step), int(at[0]), int(at[-1]) + 1))
+    origin = None if trace.mistakes else Origin(problem, seed, tuple(values))
+    return Example(np.array(encoded.ids), weights, origin)
+
+
+def teacher_examples(
+    tokenizer: "PreTrainedTokenizerFast",
+    *,
+    seed: int,
+    mistakes: "deque[tuple[Origin, dict[int, str]]]",
+    mistake_share: "list[float]",
+) -> Iterator[Example]:
+    """Traces without end, clean but for a share that corrects mistakes: the model's own, from the queue `mistakes`
+    while it holds any, with probability `mistake_share[0]` (which the trainer may change), and a few made up."""
+    rng = random.Random(seed)
+    while True:
+        if mistakes and rng.random() < mistake_share[0]:
+            origin, wrong = mistakes.popleft()
+            trace = write_trace(origin.problem, seed=origin.seed, mistakes=wrong)
+            yield encode_trace(tokenizer, origin.problem, seed=origin.seed, trace=trace)
+            continue
+        problem, trace_seed = draw_problem(rng, Bucket.TEACHER_TRAIN), rng.randrange(2**31)
+        wrong = _make_up_mistake(rng, problem) if rng.random() < _SYNTHETIC_SHARE else None
+        trace = write_trace(problem, seed=trace_seed, mistakes=wrong)
+        yield encode_trace(tokenizer, problem, seed=trace_seed, trace=trace)
+
+
+def _make_up_mistake(rng: random.Random, problem: Problem) -> dict[int, str]:
+    steps = PROGRAMS[problem.task](problem).steps
+    number = rng.randrange(len(steps))
+    env: dict[str, str] = {}
+    for step in steps[:number]:
+        env[step.name] = step.value(env) or ""
+    return {number: steps[number].guess(env, rng)}
+
+
+def pack(examples: Iterator[Example], *, rows: int, row_length: int, pad: int) -> Iterator[Batch]:
+    """Batches of whole examples: each row takes the longest waiting example that still fits, until none does."""
+    waiting: list[Example] = []
+    while True:
+        tokens = np.full((rows, row_length), pad, dtype=np.int64)
+        weights = np.zeros((rows, row_length), dtype=np.float32)
+        origins: list[tuple[int, int, Origin]] = []
+        for row in range(rows):
+            column = 0
+            while True:
+                while len(waiting) < 48:
+                    waiting.append(next(examples))
+                # The oldest goes first into an empty row, so that long ones do not wait for ever.
+                fitting = [i for i, e in enumerate(waiting) if len(e.tokens) <= row_length - column]
+                if not fitting:
+                    break
+                chosen = max(fitting, key=lambda i: len(waiting[i].tokens)) if column else fitting[0]
+                example = waiting.pop(chosen)
+                end = column + len(example.tokens)
+                tokens[row, column:end], weights[row, column:end] = example.tokens, example.weights
+                if example.origin is not None:
+                    origins.append((row, column, example.origin))
+                column = end
+        yield Batch(tokens, weights, tuple(origins))
+
+
+def find_mistakes(
+    batch: Batch, sampled: npt.NDArray[np.int64], tokenizer: "PreTrainedTokenizerFast"
+) -> Sequence[tuple[Origin, dict[int, str]]]:
+    """Where a model's own samples (rows, row_length; `sampled[r, c]` is its draw for token c) depart from a derived
+    value: the example's origin and the first such step with the wrong value that the model would have written."""
+    found: list[tuple[Origin, dict[int, str]]] = []
+    for row, column, origin in batch.origins:
+        for step, first, last in origin.values:
+            span = slice(column + first, column + last)
+            if (sampled[row, span] != batch.tokens[row, span]).any():
+                wrong = str(tokenizer.decode(sampled[row, span])).strip()
+                if wrong and all(c.isalnum() or c in " ," for c in wrong):
+                    found.append((origin, {step: wrong}))
+                break
+    return found

@@ -1,0 +1,18 @@
+"""Settings that every test shares; the tests must not depend on the user's cluster, home or threads."""
+
+import os
+
+import pytest
+
+# A private Ray on this machine, without the token that a shared cluster asks for.
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs and the MLflow store of a test go to a folder of its own."""
+    monkeypatch.setenv("STILLERY_HOME", str(tmp_path_factory.mktemp("home")))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -1,0 +1,130 @@
+"""The whole line on the embedded models, with real Ray, vLLM, TRL and MLflow."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from small_run import small_config
+from stillery.engines.log import logged_ids
+from stillery.pipeline import run_pipeline
+from stillery.records import Generation, Prompt, Sample, Score, Verdict, from_table
+from stillery.runs import Folder, Output
+from stillery.stages import STAGES
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("run")
+
+
+@pytest.fixture(scope="module")
+def registry_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+
+
+@pytest.fixture(scope="module")
+def outputs(run_folder: Path, registry_uri: str, ray_cluster: None) -> dict[str, Output]:
+    return run_pipeline(small_config(run_folder, f"register.tracking_uri={registry_uri}"))
+
+
+def test_every_stage_leaves_a_complete_output(outputs: dict[str, Output]) -> None:
+    assert list(outputs) == [stage.name for stage in STAGES]
+    for output in outputs.values():
+        manifest = json.loads(output.folder.read_bytes("manifest.json"))
+        assert manifest["fingerprint"] == output.fingerprint
+        assert manifest["git_revision"]
+
+
+def test_every_sample_asked_for_is_there_once_with_what_the_engine_knows(outputs: dict[str, Output]) -> None:
+    prompts = from_table(outputs["prompts"].folder.read_all(Prompt), Prompt)
+    rows = from_table(outputs["generate"].folder.read_all(Generation), Generation)
+    assert (
+        len(rows)
+        == len({row.sample_id for row in rows})
+        == 4 * sum(p.split in ("train", "validation") for p in prompts)
+    )
+    finished = [row for row in rows if row.finish_reason == "stop"]
+    assert finished
+    assert all(row.num_tokens > 0 and row.mean_logprob is not None and row.mean_logprob <= 0 for row in finished)
+
+
+def test_every_generation_has_a_verdict_and_only_correct_ones_are_trained_on(outputs: dict[str, Output]) -> None:
+    generations = from_table(outputs["generate"].folder.read_all(Generation), Generation)
+    verdicts = from_table(outputs["verify"].folder.read_all(Verdict), Verdict)
+    assert [v.sample_id for v in verdicts] == [g.sample_id for g in generations]
+    correct = {v.sample_id for v in verdicts if v.verdict == "correct"}
+    samples = from_table(outputs["curate"].folder.read_all(Sample), Sample)
+    assert samples
+    assert {s.sample_id for s in samples} <= correct
+
+
+def test_no_problem_is_both_trained_on_and_measured(outputs: dict[str, Output]) -> None:
+    prompts = from_table(outputs["prompts"].folder.read_all(Prompt), Prompt)
+    trained = {s.prompt_id for s in from_table(outputs["curate"].folder.read_all(Sample), Sample)}
+    scored = {s.prompt_id for s in from_table(outputs["evaluate_after"].folder.read_all(Score), Score)}
+    assert scored == {p.prompt_id for p in prompts if p.split in ("test", "longer", "held_out")}
+    assert not trained & scored
+
+
+def test_the_student_changed_and_its_checkpoint_loads(outputs: dict[str, Output]) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from stillery.engines.models import resolve_model
+
+    after = AutoModelForCausalLM.from_pretrained(outputs["sft"].folder.local / "checkpoint").state_dict()
+    before = AutoModelForCausalLM.from_pretrained(resolve_model("embedded:student")).state_dict()
+    assert after.keys() == before.keys()
+    assert any(not torch.equal(after[name].float(), before[name].float()) for name in after)
+
+
+def test_the_model_version_leads_back_to_the_run(outputs: dict[str, Output], run_folder: Path) -> None:
+    from mlflow import MlflowClient
+
+    summary = outputs["register"].summary
+    version = MlflowClient(summary["tracking_uri"]).get_model_version(summary["name"], str(summary["version"]))
+    assert "challenger" in summary["aliases"]
+    assert str(run_folder) in str(version.tags)
+
+
+def test_the_report_holds_the_measured_accuracy(outputs: dict[str, Output]) -> None:
+    page = Path(outputs["report"].summary["path"].removeprefix("file://")).read_text()
+    assert "<html" in page
+    assert outputs["sft"].fingerprint in page
+
+
+def test_a_finished_run_does_nothing_and_says_so(
+    outputs: dict[str, Output], run_folder: Path, registry_uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = run_pipeline(small_config(run_folder, f"register.tracking_uri={registry_uri}"))
+    assert {name: o.fingerprint for name, o in again.items()} == {n: o.fingerprint for n, o in outputs.items()}
+    assert "nothing to do" in capsys.readouterr().out
+
+
+def test_more_samples_later_reuse_those_that_are_there(
+    outputs: dict[str, Output], run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = run_pipeline(small_config(run_folder, "teacher.samples_per_prompt=5"), until="generate")
+    old = {row.sample_id: row for row in from_table(outputs["generate"].folder.read_all(Generation), Generation)}
+    new = {row.sample_id: row for row in from_table(more["generate"].folder.read_all(Generation), Generation)}
+    assert "120 of 150 samples are in the log already" in capsys.readouterr().out
+    assert {key: new[key] for key in old} == old
+    assert outputs["generate"].folder.exists("manifest.json"), "the old output must stay"
+
+
+def test_a_changed_setting_re_runs_only_what_it_reaches(outputs: dict[str, Output], run_folder: Path) -> None:
+    changed = run_pipeline(small_config(run_folder, "curate.max_per_prompt=1"), until="curate")
+    assert changed["generate"].fingerprint == outputs["generate"].fingerprint
+    assert changed["verify"].fingerprint == outputs["verify"].fingerprint
+    assert changed["curate"].fingerprint != outputs["curate"].fingerprint
+
+
+def test_the_log_holds_no_sample_twice(outputs: dict[str, Output], run_folder: Path) -> None:
+    log = Folder(str(run_folder / "log"))
+    for key in log.names():
+        folder = log / key
+        rows = sum(folder.read_table(name, Generation).num_rows for name in folder.names(".parquet"))
+        assert rows == len(logged_ids(folder))
