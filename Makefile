@@ -43,6 +43,10 @@ lint: setup
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
+# The measurements behind docs/benchmarks: minutes each, on an idle machine.
+bench: setup
+	$(BIN)/python tests/trials/kill_each_stage.py
+
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .

@@ -3,7 +3,8 @@
 
     ray job submit --working-dir . -- jobs/distill.py [--config FILE] [key=value ...]
 
-Without arguments it distils the embedded teacher into the embedded student (jobs/configs/demo.yaml).
+Without arguments it distils the embedded teacher into the embedded student (jobs/configs/demo.yaml). The jobs beside
+this one stop after a stage; what an earlier job has made is not made again.
 """
 
 import sys
@@ -13,10 +14,16 @@ ROOT = Path(__file__).resolve().parent.parent
 # The code beside this file, not an installed copy of it: a submitted job brings its own.
 sys.path.insert(0, str(ROOT / "platform"))
 
-from stillery.cli import main  # noqa: E402
 
-if __name__ == "__main__":
+def job(command: str) -> int:
+    """Run one `stillery` command with this job's arguments, by default with the demo's config."""
+    from stillery.cli import main
+
     arguments = sys.argv[1:]
     if "--config" not in arguments:
         arguments = ["--config", str(ROOT / "jobs" / "configs" / "demo.yaml"), *arguments]
-    sys.exit(main(["run", *arguments]))
+    return main([command, *arguments])
+
+
+if __name__ == "__main__":
+    sys.exit(job("run"))

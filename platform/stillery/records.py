@@ -119,7 +119,7 @@ class Verdict:
 
     `thinking` and `answer_text` are the parts of the template; `predicted` is the answer that was compared.
     `template` says how the completion departs from the template ("ok", "empty_think", "no_think", "two_answers",
-    "text_after_answer", "unclosed"). `flags` are the readability flags.
+    "text_after_answer", "unclosed", "no_answer"). `flags` are the readability flags.
     """
 
     sample_id: str

@@ -108,7 +108,7 @@ def _verified(config: VerifyConfig, generations: Folder, names: list[str], promp
         [f"{path}/{name}" for name in names],
         filesystem=None if generations.is_local else fs,
         columns=_COLUMNS,
-        ray_remote_args={"num_cpus": 0.25},
+        num_cpus=0.25,
     )
     rows.context.execution_options.preserve_order = True
     verdicts = rows.map_batches(
@@ -116,7 +116,7 @@ def _verified(config: VerifyConfig, generations: Folder, names: list[str], promp
         fn_constructor_args=(config, ray.put(by_id)),
         batch_format="pyarrow",
         batch_size=ROWS_PER_BATCH,
-        concurrency=(1, 1),
+        compute=ray.data.ActorPoolStrategy(size=1),
         num_cpus=0.25,
     )
     for table in verdicts.iter_batches(batch_size=ROWS_PER_FILE, batch_format="pyarrow"):

@@ -26,7 +26,7 @@ def solve_equation(question: str) -> set[str]:
 def solve_story(question: str) -> set[str]:
     first, *events = question.split(". ")[:-1]
     count = int(re.search(r"\d+", first)[0])
-    fewer = "eats sells gives loses spends pays plays drops leaves unloads earlier forward ahead".split()
+    fewer = "eats sells gives loses spends pays plays drops leaves unloads earlier forward ahead advanced".split()
     for event in events:
         if event.startswith("The number"):
             count *= 2 if "doubles" in event else 3
