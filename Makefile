@@ -9,9 +9,10 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command 
 # Where wheels that PyPI does not carry come from: a local folder if pip is told one, else PyTorch's own CPU index.
 FIND   := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),$(if $(filter cpu,$(ENGINE)),--extra-index-url https://download.pytorch.org/whl/cpu --index-strategy unsafe-best-match,))
 
-# Ray turns token authentication on for a cluster by itself, but not for the client that submits to it.
-export RAY_AUTH_MODE ?= token
 export RAY_USAGE_STATS_ENABLED = 0
+# A job has the environment of the head, not of the client: what it needs to know goes with it.
+COMMA := ,
+HOME_VAR = $(if $(STILLERY_HOME),$(COMMA) "STILLERY_HOME": "$(abspath $(STILLERY_HOME))")
 REVISION = $(shell git describe --always --dirty --abbrev=40 --match= 2>/dev/null)
 
 .PHONY: setup demo test unit lint format bench clean lock
@@ -26,10 +27,12 @@ $(VENV)/.ready-$(ENGINE): $(LOCK) pyproject.toml
 	VIRTUAL_ENV=$(abspath $(VENV)) $(UV) pip install --quiet --no-deps --editable .
 	@rm -f $(VENV)/.ready-* && touch $@
 
+# Ray turns token authentication on for a cluster by itself, but not for the client that submits to it.
+demo: export RAY_AUTH_MODE ?= token
 demo: setup
 	$(BIN)/stillery head
 	$(BIN)/ray job submit --address http://127.0.0.1:8265 --working-dir . \
-	  --runtime-env-json '{"env_vars": {"STILLERY_GIT_REVISION": "$(REVISION)"}}' -- jobs/distill.py
+	  --runtime-env-json '{"env_vars": {"STILLERY_GIT_REVISION": "$(REVISION)"$(HOME_VAR)}}' -- jobs/distill.py
 
 test: setup
 	$(BIN)/python -m pytest

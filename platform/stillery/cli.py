@@ -34,11 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(parsed)
     except UserError as error:
-        return _complain(str(error))
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
+        # One that was raised on a worker comes wrapped by Ray, with the worker's traceback as its text.
+        return _complain(str(getattr(error, "cause", error)))
+    except Exception as error:
+        # Libraries wrap this one in many ways, but all keep the system's text.
+        if os.strerror(errno.ENOSPC) not in str(error):
             raise
-        return _complain(f"no space left on the disk ({error.filename}); free some and run the same command again")
+        return _complain("no space left on the disk; free some and run the same command again, it goes on from here")
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
         return 130
@@ -55,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (_, text) in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=f"{name}: {text}.")
-        command.add_argument("--config", metavar="FILE", help="YAML file (default: the embedded models' demo)")
+        command.add_argument("--config", metavar="FILE", help="YAML file; the project's own are in jobs/configs")
         command.add_argument("--show-config", action="store_true", help="print the resolved config and stop")
         command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as teacher.samples_per_prompt=16")
     head = commands.add_parser("head", help="start a local Ray head, unless one runs")

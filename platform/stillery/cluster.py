@@ -1,5 +1,6 @@
 """The Ray cluster: connect a driver to it, or start a local head that jobs can be submitted to."""
 
+import logging
 import os
 import shutil
 import socket
@@ -19,26 +20,28 @@ AUTH = {"RAY_AUTH_MODE": "token"}
 
 
 def connect(config: ClusterConfig) -> None:
-    """Connect to Ray, once a process: the configured cluster, a running one, or a new local one.
+    """Connect to Ray, once a process: the configured cluster, $RAY_ADDRESS, a head on this machine, or a new one.
 
     Raises UserError if a cluster is named, by config or $RAY_ADDRESS, and does not answer.
     """
+    # A head with a token refuses clients that send none, and a client sends it only if told to, before ray loads.
+    if (Path.home() / ".ray" / "auth_token").exists():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray
 
     if ray.is_initialized():
         return
-    address = config.address or os.environ.get("RAY_ADDRESS")
-    if address is None and _running_head():
-        address = "auto"
+    address = config.address or os.environ.get("RAY_ADDRESS") or ("auto" if _running_head() else "local")
     options: dict[str, Any] = {"log_to_driver": True, "logging_level": "warning", "runtime_env": runtime_env()}
-    if address is None:
-        ray.init(num_cpus=config.num_cpus or max(4, os.cpu_count() or 1), include_dashboard=False, **options)
-        return
+    if address == "local":
+        options |= {"num_cpus": config.num_cpus or max(4, os.cpu_count() or 1), "include_dashboard": False}
     try:
         ray.init(address=address, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"Ray at {address} is not reachable ({reason}); start one with `stillery head`") from None
+    # Our own lines say what is going on; Ray Data's plans and executor states would bury them.
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
 def runtime_env() -> dict[str, Any]:

@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from stillery.errors import UserError
+from stillery.records import Split
 
 TEMPLATE_INSTRUCTION = (
     "Think first, then answer. Put the reasoning between <think> and </think> "
@@ -38,7 +39,8 @@ class RunSettings:
 
 @dataclass
 class ClusterConfig:
-    """The Ray cluster: `address` as in ray.init (null: $RAY_ADDRESS, else a running local head, else a new one).
+    """The Ray cluster: `address` as in ray.init (null: $RAY_ADDRESS, else a running local head, else a new one;
+    `local`: a new one in any case).
 
     `num_cpus` is the number of logical CPUs of a cluster that we start ourselves (null: the machine's cores, at
     least 4, because every actor of a pipeline holds one).
@@ -104,7 +106,8 @@ class TeacherConfig(EngineConfig):
     """The teacher, and best-of-n: `samples_per_prompt` is n. `sampling` passes through to SamplingParams.
 
     `model` is `embedded:teacher`, a local Hugging Face folder, or a Hub name. `instruction` is put before the
-    question where the model was not trained on the template; null leaves the question alone.
+    question where the model was not trained on the template; the word `template` stands for TEMPLATE_INSTRUCTION,
+    and null leaves the question alone.
     """
 
     model: str = "embedded:teacher"
@@ -287,6 +290,11 @@ def _check_values(config: Config) -> None:
             f"evaluate.ks holds {above[0]}, but evaluate.samples_per_prompt is "
             f"{config.evaluate.samples_per_prompt}: pass@k needs 1 <= k <= samples"
         )
+    unknown = [name for name in config.evaluate.splits if name not in list(Split)]
+    if unknown:
+        raise UserError(f"evaluate.splits: no split {unknown[0]!r}{suggest(unknown[0], list(Split))}")
+    if config.sft.trl.get("save_strategy") in ("no", False):
+        raise UserError("sft.trl.save_strategy is no: the student is one of the saved checkpoints; use epoch or steps")
     if not 0 < config.prompts.validation_fraction < 1:
         raise UserError("prompts.validation_fraction must lie between 0 and 1")
 

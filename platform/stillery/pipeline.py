@@ -12,8 +12,9 @@ from typing import Any
 from stillery import cluster
 from stillery.config import Config
 from stillery.engines.models import check_model
+from stillery.errors import UserError
 from stillery.passthrough import check_tables
-from stillery.runs import Output, Run, fingerprint_of, open_run
+from stillery.runs import Folder, Output, Run, fingerprint_of, open_run, run_uri
 from stillery.stages import STAGES, Job, Stage
 
 
@@ -32,13 +33,15 @@ def run_pipeline(config: Config, *, until: str | None = None) -> dict[str, Outpu
     """
     check(config)
     wanted = stages_until(until)
+    if not Folder(run_uri(config)).is_local and any(stage.name == "sft" for stage in wanted):
+        raise UserError(f"run.dir={config.run.dir}: checkpoints need a path; give a folder that every node mounts")
     with open_run(config) as run:
         print(f"run: {run.folder.uri} (code {run.git_revision[:12]})", flush=True)
         outputs: dict[str, Output] = {}
         num_run = 0
         for stage in wanted:
             settings = stage.settings(config)
-            inputs = {name: outputs[name].fingerprint for name in stage.needs}
+            inputs = {need: input_fingerprint(need, outputs) for need in stage.needs}
             fingerprint = fingerprint_of(stage.name, version=stage.version, settings=settings, inputs=inputs)
             finished = run.output(stage.name, fingerprint)
             if finished is None:
@@ -57,12 +60,17 @@ def stages_until(last: str | None) -> tuple[Stage, ...]:
     """The stages up to and including `last`, or only those that `last` depends on and itself."""
     if last is None:
         return STAGES
-    by_name = {stage.name: stage for stage in STAGES}
     needed = {last}
     for stage in reversed(STAGES):
         if stage.name in needed:
-            needed.update(by_name[stage.name].needs)
+            needed.update(need.partition(".")[0] for need in stage.needs)
     return tuple(stage for stage in STAGES if stage.name in needed)
+
+
+def input_fingerprint(need: str, outputs: Mapping[str, Output]) -> str:
+    """The fingerprint of an output, or of one part of it (`prompts.trained`)."""
+    name, _, part = need.partition(".")
+    return str(outputs[name].summary["parts"][part]) if part else outputs[name].fingerprint
 
 
 def _run_stage(

@@ -36,7 +36,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A step of the line. `settings` is what of the config shapes its output, `needs` the stages before it."""
+    """A step of the line. `settings` is what of the config shapes its output, `needs` the stages before it.
+
+    `prompts.trained` and `prompts.measured` need only those problems: others may change without a new output.
+    """
 
     name: str
     version: int
@@ -72,10 +75,10 @@ def _evaluate_settings(config: Config) -> dict[str, Any]:
 
 
 def _evaluate_teacher_settings(config: Config) -> dict[str, Any]:
-    asked = {**_sampled(config.teacher), "model": model_id(config.teacher.model)}
-    for key in ("sampling", "samples_per_prompt"):
-        del asked[key]
-    return {**_evaluate_settings(config), "teacher": asked}
+    teacher = {**_sampled(config.teacher), "model": model_id(config.teacher.model)}
+    asked = {key: value for key, value in teacher.items() if key not in ("sampling", "samples_per_prompt")}
+    # The teacher runs in its own engine, not in the students'.
+    return {**_evaluate_settings(config), "engine": None, "teacher": asked}
 
 
 def _evaluate_before_settings(config: Config) -> dict[str, Any]:
@@ -175,28 +178,29 @@ def _report(job: Job) -> dict[str, Any]:
     )
 
 
+TRAINED, MEASURED = "prompts.trained", "prompts.measured"
 EVALUATIONS = ("evaluate_teacher", "evaluate_before", "evaluate_after")
 
 STAGES = (
     Stage("prompts", prompts_stage.VERSION, (), _prompts_settings, _prompts),
-    Stage("generate", teacher_stage.VERSION, ("prompts",), _generate_settings, _generate),
-    Stage("verify", verify_stage.VERSION, ("prompts", "generate"), _verify_settings, _verify),
+    Stage("generate", teacher_stage.VERSION, (TRAINED,), _generate_settings, _generate),
+    Stage("verify", verify_stage.VERSION, (TRAINED, "generate"), _verify_settings, _verify),
     Stage(
         "curate",
         curate_stage.VERSION,
-        ("prompts", "generate", "verify"),
+        (TRAINED, "generate", "verify"),
         lambda config: settings_of(config.curate),
         _curate,
     ),
     Stage("sft", sft_stage.VERSION, ("curate",), _sft_settings, _sft),
-    Stage("evaluate_teacher", evaluate_stage.VERSION, ("prompts",), _evaluate_teacher_settings, _evaluate_teacher),
-    Stage("evaluate_before", evaluate_stage.VERSION, ("prompts",), _evaluate_before_settings, _evaluate_before),
-    Stage("evaluate_after", evaluate_stage.VERSION, ("prompts", "sft"), _evaluate_settings, _evaluate_after),
+    Stage("evaluate_teacher", evaluate_stage.VERSION, (MEASURED,), _evaluate_teacher_settings, _evaluate_teacher),
+    Stage("evaluate_before", evaluate_stage.VERSION, (MEASURED,), _evaluate_before_settings, _evaluate_before),
+    Stage("evaluate_after", evaluate_stage.VERSION, (MEASURED, "sft"), _evaluate_settings, _evaluate_after),
     Stage(
         "register",
         registry_stage.VERSION,
         ("prompts", "generate", "verify", "curate", "sft", *EVALUATIONS),
-        lambda config: settings_of(config.register),
+        lambda config: {**settings_of(config.register), "tracking_uri": registry_stage.store_of(config.register)},
         _register,
     ),
     Stage(

@@ -13,6 +13,6 @@ def ray_cluster() -> Iterator[None]:
     """A Ray cluster of this process."""
     import ray
 
-    cluster.connect(ClusterConfig())
+    cluster.connect(ClusterConfig(address="local"))
     yield
     ray.shutdown()

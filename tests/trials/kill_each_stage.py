@@ -54,7 +54,9 @@ def command(folder: Path) -> list[str]:
         str(ROOT / "jobs" / "distill.py"),
         *SMALL,
         f"run.dir={folder / 'run'}",
+        "cluster.address=local",
         "teacher.flush_every=8",
+        "evaluate.flush_every=8",
     ]
 
 

@@ -32,6 +32,8 @@ def test_resolved_config_reads_back_the_same(tmp_path: Path) -> None:
         ("teacher.samples_per_prompt=0", "must be above 0"),
         ("teacher=4", "teacher must be a mapping"),
         ("evaluate.ks=[16]", "evaluate.ks holds 16"),
+        ("evaluate.splits=[test,tset]", "no split 'tset'; did you mean test"),
+        ("sft.trl.save_strategy=no", "save_strategy is no"),
         ("prompts.source=web", "must be tasks, file or hub"),
         ("verbose", "expected key=value"),
     ],

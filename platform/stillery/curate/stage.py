@@ -11,6 +11,7 @@ from stillery.config import CurateConfig
 from stillery.errors import UserError
 from stillery.records import Generation, Message, Prompt, Sample, Split, Verdict, VerdictKind, from_table
 from stillery.runs import Folder
+from stillery.verify.template import OPEN_THINK
 
 VERSION = 1
 
@@ -77,11 +78,20 @@ def to_sample(generation: Generation, prompt: Prompt) -> Sample:
         task=prompt.task,
         split=prompt.split,
         prompt=[Message("user", prompt.question)],
-        completion=[Message("assistant", generation.completion)],
+        completion=[Message("assistant", whole_completion(generation))],
         weights=[],
         part="reasoning" if prompt.answer is not None else "general",
         teacher=generation.model,
     )
+
+
+def whole_completion(generation: Generation) -> str:
+    """The completion with the opening tag that the teacher's chat template may have written for it: the student's
+    template need not, and a trace without its beginning must not be learnt."""
+    opening = generation.rendered.rfind(OPEN_THINK)
+    if opening < 0 or generation.rendered[opening + len(OPEN_THINK) :].strip():
+        return generation.completion
+    return generation.rendered[opening:] + generation.completion
 
 
 def _nothing_accepted(dropped: Counter[str]) -> str:

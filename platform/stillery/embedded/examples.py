@@ -6,13 +6,14 @@ derived values, which carry the arithmetic.
 
 import random
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from stillery.embedded.drills import draw_drill
 from stillery.embedded.tokenizer import END, render_prompt
 from stillery.embedded.traces import PROGRAMS, Trace, write_trace
 from stillery.prompts.buckets import Bucket, bucket_of
@@ -26,6 +27,7 @@ VALUE_WEIGHT = 2.0
 # Of the teacher's examples in the first phase, the share that correct a mistake made up for them.
 _SYNTHETIC_SHARE = 0.04
 _SHORT_SHARE = 0.15
+_LIST_LENGTHS = (4, 8, 16, 32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,23 @@ class Example:
     tokens: npt.NDArray[np.int64]
     weights: npt.NDArray[np.float32]
     origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Shares of the teacher's examples: drills, and of the others those that correct mistakes of its own."""
+
+    drills: float
+    own_mistakes: float
+
+
+@dataclass(frozen=True, slots=True)
+class OwnMistake:
+    """A wrong value that a model drew itself for a step of a trace."""
+
+    origin: Origin
+    step: int
+    value: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,24 +118,30 @@ def encode_trace(tokenizer: "PreTrainedTokenizerFast", problem: Problem, *, seed
     return Example(np.array(encoded.ids), weights, origin)
 
 
+def encode_text(tokenizer: "PreTrainedTokenizerFast", prompt: str, completion: str, *, prompt_weight: float) -> Example:
+    """A prompt, learnt with this weight, and a completion, learnt with weight 1."""
+    encoded = tokenizer.backend_tokenizer.encode(prompt + completion, add_special_tokens=False)
+    starts = np.array([start for start, _ in encoded.offsets])
+    weights = np.where(starts < len(prompt), prompt_weight, 1.0).astype(np.float32)
+    return Example(np.array(encoded.ids), weights)
+
+
 def teacher_examples(
-    tokenizer: "PreTrainedTokenizerFast",
-    *,
-    seed: int,
-    mistakes: "deque[tuple[Origin, dict[int, str]]]",
-    mistake_share: "list[float]",
+    tokenizer: "PreTrainedTokenizerFast", *, seed: int, own: deque[OwnMistake], shares: Callable[[], Shares]
 ) -> Iterator[Example]:
-    """Traces without end, clean but for a share that corrects mistakes: the model's own, from the queue `mistakes`
-    while it holds any, with probability `mistake_share[0]` (which the trainer may change), and a few made up."""
+    """Traces without end, clean but for those that correct a mistake: one from the queue `own`, while it holds any,
+    or a few that are made up. Among them drills. How much of what is asked of `shares` before each example."""
     rng = random.Random(seed)
     while True:
-        if mistakes and rng.random() < mistake_share[0]:
-            origin, wrong = mistakes.popleft()
-            trace = write_trace(origin.problem, seed=origin.seed, mistakes=wrong)
-            yield encode_trace(tokenizer, origin.problem, seed=origin.seed, trace=trace)
+        if rng.random() < shares().drills:
+            yield encode_text(tokenizer, *draw_drill(rng, list_lengths=_LIST_LENGTHS), prompt_weight=0.0)
             continue
-        problem, trace_seed = draw_problem(rng, Bucket.TEACHER_TRAIN), rng.randrange(2**31)
-        wrong = _make_up_mistake(rng, problem) if rng.random() < _SYNTHETIC_SHARE else None
+        if own and rng.random() < shares().own_mistakes:
+            mistake = own.popleft()
+            problem, trace_seed, wrong = mistake.origin.problem, mistake.origin.seed, {mistake.step: mistake.value}
+        else:
+            problem, trace_seed = draw_problem(rng, Bucket.TEACHER_TRAIN), rng.randrange(2**31)
+            wrong = _make_up_mistake(rng, problem) if rng.random() < _SYNTHETIC_SHARE else None
         trace = write_trace(problem, seed=trace_seed, mistakes=wrong)
         yield encode_trace(tokenizer, problem, seed=trace_seed, trace=trace)
 
@@ -158,16 +183,16 @@ def pack(examples: Iterator[Example], *, rows: int, row_length: int, pad: int) -
 
 def find_mistakes(
     batch: Batch, sampled: npt.NDArray[np.int64], tokenizer: "PreTrainedTokenizerFast"
-) -> Sequence[tuple[Origin, dict[int, str]]]:
-    """Where a model's own samples (rows, row_length; `sampled[r, c]` is its draw for token c) depart from a derived
-    value: the example's origin and the first such step with the wrong value that the model would have written."""
-    found: list[tuple[Origin, dict[int, str]]] = []
+) -> list[OwnMistake]:
+    """The first derived value of each example where a model's own draws (rows, row_length), each made after the
+    right tokens before it, depart from the batch's."""
+    found: list[OwnMistake] = []
     for row, column, origin in batch.origins:
         for step, first, last in origin.values:
             span = slice(column + first, column + last)
             if (sampled[row, span] != batch.tokens[row, span]).any():
                 wrong = str(tokenizer.decode(sampled[row, span])).strip()
                 if wrong and all(c.isalnum() or c in " ," for c in wrong):
-                    found.append((origin, {step: wrong}))
+                    found.append(OwnMistake(origin, step, wrong))
                 break
     return found

@@ -29,7 +29,7 @@ def ask(
     run's. Samples that the run's log already holds are not made again.
     """
     rendered = render(conversations, model=model, template_kwargs=template_kwargs)
-    identity = model_id(model)
+    identity = model_id(model, engine.engine)
     requests = requests_for(prompts, rendered, model_id=identity, sampling=sampling, num_samples=num_samples)
     log = run.log_folder(digest(identity, dict(sampling))[:16])
     return sample(requests, model=model, engine=engine, sampling=sampling, log=log, label=label)

@@ -1,7 +1,8 @@
 """The durable log of samples: small Parquet files, each written whole by an engine as samples finish.
 
 It is at-least-once: a file may be written and the work repeated if an engine dies in between, so readers take the
-first row of an id. Nothing is ever removed from it.
+first row of an id. A sample that failed is logged too, and made again when it is next asked for: what was refused may
+fit after a setting has changed. Nothing is ever removed.
 """
 
 import uuid
@@ -20,23 +21,26 @@ def append(log: Folder, batch: str, rows: Sequence[Generation]) -> None:
 
 
 def logged_ids(log: Folder, *, batch: str | None = None) -> set[str]:
-    """The ids of the samples in the log, or in one batch of it. Failed samples count: they are recorded outcomes."""
+    """The ids of the samples in the log, or in one batch of it, that did not fail."""
     ids: set[str] = set()
     for name in _files(log, batch):
-        table = pq.read_table(pa.BufferReader(log.read_bytes(name)), columns=["sample_id"])
-        ids.update(table.column("sample_id").to_pylist())
+        table = pq.read_table(pa.BufferReader(log.read_bytes(name)), columns=["sample_id", "error"])
+        ids.update(row["sample_id"] for row in table.to_pylist() if row["error"] is None)
     return ids
 
 
 def read(log: Folder, wanted: Sequence[str]) -> list[Generation]:
-    """The wanted samples, in the order asked for. Raises KeyError if the log lacks one."""
+    """The wanted samples, in the order asked for; a failed one only where it never succeeded.
+
+    Raises KeyError if the log lacks one.
+    """
     ids = set(wanted)
     found: dict[str, Generation] = {}
     for name in _files(log, None):
         table = conform(pq.read_table(pa.BufferReader(log.read_bytes(name))), Generation)
         for row in from_table(table, Generation):
-            if row.sample_id in ids:
-                found.setdefault(row.sample_id, row)
+            if row.sample_id in ids and (row.sample_id not in found or found[row.sample_id].error is not None):
+                found[row.sample_id] = row
     return [found[sample] for sample in wanted]
 
 

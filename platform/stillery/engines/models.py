@@ -1,12 +1,18 @@
 """What a config means by a model: `embedded:teacher`, a local Hugging Face folder, or a Hub name."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from stillery.errors import UserError
+from stillery.records import digest
 from stillery.runs import model_fingerprint
 
 EMBEDDED = "embedded:"
+
+# The fields of vLLM's EngineArgs that make another model of the same weights.
+SHAPING = ("dtype", "quantization", "kv_cache_dtype", "revision", "tokenizer", "tokenizer_revision", "hf_overrides")
 
 
 def resolve_model(model: str) -> str:
@@ -54,11 +60,12 @@ def _check_shards(key: str, folder: Path) -> None:
         )
 
 
-def model_id(model: str) -> str:
+def model_id(model: str, engine: Mapping[str, Any] | None = None) -> str:
     """What identifies the model in sample ids and fingerprints: its contents for a folder, its name for the Hub.
 
-    A retrained model in the same folder is another model; the same files in another folder are the same.
+    A retrained model in the same folder is another model; the same files in another folder are the same. Those keys
+    of an `engine` table that change what a model says are part of its identity, those that place it are not.
     """
-    if is_folder(model):
-        return "sha:" + model_fingerprint(Path(resolve_model(model)))
-    return model
+    identity = "sha:" + model_fingerprint(Path(resolve_model(model))) if is_folder(model) else model
+    shaped = {key: value for key, value in (engine or {}).items() if key in SHAPING}
+    return f"{identity}+{digest('engine', shaped)[:8]}" if shaped else identity

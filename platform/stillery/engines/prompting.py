@@ -5,14 +5,19 @@ from typing import Any
 
 import pyarrow as pa
 
+from stillery.config import TEMPLATE_INSTRUCTION
 from stillery.engines.models import resolve_model
 from stillery.errors import UserError
 from stillery.records import Message, Prompt, Request, sample_id, seed_of, to_table
 
 
 def messages_of(prompt: Prompt, *, system_prompt: str | None = None, instruction: str | None = None) -> list[Message]:
-    """The conversation that asks a problem: an optional system message, then instruction and question."""
-    question = prompt.question if instruction is None else f"{instruction}\n\n{prompt.question}"
+    """The conversation that asks a problem: an optional system message, then instruction and question.
+
+    The instruction `template` stands for config.TEMPLATE_INSTRUCTION.
+    """
+    told = TEMPLATE_INSTRUCTION if instruction == "template" else instruction
+    question = prompt.question if told is None else f"{told}\n\n{prompt.question}"
     system = [] if system_prompt is None else [Message("system", system_prompt)]
     return [*system, Message("user", question)]
 

@@ -7,11 +7,10 @@ or worker leaves behind is whole and counted; the rows that flow back through Ra
 import dataclasses
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from stillery.config import EngineConfig
 from stillery.engines import log as sample_log
@@ -28,15 +27,18 @@ def sample(
     `requests` is a table of Request rows; `sampling` holds vLLM's SamplingParams fields and the run's seed; `label`
     names the work in progress lines. Raises RuntimeError if an engine cannot be started.
     """
-    wanted = requests.column("sample_id")
-    done = sample_log.logged_ids(log)
-    missing = requests.filter(pc.invert(pc.is_in(wanted, pa.array(sorted(done), pa.large_string()))))
+    missing = without(requests, sample_log.logged_ids(log))
     num_reused = requests.num_rows - missing.num_rows
     if num_reused:
         print(f"{label}: {num_reused:,} of {requests.num_rows:,} samples are in the log already", flush=True)
     if missing.num_rows:
         _run(missing, model=model, engine=engine, sampling=sampling, log=log, label=label)
-    return sample_log.read(log, wanted.to_pylist())
+    return sample_log.read(log, requests.column("sample_id").to_pylist())
+
+
+def without(requests: pa.Table, done: Set[str]) -> pa.Table:
+    """The requests whose sample is not done."""
+    return requests.filter(pa.array([sample not in done for sample in requests.column("sample_id").to_pylist()]))
 
 
 def _run(
@@ -44,13 +46,13 @@ def _run(
 ) -> None:
     import ray.data
 
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    # Every yielded row of counts becomes a block of its own and arrives at once; by default blocks fill up first.
-    context.target_max_block_size = 1
     size = min(engine.requests_per_call, math.ceil(requests.num_rows / engine.replicas))
     blocks = [requests.slice(start, size) for start in range(0, requests.num_rows, size)]
-    counts = ray.data.from_arrow(blocks).map_batches(
+    dataset = ray.data.from_arrow(blocks)
+    dataset.context.enable_progress_bars = False
+    # Every yielded row of counts becomes a block of its own and arrives at once; by default blocks fill up first.
+    dataset.context.target_max_block_size = 1
+    counts = dataset.map_batches(
         Sampler,
         fn_constructor_kwargs={"model": model, "engine": engine, "sampling": dict(sampling), "log": log},
         batch_size=None,
@@ -60,9 +62,8 @@ def _run(
         num_gpus=engine.num_gpus,
     )
     progress = Progress(label, requests.num_rows, engine.replicas)
-    for batch in counts.iter_batches(batch_size=None, batch_format="pyarrow"):
-        for row in batch.to_pylist():
-            progress.add(**row)
+    for row in counts.iter_rows():
+        progress.add(**row)
 
 
 class Sampler:
@@ -72,7 +73,7 @@ class Sampler:
         from stillery.engines.vllm_engine import load_engine
 
         self.llm = load_engine(model, engine)
-        self.model_id = model_id(model)
+        self.model_id = model_id(model, engine.engine)
         self.sampling = sampling
         self.log = log
         self.flush_every = engine.flush_every
@@ -86,9 +87,7 @@ class Sampler:
 
         block = digest("block", requests.column("sample_id").to_pylist())[:16]
         done = sample_log.logged_ids(self.log, batch=block)
-        missing = requests.filter(
-            pc.invert(pc.is_in(requests.column("sample_id"), pa.array(sorted(done), pa.large_string())))
-        )
+        missing = without(requests, done)
         yield _counts([], num_samples=len(done), seconds=0.0)
         rows: list[Generation] = []
         started = time.monotonic()

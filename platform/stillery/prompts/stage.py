@@ -6,6 +6,7 @@ In: the prompts section of the config. Out: prompts.parquet with the problems of
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from stillery.records import Prompt, Split, digest
 from stillery.runs import Folder, file_fingerprint
 
 VERSION = 1
+
+# The splits that shape the student; the others are only measured on.
+TRAINED = (Split.TRAIN, Split.VALIDATION)
 
 # The generators' buckets never share a problem, and the embedded models' own training data has buckets of its own.
 BUCKETS = {
@@ -80,7 +84,8 @@ def draw_prompts(config: PromptsConfig, *, seed: int) -> list[Prompt]:
 
 
 def summarize_prompts(prompts: Sequence[Prompt]) -> dict[str, Any]:
-    """Counts: all, those without an answer, by split, and by split and task."""
+    """Counts: all, those without an answer, by split, and by split and task; and a digest of the problems that train
+    and of those that measure, so that more test problems do not train a student again."""
     by_task: dict[str, dict[str, int]] = {}
     for prompt in prompts:
         tasks = by_task.setdefault(prompt.split, {})
@@ -91,6 +96,10 @@ def summarize_prompts(prompts: Sequence[Prompt]) -> dict[str, Any]:
         "by_split": dict(Counter(prompt.split for prompt in prompts)),
         "by_task": by_task,
         "answer_kinds": dict(Counter(prompt.answer_kind for prompt in prompts)),
+        "parts": {
+            "trained": digest([asdict(p) for p in prompts if p.split in TRAINED]),
+            "measured": digest([asdict(p) for p in prompts if p.split not in TRAINED]),
+        },
     }
 
 

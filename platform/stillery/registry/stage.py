@@ -30,6 +30,11 @@ _DATASETS = ("prompts", "generate", "curate")
 _DECISION_TAG = "stillery.decision"
 
 
+def store_of(config: RegisterConfig) -> str:
+    """The store that a registration goes to, without secrets: part of what a registration is."""
+    return str(redact(mlflow_store.resolve_tracking_uri(config.tracking_uri)))
+
+
 def register(
     config: RegisterConfig,
     *,

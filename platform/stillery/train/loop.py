@@ -15,11 +15,13 @@ def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
     """Train from the latest checkpoint that Ray holds, else from the student. Returns the loss history."""
     import ray.train
     import torch
+    import transformers
     from transformers import AutoTokenizer, PrinterCallback
     from trl import SFTConfig, SFTTrainer
 
     from stillery.engines.models import resolve_model
 
+    transformers.utils.logging.disable_progress_bar()
     if not config["use_gpu"]:
         torch.set_num_threads(config["threads"])
     student = resolve_model(config["student"])

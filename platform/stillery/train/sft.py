@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stillery.config import SftConfig
-from stillery.engines.models import resolve_model
+from stillery.engines.models import model_id, resolve_model
 from stillery.errors import UserError
 from stillery.records import Sample, Split, from_table
 from stillery.runs import Folder
@@ -44,7 +44,8 @@ def fine_tune(config: SftConfig, *, seed: int, samples: Folder, out: Folder) -> 
         copy_model(Path(folder), checkpoint)
     history = result.return_value
     out.write_bytes("history.json", json.dumps(history, indent=1).encode())
-    return {**counts, **_losses(history), "num_parameters": count_parameters(checkpoint)}
+    made = {"model": model_id(str(checkpoint)), "num_parameters": count_parameters(checkpoint)}
+    return {**counts, **_losses(history), **made}
 
 
 def write_data(config: SftConfig, rows: list[Sample], out: Folder) -> dict[str, int]:
@@ -53,7 +54,7 @@ def write_data(config: SftConfig, rows: list[Sample], out: Folder) -> dict[str, 
     TRL would cut a row at `max_length`, in the middle of its thinking: longer ones are left out whole.
     """
     limit = config.trl.get("max_length", 1024)
-    lengths = token_lengths(rows, model=config.student) if limit is not None else [0] * len(rows)
+    lengths = token_lengths(rows, model=config.student, template=config.trl.get("chat_template_path"))
     fitting = [row for row, length in zip(rows, lengths, strict=True) if limit is None or length <= limit]
     train = [row for row in fitting if row.split == Split.TRAIN]
     validation = [row for row in fitting if row.split == Split.VALIDATION]
@@ -68,17 +69,33 @@ def write_data(config: SftConfig, rows: list[Sample], out: Folder) -> dict[str, 
     return {"train": len(train), "validation": len(validation), "dropped_long": num_long}
 
 
-def token_lengths(rows: list[Sample], *, model: str) -> list[int]:
-    """The length in tokens of each row, prompt and completion, as the model's chat template writes it."""
+def token_lengths(rows: list[Sample], *, model: str, template: str | None) -> list[int]:
+    """The length in tokens of each row, prompt and completion, as the chat template writes it: the model's own, or
+    that of `template`, a file or another model as TRL takes it.
+
+    Raises UserError if there is none, or if it leaves out part of a completion.
+    """
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(resolve_model(model))
+    if template is not None:
+        is_file = template.endswith((".jinja", ".j2"))
+        own = AutoTokenizer.from_pretrained(template).chat_template if not is_file else Path(template).read_text()
+        tokenizer.chat_template = own
+    if tokenizer.chat_template is None:
+        raise UserError(f"sft.student={model}: has no chat template; give one with sft.trl.chat_template_path")
     texts = [
         tokenizer.apply_chat_template(
             [{"role": m.role, "content": m.content} for m in [*row.prompt, *row.completion]], tokenize=False
         )
         for row in rows
     ]
+    lost = next((r for r, text in zip(rows, texts, strict=True) if r.completion[0].content.strip() not in text), None)
+    if lost is not None:
+        raise UserError(
+            f"sft.student={model}: its chat template cuts the thinking out of sample {lost.sample_id}, so the student "
+            "would never see it; give a template that keeps it with sft.trl.chat_template_path"
+        )
     return [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []
 
 

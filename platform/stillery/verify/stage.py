@@ -111,6 +111,7 @@ def _verified(config: VerifyConfig, generations: Folder, names: list[str], promp
         num_cpus=0.25,
     )
     rows.context.execution_options.preserve_order = True
+    rows.context.enable_progress_bars = False
     verdicts = rows.map_batches(
         _Grader,
         fn_constructor_args=(config, ray.put(by_id)),

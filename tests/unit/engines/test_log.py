@@ -26,6 +26,16 @@ def test_rows_come_back_in_the_order_asked_for_and_once(tmp_path: Path) -> None:
     assert len(read(log, ["a"])) == 1
 
 
+def test_a_failed_sample_is_asked_for_again_and_gives_way_to_a_good_one(tmp_path: Path) -> None:
+    log = Folder(str(tmp_path))
+    append(log, "one", [dataclasses.replace(ROW, completion="", error="prompt too long")])
+    assert logged_ids(log) == set()
+    assert read(log, ["a"])[0].error == "prompt too long"
+    append(log, "two", [ROW])
+    assert logged_ids(log) == {"a"}
+    assert read(log, ["a"]) == [ROW]
+
+
 def test_an_unfinished_file_is_not_seen(tmp_path: Path) -> None:
     log = Folder(str(tmp_path))
     append(log, "one", [ROW])

@@ -21,6 +21,11 @@ def test_a_hub_name_is_left_alone() -> None:
     assert not is_folder("Qwen/QwQ-32B")
 
 
+def test_settings_that_change_what_a_model_says_are_part_of_it_and_its_placement_is_not() -> None:
+    assert model_id("Qwen/QwQ-32B", {"tensor_parallel_size": 8}) == "Qwen/QwQ-32B"
+    assert model_id("Qwen/QwQ-32B", {"quantization": "fp8"}) not in ("Qwen/QwQ-32B", model_id("x", {"dtype": "half"}))
+
+
 def test_the_embedded_models_are_model_folders() -> None:
     for name in ("teacher", "student"):
         check_model("teacher.model", f"embedded:{name}")

@@ -47,7 +47,7 @@ def test_renamed_problem_stays_in_its_bucket() -> None:
 
 def test_check_disjoint_names_the_shared_problem() -> None:
     problems = draw(Bucket.TEST, task="coin_flip", count=2, seed=0)
-    with pytest.raises(UserError, match="contamination.*A coin is"):
+    with pytest.raises(UserError, match=r"contamination.*A coin is"):
         check_disjoint({Bucket.TEST: problems, Bucket.DISTILL: problems[:1]})
 
 

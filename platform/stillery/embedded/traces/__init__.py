@@ -34,8 +34,8 @@ _CHECK_SHARE = {"terse": 0.0, "checked": 0.6, "end_check": 0.0, "alternative": 0
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Text of a completion. `loss` says whether it is learnt; `step` is the number of the step whose right value, written
-    for the first time, it is (None for all other text)."""
+    """Text of a completion. `loss` says whether it is learnt; `step` is the number of the step
+    whose right value it is, written for the first time (None for all other text)."""
 
     text: str
     loss: bool = True
@@ -139,7 +139,8 @@ def _write_with_late_correction(program: Program, mistakes: Mapping[int, str]) -
         again[step.name] = step.value(again) or ""
     redone = "".join(f"{step.head(again)} {again[step.name]}\n" for step in program.steps)
     good = program.final_check(again)
-    assert good is not None and good.ok, "the check of a right solution fails"
+    assert good is not None, "a right solution has no check"
+    assert good.ok, "the check of a right solution fails"
     return [
         *(Piece(line) for line in right),
         Piece(carried[0]),

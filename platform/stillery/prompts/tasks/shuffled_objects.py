@@ -11,7 +11,7 @@ def make_shuffled_objects(rng: random.Random, num_steps: int) -> Problem:
     """Three or four people, each with an object, and `num_steps` swaps between two of them."""
     people = rng.sample(NAMES, rng.choice((3, 3, 4)))
     objects = rng.sample(OBJECTS, len(people))
-    held = dict(zip(people, objects, strict=True))
+    held: dict[str, str] = dict(zip(people, objects, strict=True))
     sentences = [", ".join(f"{person} has the {thing}" for person, thing in held.items()) + "."]
     facts = [Fact("start", describe(held), describe(held), ())]
     for number in range(1, num_steps + 1):
