@@ -14,8 +14,9 @@ from stillery.config import Config
 from stillery.engines.models import check_model
 from stillery.errors import UserError
 from stillery.passthrough import check_tables
-from stillery.runs import Folder, Output, Run, fingerprint_of, open_run, run_uri
+from stillery.runs import Output, Run, fingerprint_of, open_run, run_uri
 from stillery.stages import STAGES, Job, Stage
+from stillery.storage import Folder
 
 
 def check(config: Config) -> None:

@@ -11,7 +11,8 @@ from stillery.evaluate import stage as evaluate_stage
 from stillery.prompts import stage as prompts_stage
 from stillery.registry import stage as registry_stage
 from stillery.report import stage as report_stage
-from stillery.runs import Folder, Output, Run
+from stillery.runs import Output, Run
+from stillery.storage import Folder
 from stillery.teacher import stage as teacher_stage
 from stillery.train import sft as sft_stage
 from stillery.verify import stage as verify_stage

@@ -14,7 +14,8 @@ from small_run import small_config
 from stillery.engines.asking import ask
 from stillery.engines.log import logged_ids
 from stillery.records import Generation, Message, Prompt, Sample, digest
-from stillery.runs import Folder, open_run
+from stillery.runs import open_run
+from stillery.storage import Folder
 from stillery.train.sft import fine_tune
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")

@@ -9,8 +9,9 @@ from small_run import small_config
 from stillery.engines.log import logged_ids
 from stillery.pipeline import run_pipeline
 from stillery.records import Generation, Prompt, Sample, Score, Verdict, from_table
-from stillery.runs import Folder, Output
+from stillery.runs import Output
 from stillery.stages import STAGES
+from stillery.storage import Folder
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

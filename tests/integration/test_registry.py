@@ -14,7 +14,8 @@ from stillery.metrics import summarize
 from stillery.records import Score
 from stillery.registry import mlflow_store
 from stillery.registry.stage import register
-from stillery.runs import Folder, Output, Run
+from stillery.runs import Output, Run
+from stillery.storage import Folder
 
 
 @pytest.fixture(scope="module")

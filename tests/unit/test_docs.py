@@ -13,8 +13,9 @@ from stillery.config import Config, load_config
 from stillery.passthrough import ENGINE_ARGS, SAMPLING_PARAMS, SFT_CONFIG, check_tables
 from stillery.pipeline import input_fingerprint
 from stillery.prompts.stage import draw_prompts, summarize_prompts
-from stillery.runs import Folder, Output, fingerprint_of
+from stillery.runs import Output, fingerprint_of
 from stillery.stages import STAGES
+from stillery.storage import Folder
 
 DOCS = Path(__file__).parents[2] / "docs"
 CONFIGURATION = (DOCS / "configuration.md").read_text(encoding="utf-8")

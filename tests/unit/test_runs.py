@@ -9,7 +9,8 @@ import pytest
 from stillery.config import Config, load_config
 from stillery.errors import UserError
 from stillery.records import Message
-from stillery.runs import Folder, file_fingerprint, fingerprint_of, model_fingerprint, open_run, run_uri
+from stillery.runs import file_fingerprint, fingerprint_of, model_fingerprint, open_run, run_uri
+from stillery.storage import Folder
 
 
 def config_at(path: Path) -> Config:

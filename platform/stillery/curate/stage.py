@@ -10,7 +10,7 @@ from typing import Any
 from stillery.config import CurateConfig
 from stillery.errors import UserError
 from stillery.records import Generation, Message, Prompt, Sample, Split, Verdict, VerdictKind, from_table
-from stillery.runs import Folder
+from stillery.storage import Folder
 from stillery.verify.template import OPEN_THINK
 
 VERSION = 1

@@ -1,13 +1,14 @@
 """Measure a model on the generators' problems: pass@1, pass@k and what its checks achieve.
 
-`python -m stillery.embedded.evaluate MODEL` prints one table. An answer is right if the text between the answer tags
-is the gold answer to the letter.
+`python -m stillery.embedded.evaluate MODEL` prints one table a bucket, in the Markdown that model cards hold. An answer
+is right if the text between the answer tags is the gold answer to the letter.
 """
 
 import argparse
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,26 +46,52 @@ def is_right(completion: str, problem: Problem) -> bool:
     return match is not None and match[1] == problem.answer
 
 
-def summarize(problems: Sequence[Problem], completions: Sequence[Sequence[str]]) -> dict[str, dict[str, float]]:
-    """Of each task and of all: problems, pass@1, pass@k with k the number of samples, samples that correct
-    themselves, and the share of those that end right. Solved means that any of the k samples is right."""
-    rows: dict[str, dict[str, float]] = {}
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What the samples of some problems came to. `solved` are problems with a right sample among all of theirs;
+    `corrections` are samples that take back a value, `corrected_right` those of them that end right."""
+
+    num_problems: int
+    num_samples: int
+    num_right: int
+    solved: int
+    corrections: int
+    corrected_right: int
+    mean_characters: float
+
+
+def score(problems: Sequence[Problem], completions: Sequence[Sequence[str]]) -> dict[str, Scores]:
+    """The scores of each task, and of `all`."""
+    rows: dict[str, Scores] = {}
     for task in (*dict.fromkeys(p.task for p in problems), "all"):
-        marks = [
-            [(is_right(text, p), "wait, redo" in text) for text in texts]
-            for p, texts in zip(problems, completions, strict=True)
-            if task in (p.task, "all")
-        ]
-        flat = [mark for group in marks for mark in group]
-        redone = [right for right, corrects in flat if corrects]
-        rows[task] = {
-            "problems": len(marks),
-            "pass@1": sum(right for right, _ in flat) / len(flat),
-            f"pass@{len(marks[0])}": sum(any(right for right, _ in group) for group in marks) / len(marks),
-            "corrections": len(redone),
-            "corrected right": sum(redone) / max(1, len(redone)),
-        }
+        groups = [(p, t) for p, t in zip(problems, completions, strict=True) if task in (p.task, "all")]
+        samples = [(text, is_right(text, problem)) for problem, texts in groups for text in texts]
+        redone = [right for text, right in samples if "wait, redo" in text]
+        rows[task] = Scores(
+            num_problems=len(groups),
+            num_samples=len(samples),
+            num_right=sum(right for _, right in samples),
+            solved=sum(any(is_right(text, problem) for text in texts) for problem, texts in groups),
+            corrections=len(redone),
+            corrected_right=sum(redone),
+            mean_characters=sum(len(text) for text, _ in samples) / len(samples),
+        )
     return rows
+
+
+def format_table(rows: Mapping[str, Scores]) -> str:
+    """Scores as a Markdown table."""
+    num_samples = rows["all"].num_samples // rows["all"].num_problems
+    lines = [
+        f"| task | problems | pass@1 | pass@{num_samples} | corrections | of them right | characters |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for task, r in rows.items():
+        lines.append(
+            f"| {task} | {r.num_problems} | {r.num_right / r.num_samples:.3f} | {r.solved / r.num_problems:.3f} "
+            f"| {r.corrections} of {r.num_samples} | {r.corrected_right} | {r.mean_characters:.0f} |"
+        )
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -83,11 +110,8 @@ def main() -> None:
     texts = sample(options.model, problems, samples=options.samples, seed=options.seed, max_tokens=options.max_tokens)
     start = 0
     for bucket, asked in drawn.items():
-        print(f"\n{bucket}")
-        rows = summarize(asked, texts[start : start + len(asked)])
+        print(f"\n{bucket}\n\n{format_table(score(asked, texts[start : start + len(asked)]))}")
         start += len(asked)
-        for task, row in rows.items():
-            print(f"  {task:<18}" + "  ".join(f"{name} {value:.3g}" for name, value in row.items()))
     if options.completions:
         lines = [
             json.dumps({"task": p.task, "steps": p.num_steps, "question": p.question, "answer": p.answer, "texts": t})

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stillery.records import Generation, conform, from_table, to_table
-from stillery.runs import Folder
+from stillery.storage import Folder
 
 
 def append(log: Folder, batch: str, rows: Sequence[Generation]) -> None:

@@ -16,7 +16,7 @@ from stillery.config import EngineConfig
 from stillery.engines import log as sample_log
 from stillery.engines.models import model_id
 from stillery.records import Generation, digest
-from stillery.runs import Folder
+from stillery.storage import Folder
 
 
 def sample(

@@ -12,7 +12,8 @@ from stillery.engines.prompting import messages_of
 from stillery.errors import UserError
 from stillery.metrics import summarize
 from stillery.records import Generation, Prompt, Score, Verdict, from_table
-from stillery.runs import Folder, Run
+from stillery.runs import Run
+from stillery.storage import Folder
 from stillery.verify.stage import grade_rows
 
 VERSION = 1

@@ -21,7 +21,8 @@ from stillery.registry import mlflow_store
 from stillery.registry.gate import CHALLENGER, CHAMPION, Decision, decide
 from stillery.registry.lineage import EVALUATIONS, losses_of, metrics_of, params_of, redact, stage_metrics
 from stillery.registry.mlflow_store import Store
-from stillery.runs import MANIFEST, Folder, Output
+from stillery.runs import MANIFEST, Output
+from stillery.storage import Folder
 
 VERSION = 1
 

@@ -10,7 +10,8 @@ from stillery.config import ReportConfig
 from stillery.records import Prompt, Score, Verdict, from_table
 from stillery.report.data import Evaluation, ReportData, StageLine
 from stillery.report.page import render
-from stillery.runs import MANIFEST, Folder, Output
+from stillery.runs import MANIFEST, Output
+from stillery.storage import Folder
 
 VERSION = 1
 

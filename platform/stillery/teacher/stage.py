@@ -10,7 +10,8 @@ from stillery.config import TeacherConfig
 from stillery.engines.asking import ask
 from stillery.engines.prompting import messages_of
 from stillery.records import Generation, Prompt, Split, from_table
-from stillery.runs import Folder, Run
+from stillery.runs import Run
+from stillery.storage import Folder
 
 VERSION = 1
 ROWS_PER_FILE = 20_000

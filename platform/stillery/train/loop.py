@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stillery.records import Sample, from_table
-from stillery.runs import Folder
+from stillery.storage import Folder
 
 
 def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:

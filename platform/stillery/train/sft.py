@@ -18,7 +18,7 @@ from stillery.config import SftConfig
 from stillery.engines.models import model_id, resolve_model
 from stillery.errors import UserError
 from stillery.records import Sample, Split, from_table
-from stillery.runs import Folder
+from stillery.storage import Folder
 from stillery.train.loop import train_loop
 
 VERSION = 1

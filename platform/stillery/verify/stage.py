@@ -15,7 +15,7 @@ from stillery import records
 from stillery.config import VerifyConfig
 from stillery.errors import UserError
 from stillery.records import Generation, Prompt, Verdict
-from stillery.runs import Folder
+from stillery.storage import Folder
 from stillery.verify.judge import Job
 from stillery.verify.pool import GradingPool
 from stillery.verify.template import OPEN_THINK

@@ -8,7 +8,7 @@ from stillery.config import CurateConfig
 from stillery.curate.stage import choose, curate
 from stillery.errors import UserError
 from stillery.records import Generation, Prompt, Sample, Verdict, from_table
-from stillery.runs import Folder
+from stillery.storage import Folder
 
 
 def generation(index: int, *, prompt: str = "p", text: str | None = None) -> Generation:

@@ -7,7 +7,7 @@ import pytest
 
 from stillery.engines.log import append, logged_ids, read
 from stillery.records import Generation
-from stillery.runs import Folder
+from stillery.storage import Folder
 
 ROW = Generation(
     sample_id="a", prompt_id="p", sample_index=0, seed=1, rendered="q", completion="x", finish_reason="stop",

@@ -12,7 +12,7 @@ from stillery.errors import UserError
 from stillery.prompts.stage import make_prompts, source_fingerprints
 from stillery.prompts.tasks import HELD_OUT_TASK, LONGER_STEPS, TASKS
 from stillery.records import Prompt
-from stillery.runs import Folder
+from stillery.storage import Folder
 
 CONFIGS = Path(__file__).parents[3] / "jobs" / "configs"
 

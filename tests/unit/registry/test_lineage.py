@@ -4,7 +4,8 @@ import json
 
 from stillery.config import Config, settings_of
 from stillery.registry.lineage import losses_of, metrics_of, params_of, redact, stage_metrics
-from stillery.runs import Folder, Output
+from stillery.runs import Output
+from stillery.storage import Folder
 
 MEASURES = {
     "num_problems": 4,

@@ -6,7 +6,8 @@ from report_runs import AFTER, BEFORE, FUNNEL, HISTORY, TEACHER, make_evaluation
 from stillery.config import ReportConfig
 from stillery.records import Prompt, Score, Verdict
 from stillery.report import write_report
-from stillery.runs import Folder, Output, Run
+from stillery.runs import Output, Run
+from stillery.storage import Folder
 
 
 def _finish(run: Run, stage: str, summary: dict[str, Any], *, rows: list[Any] | None = None) -> Output:
