@@ -28,19 +28,22 @@ def connect(config: ClusterConfig) -> None:
     if (Path.home() / ".ray" / "auth_token").exists():
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray
+    import ray.data
 
     if ray.is_initialized():
         return
     address = config.address or os.environ.get("RAY_ADDRESS") or ("auto" if _running_head() else "local")
     options: dict[str, Any] = {"log_to_driver": True, "logging_level": "warning", "runtime_env": runtime_env()}
     if address == "local":
-        options |= {"num_cpus": config.num_cpus or max(4, os.cpu_count() or 1), "include_dashboard": False}
+        # Ray Train asks the dashboard's state service how its workers are, and complains every second without it.
+        options |= {"num_cpus": config.num_cpus or max(4, os.cpu_count() or 1), "include_dashboard": True}
     try:
         ray.init(address=address, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"Ray at {address} is not reachable ({reason}); start one with `stillery head`") from None
-    # Our own lines say what is going on; Ray Data's plans and executor states would bury them.
+    # Our own lines say what is going on; Ray Data's plans and executor states would bury them. (It is imported
+    # above because it sets its level when it is.)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 

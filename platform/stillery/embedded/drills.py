@@ -1,4 +1,6 @@
-"""Single skills that both models practise: operations on two numbers, spelling, looking things up in a context.
+"""Single skills that both models practise: operations on two numbers, spelling, repeating and looking things up.
+
+Repeating lists is what makes attention learn to copy what followed a word the last time, soonest of all.
 
 Each drill is a prompt and a completion; neither holds a problem of any task or a trace.
 """
@@ -9,17 +11,20 @@ from collections.abc import Sequence
 from stillery.embedded.tokenizer import END, render_prompt
 from stillery.prompts.tasks.words import COLOURS, NAMES, OBJECTS, WORDS
 
-_KINDS, _SHARES = ("operations", "spelling", "lookup"), (0.35, 0.1, 0.55)
+_KINDS, _SHARES = ("operations", "spelling", "repeat", "lookup"), (0.25, 0.05, 0.35, 0.35)
 
 
 def draw_drill(rng: random.Random, *, list_lengths: Sequence[int]) -> tuple[str, str]:
-    """A prompt (empty for operations and spelling) and what follows it."""
+    """A prompt (empty for some) and what follows it."""
     kind = rng.choices(_KINDS, _SHARES)[0]
     if kind == "operations":
         return "", "".join(f"{_draw_operation(rng)}\n" for _ in range(rng.randint(4, 12))) + END
     if kind == "spelling":
         words = rng.sample(WORDS, rng.randint(2, 8))
         return "", "".join(f"the word {w} is {' '.join(w)}, it ends in {w[-1]}\n" for w in words) + END
+    if kind == "repeat":
+        words = " ".join(rng.choices(NAMES + OBJECTS + COLOURS + WORDS, k=rng.randint(4, 24)))
+        return f"{words}\n", f"{words}\n{words}\n{END}"
     return _draw_lookup(rng, num_keys=rng.choice(list_lengths))
 
 

@@ -21,7 +21,7 @@ PEAK_LR_MATRICES = 5e-3
 PEAK_LR_OTHER = 3e-3
 WARM_UP_STEPS = 30
 # What the teacher sees up to a point of its training: drills first, which teach copying; its own mistakes last.
-PHASES = ((0.5, Shares(drills=0.2, own_mistakes=0.0)), (0.65, Shares(0.08, 0.0)), (1.0, Shares(0.05, 0.35)))
+PHASES = ((0.6, Shares(drills=0.35, own_mistakes=0.0)), (0.7, Shares(0.1, 0.0)), (1.0, Shares(0.05, 0.35)))
 # Own mistakes are drawn a little hotter than the teacher will be sampled, to see more of them.
 OWN_TEMPERATURE = 1.2
 SAVE_EVERY_S = 60.0

@@ -3,6 +3,7 @@
 It runs off the worker's main thread, so nothing in it may install signal handlers.
 """
 
+import logging
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from stillery.storage import Folder
 
 def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
     """Train from the latest checkpoint that Ray holds, else from the student. Returns the loss history."""
+    import datasets
     import ray.train
     import torch
     import transformers
@@ -22,6 +24,8 @@ def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
     from stillery.engines.models import resolve_model
 
     transformers.utils.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    logging.getLogger("ray.train").setLevel(logging.WARNING)
     if not config["use_gpu"]:
         torch.set_num_threads(config["threads"])
     student = resolve_model(config["student"])
