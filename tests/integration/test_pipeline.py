@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from small_run import small_config
+from shared_data import shared_data
+from small_run import DEMO, small_config
+from stillery.config import load_config
 from stillery.engines.log import logged_ids
 from stillery.pipeline import run_pipeline
 from stillery.records import Generation, Prompt, Sample, Score, Verdict, from_table
@@ -129,3 +131,22 @@ def test_the_log_holds_no_sample_twice(outputs: dict[str, Output], run_folder: P
         folder = log / key
         rows = sum(folder.read_table(name, Generation).num_rows for name in folder.names(".parquet"))
         assert rows == len(logged_ids(folder))
+
+
+def test_gsm8k_goes_through_to_verdicts(tmp_path: Path) -> None:
+    """Real problems that the embedded teacher cannot solve: every sample still gets a verdict, none is an error."""
+    folder = shared_data("gsm8k")
+    config = load_config(
+        DEMO.with_name("gsm8k.yaml"),
+        [
+            f"run.dir={tmp_path}",
+            f"prompts.train={folder}/train.jsonl",
+            f"prompts.test={folder}/test.jsonl",
+            "prompts.limit_train=8",
+            "prompts.limit_test=4",
+            "teacher.samples_per_prompt=1",
+        ],
+    )
+    summary = run_pipeline(config, until="verify")["verify"].summary
+    assert sum(summary["verdicts"].values()) == 8
+    assert not {"error", "timeout"} & set(summary["verdicts"])

@@ -25,8 +25,8 @@ sys.path[:0] = [str(ROOT / "platform"), str(ROOT / "tests")]
 from small_run import SMALL  # noqa: E402
 from stillery.engines.log import logged_ids  # noqa: E402
 from stillery.records import Generation, from_table  # noqa: E402
-from stillery.storage import Folder  # noqa: E402
 from stillery.stages import STAGES  # noqa: E402
+from stillery.storage import Folder  # noqa: E402
 
 
 def main() -> int:

@@ -35,7 +35,9 @@ def test_the_embedded_models_are_model_folders() -> None:
 
 
 def test_a_whole_folder_passes(tmp_path: Path) -> None:
-    check_model("teacher.model", str(make_model(tmp_path / "m")))
+    folder = str(make_model(tmp_path / "m"))
+    check_model("teacher.model", folder)
+    assert resolve_model(folder) == folder
 
 
 @pytest.mark.parametrize(
