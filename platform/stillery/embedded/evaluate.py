@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from stillery.prompts.buckets import Bucket, draw
 from stillery.prompts.problems import Problem
@@ -27,14 +26,14 @@ def problems_for(bucket: Bucket, *, per_task: int, seed: int) -> list[Problem]:
 
 def sample(model: Path, problems: Sequence[Problem], *, samples: int, seed: int, max_tokens: int) -> list[list[str]]:
     """`samples` completions of each problem at temperature 1, by vLLM in this process."""
-    import os
-
-    os.environ.update(VLLM_ENABLE_V1_MULTIPROCESSING="0", VLLM_CPU_KVCACHE_SPACE="2", VLLM_LOGGING_LEVEL="WARNING")
-    from vllm import LLM, SamplingParams
-
+    from stillery.config import EngineConfig
     from stillery.embedded.tokenizer import render_prompt
+    from stillery.engines.vllm_engine import load_engine
 
-    engine: Any = LLM(str(model), dtype="float32", enforce_eager=True, max_num_seqs=512, max_model_len=2048, seed=seed)
+    config = EngineConfig(threads=2, engine={"max_num_seqs": 512, "max_model_len": 1024, "seed": seed})
+    engine = load_engine(str(model), config)
+    from vllm import SamplingParams
+
     sampling = SamplingParams(n=samples, temperature=1.0, max_tokens=max_tokens, seed=seed)
     outputs = engine.generate([render_prompt(p.question) for p in problems], sampling, use_tqdm=False)
     return [[completion.text for completion in output.outputs] for output in outputs]

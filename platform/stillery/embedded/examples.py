@@ -18,7 +18,7 @@ from stillery.embedded.tokenizer import END, render_prompt
 from stillery.embedded.traces import PROGRAMS, Trace, write_trace
 from stillery.prompts.buckets import Bucket, bucket_of
 from stillery.prompts.problems import Problem
-from stillery.prompts.tasks import TASKS, TRAINED_STEPS
+from stillery.prompts.tasks import TASKS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -28,6 +28,17 @@ VALUE_WEIGHT = 2.0
 _SYNTHETIC_SHARE = 0.04
 _SHORT_SHARE = 0.15
 _LIST_LENGTHS = (4, 8, 16, 32)
+
+
+# What the embedded models are taught: harder than what runs draw (TRAINED_STEPS), never as long as LONGER_STEPS.
+TAUGHT_STEPS: dict[str, range] = {
+    "equations": range(2, 6),
+    "word_problems": range(3, 6),
+    "last_letters": range(3, 6),
+    "coin_flip": range(3, 8),
+    "shuffled_objects": range(3, 6),
+    "quantities": range(2, 5),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +88,7 @@ class Batch:
 def draw_problem(rng: random.Random, bucket: Bucket, *, short_share: float = _SHORT_SHARE) -> Problem:
     """A problem of a training bucket: any trained task, mostly of a trained length, else shorter."""
     task = rng.choice(list(PROGRAMS))
-    lengths = TRAINED_STEPS[task]
+    lengths = TAUGHT_STEPS[task]
     while True:
         short = rng.random() < short_share
         problem = TASKS[task](

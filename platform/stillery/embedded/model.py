@@ -9,6 +9,8 @@ from stillery.embedded.tokenizer import END_ID, PAD_ID, VOCAB_SIZE
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
+EMBEDDING_STD = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -53,7 +55,15 @@ def make_model(shape: Shape, *, seed: int) -> Any:
         bos_token_id=None,
         eos_token_id=END_ID,
     )
-    return Qwen3ForCausalLM(config)
+    model = Qwen3ForCausalLM(config)
+    # Which token it is must stay visible beside what the layers add, which Muon makes large from the start; the last
+    # norm makes up for it in the logits. And normed queries and keys of 32 dimensions are blunt at weight 1.
+    torch.nn.init.normal_(model.model.embed_tokens.weight, std=EMBEDDING_STD)
+    torch.nn.init.constant_(model.model.norm.weight, 1 / (EMBEDDING_STD * shape.hidden**0.5))
+    for layer in model.model.layers:
+        torch.nn.init.constant_(layer.self_attn.q_norm.weight, 1.5)
+        torch.nn.init.constant_(layer.self_attn.k_norm.weight, 1.5)
+    return model
 
 
 def export(checkpoint: Path, *, role: str, tokenizer: Path, out: Path) -> None:
@@ -68,5 +78,6 @@ def export(checkpoint: Path, *, role: str, tokenizer: Path, out: Path) -> None:
         eos_token_id=END_ID, pad_token_id=PAD_ID, do_sample=True, temperature=1.0
     )
     model.save_pretrained(out)
+    (out / "model.safetensors").chmod(0o644)
     for name in TOKENIZER_FILES:
         shutil.copy(tokenizer / name, out / name)

@@ -17,11 +17,11 @@ from stillery.embedded.examples import Batch, OwnMistake, Shares, find_mistakes,
 from stillery.embedded.model import SHAPES, TOKENIZER_FILES, export, make_model
 from stillery.embedded.tokenizer import PAD_ID, load_tokenizer, train_tokenizer
 
-PEAK_LR_MATRICES = 5e-3
-PEAK_LR_OTHER = 3e-3
+# Of each optimizer's parameter groups: matrices; embeddings, norms.
+PEAK_LEARNING_RATES = ((8e-3,), (1e-2, 3e-3))
 WARM_UP_STEPS = 30
 # What the teacher sees up to a point of its training: drills first, which teach copying; its own mistakes last.
-PHASES = ((0.6, Shares(drills=0.35, own_mistakes=0.0)), (0.7, Shares(0.1, 0.0)), (1.0, Shares(0.05, 0.35)))
+PHASES = ((0.72, Shares(drills=0.25, own_mistakes=0.0)), (0.82, Shares(0.1, 0.0)), (1.0, Shares(0.05, 0.35)))
 # Own mistakes are drawn a little hotter than the teacher will be sampled, to see more of them.
 OWN_TEMPERATURE = 1.2
 SAVE_EVERY_S = 60.0
@@ -36,12 +36,11 @@ def make_optimizers(model: Any) -> list[Any]:
 
     named = list(model.named_parameters())
     matrices = [p for name, p in named if p.ndim == 2 and "embed" not in name]
-    others = [p for name, p in named if p.ndim != 2 or "embed" in name]
-    muon = torch.optim.Muon(
-        matrices, lr=PEAK_LR_MATRICES, momentum=0.95, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
-    )
-    adamw = torch.optim.AdamW(others, lr=PEAK_LR_OTHER, betas=(0.9, 0.95), weight_decay=0.0)
-    return [muon, adamw]
+    embeddings = [p for name, p in named if "embed" in name]
+    norms = [p for _, p in named if p.ndim == 1]
+    muon = torch.optim.Muon(matrices, momentum=0.95, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
+    groups = [{"params": embeddings}, {"params": norms}]
+    return [muon, torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=0.0)]
 
 
 def train_step(model: Any, batch: Batch, optimizers: list[Any], *, device: str) -> tuple[float, Any]:
@@ -111,8 +110,8 @@ def _shares_at(progress: float) -> Shares:
 
 def _set_learning_rates(optimizers: list[Any], *, step: int, progress: float) -> None:
     scale = min(1.0, (step + 1) / WARM_UP_STEPS) * (1 - progress)
-    for optimizer, peak in zip(optimizers, (PEAK_LR_MATRICES, PEAK_LR_OTHER), strict=True):
-        for group in optimizer.param_groups:
+    for optimizer, peaks in zip(optimizers, PEAK_LEARNING_RATES, strict=True):
+        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * scale
 
 

@@ -118,7 +118,14 @@ def _write_with_late_correction(program: Program, mistakes: Mapping[int, str]) -
     if not mistakes:
         return None
     number, wrong = next(iter(mistakes.items()))
+    # Only what the step's own check can read is carried on: a model's own mistakes may be no value at all.
     env: Env = {}
+    for step in program.steps[:number]:
+        env[step.name] = step.value(env) or ""
+    caught = program.steps[number].check(env, wrong)
+    if caught is None or caught.ok:
+        return None
+    env = {}
     right: list[str] = []
     carried: list[str] = []
     for i, step in enumerate(program.steps):

@@ -73,7 +73,7 @@ def coin_program(problem: Problem) -> Program:
             name=fact.name,
             head=lambda _: f"then {fact.name} {'flips' if flips else 'does not'}:",
             value=value,
-            check=lambda _, written: count(fact.name, written),
+            check=lambda _, written: count(fact.name, written) if written in OTHER_SIDE else None,
             guess=lambda env, _: OTHER_SIDE[value(env)],
         )
 
