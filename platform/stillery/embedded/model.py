@@ -60,9 +60,9 @@ def make_model(shape: Shape, *, seed: int) -> Any:
     # norm makes up for it in the logits. And normed queries and keys of 32 dimensions are blunt at weight 1.
     torch.nn.init.normal_(model.model.embed_tokens.weight, std=EMBEDDING_STD)
     torch.nn.init.constant_(model.model.norm.weight, 1 / (EMBEDDING_STD * shape.hidden**0.5))
-    for layer in model.model.layers:
-        torch.nn.init.constant_(layer.self_attn.q_norm.weight, 1.5)
-        torch.nn.init.constant_(layer.self_attn.k_norm.weight, 1.5)
+    for name, parameter in model.named_parameters():
+        if name.endswith(("q_norm.weight", "k_norm.weight")):
+            torch.nn.init.constant_(parameter, 1.5)
     return model
 
 

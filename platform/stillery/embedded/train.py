@@ -1,4 +1,4 @@
-"""Train the embedded models: `python -m stillery.embedded.train tokenizer|teacher|student|export --out DIR`.
+"""Train the embedded models: `python -m stillery.embedded.train tokenizer|teacher|student --out DIR`.
 
 In: the generators of stillery.prompts (buckets teacher_train and base_train). Out: DIR with the tokenizer, a log, and
 DIR/model, the Hugging Face folder. A run that was stopped goes on from DIR/checkpoint.pt.
@@ -20,7 +20,7 @@ from stillery.embedded.tokenizer import PAD_ID, load_tokenizer, train_tokenizer
 # Of each optimizer's parameter groups: matrices; embeddings, norms.
 PEAK_LEARNING_RATES = ((8e-3,), (1e-2, 3e-3))
 WARM_UP_STEPS = 30
-# What the teacher sees up to a point of its training: drills first, which teach copying; its own mistakes last.
+# What the teacher sees up to a fraction of its training: drills teach copying; its own mistakes come last.
 PHASES = ((0.72, Shares(drills=0.25, own_mistakes=0.0)), (0.82, Shares(0.1, 0.0)), (1.0, Shares(0.05, 0.35)))
 # Own mistakes are drawn a little hotter than the teacher will be sampled, to see more of them.
 OWN_TEMPERATURE = 1.2

@@ -27,6 +27,8 @@ def load_engine(model: str, config: EngineConfig) -> Any:
         # One process, no engine process beside it: a third faster at this size, and it dies with its actor.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(config.cpu_kv_cache_gb))
+        # Other actors work on these cores too: a thread bound to one of them waits for whoever else is there.
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
         os.environ["OMP_NUM_THREADS"] = str(config.threads or max(1, int(config.num_cpus)))
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     # A compiled extension of vLLM's reports leaks of its own at exit; nothing that a user could act on.

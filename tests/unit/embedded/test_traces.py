@@ -121,3 +121,14 @@ def test_check_of_a_wrong_value_shows_what_it_came_to_before_the_verdict() -> No
     assert not check.ok
     assert re.search(r"= \d+, not \d+$", check.text)
     assert first.check({}, right).text.endswith(", ok")
+
+
+@pytest.mark.parametrize("wrong", ["999", "", "Tom", "4 2", "heads tails", "Ada cup, Bob", "0"])
+@pytest.mark.parametrize("style", ["terse", "end_check"])
+@pytest.mark.parametrize("task", PROGRAMS)
+def test_mistake_that_no_check_can_read_is_not_planted(task: str, style: str, wrong: str) -> None:
+    for problem in draw_many(task, 12):
+        for number in range(len(PROGRAMS[task](problem).steps)):
+            trace = write_trace(problem, seed=number, mistakes={number: wrong}, style=style)
+            assert bool(trace.mistakes) == ("wait, redo" in trace.text)
+            assert trace.text.endswith(f"<answer>{problem.answer}</answer>")
