@@ -44,7 +44,7 @@ def connect(config: ClusterConfig) -> None:
         raise UserError(f"Ray at {address} is not reachable ({reason}); start one with `stillery head`") from None
     # Our own lines say what is going on; Ray Data's plans and executor states would bury them. (It is imported
     # above because it sets its level when it is.)
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger(ray.data.__name__).setLevel(logging.ERROR)
 
 
 def runtime_env() -> dict[str, Any]:
