@@ -14,6 +14,7 @@ from stillery.errors import UserError
 
 DASHBOARD_PORT = 8265
 GCS_PORT = 6379
+CONNECT_TIMEOUT_S = 10
 
 # Ray 2.60 turns token authentication on by itself for clusters, but not for the clients that submit to them.
 AUTH = {"RAY_AUTH_MODE": "token"}
@@ -33,6 +34,8 @@ def connect(config: ClusterConfig) -> None:
     if ray.is_initialized():
         return
     address = config.address or os.environ.get("RAY_ADDRESS") or ("auto" if _running_head() else "local")
+    if address not in ("auto", "local"):
+        _check_answers(address)
     options: dict[str, Any] = {"log_to_driver": True, "logging_level": "warning", "runtime_env": runtime_env()}
     if address == "local":
         # Ray Train asks the dashboard's state service how its workers are, and complains every second without it.
@@ -90,6 +93,15 @@ def _ray(*arguments: str, environment: dict[str, str]) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode != 0:
         raise UserError(f"`ray {arguments[0]}` failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+
+
+def _check_answers(address: str) -> None:
+    """Raise UserError unless something listens at host:port; Ray itself would try for two minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S).close()
+    except (OSError, ValueError) as error:
+        raise UserError(f"Ray at {address} is not reachable ({error}); start one with `stillery head`") from None
 
 
 def _taken(port: int) -> bool:
