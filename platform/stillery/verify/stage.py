@@ -107,9 +107,8 @@ def _verified(config: VerifyConfig, generations: Folder, names: list[str], promp
     rows = ray.data.read_parquet(
         [f"{path}/{name}" for name in names],
         filesystem=None if generations.is_local else fs,
-        columns=_COLUMNS,
         num_cpus=0.25,
-    )
+    ).select_columns(_COLUMNS)
     rows.context.execution_options.preserve_order = True
     rows.context.enable_progress_bars = False
     verdicts = rows.map_batches(
