@@ -163,3 +163,16 @@ def test_a_script_without_a_main_guard_and_with_a_hostile_folder_works(tmp_path:
     )  # fmt: skip
     assert done.stdout == "running\nTrue\n", done.stderr
     assert done.stderr == ""
+
+
+def test_a_large_parent_does_not_count_against_a_comparison() -> None:
+    """A worker started by an engine's process, which holds gigabytes, must not take its parent's memory for its own."""
+    code = (
+        "held = bytearray(1 << 30); held[::4096] = b'x' * len(held[::4096])\n"
+        "from stillery.verify import same_answer; print(same_answer('x^3', 'x^2', answer_kind='expression'))"
+    )
+    root = Path(__file__).parents[3] / "platform"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(root)}
+    )
+    assert done.stdout.strip() == "False", done.stderr[-500:]
