@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -261,11 +261,3 @@ def sample_id(*, prompt_id: str, rendered: str, model: str, sampling: Mapping[st
 def seed_of(sample: str) -> int:
     """The sampling seed (31 bits) of one sample; the run's seed is among the settings that its id covers."""
     return int(digest("seed", sample)[:8], 16) & 0x7FFF_FFFF
-
-
-def unique(rows: Iterable[R], *, key: str) -> list[R]:
-    """Rows without those whose key came before: durable logs are at-least-once."""
-    first: dict[Any, R] = {}
-    for row in rows:
-        first.setdefault(getattr(row, key), row)
-    return list(first.values())

@@ -14,7 +14,6 @@ from stillery.records import (
     schema_of,
     seed_of,
     to_table,
-    unique,
 )  # fmt: skip
 
 SAMPLE = Sample(
@@ -61,8 +60,3 @@ def test_sample_id_changes_with_each_thing_that_makes_a_sample() -> None:
     assert len(ids) == 6
     assert sample_id(**base) == sample_id(**base)
     assert 0 <= seed_of(sample_id(**base)) < 2**31
-
-
-def test_unique_keeps_the_first_of_each_key_in_order() -> None:
-    rows = [Message("a", "1"), Message("b", "2"), Message("a", "3")]
-    assert unique(rows, key="role") == rows[:2]
