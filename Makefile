@@ -49,6 +49,8 @@ lint: setup
 # The measurements behind docs/benchmarks: minutes each, on an idle machine.
 bench: setup
 	$(BIN)/python tests/trials/kill_each_stage.py
+	$(BIN)/python tests/trials/generation_speed.py
+	$(BIN)/python tests/trials/adaptive_tokens.py
 
 format: setup
 	$(BIN)/ruff check --fix .

@@ -60,12 +60,29 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--config", metavar="FILE", help="YAML file; the project's own are in jobs/configs")
         command.add_argument("--show-config", action="store_true", help="print the resolved config and stop")
         command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as teacher.samples_per_prompt=16")
+    bonds = commands.add_parser(
+        "bonds",
+        help="the reasoning molecules of traces: a summary each, or a drawing",
+        description="One line a trace: steps, bonds by kind, conflict, stability. A file holds JSON lines with the "
+        "trace under text or completion (and, if there, question and answer), or else one trace as plain text.",
+    )
+    bonds.add_argument("file", metavar="FILE", help="JSON lines or text; - for standard input")
+    bonds.add_argument("--json", action="store_true", help="print each molecule as a line of JSON")
+    bonds.add_argument(
+        "--draw", metavar="OUT", help="draw one trace, or two side by side: .html, or one as .svg or .png"
+    )
+    bonds.add_argument("--trace", type=int, nargs="+", help="only these traces, counted from 1")
     head = commands.add_parser("head", help="start a local Ray head, unless one runs")
     head.add_argument("--num-cpus", type=int, help="logical CPUs that Ray may hand out")
     return parser
 
 
 def _dispatch(parsed: argparse.Namespace) -> int:
+    if parsed.command == "bonds":
+        from stillery.bonds.command import describe_file
+
+        describe_file(parsed.file, as_json=parsed.json, draw=parsed.draw, chosen=parsed.trace)
+        return 0
     if parsed.command == "head":
         from stillery.cluster import start_head
 

@@ -88,33 +88,95 @@ class PromptsConfig:
 @dataclass
 class EngineConfig:
     """How a model is run by vLLM. `engine` passes through to EngineArgs. One replica takes `num_cpus` and
-    `num_gpus` of Ray's; `threads` bounds the CPU threads of a replica (null: num_cpus)."""
+    `num_gpus` of Ray's; `threads` bounds the CPU threads of a replica (null: num_cpus). With `max_replicas` above
+    `replicas`, Ray Data adds replicas while work waits."""
 
     engine: dict[str, Any] = field(default_factory=dict[str, Any])
     replicas: int = 1
+    max_replicas: int | None = None
     num_cpus: float = 1.0
     num_gpus: float = 0.0
     threads: int | None = None
     cpu_kv_cache_gb: int = 2
-    # Requests that one call hands to an engine; the log is written as they finish, not when all of them have.
+    # Samples of the prompts that one call hands to an engine, of which several are under way at once; the log is
+    # written as they finish, at the latest after five seconds.
     requests_per_call: int = 2048
     flush_every: int = 128
+
+
+@dataclass
+class EndpointConfig:
+    """A teacher behind an OpenAI-compatible server (teacher.kind `endpoint`); `teacher.model` is its name there.
+
+    `base_url` ends before /chat/completions. `api` is `chat`, or `completions` for a prompt rendered by the chat
+    template of `tokenizer`. `api_key_env` names the environment variable that holds the key (null: no key); the key
+    itself never stands in a config. Prices are per million tokens; `max_cost`, in the same currency, stops the run
+    before it is exceeded.
+    """
+
+    base_url: str | None = None
+    api: str = "chat"
+    # The folder or Hub name whose chat template renders prompts for api `completions`.
+    tokenizer: str | None = None
+    api_key_env: str | None = None
+    concurrency: int = 16
+    timeout_s: float = 600.0
+    # Attempts a request, and the waits between them, which double; a Retry-After above max_wait_s ends the run.
+    max_attempts: int = 6
+    backoff_s: float = 1.0
+    max_backoff_s: float = 60.0
+    max_wait_s: float = 600.0
+    # Some servers refuse the field.
+    send_seed: bool = True
+    input_price: float | None = None
+    output_price: float | None = None
+    max_cost: float | None = None
+
+
+@dataclass
+class RecordedConfig:
+    """Recorded generations as the teacher (teacher.kind `recorded`); `teacher.model` is the name it goes by.
+
+    `files` are JSONL, Parquet or CSV files (paths, globs, folders, fsspec URIs), or the folder of another run's
+    generations. `columns` maps our names to theirs: completion (text, or a list of texts), or thinking and answer;
+    prompt_id or question, by which a row finds its prompt; sample_index, finish_reason, num_tokens,
+    num_prompt_tokens, mean_logprob, rendered, model. A dotted name is a path into a nested value.
+    """
+
+    files: list[str] = field(default_factory=list[str])
+    columns: dict[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass
 class TeacherConfig(EngineConfig):
     """The teacher, and best-of-n: `samples_per_prompt` is n. `sampling` passes through to SamplingParams.
 
+    kind `vllm`: an engine on this cluster. `endpoint`: an OpenAI-compatible server, whose requests `sampling` passes
+    through to. `recorded`: generations that lie in files.
+
+    With `accepted_per_prompt` a prompt is sampled until that many samples are accepted (by the rules of `verify` and
+    `curate`) or n are spent, and `ahead` more samples of it may run than are missing: 0 makes none in vain, more
+    shorten the wait for the last prompts. `resample` holds what of `sampling` differs for a second try at a sample
+    that was cut off for length, such as {max_tokens: 4096}.
+
     `model` is `embedded:teacher`, a local Hugging Face folder, or a Hub name. `instruction` is put before the
     question where the model was not trained on the template; the word `template` stands for TEMPLATE_INSTRUCTION,
-    and null leaves the question alone.
+    and null leaves the question alone. `two_step` samples as Fine-tune-CoT does: the model continues "Let's think step
+    by step.", then is asked for the answer, and the sample is put into the template from both.
     """
 
+    kind: str = "vllm"
     model: str = "embedded:teacher"
+    endpoint: EndpointConfig = field(default_factory=EndpointConfig)
+    recorded: RecordedConfig = field(default_factory=RecordedConfig)
     samples_per_prompt: int = 8
+    accepted_per_prompt: int | None = None
+    ahead: int = 0
     sampling: dict[str, Any] = field(default_factory=lambda: {"temperature": 1.0, "max_tokens": 512})
+    resample: dict[str, Any] | None = None
     system_prompt: str | None = None
     instruction: str | None = None
+    two_step: bool = False
     chat_template_kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -127,13 +189,28 @@ class VerifyConfig:
 
 
 @dataclass
+class BondsConfig:
+    """Reasoning molecules. A trace whose stability lies below `unstable_below` counts as unstable."""
+
+    unstable_below: float = 0.5
+
+
+@dataclass
 class CurateConfig:
     """Which generations become training data: correct ones, at most `max_per_prompt` of a prompt in order of
-    sample index. `require_template` drops what departs from the template, `deduplicate` exact repeats."""
+    sample index. `require_template` drops what departs from the template, `deduplicate` exact repeats, `drop_flags`
+    what carries one of these readability flags.
+
+    Problems whose pass rate lies below `min_pass_rate` or above `max_pass_rate` are dropped whole: what is never
+    solved was guessed, and what is always solved teaches little.
+    """
 
     max_per_prompt: int = 4
     require_template: bool = True
     deduplicate: bool = True
+    drop_flags: list[str] = field(default_factory=list[str])
+    min_pass_rate: float = 0.0
+    max_pass_rate: float = 1.0
 
 
 @dataclass
@@ -187,6 +264,7 @@ class Config:
     prompts: PromptsConfig = field(default_factory=PromptsConfig)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     verify: VerifyConfig = field(default_factory=VerifyConfig)
+    bonds: BondsConfig = field(default_factory=BondsConfig)
     curate: CurateConfig = field(default_factory=CurateConfig)
     sft: SftConfig = field(default_factory=SftConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
@@ -282,6 +360,7 @@ def _check_values(config: Config) -> None:
     for key, value in positive.items():
         if value <= 0:
             raise UserError(f"{key} is {value}; it must be above 0")
+    _check_teacher(config.teacher)
     if config.prompts.source not in ("tasks", "file", "hub"):
         raise UserError(f"prompts.source is {config.prompts.source!r}; it must be tasks, file or hub")
     above = [k for k in config.evaluate.ks if not 1 <= k <= config.evaluate.samples_per_prompt]
@@ -295,8 +374,36 @@ def _check_values(config: Config) -> None:
         raise UserError(f"evaluate.splits: no split {unknown[0]!r}{suggest(unknown[0], list(Split))}")
     if config.sft.trl.get("save_strategy") in ("no", False):
         raise UserError("sft.trl.save_strategy is no: the student is one of the saved checkpoints; use epoch or steps")
+    if not 0 <= config.curate.min_pass_rate <= config.curate.max_pass_rate <= 1:
+        raise UserError("curate.min_pass_rate and curate.max_pass_rate must be a band within 0 and 1")
     if not 0 < config.prompts.validation_fraction < 1:
         raise UserError("prompts.validation_fraction must lie between 0 and 1")
+
+
+def _check_teacher(teacher: TeacherConfig) -> None:
+    if teacher.kind not in ("vllm", "endpoint", "recorded"):
+        raise UserError(f"teacher.kind is {teacher.kind!r}; it must be vllm, endpoint or recorded")
+    if teacher.kind != "vllm" and teacher.model.startswith("embedded:"):
+        raise UserError(f"teacher.model: give the model's name; {teacher.model} is for teacher.kind=vllm")
+    if teacher.kind == "recorded":
+        if not teacher.recorded.files:
+            raise UserError("teacher.recorded.files is empty; name the files that hold the generations")
+        if teacher.accepted_per_prompt is not None or teacher.resample is not None or teacher.two_step:
+            raise UserError(
+                "teacher.kind=recorded samples nothing: accepted_per_prompt, resample and two_step must be unset"
+            )
+    if teacher.kind == "endpoint" and teacher.two_step and teacher.endpoint.api != "completions":
+        raise UserError("teacher.two_step continues a text, which needs teacher.endpoint.api=completions")
+    wanted = teacher.accepted_per_prompt
+    if wanted is not None and not 1 <= wanted <= teacher.samples_per_prompt:
+        raise UserError(
+            f"teacher.accepted_per_prompt is {wanted}; it must be between 1 and teacher.samples_per_prompt, "
+            f"which is {teacher.samples_per_prompt}"
+        )
+    if teacher.ahead < 0:
+        raise UserError(f"teacher.ahead is {teacher.ahead}; it must be 0 or more")
+    if teacher.max_replicas is not None and teacher.max_replicas < teacher.replicas:
+        raise UserError(f"teacher.max_replicas is {teacher.max_replicas}, below teacher.replicas={teacher.replicas}")
 
 
 def _first_line(error: Exception) -> str:

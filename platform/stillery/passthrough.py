@@ -90,12 +90,16 @@ SFT_CONFIG = Target(
 def check_tables(config: Config) -> None:
     """Raise UserError if a pass-through table has an unknown key, one that is not the user's, or a wrong type."""
     tables: list[tuple[str, Mapping[str, Any], Target]] = [
-        ("teacher.engine", config.teacher.engine, ENGINE_ARGS),
-        ("teacher.sampling", config.teacher.sampling, SAMPLING_PARAMS),
         ("sft.trl", config.sft.trl, SFT_CONFIG),
         ("evaluate.engine", config.evaluate.engine, ENGINE_ARGS),
         ("evaluate.sampling", config.evaluate.sampling, SAMPLING_PARAMS),
     ]
+    if config.teacher.kind == "vllm":
+        tables += [
+            ("teacher.engine", config.teacher.engine, ENGINE_ARGS),
+            ("teacher.sampling", config.teacher.sampling, SAMPLING_PARAMS),
+            ("teacher.resample", config.teacher.resample or {}, SAMPLING_PARAMS),
+        ]
     problems = [p for prefix, table, target in tables for p in problems_of(table, target, prefix=prefix)]
     if problems:
         raise UserError("\n".join(problems))

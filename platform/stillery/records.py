@@ -4,7 +4,7 @@ A record is a frozen dataclass; one row of a table is one record. `schema_of` de
 annotations, so a table's columns never depend on which values happen to be present (a block whose optional column
 is all null would otherwise get the type `null` and disagree with its neighbours).
 
-Prompts -> Generation (one teacher sample) -> Verdict -> Sample (what a student trains on).
+Prompts -> Generation (one teacher sample) -> Verdict -> Molecule -> Sample (what a student trains on).
 """
 
 import dataclasses
@@ -79,6 +79,15 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """One prompt to be sampled, as an engine is to see it; `files` of the sample log hold what there is of it."""
+
+    prompt_id: str
+    rendered: str
+    files: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One sample that is wanted of a model: what the engine is given."""
 
@@ -119,7 +128,8 @@ class Verdict:
 
     `thinking` and `answer_text` are the parts of the template; `predicted` is the answer that was compared.
     `template` says how the completion departs from the template ("ok", "empty_think", "no_think", "two_answers",
-    "text_after_answer", "unclosed", "no_answer"). `flags` are the readability flags.
+    "text_after_answer", "unclosed", "no_answer"). `flags` are the readability flags, and `flag_evidence` says for
+    each of them, in the same order, what was found where.
     """
 
     sample_id: str
@@ -131,6 +141,7 @@ class Verdict:
     template: str
     flags: list[str]
     detail: str | None
+    flag_evidence: list[str] = dataclasses.field(default_factory=list[str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +186,80 @@ class Score:
     template: str
     num_tokens: int
     finish_reason: str | None
+
+
+class BondKind(StrEnum):
+    """The three bonds between reasoning steps, by the article's names."""
+
+    STRONG_LOGIC = "strong_logic"
+    REFLECTION = "reflection_verification"
+    EXPLORATION = "exploratory_association"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Something a step asserts that can be checked. `start` and `end` are character positions in the whole trace.
+
+    `kind` is arithmetic, algebraic, assignment, state or answer; `holds` is None where nothing decides it, and
+    `corrected_by` the index of the later atom that puts a false claim right.
+    """
+
+    start: int
+    end: int
+    text: str
+    kind: str
+    holds: bool | None
+    corrected_by: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """One reasoning step: the characters `start` to `end` of the trace, which are `text`.
+
+    `kind` is sentence, line, equation, item, display, code or answer. `inserted` marks a step that reinforcement
+    added, which no model sampled.
+    """
+
+    start: int
+    end: int
+    text: str
+    kind: str
+    claims: list[Claim]
+    inserted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Bond:
+    """A relation between two atoms, by index: `source` is the earlier step, `target` the later that rests on it.
+
+    `strength` lies in the band of its `kind` (0.8-1.0, 0.6-0.8, 0.3-0.6); `origin` says what it came from (claims,
+    similarity, markers, attention, labels) and `evidence` says it to a person.
+    """
+
+    source: int
+    target: int
+    kind: str
+    strength: float
+    origin: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Molecule:
+    """The structure of one trace: its atoms and bonds, and what is measured on them.
+
+    `conflict` counts what is false and not corrected, `stability` is normalised (used for choosing and rewarding),
+    `stability_sum` the article's sum of strengths minus conflict. `energies` holds, where a model was at hand, the
+    attention energy of each bond in the order of `bonds`.
+    """
+
+    sample_id: str
+    atoms: list[Atom]
+    bonds: list[Bond]
+    conflict: float
+    stability: float
+    stability_sum: float
+    energies: list[float]
 
 
 _SCALARS: dict[Any, pa.DataType] = {

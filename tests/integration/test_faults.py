@@ -13,6 +13,7 @@ import pytest
 from small_run import small_config
 from stillery.engines.asking import ask
 from stillery.engines.log import logged_ids
+from stillery.engines.sources import vllm_source
 from stillery.records import Generation, Message, Prompt, Sample, digest
 from stillery.runs import open_run
 from stillery.storage import Folder
@@ -58,10 +59,12 @@ def test_a_killed_engine_loses_no_sample_and_makes_none_twice(tmp_path: Path) ->
             return any((log / key).names(".parquet") for key in log.names())
 
         killer = kill_when(some_are_logged, "MapBatches(Sampler)")
-        rows = ask(
-            prompts, [[Message("user", p.question)] for p in prompts], model="embedded:student", engine=config.teacher,
-            sampling=sampling, num_samples=4, template_kwargs={}, run=run, label="fault",
+        asked = ask(
+            prompts, [[Message("user", p.question)] for p in prompts], engine=config.teacher,
+            source=vllm_source("embedded:student", config.teacher, template_kwargs={}),
+            sampling=sampling, num_samples=4, run=run, label="fault",
         )  # fmt: skip
+        rows = [row for part in asked.read(rows=1000) for row in part]
         killer.join(timeout=1)
         assert not killer.is_alive(), "the engine was never killed"
         (key,) = log.names()

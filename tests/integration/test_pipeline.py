@@ -1,6 +1,10 @@
 """The whole line on the embedded models, with real Ray, vLLM, TRL and MLflow."""
 
+import contextlib
 import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -9,6 +13,7 @@ from shared_data import shared_data
 from small_run import DEMO, small_config
 from stillery.config import load_config
 from stillery.engines.log import logged_ids
+from stillery.errors import UserError
 from stillery.pipeline import run_pipeline
 from stillery.records import Generation, Prompt, Sample, Score, Verdict, from_table
 from stillery.runs import Output
@@ -116,6 +121,84 @@ def test_more_samples_later_reuse_those_that_are_there(
     assert "120 of 150 samples are in the log already" in capsys.readouterr().out
     assert {key: new[key] for key in old} == old
     assert outputs["generate"].folder.exists("manifest.json"), "the old output must stay"
+
+
+def test_a_stopping_rule_counts_what_is_logged_and_stops_each_prompt(
+    outputs: dict[str, Output], run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rule = ("teacher.samples_per_prompt=6", "teacher.accepted_per_prompt=2")
+    adaptive = run_pipeline(small_config(run_folder, *rule), until="curate")
+    rows = from_table(adaptive["generate"].folder.read_all(Generation), Generation)
+    verdicts = from_table(adaptive["verify"].folder.read_all(Verdict), Verdict)
+    correct = {v.sample_id for v in verdicts if v.verdict == "correct" and v.template == "ok"}
+    of_prompt: dict[str, list[Generation]] = {}
+    for row in rows:
+        of_prompt.setdefault(row.prompt_id, []).append(row)
+    for samples in of_prompt.values():
+        counted = [row for row in samples if not row.surplus]
+        texts = {row.completion.strip() for row in counted if row.sample_id in correct}
+        assert len(texts) == 2 or len(counted) == 6
+        assert counted[-1].sample_id in correct or len(counted) == 6, "it went on after the second acceptance"
+    logged = {row.sample_id for row in from_table(outputs["generate"].folder.read_all(Generation), Generation)}
+    assert logged <= {row.sample_id for row in rows}, "what was in the log must be reused"
+
+
+def test_a_run_can_be_recorded_for_another(outputs: dict[str, Output], tmp_path: Path) -> None:
+    recorded = small_config(
+        tmp_path, "teacher.kind=recorded", "teacher.model=earlier",
+        f"teacher.recorded.files=[{outputs['generate'].folder.local}]",
+    )  # fmt: skip
+    again = run_pipeline(recorded, until="curate")
+    assert again["verify"].summary["verdicts"] == outputs["verify"].summary["verdicts"]
+    assert again["curate"].summary["kept"] == outputs["curate"].summary["kept"]
+    assert again["generate"].summary["recorded"]["used"] == outputs["generate"].summary["num_samples"]
+
+
+def test_a_server_can_be_the_teacher(tmp_path: Path) -> None:
+    with chat_server("<think>\nno idea\n</think>\n<answer>1</answer>") as address:
+        config = small_config(
+            tmp_path, "teacher.kind=endpoint", "teacher.model=tiny", f"teacher.endpoint.base_url={address}",
+            "teacher.endpoint.input_price=2", "teacher.endpoint.output_price=4",
+        )  # fmt: skip
+        outputs = run_pipeline(config, until="verify")
+    rows = from_table(outputs["generate"].folder.read_all(Generation), Generation)
+    assert len(rows) == 4 * 30
+    assert {(row.model, row.num_tokens, row.finish_reason) for row in rows} == {("endpoint:tiny", 7, "stop")}
+    assert sum(outputs["verify"].summary["verdicts"].values()) == 120
+
+
+def test_a_server_that_refuses_the_model_ends_the_run_with_one_line(tmp_path: Path) -> None:
+    with chat_server("", status=404) as address:
+        config = small_config(
+            tmp_path, "teacher.kind=endpoint", "teacher.model=tiny", f"teacher.endpoint.base_url={address}"
+        )
+        with pytest.raises(Exception, match=r"check teacher\.model, which is tiny") as caught:
+            run_pipeline(config, until="generate")
+    assert isinstance(caught.value, UserError)
+
+
+@contextlib.contextmanager
+def chat_server(completion: str, *, status: int = 200) -> Iterator[str]:
+    """An OpenAI-compatible server that always says the same; yields its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            choice = {"message": {"content": completion}, "finish_reason": "stop"}
+            answer = {"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 7}}
+            body = json.dumps(answer if status == 200 else {"error": {"message": "no such model"}}).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    server.server_close()
 
 
 def test_a_changed_setting_re_runs_only_what_it_reaches(outputs: dict[str, Output], run_folder: Path) -> None:

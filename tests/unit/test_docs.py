@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
@@ -26,13 +27,16 @@ SECTIONS = [field.name for field in dataclasses.fields(Config)]
 def rows_of_config() -> dict[str, dict[str, tuple[str, str]]]:
     """For each section: dotted key -> (type, default), as the tables write them."""
     config = Config()
-    return {
-        section: {
-            f"{section}.{field.name}": (_name(field.type), json.dumps(getattr(getattr(config, section), field.name)))
-            for field in dataclasses.fields(getattr(config, section))
-        }
-        for section in SECTIONS
-    }
+    return {section: dict(_keys(getattr(config, section), prefix=section)) for section in SECTIONS}
+
+
+def _keys(section: Any, *, prefix: str) -> Iterator[tuple[str, tuple[str, str]]]:
+    for field in dataclasses.fields(section):
+        value = getattr(section, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from _keys(value, prefix=f"{prefix}.{field.name}")
+        else:
+            yield f"{prefix}.{field.name}", (_name(field.type), json.dumps(value))
 
 
 def _name(annotation: Any) -> str:
@@ -56,7 +60,7 @@ def _rows(text: str) -> list[list[str]]:
 def _documented() -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     for first, *rest in _rows(CONFIGURATION):
-        if re.fullmatch(rf"`({'|'.join(SECTIONS)})\.\w+`", first) and len(rest) == 3:
+        if re.fullmatch(rf"`({'|'.join(SECTIONS)})(\.\w+)+`", first) and len(rest) == 3:
             assert first not in found, f"{first} is documented twice"
             found[first.strip("`")] = (rest[0], rest[1].strip("`"))
     return found

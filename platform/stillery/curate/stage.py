@@ -4,70 +4,108 @@ In: prompts, generations, verdicts. Out: samples, and a funnel that accounts for
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from typing import Any
 
 from stillery.config import CurateConfig
 from stillery.errors import UserError
+from stillery.metrics import pass_rate
 from stillery.records import Generation, Message, Prompt, Sample, Split, Verdict, VerdictKind, from_table
 from stillery.storage import Folder
+from stillery.verify.acceptance import why_dropped
 from stillery.verify.template import OPEN_THINK
 
-VERSION = 1
+VERSION = 2
+ROWS_PER_FILE = 20_000
+
+Row = tuple[Generation, Verdict]
 
 
 def curate(
-    config: CurateConfig, *, prompts: Folder, generations: Folder, verdicts: Folder, out: Folder
+    config: CurateConfig,
+    *,
+    accepted_per_prompt: int | None,
+    prompts: Folder,
+    generations: Folder,
+    verdicts: Folder,
+    out: Folder,
 ) -> dict[str, Any]:
-    """Write samples.parquet and return the funnel.
+    """Write samples-*.parquet and return the funnel. Holds one prompt's samples and one file's rows at a time.
 
-    Raises UserError if nothing at all was accepted for training: there is nothing to train on.
+    `accepted_per_prompt` is the stopping rule under which the generations were made. Raises UserError if nothing at
+    all was accepted for training: there is nothing to train on.
     """
     by_id = {p.prompt_id: p for p in from_table(prompts.read_all(Prompt), Prompt)}
-    verdict_of = {v.sample_id: v for v in from_table(verdicts.read_all(Verdict), Verdict)}
-    rows = from_table(generations.read_all(Generation), Generation)
-    kept, dropped = choose(config, ((g, verdict_of[g.sample_id]) for g in rows))
-    samples = [to_sample(g, by_id[g.prompt_id]) for g in kept]
-    num_train = sum(s.split == Split.TRAIN for s in samples)
-    if num_train == 0:
+    funnel, dropped = Counter[str](), Counter[str]()
+    samples: list[Sample] = []
+    num_files = 0
+    for prompt_id, group in groupby(_rows(generations, verdicts), key=lambda row: row[0].prompt_id):
+        rows = list(group)
+        kept, reasons = choose(config, rows, accepted_per_prompt=accepted_per_prompt)
+        dropped += reasons
+        funnel["generated"] += len(rows)
+        funnel["correct"] += sum(verdict.verdict == VerdictKind.CORRECT for _, verdict in rows)
+        funnel["prompts"] += 1
+        funnel["prompts_kept"] += bool(kept)
+        funnel["kept"] += len(kept)
+        funnel["train"] += len(kept) if by_id[prompt_id].split == Split.TRAIN else 0
+        samples += [to_sample(generation, by_id[prompt_id]) for generation in kept]
+        if len(samples) >= ROWS_PER_FILE:
+            out.write_rows(f"samples-{num_files:05d}.parquet", samples, Sample)
+            samples, num_files = [], num_files + 1
+    if funnel["train"] == 0:
         raise UserError(_nothing_accepted(dropped))
-    out.write_rows("samples.parquet", samples, Sample)
-    return {
-        "generated": len(rows),
-        "correct": sum(v.verdict == VerdictKind.CORRECT for v in verdict_of.values()),
-        "kept": len(samples),
-        "train": num_train,
-        "validation": len(samples) - num_train,
-        "prompts": len({g.prompt_id for g in rows}),
-        "prompts_kept": len({s.prompt_id for s in samples}),
-        "dropped": dict(dropped),
-    }
+    if samples:
+        out.write_rows(f"samples-{num_files:05d}.parquet", samples, Sample)
+    names = ("generated", "correct", "kept", "train", "prompts", "prompts_kept")
+    counts = {name: funnel[name] for name in names}
+    return {**counts, "validation": funnel["kept"] - funnel["train"], "dropped": dict(dropped)}
 
 
-def choose(config: CurateConfig, rows: Iterable[tuple[Generation, Verdict]]) -> tuple[list[Generation], Counter[str]]:
-    """The accepted generations, in order, and how many were dropped for each reason.
+def _rows(generations: Folder, verdicts: Folder) -> Iterator[Row]:
+    """Generations with their verdicts: both lie in the same order, a prompt's together."""
+    checked = (row for name in verdicts.names(".parquet") for row in verdicts.read_rows(name, Verdict))
+    for name in generations.names(".parquet"):
+        for generation in generations.read_rows(name, Generation):
+            verdict = next(checked)
+            assert verdict.sample_id == generation.sample_id, f"verdicts out of order at {generation.sample_id}"
+            yield generation, verdict
 
-    A prompt's samples are taken in order of sample index: in order of completion, short ones would be favoured.
+
+def choose(
+    config: CurateConfig, rows: Iterable[Row], *, accepted_per_prompt: int | None = None
+) -> tuple[list[Generation], Counter[str]]:
+    """Of one prompt's samples the kept ones, in order, and how many were dropped for each reason.
+
+    They are taken in order of sample index: in order of completion, short ones would be favoured.
     """
-    kept: list[Generation] = []
+    accepted: list[Generation] = []
     dropped: Counter[str] = Counter()
-    of_prompt: Counter[str] = Counter()
-    seen: set[tuple[str, str]] = set()
-    for generation, verdict in sorted(rows, key=lambda row: (row[0].prompt_id, row[0].sample_index)):
-        content = (generation.prompt_id, generation.completion.strip())
-        if verdict.verdict not in (VerdictKind.CORRECT, VerdictKind.UNCHECKED):
-            dropped[verdict.verdict] += 1
-        elif config.require_template and verdict.template != "ok":
-            dropped[f"template: {verdict.template}"] += 1
-        elif config.deduplicate and content in seen:
-            dropped["duplicate"] += 1
-        elif of_prompt[generation.prompt_id] >= config.max_per_prompt:
-            dropped["beyond max_per_prompt"] += 1
-        else:
+    seen: set[str] = set()
+    num_counted = num_successes = 0
+    for generation, verdict in sorted(rows, key=lambda row: (row[0].sample_index, row[0].round)):
+        reason = why_dropped(verdict, require_template=config.require_template, drop_flags=config.drop_flags)
+        content = generation.completion.strip()
+        is_repeat = content in seen
+        if reason is None:
             seen.add(content)
-            of_prompt[generation.prompt_id] += 1
-            kept.append(generation)
-    return kept, dropped
+        if not generation.surplus:
+            num_counted += generation.round == 0
+            num_successes += reason is None and not is_repeat
+        if reason is not None:
+            dropped[reason] += 1
+        elif config.deduplicate and is_repeat:
+            dropped["duplicate"] += 1
+        else:
+            accepted.append(generation)
+    rate = pass_rate(max(1, num_counted), num_successes, wanted=accepted_per_prompt)
+    if accepted and not config.min_pass_rate <= rate <= config.max_pass_rate:
+        dropped["pass rate too low" if rate < config.min_pass_rate else "pass rate too high"] += len(accepted)
+        return [], dropped
+    if len(accepted) > config.max_per_prompt:
+        dropped["beyond max_per_prompt"] += len(accepted) - config.max_per_prompt
+    return accepted[: config.max_per_prompt], dropped
 
 
 def to_sample(generation: Generation, prompt: Prompt) -> Sample:

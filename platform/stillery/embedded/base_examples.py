@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 # Questions are learnt as language, lightly: their content is random.
 _QUESTION_WEIGHT = 0.15
-_DRILL_SHARE = 0.45
+_DRILL_SHARE = 0.7
 # Half of the problems are shorter than those of any split, down to a single step, which can be answered at once.
 _SHORT_SHARE = 0.5
-# Up to what fills a row of 1024 tokens, so that positions far back are no news to the student.
-_LIST_LENGTHS = (4, 8, 8, 16, 16, 32, 64, 128)
+# Up to what fills a row of 512 tokens, so that positions far back are no news to the student.
+_LIST_LENGTHS = (4, 8, 8, 16, 16, 32, 64)
 
 
 def student_examples(tokenizer: "PreTrainedTokenizerFast", *, seed: int) -> Iterator[Example]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from stillery.embedded.tokenizer import END, render_prompt
 from stillery.prompts.tasks.words import COLOURS, NAMES, OBJECTS, WORDS
 
-_KINDS, _SHARES = ("operations", "spelling", "repeat", "lookup"), (0.25, 0.05, 0.35, 0.35)
+_KINDS, _SHARES = ("operations", "spelling", "repeat", "lookup"), (0.3, 0.1, 0.25, 0.35)
 
 
 def draw_drill(rng: random.Random, *, list_lengths: Sequence[int]) -> tuple[str, str]:

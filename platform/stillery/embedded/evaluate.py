@@ -16,6 +16,9 @@ from stillery.prompts.problems import Problem
 from stillery.prompts.tasks import HELD_OUT_TASK, TASKS
 
 _ANSWER = re.compile(r"<answer>([^<]*)</answer>\Z")
+# An operation at the end of a line, and the verdict of a check that does not agree.
+_STEP = re.compile(r"(\d+) ([-+*/]) (\d+) = (\d+)\Z")
+_REJECTED = re.compile(r", no\Z")
 
 
 def problems_for(bucket: Bucket, *, per_task: int, seed: int) -> list[Problem]:
@@ -57,6 +60,42 @@ class Scores:
     corrections: int
     corrected_right: int
     mean_characters: float
+    checks: "Checks"
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """What the checks of arithmetic steps are worth: how many steps are wrong, how many of these are followed by a
+    check, how many of those it finds wrong; and how many right steps it takes back."""
+
+    num_steps: int = 0
+    wrong: int = 0
+    wrong_checked: int = 0
+    wrong_caught: int = 0
+    right_checked: int = 0
+    right_taken_back: int = 0
+
+    def __add__(self, other: "Checks") -> "Checks":
+        return Checks(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
+
+
+def checks_of(completion: str) -> Checks:
+    """Count the lines that end in `a op b = c`, and what the line after each says of it."""
+    lines = completion.splitlines()
+    total = Checks()
+    for line, after in zip(lines, [*lines[1:], ""], strict=True):
+        step = _STEP.search(line)
+        if step is None or line.startswith(("check", "maybe")):
+            continue
+        left, operator, right, result = int(step[1]), step[2], int(step[3]), int(step[4])
+        made = {"+": left + right, "-": left - right, "*": left * right, "/": left / right if right else None}[operator]
+        is_right, is_checked = made == result, after.startswith("check:")
+        is_caught = is_checked and _REJECTED.search(after) is not None
+        total += Checks(
+            1, not is_right, not is_right and is_checked, not is_right and is_caught, is_right and is_checked,
+            is_right and is_caught,
+        )  # fmt: skip
+    return total
 
 
 def score(problems: Sequence[Problem], completions: Sequence[Sequence[str]]) -> dict[str, Scores]:
@@ -74,6 +113,7 @@ def score(problems: Sequence[Problem], completions: Sequence[Sequence[str]]) -> 
             corrections=len(redone),
             corrected_right=sum(redone),
             mean_characters=sum(len(text) for text, _ in samples) / len(samples),
+            checks=sum((checks_of(text) for text, _ in samples), Checks()),
         )
     return rows
 
@@ -90,6 +130,11 @@ def format_table(rows: Mapping[str, Scores]) -> str:
             f"| {task} | {r.num_problems} | {r.num_right / r.num_samples:.3f} | {r.solved / r.num_problems:.3f} "
             f"| {r.corrections} of {r.num_samples} | {r.corrected_right} | {r.mean_characters:.0f} |"
         )
+    c = rows["all"].checks
+    lines.append(
+        f"\nOf {c.num_steps:,} arithmetic steps {c.wrong} are wrong; {c.wrong_checked} of these are checked, and "
+        f"{c.wrong_caught} caught. Of {c.right_checked} checked right steps {c.right_taken_back} are taken back."
+    )
     return "\n".join(lines)
 
 

@@ -6,7 +6,7 @@ derived values, which carry the arithmetic.
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,9 +24,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 VALUE_WEIGHT = 2.0
-# Of the teacher's examples in the first phase, the share that correct a mistake made up for them.
-_SYNTHETIC_SHARE = 0.04
 _SHORT_SHARE = 0.15
+_EVEN_SHARES = dict.fromkeys(PROGRAMS, 1.0)
+# How often the teacher sees each task: those that are hard to learn more.
+_TEACHER_SHARES = {
+    "equations": 1.0,
+    "word_problems": 1.0,
+    "last_letters": 1.5,
+    "coin_flip": 0.5,
+    "shuffled_objects": 2.0,
+    "quantities": 3.0,
+}
 _LIST_LENGTHS = (4, 8, 16, 32)
 
 
@@ -61,10 +69,12 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Shares of the teacher's examples: drills, and of the others those that correct mistakes of its own."""
+    """Shares of the teacher's examples: drills; of the others those that correct a mistake of its own; and of what
+    then remains those that correct one that is made up."""
 
     drills: float
     own_mistakes: float
+    made_up_mistakes: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +95,15 @@ class Batch:
     origins: tuple[tuple[int, int, Origin], ...]
 
 
-def draw_problem(rng: random.Random, bucket: Bucket, *, short_share: float = _SHORT_SHARE) -> Problem:
-    """A problem of a training bucket: any trained task, mostly of a trained length, else shorter."""
-    task = rng.choice(list(PROGRAMS))
+def draw_problem(
+    rng: random.Random,
+    bucket: Bucket,
+    *,
+    short_share: float = _SHORT_SHARE,
+    shares: Mapping[str, float] = _EVEN_SHARES,
+) -> Problem:
+    """A problem of a training bucket: a task by its share, mostly of a taught length, else shorter."""
+    task = rng.choices(list(shares), list(shares.values()))[0]
     lengths = TAUGHT_STEPS[task]
     while True:
         short = rng.random() < short_share
@@ -141,18 +157,19 @@ def teacher_examples(
     tokenizer: "PreTrainedTokenizerFast", *, seed: int, own: deque[OwnMistake], shares: Callable[[], Shares]
 ) -> Iterator[Example]:
     """Traces without end, clean but for those that correct a mistake: one from the queue `own`, while it holds any,
-    or a few that are made up. Among them drills. How much of what is asked of `shares` before each example."""
+    or one that is made up. Among them drills. How much of what is asked of `shares` before each example."""
     rng = random.Random(seed)
     while True:
-        if rng.random() < shares().drills:
+        now = shares()
+        if rng.random() < now.drills:
             yield encode_text(tokenizer, *draw_drill(rng, list_lengths=_LIST_LENGTHS), prompt_weight=0.0)
             continue
-        if own and rng.random() < shares().own_mistakes:
+        if own and rng.random() < now.own_mistakes:
             mistake = own.popleft()
             problem, trace_seed, wrong = mistake.origin.problem, mistake.origin.seed, {mistake.step: mistake.value}
         else:
-            problem, trace_seed = draw_problem(rng, Bucket.TEACHER_TRAIN), rng.randrange(2**31)
-            wrong = _make_up_mistake(rng, problem) if rng.random() < _SYNTHETIC_SHARE else None
+            problem, trace_seed = draw_problem(rng, Bucket.TEACHER_TRAIN, shares=_TEACHER_SHARES), rng.randrange(2**31)
+            wrong = _make_up_mistake(rng, problem) if rng.random() < now.made_up_mistakes else None
         trace = write_trace(problem, seed=trace_seed, mistakes=wrong)
         yield encode_trace(tokenizer, problem, seed=trace_seed, trace=trace)
 
@@ -167,7 +184,11 @@ def _make_up_mistake(rng: random.Random, problem: Problem) -> dict[int, str]:
 
 
 def pack(examples: Iterator[Example], *, rows: int, row_length: int, pad: int) -> Iterator[Batch]:
-    """Batches of whole examples: each row takes the longest waiting example that still fits, until none does."""
+    """Batches of whole examples: each row takes the longest waiting example that still fits, until none does.
+
+    Examples longer than a row are left out.
+    """
+    fitting_rows = (example for example in examples if len(example.tokens) <= row_length)
     waiting: list[Example] = []
     while True:
         tokens = np.full((rows, row_length), pad, dtype=np.int64)
@@ -177,7 +198,7 @@ def pack(examples: Iterator[Example], *, rows: int, row_length: int, pad: int) -
             column = 0
             while True:
                 while len(waiting) < 48:
-                    waiting.append(next(examples))
+                    waiting.append(next(fitting_rows))
                 # The oldest goes first into an empty row, so that long ones do not wait for ever.
                 fitting = [i for i, e in enumerate(waiting) if len(e.tokens) <= row_length - column]
                 if not fitting:

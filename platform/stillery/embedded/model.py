@@ -29,8 +29,8 @@ class Shape:
 
 
 SHAPES = {
-    "teacher": Shape(hidden=192, layers=6, heads=6, kv_heads=2, feed_forward=768, row_length=512, rows=9),
-    "student": Shape(hidden=128, layers=4, heads=4, kv_heads=2, feed_forward=320, row_length=1024, rows=5),
+    "teacher": Shape(hidden=192, layers=6, heads=6, kv_heads=2, feed_forward=768, row_length=384, rows=8),
+    "student": Shape(hidden=128, layers=4, heads=4, kv_heads=2, feed_forward=320, row_length=512, rows=6),
 }
 
 

@@ -6,7 +6,7 @@ fit after a setting has changed. Nothing is ever removed.
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,35 +15,53 @@ from stillery.records import Generation, conform, from_table, to_table
 from stillery.storage import Folder
 
 
-def append(log: Folder, batch: str, rows: Sequence[Generation]) -> None:
-    """Add finished samples. `batch` names the work they belong to, so that a retry finds them."""
-    log.write_table(f"{batch}-{uuid.uuid4().hex[:12]}.parquet", to_table(rows, Generation))
+def append(log: Folder, block: str, rows: Sequence[Generation]) -> None:
+    """Add finished samples. `block` names the work they belong to, so that a retry finds them."""
+    log.write_table(f"{block}-{uuid.uuid4().hex[:12]}.parquet", to_table(rows, Generation))
 
 
-def logged_ids(log: Folder, *, batch: str | None = None) -> set[str]:
-    """The ids of the samples in the log, or in one batch of it, that did not fail."""
-    ids: set[str] = set()
-    for name in _files(log, batch):
+def index(log: Folder, *, failed: bool = False) -> dict[str, str]:
+    """Where each sample is: its id to the name of its file. Failed ones only if asked for, and then only those that
+    never succeeded."""
+    found: dict[str, str] = {}
+    failures: dict[str, str] = {}
+    for name in log_files(log):
         table = pq.read_table(pa.BufferReader(log.read_bytes(name)), columns=["sample_id", "error"])
-        ids.update(row["sample_id"] for row in table.to_pylist() if row["error"] is None)
-    return ids
+        for row in table.to_pylist():
+            (found if row["error"] is None else failures).setdefault(row["sample_id"], name)
+    return {**failures, **found} if failed else found
 
 
-def read(log: Folder, wanted: Sequence[str]) -> list[Generation]:
+def logged_ids(log: Folder) -> set[str]:
+    """The ids of the samples in the log that did not fail."""
+    return set(index(log))
+
+
+def read(log: Folder, wanted: Sequence[str], *, files: Iterable[str] | None = None) -> list[Generation]:
     """The wanted samples, in the order asked for; a failed one only where it never succeeded.
 
-    Raises KeyError if the log lacks one.
+    Reads only `files` where those are told. Raises KeyError if the log lacks one.
     """
-    ids = set(wanted)
-    found: dict[str, Generation] = {}
-    for name in _files(log, None):
-        table = conform(pq.read_table(pa.BufferReader(log.read_bytes(name))), Generation)
-        for row in from_table(table, Generation):
-            if row.sample_id in ids and (row.sample_id not in found or found[row.sample_id].error is not None):
-                found[row.sample_id] = row
+    found = read_files(log, log_files(log) if files is None else files, wanted=set(wanted), failed=True)
     return [found[sample] for sample in wanted]
 
 
-def _files(log: Folder, batch: str | None) -> list[str]:
-    prefix = "" if batch is None else f"{batch}-"
-    return [name for name in log.names(".parquet") if name.startswith(prefix) and not name.startswith(".")]
+def read_files(
+    log: Folder, files: Iterable[str], *, wanted: set[str] | None = None, failed: bool = False
+) -> dict[str, Generation]:
+    """The samples of some files by id (only those `wanted`, if told); failed ones only if asked for."""
+    found: dict[str, Generation] = {}
+    for name in sorted(set(files)):
+        table = conform(pq.read_table(pa.BufferReader(log.read_bytes(name))), Generation)
+        for row in from_table(table, Generation):
+            is_known = row.sample_id in found and found[row.sample_id].error is None
+            if is_known or (wanted is not None and row.sample_id not in wanted) or (row.error and not failed):
+                continue
+            if row.error is None or row.sample_id not in found:
+                found[row.sample_id] = row
+    return found
+
+
+def log_files(log: Folder, *, block: str = "") -> list[str]:
+    """The names of the files that are whole, of one block if told."""
+    return [name for name in log.names(".parquet") if name.startswith(block) and not name.startswith(".")]

@@ -1,143 +1,192 @@
-"""Sampling under Ray Data: requests stream to engine actors, finished samples go to the durable log.
+"""Sampling under Ray Data: prompts stream to engine actors, finished samples go to the durable log.
 
 The one file of this package that touches Ray. An engine actor appends to the log itself, so what a killed driver
-or worker leaves behind is whole and counted; the rows that flow back through Ray Data are only counts.
+or worker leaves behind is whole and counted; the rows that flow back through Ray Data are only tallies.
 """
 
 import dataclasses
 import math
+import threading
 import time
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
 
 from stillery.config import EngineConfig
-from stillery.engines import log as sample_log
-from stillery.engines.models import model_id
-from stillery.records import Generation, digest
-from stillery.storage import Folder
+from stillery.engines.block import Block, Plan, Tally
+from stillery.engines.engine import Engine, Judge
+from stillery.engines.sources import Source
+from stillery.records import Ask, Generation, Request, from_table, to_table
+
+# So many blocks are on their way through an engine at once: while the last samples of one finish, others fill it.
+BLOCKS_IN_FLIGHT = 4
 
 
 def sample(
-    requests: pa.Table, *, model: str, engine: EngineConfig, sampling: Mapping[str, Any], log: Folder, label: str
-) -> list[Generation]:
-    """The samples of all requests, in their order: those in the log as they are, the others made now.
+    asks: list[Ask],
+    *,
+    plan: Plan,
+    source: Source,
+    engine: EngineConfig,
+    judge: Judge | None = None,
+    label: str,
+) -> dict[str, int]:
+    """Make the samples that are missing, into the plan's log. Returns for each prompt how many of its samples count.
 
-    `requests` is a table of Request rows; `sampling` holds vLLM's SamplingParams fields and the run's seed; `label`
-    names the work in progress lines. Raises RuntimeError if an engine cannot be started.
+    `source` starts an engine in the actor; `engine` says how many there are and what each takes; `label` names the work
+    in progress lines. Raises RuntimeError if an engine cannot be started.
     """
-    missing = without(requests, sample_log.logged_ids(log))
-    num_reused = requests.num_rows - missing.num_rows
-    if num_reused:
-        print(f"{label}: {num_reused:,} of {requests.num_rows:,} samples are in the log already", flush=True)
-    if missing.num_rows:
-        _run(missing, model=model, engine=engine, sampling=sampling, log=log, label=label)
-    return sample_log.read(log, requests.column("sample_id").to_pylist())
-
-
-def without(requests: pa.Table, done: Set[str]) -> pa.Table:
-    """The requests whose sample is not done."""
-    return requests.filter(pa.array([sample not in done for sample in requests.column("sample_id").to_pylist()]))
-
-
-def _run(
-    requests: pa.Table, *, model: str, engine: EngineConfig, sampling: Mapping[str, Any], log: Folder, label: str
-) -> None:
     import ray.data
 
-    size = min(engine.requests_per_call, math.ceil(requests.num_rows / engine.replicas))
-    blocks = [requests.slice(start, size) for start in range(0, requests.num_rows, size)]
+    if not asks:
+        return {}
+    blocks = [to_table(block, Ask) for block in _blocks(asks, plan=plan, engine=engine)]
     dataset = ray.data.from_arrow(blocks)
     dataset.context.enable_progress_bars = False
-    # Every yielded row of counts becomes a block of its own and arrives at once; by default blocks fill up first.
+    # Every yielded tally becomes a block of its own and arrives at once; by default blocks fill up first.
     dataset.context.target_max_block_size = 1
-    counts = dataset.map_batches(
+    tallies = dataset.map_batches(
         Sampler,
-        fn_constructor_kwargs={"model": model, "engine": engine, "sampling": dict(sampling), "log": log},
+        fn_constructor_kwargs={"start": source.start, "plan": plan, "judge": judge},
         batch_size=None,
         batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(size=engine.replicas),
+        compute=ray.data.ActorPoolStrategy(
+            min_size=engine.replicas,
+            max_size=max(engine.replicas, engine.max_replicas or 0),
+            max_tasks_in_flight_per_actor=BLOCKS_IN_FLIGHT,
+            max_concurrent_calls_per_actor=BLOCKS_IN_FLIGHT,
+            enable_true_multi_threading=True,
+        ),
         num_cpus=engine.num_cpus,
         num_gpus=engine.num_gpus,
     )
-    progress = Progress(label, requests.num_rows, engine.replicas)
-    for row in counts.iter_rows():
-        progress.add(**row)
+    most_samples = len(asks) * plan.num_samples
+    progress = Progress(
+        label, num_prompts=len(asks), most_samples=most_samples, judged=judge is not None, prices=source.prices
+    )
+    needed: dict[str, int] = {}
+    for row in tallies.iter_rows():
+        tally = _tally(row)
+        needed |= tally.needed
+        progress.add(tally)
+    return needed
+
+
+def _blocks(asks: list[Ask], *, plan: Plan, engine: EngineConfig) -> Iterator[list[Ask]]:
+    """Blocks of about `requests_per_call` samples, at least enough of them to keep every engine's flight full."""
+    most = max(1, engine.requests_per_call // plan.num_samples)
+    size = min(most, math.ceil(len(asks) / (engine.replicas * BLOCKS_IN_FLIGHT)))
+    for start in range(0, len(asks), size):
+        yield asks[start : start + size]
 
 
 class Sampler:
-    """The engine actor: Ray Data makes one a replica and hands it blocks of requests."""
+    """The engine actor: Ray Data makes one a replica and hands it blocks of prompts, several at a time.
 
-    def __init__(self, *, model: str, engine: EngineConfig, sampling: dict[str, Any], log: Folder) -> None:
-        from stillery.engines.vllm_engine import load_engine
+    The engine is started by the first sample that the log does not hold.
+    """
 
-        self.llm = load_engine(model, engine)
-        self.model_id = model_id(model, engine.engine)
-        self.sampling = sampling
-        self.log = log
-        self.flush_every = engine.flush_every
+    def __init__(self, *, start: Callable[[], Engine], plan: Plan, judge: Judge | None) -> None:
+        self._plan = plan
+        self._judge = judge
+        self._engine = LazyEngine(start)
 
-    def __call__(self, requests: pa.Table) -> Iterator[pa.Table]:
-        """Make the block's samples, append them to the log in small files, yield the counts of each file.
-
-        Ray retries a block whose actor died; what that actor had logged is found by the block's name and left out.
-        """
-        from stillery.engines.vllm_engine import stream
-
-        block = digest("block", requests.column("sample_id").to_pylist())[:16]
-        done = sample_log.logged_ids(self.log, batch=block)
-        missing = without(requests, done)
-        yield _counts([], num_samples=len(done), seconds=0.0)
-        rows: list[Generation] = []
-        started = time.monotonic()
-        for row in stream(self.llm, missing, model_id=self.model_id, sampling=self.sampling):
-            rows.append(row)
-            if len(rows) == self.flush_every:
-                sample_log.append(self.log, block, rows)
-                now = time.monotonic()
-                yield _counts(rows, num_samples=len(rows), seconds=now - started)
-                rows, started = [], now
-        if rows:
-            sample_log.append(self.log, block, rows)
-            yield _counts(rows, num_samples=len(rows), seconds=time.monotonic() - started)
+    def __call__(self, asks: pa.Table) -> Iterator[pa.Table]:
+        """Run a block; yields its tallies. Ray retries a block whose actor died; what that actor had logged is found
+        by the block's name and not made again."""
+        block = Block(from_table(asks, Ask), plan=self._plan, engine=self._engine, judge=self._judge)
+        for tally in block.run():
+            yield _row(tally)
 
 
-def _counts(rows: list[Generation], *, num_samples: int, seconds: float) -> pa.Table:
-    tokens, errors = sum(r.num_tokens for r in rows), sum(r.error is not None for r in rows)
-    return pa.table({"samples": [num_samples], "tokens": [tokens], "errors": [errors], "seconds": [seconds]})
+class LazyEngine:
+    """An engine that starts when it is first needed."""
+
+    def __init__(self, start: Callable[[], Engine]) -> None:
+        self._start = start
+        self._lock = threading.Lock()
+        self._engine: Engine | None = None
+
+    def submit(
+        self, request: Request, *, sampling: Mapping[str, Any], done: Callable[[Generation | Exception], None]
+    ) -> None:
+        with self._lock:
+            if self._engine is None:
+                self._engine = self._start()
+        self._engine.submit(request, sampling=sampling, done=done)
+
+    def close(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
+
+
+_TALLY = pa.schema(
+    [
+        *((name, pa.int64()) for name in ("made", "accepted", "errors", "tokens", "prompt_tokens")),
+        ("needed", pa.list_(pa.struct([("prompt_id", pa.large_string()), ("num_samples", pa.int64())]))),
+    ]
+)
+
+
+def _tally(row: dict[str, Any]) -> Tally:
+    return Tally(**{**row, "needed": {done["prompt_id"]: done["num_samples"] for done in row["needed"]}})
+
+
+def _row(tally: Tally) -> pa.Table:
+    needed = [{"prompt_id": prompt, "num_samples": count} for prompt, count in tally.needed.items()]
+    return pa.Table.from_pylist([{**dataclasses.asdict(tally), "needed": needed}], schema=_TALLY)
 
 
 @dataclasses.dataclass
 class Progress:
     """Prints what is done, the rates and the time left, at most every two seconds and once at the end.
 
-    Rates are those of engines at work: the seconds are the engines' own, so starting them is not counted.
+    The clock starts when the first engine is up. What is left is told by the prompts: with a stopping rule nobody
+    knows how many samples will be made.
     """
 
     label: str
-    total: int
-    replicas: int
-    samples: int = 0
-    tokens: int = 0
-    errors: int = 0
-    seconds: float = 0.0
+    num_prompts: int
+    most_samples: int
+    judged: bool
+    prices: tuple[float, float] | None = None
+    total: Tally = dataclasses.field(default_factory=Tally)
+    started: float | None = None
     printed: float = 0.0
+    write: Callable[[str], Any] = dataclasses.field(default=lambda line: print(line, flush=True))
 
-    def add(self, *, samples: int, tokens: int, errors: int, seconds: float) -> None:
-        """Count one finished file of samples, which took an engine `seconds`."""
-        self.samples += samples
-        self.tokens += tokens
-        self.errors += errors
-        self.seconds += seconds / self.replicas
+    def add(self, tally: Tally) -> None:
+        """Count what has happened."""
         now = time.monotonic()
-        if self.tokens == 0 or (now - self.printed < 2 and self.samples < self.total):
-            return
-        self.printed = now
-        rate = self.samples / self.seconds
-        print(
-            f"{self.label}: {self.samples:,}/{self.total:,} samples, {rate:.0f} samples/s, "
-            f"{self.tokens / self.seconds:,.0f} tokens/s, {self.errors} errors, "
-            f"{(self.total - self.samples) / rate:.0f} s left",
-            flush=True,
-        )
+        self.started = now if self.started is None else self.started
+        total = self.total
+        total.made += tally.made
+        total.accepted += tally.accepted
+        total.errors += tally.errors
+        total.tokens += tally.tokens
+        total.prompt_tokens += tally.prompt_tokens
+        total.needed |= tally.needed
+        is_last = len(total.needed) == self.num_prompts and bool(tally.needed)
+        if total.made and (is_last or now - self.printed >= 2):
+            self.printed = now
+            self.write(self._line(now - self.started))
+
+    def _line(self, seconds: float) -> str:
+        total, seconds = self.total, max(seconds, 1e-9)
+        done = len(total.needed)
+        parts = [
+            f"{self.label}: {done:,}/{self.num_prompts:,} prompts, {total.made:,} of at most "
+            f"{self.most_samples:,} samples"
+        ]
+        if self.judged:
+            parts.append(f"{total.accepted:,} accepted")
+        parts.append(f"{total.made / seconds:.0f} samples/s, {total.tokens / seconds:,.0f} tokens/s")
+        parts.append(f"{total.errors} errors")
+        left = (self.num_prompts - done) / done if done else None
+        if self.prices is not None:
+            cost = (total.prompt_tokens * self.prices[0] + total.tokens * self.prices[1]) / 1e6
+            parts.append(f"cost {cost:.2f}" + (f", about {cost * left:.2f} more" if left is not None else ""))
+        if left is not None:
+            parts.append(f"{left * seconds:.0f} s left")
+        return ", ".join(parts)

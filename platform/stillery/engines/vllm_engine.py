@@ -1,21 +1,23 @@
-"""vLLM's engine, in the process that calls it: requests in, samples out one by one as they finish.
+"""vLLM's engine, in a thread of the process that calls it: requests in, samples out one by one as they finish.
 
 The engine's own loop is used rather than `LLM.generate`, which returns only when the last sample of a call is done:
 what has finished must become durable while the rest still runs.
 """
 
 import atexit
+import contextlib
 import dataclasses
-import json
 import os
-from collections.abc import Iterator, Mapping
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from typing import Any
 
-import pyarrow as pa
-
 from stillery.config import EngineConfig
+from stillery.engines.engine import settings_json
 from stillery.engines.models import resolve_model
-from stillery.records import Generation, Request, from_table
+from stillery.records import Generation, Request
 
 
 def load_engine(model: str, config: EngineConfig) -> Any:
@@ -43,65 +45,127 @@ def load_engine(model: str, config: EngineConfig) -> Any:
     return LLM(model=resolve_model(model), **(defaults | dict(config.engine)))
 
 
-def stream(llm: Any, requests: pa.Table, *, model_id: str, sampling: Mapping[str, Any]) -> Iterator[Generation]:
-    """Samples in the order in which they finish.
+class VllmEngine:
+    """vLLM's own engine loop in a thread: requests join the running batch as they come, with no barrier."""
 
-    A request that the engine refuses (a prompt longer than the context, say) comes out as a Generation with
-    `error` set: it must not end the run of its neighbours.
-    """
-    from vllm import SamplingParams
-    from vllm.exceptions import VLLMValidationError
-    from vllm.inputs import TokensPrompt
+    def __init__(self, model: str, config: EngineConfig, *, model_id: str) -> None:
+        self._model_id = model_id
+        self._inbox: queue.SimpleQueue[_Submitted | None] = queue.SimpleQueue()
+        self._running: dict[str, _Submitted] = {}
+        self._broken: Exception | None = None
+        started: Future[None] = Future()
+        # Loaded in the thread that runs it: OpenMP keeps a team of threads for each thread that computes.
+        self._thread = threading.Thread(target=self._run, args=(model, config, started), daemon=True, name="vllm")
+        self._thread.start()
+        started.result()
 
-    engine = llm.llm_engine
-    tokenizer = llm.get_tokenizer()
-    settings = json.dumps(dict(sampling), sort_keys=True)
-    params_table = {k: v for k, v in sampling.items() if k != "seed"}
-    pending: dict[str, Request] = {}
-    for request in from_table(requests, Request):
-        # logprobs=0 gives the log-probability of the sampled token itself, of the model before temperature.
-        params = SamplingParams(**params_table, n=1, seed=request.seed, logprobs=0)
-        tokens = tokenizer(request.rendered, add_special_tokens=False)["input_ids"]
+    def submit(
+        self, request: Request, *, sampling: Mapping[str, Any], done: Callable[[Generation | Exception], None]
+    ) -> None:
+        self._inbox.put(_Submitted(request, sampling, done))
+        if self._broken is not None:
+            self._fail(self._broken)
+
+    def close(self) -> None:
+        """End the loop; requests that still run are dropped."""
+        self._inbox.put(None)
+        self._thread.join()
+
+    def _run(self, model: str, config: EngineConfig, started: "Future[None]") -> None:
         try:
-            engine.add_request(request.sample_id, TokensPrompt(prompt_token_ids=tokens), params)
+            llm = load_engine(model, config)
+        except BaseException as error:
+            started.set_exception(error)
+            return
+        started.set_result(None)
+        try:
+            while self._take(llm):
+                for output in llm.llm_engine.step():
+                    if output.finished:
+                        self._finish(output)
+        except Exception as error:
+            # The boundary: whatever breaks the engine goes to everyone who waits for it.
+            self._broken = error
+            self._fail(error)
+
+    def _take(self, llm: Any) -> bool:
+        """Add what was submitted; wait if nothing runs. Returns False when the engine is closed."""
+        while True:
+            try:
+                submitted = self._inbox.get(block=not self._running)
+            except queue.Empty:
+                return True
+            if submitted is None:
+                return False
+            self._add(llm, submitted)
+
+    def _add(self, llm: Any, submitted: "_Submitted") -> None:
+        from vllm import SamplingParams
+        from vllm.exceptions import VLLMValidationError
+        from vllm.inputs import TokensPrompt
+
+        request = submitted.request
+        tokens = llm.get_tokenizer()(request.rendered, add_special_tokens=False)["input_ids"]
+        try:
+            # logprobs=0 gives the log-probability of the sampled token itself, of the model before temperature.
+            table = {key: value for key, value in submitted.sampling.items() if key != "seed"}
+            params = SamplingParams(**table, n=1, seed=request.seed, logprobs=0)
+            llm.llm_engine.add_request(request.sample_id, TokensPrompt(prompt_token_ids=tokens), params)
         except (ValueError, VLLMValidationError) as error:
-            yield _refused(request, len(tokens), model_id, settings, str(error))
-            continue
-        pending[request.sample_id] = request
-    while engine.has_unfinished_requests():
-        for output in engine.step():
-            if output.finished:
-                yield _finished(pending.pop(output.request_id), output, model_id, settings)
+            submitted.done(_refused(submitted, len(tokens), self._model_id, str(error)))
+            return
+        self._running[request.sample_id] = submitted
+
+    def _finish(self, output: Any) -> None:
+        submitted = self._running.pop(output.request_id)
+        submitted.done(_finished(submitted, output, self._model_id))
+
+    def _fail(self, error: Exception) -> None:
+        waiting: list[_Submitted | None] = list(self._running.values())
+        self._running.clear()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                waiting.append(self._inbox.get_nowait())
+        for submitted in waiting:
+            if submitted is not None:
+                submitted.done(error)
 
 
-def _finished(request: Request, output: Any, model_id: str, sampling: str) -> Generation:
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Submitted:
+    request: Request
+    sampling: Mapping[str, Any]
+    done: Callable[[Generation | Exception], None]
+
+
+def _finished(submitted: _Submitted, output: Any, model_id: str) -> Generation:
     (best,) = output.outputs
     num_tokens = len(best.token_ids)
     return Generation(
-        **dataclasses.asdict(request),
+        **dataclasses.asdict(submitted.request),
         completion=best.text,
         finish_reason=best.finish_reason,
         num_prompt_tokens=len(output.prompt_token_ids),
         num_tokens=num_tokens,
         mean_logprob=best.cumulative_logprob / num_tokens if num_tokens else None,
         model=model_id,
-        sampling=sampling,
+        sampling=settings_json(submitted.sampling),
         round=0,
         surplus=False,
         error=None,
     )
 
 
-def _refused(request: Request, num_prompt_tokens: int, model_id: str, sampling: str, error: str) -> Generation:
+def _refused(submitted: _Submitted, num_prompt_tokens: int, model_id: str, error: str) -> Generation:
     return Generation(
-        **dataclasses.asdict(request),
+        **dataclasses.asdict(submitted.request),
         completion="",
         finish_reason=None,
         num_prompt_tokens=num_prompt_tokens,
         num_tokens=0,
         mean_logprob=None,
         model=model_id,
-        sampling=sampling,
+        sampling=settings_json(submitted.sampling),
         round=0,
         surplus=False,
         error=error,

@@ -4,11 +4,13 @@ In: prompts and a model. Out: scores, one row a sample, and the metrics made of 
 student and the distilled one are measured in the same way, on the same problems, by the same verifier.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from stillery.config import EngineConfig, EvaluateConfig, VerifyConfig
 from stillery.engines.asking import ask
 from stillery.engines.prompting import messages_of
+from stillery.engines.sources import Source
 from stillery.errors import UserError
 from stillery.metrics import summarize
 from stillery.records import Generation, Prompt, Score, Verdict, from_table
@@ -17,15 +19,16 @@ from stillery.storage import Folder
 from stillery.verify.stage import grade_rows
 
 VERSION = 1
+ROWS_AT_ONCE = 20_000
 
 
 def evaluate(
     config: EvaluateConfig,
     *,
     role: str,
-    model: str,
+    source: Source,
     engine: EngineConfig,
-    asking: dict[str, Any],
+    asking: Mapping[str, str | None],
     verify: VerifyConfig,
     seed: int,
     prompts: Folder,
@@ -34,9 +37,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Write scores.parquet and return the metrics.
 
-    `role` names the model in tables (teacher, student_before, student_after); `engine` says how it is run; `asking`
-    holds what shapes its prompt: `system_prompt`, `instruction`, `template_kwargs`. Raises UserError if the prompts
-    hold no problem of `config.splits`.
+    `role` names the model in tables (teacher, student_before, student_after), `source` is the model, `engine` says what
+    it takes to run it; `asking` holds the `system_prompt` and `instruction` that shape its prompt. Raises UserError if
+    the prompts hold no problem of `config.splits`.
     """
     chosen = [p for p in from_table(prompts.read_all(Prompt), Prompt) if p.split in config.splits]
     if not chosen:
@@ -44,17 +47,17 @@ def evaluate(
     conversations = [
         messages_of(p, system_prompt=asking["system_prompt"], instruction=asking["instruction"]) for p in chosen
     ]
-    generations = ask(
+    asked = ask(
         chosen,
         conversations,
-        model=model,
+        source=source,
         engine=engine,
         sampling={**config.sampling, "seed": seed},
         num_samples=config.samples_per_prompt,
-        template_kwargs=asking["template_kwargs"],
         run=run,
         label=f"evaluate {role}",
     )
+    generations = [row for rows in asked.read(rows=ROWS_AT_ONCE) for row in rows]
     by_id = {p.prompt_id: p for p in chosen}
     verdicts = grade_rows(verify, generations, by_id)
     scores = [score(role, by_id[g.prompt_id], g, v) for g, v in zip(generations, verdicts, strict=True)]

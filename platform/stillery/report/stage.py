@@ -53,7 +53,7 @@ def write_report(
 
 
 def _evaluation(output: Output | None) -> Evaluation | None:
-    if output is None:
+    if output is None or not output.summary["splits"]:
         return None
     return Evaluation(from_table(output.folder.read_all(Score), Score), output.summary)
 

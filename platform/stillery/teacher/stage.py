@@ -1,51 +1,104 @@
-"""Generation: every training and validation problem is put to the teacher n times.
+"""Generation: every training and validation problem is put to the teacher, a fixed number of times or until enough
+samples are accepted.
 
 In: prompts. Out: generations, all of them, before anything is verified or filtered. The samples come from the
 run's durable log, so a larger n later, or a run that was killed, makes only what is missing.
 """
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
-from stillery.config import TeacherConfig
+from stillery.config import CurateConfig, TeacherConfig, VerifyConfig
 from stillery.engines.asking import ask
 from stillery.engines.prompting import messages_of
+from stillery.engines.recorded import Recorded, Tally, read_recorded
+from stillery.engines.sources import teacher_source
 from stillery.records import Generation, Prompt, Split, from_table
 from stillery.runs import Run
 from stillery.storage import Folder
+from stillery.teacher.judging import VerdictJudge, start_grader
+from stillery.teacher.recorded import in_order
 
-VERSION = 1
+VERSION = 2
 ROWS_PER_FILE = 20_000
 
 
-def generate(config: TeacherConfig, *, seed: int, prompts: Folder, run: Run, out: Folder) -> dict[str, Any]:
-    """Sample the teacher and write generations-*.parquet, a prompt's samples together in order of index."""
+def generate(
+    config: TeacherConfig,
+    *,
+    verify: VerifyConfig,
+    curate: CurateConfig,
+    seed: int,
+    prompts: Folder,
+    run: Run,
+    out: Folder,
+) -> dict[str, Any]:
+    """Sample the teacher and write generations-*.parquet, a prompt's samples together in order of index.
+
+    `verify` and `curate` say what is accepted, where the teacher stops at `config.accepted_per_prompt`. A recorded
+    teacher's generations are read instead, and the summary says what of the files was not used, and why.
+    """
     asked = [p for p in from_table(prompts.read_all(Prompt), Prompt) if p.split in (Split.TRAIN, Split.VALIDATION)]
+    if config.kind == "recorded":
+        tally = Tally()
+        recorded = recorded_of(config)
+        counts = _write(in_order(read_recorded(recorded, asked, tally=tally)), num_prompts=len(asked), out=out)
+        return {**counts.summary(), "recorded": dict(tally.counts), "examples": dict(tally.examples)}
     conversations = [messages_of(p, system_prompt=config.system_prompt, instruction=config.instruction) for p in asked]
-    generations = ask(
+    judge = None
+    if config.accepted_per_prompt is not None:
+        judge = VerdictJudge(start_grader(verify, curate, prompts))
+    sampled = ask(
         asked,
         conversations,
-        model=config.model,
+        source=teacher_source(config),
         engine=config,
         sampling={**config.sampling, "seed": seed},
         num_samples=config.samples_per_prompt,
-        template_kwargs=config.chat_template_kwargs,
         run=run,
         label="generate",
+        wanted=config.accepted_per_prompt,
+        ahead=config.ahead,
+        resample=config.resample,
+        judge=judge,
     )
-    for number, start in enumerate(range(0, len(generations), ROWS_PER_FILE)):
-        out.write_rows(f"generations-{number:05d}.parquet", generations[start : start + ROWS_PER_FILE], Generation)
-    return summary_of(generations, num_prompts=len(asked))
+    return _write(sampled.read(rows=ROWS_PER_FILE), num_prompts=len(asked), out=out).summary()
 
 
-def summary_of(generations: list[Generation], *, num_prompts: int) -> dict[str, Any]:
-    """Counts of what was generated; tokens are the completions' only."""
-    reasons: dict[str, int] = {}
-    for row in generations:
-        reason = "error" if row.error is not None else row.finish_reason or "unknown"
-        reasons[reason] = reasons.get(reason, 0) + 1
-    return {
-        "num_prompts": num_prompts,
-        "num_samples": len(generations),
-        "num_tokens": sum(g.num_tokens for g in generations),
-        "finish_reasons": reasons,
-    }
+def recorded_of(config: TeacherConfig) -> Recorded:
+    """Where a recorded teacher's generations lie."""
+    return Recorded(
+        name=config.model,
+        files=config.recorded.files,
+        columns=config.recorded.columns,
+        samples_per_prompt=config.samples_per_prompt,
+    )
+
+
+def _write(parts: Iterable[list[Generation]], *, num_prompts: int, out: Folder) -> "Counts":
+    counts = Counts(num_prompts=num_prompts)
+    for number, rows in enumerate(parts):
+        out.write_rows(f"generations-{number:05d}.parquet", rows, Generation)
+        counts.add(rows)
+    return counts
+
+
+class Counts:
+    """What was generated; tokens are the completions' only, surplus and failed samples among them."""
+
+    def __init__(self, *, num_prompts: int) -> None:
+        self._counts = Counter[str](num_prompts=num_prompts)
+        self._reasons = Counter[str]()
+
+    def add(self, rows: list[Generation]) -> None:
+        for row in rows:
+            self._reasons["error" if row.error is not None else row.finish_reason or "unknown"] += 1
+            self._counts["num_tokens"] += row.num_tokens
+            self._counts["num_surplus"] += row.surplus
+            self._counts["num_resampled"] += row.round > 0
+        self._counts["num_samples"] += len(rows)
+
+    def summary(self) -> dict[str, Any]:
+        names = ("num_prompts", "num_samples", "num_tokens", "num_surplus", "num_resampled")
+        return {**{name: self._counts[name] for name in names}, "finish_reasons": dict(self._reasons)}

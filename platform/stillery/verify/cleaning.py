@@ -21,6 +21,7 @@ _FONT = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf)|mbo
 _WRAPPERS = (
     ("$$", "$$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("__", "__"), ("`", "`"), ('"', '"'), ("'", "'"),
 )  # fmt: skip
+_WHOLE_CLOCK = re.compile(r"\d{1,2}:\d\d\s*[ap]\.*\s?m?\.*", re.IGNORECASE)
 _CLOCK = re.compile(r"(\d:\d\d)\s*([ap])\.*\s?m?(?![a-z])\.*")
 
 
@@ -51,6 +52,11 @@ def clean_text(text: str) -> str:
     return folded.strip(" \t\n.,;:!?\"'`*_()[]{}")
 
 
+def is_clock(text: str) -> bool:
+    """Whether a cleaned text is a time of day with a.m. or p.m. and nothing else: words, not mathematics."""
+    return _WHOLE_CLOCK.fullmatch(text) is not None
+
+
 def _fold_unicode(text: str) -> str:
     if text.isascii():
         return re.sub(r"[\x00-\x1f\x7f]", " ", text)
@@ -71,14 +77,10 @@ def _unwrap(text: str) -> str:
         text = text.strip()
         text = text.rstrip(".,;: ") if not text.endswith("...") else text
         for opening, closing in _WRAPPERS:
+            if not (text.startswith(opening) and text.endswith(closing)):
+                continue
             inner = text[len(opening) : len(text) - len(closing)]
-            if (
-                len(text) > len(opening) + len(closing)
-                and text.startswith(opening)
-                and text.endswith(closing)
-                and opening not in inner
-                and closing not in inner
-            ):
+            if len(text) > len(opening) + len(closing) and opening not in inner and closing not in inner:
                 text = inner
         if text == before:
             return text

@@ -2,15 +2,17 @@
 
 Pure. What is decided here is exact and cheap; what needs computer algebra is asked of `leaf`, which in the worker
 processes is `stillery.verify.symbolic.equal`. Without it such a pair is undecided (None), never guessed: the cheap
-way and the slow way are one code path with one hole, so they cannot disagree.
+way and the slow way are one code path with one hole, so they cannot disagree. What is exact arithmetic
+(`quantity`, `rational`) is kept equal with computer algebra by property tests.
 """
 
 import re
 from collections.abc import Callable, Iterable, Sequence
 
 from stillery.records import AnswerKind
+from stillery.verify import rational
 from stillery.verify.choices import choice_of
-from stillery.verify.cleaning import clean, clean_text
+from stillery.verify.cleaning import clean, clean_text, is_clock
 from stillery.verify.dates import parse_date, same_date
 from stillery.verify.quantity import parse_quantity, same_quantity, strip_unit
 from stillery.verify.structure import align_equations, parse_sequence, split_list
@@ -31,7 +33,7 @@ _FUNCTIONS = {"sqrt", "sinh", "cosh", "tanh", "asin", "acos", "atan", "arcsin", 
               "floor", "ceil", "theta", "alpha", "beta", "gamma"}  # fmt: skip
 # Neither a LaTeX command nor the name of an environment.
 _WORD = re.compile(r"(?<![\\A-Za-z])(?<!\\begin\{)(?<!\\end\{)[A-Za-z]{4,}")
-_SHORT_FUNCTIONS = {"sin", "cos", "tan", "log", "exp", "cot", "sec", "csc", "gcd", "lcm", "mod"}
+_SHORT_FUNCTIONS = {"pi", "ln", "sin", "cos", "tan", "log", "exp", "cot", "sec", "csc", "gcd", "lcm", "mod"}
 _UNCOUNTED = re.compile(
     r"\\(?:pm|mp|cup|cap|setminus|mathbb|emptyset|varnothing|in)(?![a-zA-Z])|\\infty|[<>]|\\[lg]eq?"
 )
@@ -46,6 +48,8 @@ def compare(
     predicted: str, gold: str, *, answer_kind: str = AUTO, choices: Sequence[str] = (), leaf: Leaf = undecided
 ) -> bool | None:
     """Whether two answers are the same, or None where only computer algebra could tell and `leaf` does not."""
+    if is_overlong(predicted, gold):
+        return False
     kind = infer_kind(gold, choices=choices) if answer_kind == AUTO else AnswerKind(answer_kind)
     if kind is AnswerKind.CHOICE:
         wanted, named = choice_of(gold, choices), choice_of(predicted, choices)
@@ -78,15 +82,22 @@ def infer_kind(gold: str, *, choices: Sequence[str] = ()) -> AnswerKind:
     sequence = parse_sequence(text)
     if sequence is not None and sequence.opening in ("", r"\{") and len(sequence.elements) > 1:
         return AnswerKind.SET
-    if sequence is None and (is_prose(text) or re.search(r"\d:\d\d", text) or re.fullmatch(r"[A-Za-z]{3}", text)):
+    if sequence is None and (is_prose(text) or re.search(r"\d:\d\d", text) or re.fullmatch(r"[A-Za-z]{2,3}", text)):
         return AnswerKind.EXPRESSION if text.lower() in _SHORT_FUNCTIONS else AnswerKind.STRING
     return AnswerKind.EXPRESSION
+
+
+def is_overlong(predicted: str, gold: str) -> bool:
+    """Whether an answer is so much longer than the gold one that no reading of it could be the same."""
+    return len(predicted) > max(MAX_ANSWER_CHARS, 4 * len(gold))
 
 
 def unreadable(answer: str) -> str | None:
     """Why an answer is too long or too deeply nested to be one; None if it is not."""
     if len(answer) > MAX_ANSWER_CHARS:
         return f"answer of {len(answer)} characters; at most {MAX_ANSWER_CHARS} are read"
+    if sum(map(answer.count, "([{")) <= MAX_NESTING:
+        return None
     depth = deepest = 0
     for char in answer:
         depth += (char in "([{") - (char in ")]}")
@@ -134,11 +145,19 @@ def _same_maths(predicted: str, gold: str, leaf: Leaf, *, unordered: bool = Fals
 
 
 def _atoms(predicted: str, gold: str, leaf: Leaf) -> bool | None:
-    """Two answers without structure of ours: words are compared as text, the rest is for `leaf`."""
+    """Two answers without structure of ours: words are compared as text, what is exact arithmetic here, the rest is
+    for `leaf`."""
     predicted, gold = strip_unit(predicted), strip_unit(gold)
-    if is_prose(predicted) or is_prose(gold):
+    if is_prose(predicted) or is_prose(gold) or is_clock(predicted) or is_clock(gold):
         return clean_text(predicted) == clean_text(gold)
-    return leaf(predicted, gold)
+    predicted, gold = _without_thousands(predicted), _without_thousands(gold)
+    same = rational.equal(predicted, gold)
+    return leaf(predicted, gold) if same is None else same
+
+
+def _without_thousands(text: str) -> str:
+    """A number without the commas between its thousands, which to computer algebra make a list."""
+    return text.replace(",", "") if "," in text and parse_quantity(text) is not None else text
 
 
 def _same_set(predicted: str, gold: str, leaf: Leaf) -> bool | None:

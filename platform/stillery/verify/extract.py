@@ -35,6 +35,8 @@ _MAX_LINE_CHARS = 200
 _MAX_WORDS = 5
 # The last candidate is looked for at the end, where a final answer stands.
 _TAIL_CHARS = 4000
+# No boxed answer is looked for further from the end: no context window holds that much.
+_SEARCHED_CHARS = 1_000_000
 
 
 def extract_answer(parts: Parts, *, kind: AnswerKind, choices: Sequence[str] = (), is_cut: bool = False) -> str | None:
@@ -46,8 +48,9 @@ def extract_answer(parts: Parts, *, kind: AnswerKind, choices: Sequence[str] = (
     if parts.answer is not None:
         if is_cut and not parts.answer_closed:
             return None
-        return _settle(last_boxed(parts.answer) or parts.answer, kind, choices) if parts.answer else None
-    visible = parts.visible.rpartition("</think>")[2]
+        boxed = last_boxed(parts.answer[-_SEARCHED_CHARS:])
+        return _settle(boxed or parts.answer, kind, choices) if parts.answer else None
+    visible = parts.visible.rpartition("</think>")[2][-_SEARCHED_CHARS:]
     boxed = last_boxed(visible)
     if boxed is not None or is_cut:
         return boxed

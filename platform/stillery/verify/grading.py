@@ -29,13 +29,15 @@ def grade(
     choices: Sequence[str] = (),
     finish_reason: str | None = None,
     prefilled_think: bool = False,
+    question: str = "",
     sample_id: str = "",
     prompt_id: str = "",
 ) -> Verdict:
     """The verdict on one completion.
 
     `answer` is the gold answer (None: the verdict is "unchecked"), `answer_kind` one of `AnswerKind` or "auto" (told
-    by the gold answer), `prefilled_think` that the prompt already opened `<think>`. Takes at most five seconds for
+    by the gold answer), `prefilled_think` that the prompt already opened `<think>`; `question` tells which language
+    and whether code was asked for, which the readability flags take into account. Takes at most five seconds for
     the comparison, besides the start of the worker process at the first one that needs it; past that the verdict
     is "timeout". A failure of ours is "error", never "wrong".
 
@@ -48,6 +50,7 @@ def grade(
         choices=tuple(choices),
         finish_reason=finish_reason,
         prefilled_think=prefilled_think,
+        question=question,
         sample_id=sample_id,
         prompt_id=prompt_id,
     )

@@ -8,9 +8,9 @@ import dataclasses
 from dataclasses import dataclass
 
 from stillery.records import AnswerKind, Verdict, VerdictKind
-from stillery.verify.compare import AUTO, compare, infer_kind, unreadable
+from stillery.verify.compare import AUTO, compare, infer_kind, is_overlong, unreadable
 from stillery.verify.extract import extract_answer
-from stillery.verify.readability import readability_flags
+from stillery.verify.readability import find_flags
 from stillery.verify.template import parse_template
 
 
@@ -78,6 +78,7 @@ def prepare(job: Job) -> Verdict | Pending:
 
 def _prepare(job: Job) -> Verdict | Pending:
     parts = parse_template(job.completion, prefilled_think=job.prefilled_think)
+    flags = find_flags(job.completion, question=job.question, template=parts.state) if job.error is None else []
     blank = Verdict(
         sample_id=job.sample_id,
         prompt_id=job.prompt_id,
@@ -86,19 +87,22 @@ def _prepare(job: Job) -> Verdict | Pending:
         predicted=None,
         verdict=VerdictKind.ERROR,
         template=parts.state,
-        flags=readability_flags(job.completion, question=job.question),
+        flags=[flag.name for flag in flags],
         detail=None,
+        flag_evidence=[flag.evidence for flag in flags],
     )
     if job.error is not None:
         return dataclasses.replace(blank, detail=f"generation: {job.error}")
-    if job.answer is None or job.answer_kind == AnswerKind.NONE:
-        return dataclasses.replace(blank, verdict=VerdictKind.UNCHECKED)
-    kind = infer_kind(job.answer, choices=job.choices) if job.answer_kind == AUTO else AnswerKind(job.answer_kind)
     is_cut = job.finish_reason == "length"
+    if job.answer is None or job.answer_kind == AnswerKind.NONE:
+        return dataclasses.replace(blank, verdict=_without_gold(is_cut=is_cut, is_empty=not parts.visible.strip()))
+    kind = infer_kind(job.answer, choices=job.choices) if job.answer_kind == AUTO else AnswerKind(job.answer_kind)
     predicted = extract_answer(parts, kind=kind, choices=job.choices, is_cut=is_cut)
     if predicted is None:
         return dataclasses.replace(blank, verdict=VerdictKind.TRUNCATED if is_cut else VerdictKind.UNPARSED)
-    reason = None if kind is AnswerKind.STRING else unreadable(predicted)
+    # Words may be long, and hold any brackets, where the gold answer is and does.
+    is_words = kind is AnswerKind.STRING and not is_overlong(predicted, job.answer)
+    reason = None if is_words else unreadable(predicted)
     if reason is not None:
         return dataclasses.replace(blank, verdict=VerdictKind.UNPARSED, detail=reason)
     read = dataclasses.replace(blank, predicted=predicted)
@@ -106,6 +110,13 @@ def _prepare(job: Job) -> Verdict | Pending:
     if same is None:
         return Pending(read, Pair(predicted, job.answer, kind))
     return dataclasses.replace(read, verdict=VerdictKind.CORRECT if same else VerdictKind.WRONG)
+
+
+def _without_gold(*, is_cut: bool, is_empty: bool) -> VerdictKind:
+    """The verdict on general data, of which only the length is judged: all of it is there, and there is some."""
+    if is_cut:
+        return VerdictKind.TRUNCATED
+    return VerdictKind.UNPARSED if is_empty else VerdictKind.UNCHECKED
 
 
 def settle(pending: Pending, outcome: Outcome) -> Verdict:

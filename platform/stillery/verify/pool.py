@@ -119,14 +119,14 @@ class _Round:
             self._selector.register(worker.replies, selectors.EVENT_READ, worker)
 
     def _take(self, worker: Worker) -> None:
-        outcomes, has_ended = worker.receive()
-        for outcome in outcomes:
+        received = worker.receive()
+        for outcome in received.outcomes:
             self._outcomes[self._assigned[worker].popleft()] = outcome
-        if has_ended:
+        if received.has_ended:
             self._replace(worker, worker.cause_of_death())
-        elif not self._assigned[worker]:
+        elif received.has_lost_chunk or not self._assigned[worker]:
             self._selector.unregister(worker.replies)
-            del self._assigned[worker]
+            self._waiting.extendleft(reversed(self._assigned.pop(worker)))
             self._hand_out(worker)
 
     def _replace(self, worker: Worker, outcome: Outcome) -> None:

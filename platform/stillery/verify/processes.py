@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import stillery
@@ -20,8 +21,18 @@ from stillery.verify.judge import Outcome, Pair
 START_S = 180.0
 
 
+@dataclass(frozen=True, slots=True)
+class Received:
+    """Outcomes of the pairs of a chunk, in order. `has_lost_chunk`: the last of them is the one that ended the child,
+    and those behind it were not compared; `has_ended`: the process is gone, with the pair that it was at."""
+
+    outcomes: list[Outcome]
+    has_lost_chunk: bool
+    has_ended: bool
+
+
 class Worker:
-    """A child process that compares pairs, and the pipes to it.
+    """A child process that compares pairs (in a child of its own), and the pipes to it.
 
     It is a plain child with pipes rather than one of multiprocessing: it neither forks a process with threads nor
     imports the caller's main module, so it works from Ray actors, Ray Train, threads, notebooks and scripts without
@@ -31,6 +42,7 @@ class Worker:
     def __init__(self, *, deadline_s: float, memory_bytes: int) -> None:
         self._deadline_s = deadline_s
         self._is_ready = False
+        self._chunk = 0
         self._partial = b""
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115
         # -P: a file of the current folder must not stand in for a module of the same name.
@@ -40,6 +52,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._complaints,
             env=os.environ | {"PYTHONPATH": _python_path()},
+            process_group=0,
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -53,35 +66,48 @@ class Worker:
         Raises UserError if the process does not start.
         """
         self._await_start()
-        chunk = json.dumps([[pair.predicted, pair.gold, pair.kind] for pair in pairs])
+        self._chunk += 1
+        chunk = json.dumps([self._chunk, [[pair.predicted, pair.gold, pair.kind] for pair in pairs]])
         try:
             self._requests.write(chunk.encode("ascii") + b"\n")
             self._requests.flush()
         except BrokenPipeError:
             pass  # It was killed from outside; its replies end too, which is where that is dealt with.
 
-    def receive(self) -> tuple[list[Outcome], bool]:
-        """The outcomes that have arrived (blocks until there is something), and whether the process has ended."""
+    def receive(self) -> Received:
+        """What has arrived (blocks until there is something). Replies to an earlier chunk, whose pairs have been given
+        up or handed out again, are passed over."""
         data = os.read(self.replies, 1 << 16)
         *lines, self._partial = (self._partial + data).split(b"\n")
-        return [_outcome(json.loads(line)) for line in lines], not data
+        outcomes: list[Outcome] = []
+        for line in lines:
+            number, reply = json.loads(line)
+            if number == self._chunk and isinstance(reply, dict):
+                return Received([*outcomes, self._ending(reply["ended"])], has_lost_chunk=True, has_ended=False)
+            if number == self._chunk:
+                outcomes.append(_outcome(reply))
+        return Received(outcomes, has_lost_chunk=False, has_ended=not data)
 
     def cause_of_death(self) -> Outcome:
         """What the end of the process means for the pair that it was at."""
-        status = self._process.wait()
-        if status == -signal.SIGALRM:
-            return overrun(self._deadline_s)
-        reason = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-        return Outcome(VerdictKind.ERROR, f"the worker process ended: {reason}")
+        return self._ending(self._process.wait())
 
     def kill(self) -> None:
-        self._process.kill()
+        # Its child is in its process group, which has its id for as long as it has not been waited for.
+        if self._process.poll() is None:
+            os.killpg(self.process_id, signal.SIGKILL)
         self._process.wait()
         for file in (self._process.stdin, self._process.stdout, self._complaints):
             assert file is not None
             # What is left in the buffer was for a process that is gone.
             with contextlib.suppress(BrokenPipeError):
                 file.close()
+
+    def _ending(self, status: int) -> Outcome:
+        if status == -signal.SIGALRM:
+            return overrun(self._deadline_s)
+        reason = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        return Outcome(VerdictKind.ERROR, f"the worker process ended: {reason}")
 
     def _await_start(self) -> None:
         while not self._is_ready:

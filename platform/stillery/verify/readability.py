@@ -1,82 +1,120 @@
-"""A completion -> the flags that say why a person would not want to read it. Pure and linear in its length.
+"""A completion -> the flags that say why a person would not want to read it, each with its evidence. Pure and linear.
 
-The flags are those by which the published recipe for reasoning data filters its samples: code blocks, mixed
-languages and long paragraphs (arXiv 2501.12948, section 2.3.3), and repetition.
+The flags are those by which the published recipe for reasoning data filters its samples: mixed languages, long
+paragraphs and code blocks (arXiv 2501.12948, section 2.3.3), and repetition and a broken template besides.
 """
 
 import re
-import unicodedata
 from collections import Counter
-from functools import lru_cache
+from dataclasses import dataclass
+
+from stillery.verify.languages import find_foreign
 
 MAX_PARAGRAPH_CHARS = 2000
 MAX_LINE_REPEATS = 3
-FOREIGN_LETTER_SHARE = 0.05
+# Nothing behind these is looked at: no context window holds that much.
+MAX_READ_CHARS = 1_000_000
 LOOP_TOKENS = 12
-LOOP_REPEATS = 8
+LOOP_REPEATS = 4
+LOOP_STRETCH = 96
+FLAGS = ("code_block", "mixed_languages", "long_paragraph", "repetition", "broken_template")
 
-# What `unicodedata.name` begins with for letters that are notation rather than language.
-_NOTATION = {"GREEK", "MATHEMATICAL", "DOUBLE-STRUCK", "SCRIPT", "BLACK-LETTER", "PLANCK", "MICRO", "SUPERSCRIPT",
-             "SUBSCRIPT", "MODIFIER", "FULLWIDTH", "ALEF", "OHM", "KELVIN", "ANGSTROM", "FEMININE",
-             "MASCULINE"}  # fmt: skip
+_EXCERPT_CHARS = 60
+_FENCE = re.compile(r"```|^[ \t]*~~~", re.MULTILINE)
+_ASKS_FOR_CODE = re.compile(
+    r"```|~~~|\b(?:code|coding|programs?|programming|scripts?|implement|pseudocode|python|java|javascript|typescript"
+    r"|rust|golang|sql|bash|html|css|regex|json|yaml)\b|\bC(?:\+\+|#)",
+    re.IGNORECASE,
+)
 _TOKEN = re.compile(r"\S{1,32}")
 
 
-def readability_flags(text: str, *, question: str = "") -> list[str]:
-    """The flags of a completion, in a fixed order.
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One of `FLAGS`, and what was found where: "Han at characters 13-26: '然后我们'"."""
 
-    `code_block`: holds a fenced block. `mixed_scripts`: more than 5 % of its letters are of scripts that the
-    question does not use (without a question: other than its own most frequent one); Greek and mathematical
-    letters do not count. `long_paragraph`: over 2,000 characters without a newline. `repetition`: the same line
-    four times in a row, or the same 12 tokens in sequence eight times.
+    name: str
+    evidence: str
+
+
+def find_flags(text: str, *, question: str = "", template: str = "ok") -> list[Flag]:
+    """The flags of a completion, in the order of `FLAGS`, each at most once with the first place that shows it.
+
+    `code_block`: holds a fenced block though the question asks for no code. `mixed_languages`: leaves the question's
+    language. `long_paragraph`: over 2,000 characters without a newline. `repetition`: the same line four times in a
+    row, or 96 tokens on end in which every 12 occur four times and more. `broken_template`: `template`, the state of
+    the template, is not "ok".
     """
-    found = {
-        "code_block": "```" in text,
-        "mixed_scripts": _is_mixed(text, question),
-        "long_paragraph": any(len(line) > MAX_PARAGRAPH_CHARS for line in text.split("\n")),
-        "repetition": _repeats_lines(text) or _loops(text),
-    }
-    return [flag for flag, holds in found.items() if holds]
+    text = text[:MAX_READ_CHARS]
+    found = (
+        _code_block(text, question),
+        _mixed_languages(text, question),
+        _long_paragraph(text),
+        _repeated_line(text) or _loop(text),
+        None if template == "ok" else f"template is {template}",
+    )
+    return [Flag(name, evidence) for name, evidence in zip(FLAGS, found, strict=True) if evidence]
 
 
-@lru_cache(maxsize=4096)
-def _script(char: str) -> str | None:
-    if not char.isalpha():
+def _at(what: str, text: str, start: int, end: int) -> str:
+    excerpt = text[start : min(end, start + _EXCERPT_CHARS)]
+    return f"{what} at characters {start}-{end}: {excerpt!r}"
+
+
+def _code_block(text: str, question: str) -> str | None:
+    fence = _FENCE.search(text)
+    if fence is None or _ASKS_FOR_CODE.search(question):
         return None
-    script = unicodedata.name(char, "UNNAMED").split(" ", 1)[0]
-    return None if script in _NOTATION else script
+    closing = _FENCE.search(text, fence.end())
+    return _at("code block", text, fence.start(), closing.end() if closing else len(text))
 
 
-def _scripts(text: str) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    for char, count in Counter(text).items():
-        script = _script(char)
-        if script is not None:
-            counts[script] += count
-    return counts
+def _mixed_languages(text: str, question: str) -> str | None:
+    foreign = find_foreign(text, question=question)
+    return foreign and _at(foreign.name, text, foreign.start, foreign.end)
 
 
-def _is_mixed(text: str, question: str) -> bool:
-    if text.isascii() and question.isascii():
-        return False
-    counts = _scripts(text)
-    home = set(_scripts(question)) or {script for script, _ in counts.most_common(1)}
-    foreign = sum(count for script, count in counts.items() if script not in home)
-    return foreign > FOREIGN_LETTER_SHARE * counts.total()
+def _long_paragraph(text: str) -> str | None:
+    start = 0
+    for line in text.split("\n"):
+        if len(line) > MAX_PARAGRAPH_CHARS:
+            return _at(f"{len(line)} characters without a newline", text, start, start + len(line))
+        start += len(line) + 1
+    return None
 
 
-def _repeats_lines(text: str) -> bool:
-    previous, run = "", 0
+def _repeated_line(text: str) -> str | None:
+    previous, run, start, first = "", 0, 0, 0
     for raw in text.split("\n"):
         line = raw.strip()
-        run = run + 1 if line and line == previous else 1
+        if line and line == previous:
+            run += 1
+        else:
+            run, first = 1, start
         previous = line
         if run > MAX_LINE_REPEATS:
-            return True
-    return False
+            return _at(f"a line {run} times in a row", text, first, start + len(raw))
+        start += len(raw) + 1
+    return None
 
 
-def _loops(text: str) -> bool:
+def _loop(text: str) -> str | None:
+    """A stretch of tokens every one of which lies in a run of tokens that the text repeats: a phrase that is merely
+    used often is interrupted by other words, a loop is not."""
     tokens = _TOKEN.findall(text)
-    windows = Counter(zip(*(tokens[i:] for i in range(LOOP_TOKENS)), strict=False))
-    return bool(windows) and windows.most_common(1)[0][1] >= LOOP_REPEATS
+    windows = list(zip(*(tokens[i:] for i in range(LOOP_TOKENS)), strict=False))
+    # In a loop at least 64 windows are repeats of others: 85 begin in the stretch, each of them four times in the text.
+    if len(windows) - len(set(windows)) < LOOP_STRETCH * 2 // 3:
+        return None
+    times = Counter(windows)
+    start = end = 0
+    for i, window in enumerate(windows):
+        if times[window] < LOOP_REPEATS:
+            continue
+        start = start if i <= end else i
+        end = i + LOOP_TOKENS
+        if end - start >= LOOP_STRETCH:
+            spans = [match.span() for _, match in zip(range(end), _TOKEN.finditer(text), strict=False)]
+            what = f"{LOOP_STRETCH} tokens that repeat up to {times[window]} times"
+            return _at(what, text, spans[start][0], spans[-1][1])
+    return None

@@ -20,13 +20,13 @@ from stillery.verify.judge import Job
 from stillery.verify.pool import GradingPool
 from stillery.verify.template import OPEN_THINK
 
-VERSION = 1
+VERSION = 2
 
 ROWS_PER_FILE = 20_000
 ROWS_PER_BATCH = 1024
 
 # What a verdict depends on; the other columns are not read.
-_COLUMNS = ["sample_id", "prompt_id", "rendered", "completion", "finish_reason", "error"]
+GRADED_COLUMNS = ["sample_id", "prompt_id", "rendered", "completion", "finish_reason", "error"]
 
 
 def verify_generations(
@@ -56,7 +56,7 @@ def grade_rows(
     """The verdicts of generations, in their order, by a pool of this process, without Ray."""
     if isinstance(generations, pa.Table):
         generations = records.from_table(generations, Generation)
-    rows = ({name: getattr(row, name) for name in _COLUMNS} for row in generations)
+    rows = ({name: getattr(row, name) for name in GRADED_COLUMNS} for row in generations)
     with GradingPool(num_processes=config.num_processes, deadline_s=config.deadline_s) as pool:
         return list(pool.grade_many(job_of(row, prompts_by_id) for row in rows))
 
@@ -108,7 +108,7 @@ def _verified(config: VerifyConfig, generations: Folder, names: list[str], promp
         [f"{path}/{name}" for name in names],
         filesystem=None if generations.is_local else fs,
         num_cpus=0.25,
-    ).select_columns(_COLUMNS)
+    ).select_columns(GRADED_COLUMNS)
     rows.context.execution_options.preserve_order = True
     rows.context.enable_progress_bars = False
     verdicts = rows.map_batches(

@@ -22,7 +22,7 @@ def equal(predicted: str, gold: str) -> bool:
     first, second = parse(predicted), parse(gold)
     if first is None or second is None:
         return False
-    return verify(
+    same = verify(
         second,
         first,
         numeric_precision=NUMERIC_PRECISION,
@@ -30,6 +30,16 @@ def equal(predicted: str, gold: str) -> bool:
         timeout_seconds=None,
         raise_on_error=True,
     )
+    return same or _is_symbol_in_disguise(first, second)
+
+
+def _is_symbol_in_disguise(first: Any, second: Any) -> bool:
+    """Whether one is a symbol and the other simplifies to it; Math-Verify compares a symbol by its name alone."""
+    from sympy import Expr, Symbol, simplify
+
+    if isinstance(first, Symbol) == isinstance(second, Symbol):
+        return False
+    return isinstance(first, Expr) and isinstance(second, Expr) and simplify(first - second) == 0
 
 
 @lru_cache(maxsize=512)
@@ -71,4 +81,7 @@ def _latex_of(text: str) -> str:
     text = re.sub(r"\^\s*\(([^()]*)\)", r"^{\1}", text)
     text = re.sub(r"\^\s*(-?\d{2,})", r"^{\1}", text)
     text = re.sub(r"(?<=[\d)])\s*\*\s*(?=[\d(A-Za-z\\])", r"\\cdot ", text)
+    # Without a sign the parser reads 2(3) and (2)(3) as the mixed number 2 + 3. A number after _ or ^ is an index.
+    text = re.sub(r"(?<![\w.^}])(\d+(?:\.\d+)?)\s*\(", r"\1\\cdot (", text)
+    text = re.sub(r"\)\s*\(", r")\\cdot (", text)
     return re.sub(r"(?<![\\A-Za-z])infinity(?![A-Za-z])", r"\\infty", text, flags=re.IGNORECASE)

@@ -1,14 +1,18 @@
 """The program of a worker process: `python -m stillery.verify.worker DEADLINE_S MEMORY_BYTES`.
 
-In: one JSON line a chunk, a list of [predicted, gold, kind]. Out: the line "ready" once, then one JSON line a pair,
-as soon as it is decided: true, false, or a string that says why it could not be.
+In: one JSON line a chunk, [number, [[predicted, gold, kind], …]]. Out: the line "ready" once, then one JSON line a
+pair, as soon as it is decided, [number, reply]: true, false, or a string that says why it could not be.
 
-The kernel enforces the deadline: an interval timer whose signal keeps its default action, which is to end the
-process, also in the middle of C code and also after the parent has died. So a killed worker's exit status tells a
-deadline (SIGALRM) from a crash, and neither touches any other pair.
+The comparisons run in a forked child, whose end costs a fork rather than the import of computer algebra. The kernel
+enforces the deadline: an interval timer whose signal keeps its default action, which is to end the child, also in the
+middle of C code and also after the parent has died. So its exit status tells a deadline (SIGALRM) from a crash; the
+line [number, {"ended": exit status}] reports it, and neither touches any other pair. What else the child had of that
+chunk is lost; a chunk that it had not begun goes to the next child.
 """
 
+import gc
 import json
+import mmap
 import os
 import resource
 import signal
@@ -18,6 +22,7 @@ from typing import IO
 
 # A comparison that came this near to the memory limit may have had a MemoryError swallowed by computer algebra.
 _SUSPECT_SHARE = 4
+_BETWEEN = bytes(8)
 
 
 def main() -> None:
@@ -30,15 +35,32 @@ def main() -> None:
     from stillery.verify import symbolic
 
     symbolic.equal("x+1", "1+x")  # Imports and warms the parser, outside any deadline.
+    gc.freeze()
     replies = _take_stdout()
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     _say(replies, "ready")
+    at = mmap.mmap(-1, 8)  # The number of the chunk that the child is at, 0 between chunks; shared with it.
+    while (status := _serve_in_child(replies, at, deadline_s, memory_bytes)) != 0:
+        if at[:] != _BETWEEN:
+            _say(replies, [int.from_bytes(at[:]), {"ended": status}])
+        at[:] = _BETWEEN
+
+
+def _serve_in_child(replies: IO[str], at: mmap.mmap, deadline_s: float, memory_bytes: int) -> int:
+    """The exit status of a child that answers chunks until the input ends: 0 then, minus the signal that ended it."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     for line in sys.stdin:
-        for predicted, gold, kind in json.loads(line):
+        number, pairs = json.loads(line)
+        at[:] = number.to_bytes(8)
+        for predicted, gold, kind in pairs:
             signal.setitimer(signal.ITIMER_REAL, deadline_s)
             reply = _compare(predicted, gold, kind, memory_bytes)
             signal.setitimer(signal.ITIMER_REAL, 0)
-            _say(replies, reply)
+            _say(replies, [number, reply])
+        at[:] = _BETWEEN
+    os._exit(0)
 
 
 def _compare(predicted: str, gold: str, kind: str, memory_bytes: int) -> bool | str:
@@ -72,7 +94,7 @@ def _take_stdout() -> IO[str]:
     return replies
 
 
-def _say(replies: IO[str], reply: bool | str) -> None:
+def _say(replies: IO[str], reply: object) -> None:
     replies.write(json.dumps(reply) + "\n")
     replies.flush()
 

@@ -1,5 +1,6 @@
 """Rejection sampling: what is kept, in which order, and that every sample is accounted for."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -40,11 +41,45 @@ def test_every_reason_is_counted_and_nothing_is_lost() -> None:
     assert len(kept) + sum(dropped.values()) == len(rows)
 
 
-def test_exact_repeats_of_a_prompt_are_dropped_but_not_those_of_another() -> None:
-    rows = [generation(0, text="x"), generation(1, text="x "), generation(0, prompt="q", text="x")]
+def test_exact_repeats_are_dropped() -> None:
+    rows = [generation(0, text="x"), generation(1, text="x "), generation(2, text="y")]
     kept, dropped = choose(CurateConfig(), [(row, verdict(row)) for row in rows])
-    assert [row.sample_id for row in kept] == ["p0", "q0"]
+    assert [row.sample_id for row in kept] == ["p0", "p2"]
     assert dropped == {"duplicate": 1}
+
+
+def test_flags_drop_only_where_the_config_says_so() -> None:
+    row = generation(0)
+    flagged = [(row, dataclasses.replace(verdict(row), flags=["repetition", "code_block"]))]
+    assert choose(CurateConfig(), flagged)[0] == [row]
+    assert choose(CurateConfig(drop_flags=["code_block"]), flagged) == ([], {"flag: code_block": 1})
+
+
+def rated(outcomes: str, *, surplus_from: int = 99) -> list[tuple[Generation, Verdict]]:
+    rows = [dataclasses.replace(generation(i), surplus=i >= surplus_from) for i in range(len(outcomes))]
+    return [(r, verdict(r, "correct" if kind == "+" else "wrong")) for r, kind in zip(rows, outcomes, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "wanted", "surplus_from", "rate"),
+    [
+        ("++--", None, 99, 2 / 4),
+        ("+-+", 2, 99, 1 / 2),
+        ("+---", 2, 99, 1 / 4),
+        ("+-+++", 2, 3, 1 / 2),
+    ],
+)
+def test_a_band_goes_by_the_rate_that_fits_the_stopping_rule(
+    outcomes: str, wanted: int | None, surplus_from: int, rate: float
+) -> None:
+    rows = rated(outcomes, surplus_from=surplus_from)
+    above = CurateConfig(min_pass_rate=rate + 0.01)
+    below = CurateConfig(max_pass_rate=rate - 0.01)
+    num_right = outcomes.count("+")
+    assert choose(above, rows, accepted_per_prompt=wanted)[1]["pass rate too low"] == num_right
+    assert choose(below, rows, accepted_per_prompt=wanted)[1]["pass rate too high"] == num_right
+    inside = CurateConfig(min_pass_rate=rate - 0.01, max_pass_rate=rate + 0.01)
+    assert len(choose(inside, rows, accepted_per_prompt=wanted)[0]) == num_right
 
 
 def write_inputs(root: Path, kind: str) -> dict[str, Folder]:
@@ -59,7 +94,7 @@ def write_inputs(root: Path, kind: str) -> dict[str, Folder]:
 
 def test_samples_hold_the_bare_question_and_the_teacher(tmp_path: Path) -> None:
     out = Folder(str(tmp_path / "out"))
-    funnel = curate(CurateConfig(), **write_inputs(tmp_path, "correct"), out=out)
+    funnel = curate(CurateConfig(), **write_inputs(tmp_path, "correct"), accepted_per_prompt=None, out=out)
     samples = from_table(out.read_all(Sample), Sample)
     assert [s.prompt[0].content for s in samples] == ["1+0?", "1+0?"]
     assert {s.teacher for s in samples} == {"T"}
@@ -68,4 +103,9 @@ def test_samples_hold_the_bare_question_and_the_teacher(tmp_path: Path) -> None:
 
 def test_no_accepted_sample_at_all_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no sample was accepted for training \(2 wrong\)"):
-        curate(CurateConfig(), **write_inputs(tmp_path, "wrong"), out=Folder(str(tmp_path / "out")))
+        curate(
+            CurateConfig(),
+            **write_inputs(tmp_path, "wrong"),
+            accepted_per_prompt=None,
+            out=Folder(str(tmp_path / "out")),
+        )

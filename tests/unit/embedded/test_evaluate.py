@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from stillery.embedded.evaluate import format_table, is_right, problems_for, score
+from stillery.embedded.evaluate import Checks, checks_of, format_table, is_right, problems_for, score
 from stillery.prompts.buckets import Bucket
 from stillery.prompts.tasks import HELD_OUT_TASK, TASKS
 
@@ -32,3 +32,15 @@ def test_problems_are_spread_evenly_over_the_tasks_of_a_bucket(bucket: Bucket) -
     expected = {HELD_OUT_TASK} if bucket == Bucket.HELD_OUT else TASKS.keys() - {HELD_OUT_TASK}
     assert set(tasks) == expected
     assert len(tasks) == 3 * len(expected)
+
+
+def test_checks_count_what_they_catch_and_what_they_miss() -> None:
+    caught = "so red = 18 + 8 = 27\ncheck: 27 - 8 = 19, had 18, no\nwait, redo: so red = 18 + 8 = 26\n"
+    missed = "so red = 18 + 8 = 27\ncheck: 27 - 8 = 18, had 18, ok\n"
+    needless = "so red = 18 + 8 = 26\ncheck: 26 - 8 = 19, had 18, no\n"
+    unchecked = "maybe x = 9: 9 + 1 = 11\nx = 9 / 2 = 4\n</think>"
+    assert checks_of(caught) == Checks(2, 1, 1, 1, 0, 0)
+    assert checks_of(missed) == Checks(1, 1, 1, 0, 0, 0)
+    assert checks_of(needless) == Checks(1, 0, 0, 0, 1, 1)
+    assert checks_of(unchecked) == Checks(1, 1, 0, 0, 0, 0)
+    assert checks_of(caught + missed) == Checks(3, 2, 2, 1, 0, 0)

@@ -28,7 +28,7 @@ def test_student_is_at_most_a_quarter_of_the_teacher_and_rows_fit_blocks_of_32()
 def test_steps_lower_the_loss_and_draws_depart_only_from_what_is_learnt() -> None:
     torch.manual_seed(0)
     tokenizer = load_tokenizer(TEACHER)
-    shares = Shares(drills=0.0, own_mistakes=0.0)
+    shares = Shares(drills=0.0, own_mistakes=0.0, made_up_mistakes=0.1)
     examples = teacher_examples(tokenizer, seed=0, own=deque(), shares=lambda: shares)
     (batch,) = itertools.islice(pack(examples, rows=TINY.rows, row_length=TINY.row_length, pad=PAD_ID), 1)
     model = make_model(TINY, seed=0)
@@ -38,7 +38,7 @@ def test_steps_lower_the_loss_and_draws_depart_only_from_what_is_learnt() -> Non
             group["lr"] = 1e-2
     losses = []
     for _ in range(8):
-        loss, sampled = train_step(model, batch, optimizers, device="cpu")
+        loss, sampled = train_step(model, batch, optimizers, device="cpu", draw=True)
         losses.append(loss)
     assert losses[-1] < 0.8 * losses[0]
     learnt = batch.weights > 0

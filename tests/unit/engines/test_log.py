@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stillery.engines.log import append, logged_ids, read
+from stillery.engines.log import append, index, log_files, logged_ids, read, read_files
 from stillery.records import Generation
 from stillery.storage import Folder
 
@@ -21,7 +21,7 @@ def test_rows_come_back_in_the_order_asked_for_and_once(tmp_path: Path) -> None:
     append(log, "one", [ROW])
     append(log, "two", [other, dataclasses.replace(ROW, completion="made again")])
     assert logged_ids(log) == {"a", "b"}
-    assert logged_ids(log, batch="one") == {"a"}
+    assert set(read_files(log, log_files(log, block="one"))) == {"a"}
     assert [row.sample_id for row in read(log, ["b", "a"])] == ["b", "a"]
     assert len(read(log, ["a"])) == 1
 
@@ -34,6 +34,9 @@ def test_a_failed_sample_is_asked_for_again_and_gives_way_to_a_good_one(tmp_path
     append(log, "two", [ROW])
     assert logged_ids(log) == {"a"}
     assert read(log, ["a"]) == [ROW]
+    (first, second) = sorted(log_files(log))
+    assert index(log)["a"] in (first, second)
+    assert index(log, failed=True) == index(log), "a good sample must hide the failed one"
 
 
 def test_an_unfinished_file_is_not_seen(tmp_path: Path) -> None:

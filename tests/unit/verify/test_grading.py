@@ -23,6 +23,10 @@ GOOD = "<think>\nblue = red + 5 = 12 + 5 = 17\ncheck: 17 - 5 = 12, ok\n</think>\
         (GOOD, {"answer": "18"}, "wrong", "17"),
         (GOOD, {"answer": None}, "unchecked", None),
         (GOOD, {"answer": "17", "answer_kind": "none"}, "unchecked", None),
+        ("Dear Ann, thank you.", {"answer": None}, "unchecked", None),
+        ("Dear Ann, thank", {"answer": None, "finish_reason": "length"}, "truncated", None),
+        ("<think>Dear Ann</think>\n", {"answer": None}, "unparsed", None),
+        (" ", {"answer": None}, "unparsed", None),
         ("<think>hm</think>", {"answer": "17"}, "unparsed", None),
         ("<think>hm", {"answer": "17", "finish_reason": "stop"}, "unparsed", None),
         ("<think>hm", {"answer": "17", "finish_reason": "length"}, "truncated", None),
@@ -37,6 +41,15 @@ GOOD = "<think>\nblue = red + 5 = 12 + 5 = 17\ncheck: 17 - 5 = 12, ok\n</think>\
 def test_verdicts(completion: str, settings: dict[str, Any], verdict: str, predicted: str | None) -> None:
     result = grade(completion, **settings)
     assert (result.verdict, result.predicted) == (verdict, predicted)
+
+
+@pytest.mark.parametrize("kind", [*AnswerKind, "auto"])
+def test_general_data_is_never_compared_but_is_checked_for_readability(kind: str) -> None:
+    letter = "<think>\n" + "I should thank her.\n" * 4 + "</think><answer>\\boxed{9^{9^{9^9}}}</answer>"
+    verdict = prepare(Job(letter, None, answer_kind=kind, question="Write a letter to Ann."))
+    assert isinstance(verdict, Verdict)
+    assert (verdict.verdict, verdict.predicted, verdict.flags) == ("unchecked", None, ["repetition"])
+    assert verdict.flag_evidence[0].startswith("a line 4 times in a row at characters 8-")
 
 
 def test_a_verdict_carries_the_parts_and_ids() -> None:

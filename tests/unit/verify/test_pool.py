@@ -47,6 +47,21 @@ HOSTILE = [
     r"\frac{1}{" * 5000,
     r"\frac" * 300,
     "1" + "0" * 1_000_000,
+    "7" * 10_000_000,
+    r"\frac{1}{" * 1_000_000 + "1" + "}" * 1_000_000,
+    "\u202e" * 1_000_000 + "71",
+    "10^{10^{10}}",
+    "1e" + "9" * 1900,
+    "0." + "0" * 1900 + "1",
+    r"\sqrt{" * 49 + "2" + "}" * 49,
+    r"\left(" * 45 + "x" + r"\right)" * 45 + "^{999999999}",
+    r"\int_0^1 x^{x^{x}} dx",
+    r"\prod_{k=1}^{10^9} k",
+    r"\begin{pmatrix}" + "1&" * 900 + r"1\end{pmatrix}",
+    "+".join(f"x^{{{n}}}" for n in range(300)),
+    "(x+y+z+a+b+c)^{200}",
+    r"\{" + ", ".join(f"x^{{{n}}}" for n in range(200)) + r"\}",
+    "‏שלום‏ 17 ‏עולם‏",
     "1e999999999",
     "x" * 1_000_000,
     "1," * 500,
@@ -79,6 +94,17 @@ def test_hostile_expressions_cost_at_most_a_deadline_and_never_a_neighbour(pool:
     check_beside_honest(pool, HOSTILE, "expression")
 
 
+@pytest.mark.parametrize(
+    "piece", ["9", "{", "\\boxed{", "<answer>", "字", "a b. ", "\u202e", "\x00", "$", "\\(", "#### 1\n"]
+)
+def test_a_hostile_completion_takes_less_than_a_deadline_before_any_comparison(piece: str) -> None:
+    text = piece * (10_000_000 // len(piece))
+    for job in (Job(text, "17"), Job(answered(text), "17", answer_kind="string")):
+        started = time.process_time()
+        prepare(job)
+        assert time.process_time() - started < 5
+
+
 def test_hostile_sets_do_not_either(pool: GradingPool) -> None:
     check_beside_honest(pool, [a for a in HOSTILE if "," in a or "[" in a or "x" in a or a == TOWER], "set")
 
@@ -94,7 +120,7 @@ def test_hostile_words_need_no_worker(kind: str) -> None:
 
 
 def test_an_overrun_is_a_timeout_and_the_rest_of_its_chunk_is_compared(pool: GradingPool) -> None:
-    honest = [Pair(f"(x+{i})^2", f"x^2+{2 * i}x+{i * i}", "expression") for i in range(20)]
+    honest = [Pair(f"f((x+{i})^2)", f"f(x^2+{2 * i}x+{i * i})", "expression") for i in range(20)]
     hostile = Pair(TOWER, "17", "expression")
     outcomes = pool.compare_many([*honest[:5], hostile, *honest[5:]])
     assert [str(o.kind) for o in outcomes] == ["correct"] * 5 + ["timeout"] + ["correct"] * 15
@@ -107,13 +133,42 @@ def test_a_hostile_gold_answer_is_a_timeout_too(pool: GradingPool) -> None:
 
 
 def test_a_crashed_worker_is_an_error_of_one_pair(pool: GradingPool) -> None:
-    pairs = [Pair(f"x+{i}", f"{i}+x", "expression") for i in range(4)]
+    pairs = [Pair(f"f(x+{i})", f"f({i}+x)", "expression") for i in range(4)]
     pool.compare_many(pairs)
     worker = pool._workers[0]
     os.kill(worker.process_id, signal.SIGKILL)
     outcomes = pool.compare_many(pairs)
     assert [o.kind for o in outcomes].count("correct") >= 3
     assert all("SIGKILL" in (o.detail or "") for o in outcomes if o.kind == "error")
+
+
+def test_a_killed_child_costs_nothing_between_chunks_and_one_pair_within() -> None:
+    pairs = [Pair(f"f(x+{i})", f"f({i}+x)", "expression") for i in range(4)]
+    with GradingPool(deadline_s=30) as pool:
+        pool.compare_many(pairs)
+        (worker,) = pool._workers
+        os.kill(child_of(worker.process_id), signal.SIGKILL)
+        assert [str(o.kind) for o in pool.compare_many(pairs)] == ["correct"] * 4
+        killer = threading.Timer(1, lambda: os.kill(child_of(worker.process_id), signal.SIGKILL))
+        killer.start()
+        outcomes = pool.compare_many([Pair(TOWER, "17", "expression"), *pairs])
+        killer.join()
+    assert [str(o.kind) for o in outcomes] == ["error"] + ["correct"] * 4
+    assert "SIGKILL" in (outcomes[0].detail or "")
+
+
+def test_an_overrun_costs_little_more_than_its_deadline() -> None:
+    """The child that takes over is forked, not started."""
+    with GradingPool(deadline_s=0.5) as quick:
+        quick.compare_many([Pair("f(x)", "f(y)", "expression")])
+        started = time.monotonic()
+        outcomes = quick.compare_many([Pair(TOWER, str(i), "expression") for i in range(10)])
+        assert time.monotonic() - started < 10 * 0.5 + 5
+    assert {str(o.kind) for o in outcomes} == {"timeout"}
+
+
+def child_of(process_id: int) -> int:
+    return int(Path(f"/proc/{process_id}/task/{process_id}/children").read_text().split()[0])
 
 
 def test_memory_is_bounded() -> None:

@@ -36,7 +36,7 @@ def test_qwen25math() -> None:
 
 @pytest.mark.parametrize(
     ("name", "agreeing"),
-    [("math500_deepseek_r1", 15), ("pilot_math500_llama8b", 18), ("pilot_math500_qwen7b", 17), ("pilot_math500_r1", 8)],
+    [("math500_deepseek_r1", 15), ("pilot_math500_llama8b", 18), ("pilot_math500_qwen7b", 17), ("pilot_math500_r1", 9)],
 )
 def test_trace_topology(name: str, agreeing: int) -> None:
     rows = read(shared_data(f"trace_topology/{name}.jsonl"))

@@ -51,6 +51,7 @@ class Program:
 
 
 def judge(text: str, found: str, expected: str) -> Check:
-    """The check that came to `found` where `expected` should have come out."""
+    """The check that came to `found` where `expected` should have come out. What was had before is written beside what
+    came out, so that the verdict compares two neighbours."""
     ok = found == expected
-    return Check(f"check: {text}, {'ok' if ok else f'not {expected}'}", ok)
+    return Check(f"check: {text}, had {expected}, {'ok' if ok else 'no'}", ok)

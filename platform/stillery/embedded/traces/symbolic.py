@@ -106,6 +106,10 @@ def swaps_program(problem: Problem) -> Program:
         held[one], held[two] = held[two], held[one]
         return describe(held)
 
+    def head(fact: Fact, env: Env) -> str:
+        held = before(fact, env)
+        return f"swap {', '.join(f'{person} {held[person]}' for person in fact.expression.split(', '))}:"
+
     def check(fact: Fact, env: Env, written: str) -> Check | None:
         held, after = before(fact, env), _read(written)
         if list(after) != list(held):
@@ -130,7 +134,7 @@ def swaps_program(problem: Problem) -> Program:
     def step(fact: Fact) -> Step:
         return Step(
             name=fact.name,
-            head=lambda _: f"swap {fact.expression}:",
+            head=lambda env: head(fact, env),
             value=lambda env: value(fact, env),
             check=lambda env, written: check(fact, env, written),
             guess=lambda env, rng: guess(fact, env, rng),

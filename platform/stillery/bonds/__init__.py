@@ -1,0 +1,20 @@
+"""Reasoning molecules: a trace's steps (atoms) and the three kinds of bond between them. Pure Python and torch.
+
+`analyze` makes the molecule of a trace; `backward_verification`, `consistency_check` and `exploration_paths` ask
+questions of one, `is_unstable` compares it with a threshold. `attention_energy` reads the energy of its bonds from a
+model at hand.
+"""
+
+from stillery.bonds.analysis import analyze
+from stillery.bonds.attention import attention_energy
+from stillery.bonds.checking import backward_verification, consistency_check, exploration_paths
+from stillery.bonds.stability import is_unstable
+
+__all__ = [
+    "analyze",
+    "attention_energy",
+    "backward_verification",
+    "consistency_check",
+    "exploration_paths",
+    "is_unstable",
+]

@@ -1,0 +1,157 @@
+"""Text in, mathematical tokens with their positions out: plain text, LaTeX, and words that name an operation.
+
+Linear: one pass of one regular expression without nested repetition.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+# Digits past this many are no quantity that a step computes with.
+_MAX_DIGITS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """`kind` is num, name, op, open, close, rel, func, word, post, comma, stop or other; `text` is normalised."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+    value: Fraction | None = None
+    glued: bool = False
+
+
+_GREEK = "alpha|beta|gamma|delta|epsilon|theta|lambda|mu|nu|rho|sigma|tau|phi|varphi|psi|omega|zeta|eta|kappa|xi|chi"
+_PATTERN = re.compile(
+    r"(?P<space>\s+|</?[a-zA-Z]{2,12}>|\\[,;:! ]|~"
+    r"|\\(?:left|right|displaystyle|quad|qquad|big|Big|bigl|bigr|limits)(?![a-zA-Z])|\\\(|\\\)|\\\[|\\\]|\$\$|\*\*(?=[A-Z\s]|$)|&(?=[=<>])|\\(?:text|mathrm|mbox|mathbf|vec|mathit)(?=\s*\{))"
+    r"|(?P<num>(?:\d{1,3}(?:(?:,|\{,\})\d{3})++(?!\d)|\d++)(?:\.\d++)?|\.\d++)"
+    r"|(?P<frac>\\[dtc]?frac(?![a-zA-Z]))|(?P<sqrt>\\sqrt(?![a-zA-Z])|√|\bsqrt\b(?=\s*[(\[{])|根号)"
+    r"|(?P<box>\\boxed|\\fbox)"
+    r"|(?P<rel>≈|\\approx(?![a-zA-Z])|\\simeq|≠|\\neq?(?![a-zA-Z])|!=|≤|≥|<=|>=|\\(?:le|ge|leq|geq|lt|gt)(?![a-zA-Z])"
+    r"|=>|⇒|\\Rightarrow|\\implies|→|->|\\to(?![a-zA-Z])|==?|＝|[<>]|≡|\\equiv(?![a-zA-Z])|~=)"
+    r"|(?P<op>\*\*|\^|\+|＋|-|−|–|－|\*|×|\\times(?![a-zA-Z])|\\cdot(?![a-zA-Z])|·|⋅|∙|/|÷|\\div(?![a-zA-Z])|／|⁄|±|\\pm(?![a-zA-Z]))"
+    r"|(?P<super>[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+)"
+    r"|(?P<pi>π|\\pi(?![a-zA-Z])|\bpi\b)"
+    r"|(?P<post>%|％|\\%|!|°|\^\\circ|\^\{\\circ\})"
+    r"|(?P<money>\\?\$|€|£|¥|￥)"
+    rf"|(?P<greek>\\(?:{_GREEK})(?![a-zA-Z])(?:_\w|_\{{\w+\}})?|[α-ωΑ-Ω])"
+    r"|(?P<command>\\[a-zA-Z]+)"
+    r"|(?P<hyphened>[a-zA-Z]+-[a-zA-Z]{3,}|[a-zA-Z]{3,}-[a-zA-Z]+)"
+    r"|(?P<word>[a-zA-Z][a-zA-Z'’]*(?:_(?:\w+|\{\w+\}))?\d{0,3}'*|[₀-₉]+)"
+    r"|(?P<cjk>[\u4e00-\u9fff])"
+    r"|(?P<open>[(\[{（]|\\\{|\\lvert|\\langle)|(?P<close>[)\]}）]|\\\}|\\rvert|\\rangle)|(?P<bar>\|)"
+    r"|(?P<comma>[,，、])|(?P<stop>[.;:?。；：？\n])|(?P<other>.)",
+    re.DOTALL,
+)
+
+_OPERATORS = {
+    "**": "^", "＋": "+", "−": "-", "–": "-", "－": "-", "×": "*", r"\times": "*", r"\cdot": "*", "·": "*", "⋅": "*",
+    "∙": "*", "÷": "/", r"\div": "/", "／": "/", "⁄": "/", r"\pm": "±",
+}  # fmt: skip
+_RELATIONS = {
+    "＝": "=", "==": "=", r"\approx": "≈", r"\simeq": "≈", "~=": "≈", r"\ne": "≠", r"\neq": "≠", "!=": "≠",
+    "<=": "≤", ">=": "≥", r"\le": "≤", r"\leq": "≤", r"\ge": "≥", r"\geq": "≥", r"\lt": "<", r"\gt": ">",
+    "=>": "⇒", r"\Rightarrow": "⇒", r"\implies": "⇒", "→": "⇒", "->": "⇒", r"\to": "⇒", r"\equiv": "≡",
+}  # fmt: skip
+_WORD_OPERATORS = {"plus": "+", "minus": "-", "times": "*", "over": "/"}
+# "9 times 13", "117 divided by 3": the second word belongs to the operator.
+_TWO_WORDS = {("divided", "by"): "/", ("multiplied", "by"): "*"}
+_RELATION_WORDS = frozenset("is equals equal makes gives gets leaves becomes are was totals yields".split())
+# A single letter that is a word where a word or a number follows it at a distance.
+_ARTICLES = frozenset("aAI")
+_POWER_WORDS = {"squared": "2", "cubed": "3"}
+_CJK_OPERATORS = {"加": "+", "减": "-", "乘": "*", "除": "/"}
+_CJK_RELATIONS = frozenset("是得为")
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
+_FUNCTIONS = frozenset("sin cos tan log ln exp gcd lcm max min arctan arcsin arccos cot sec csc mod det deg".split())
+
+
+def tokenize(text: str, *, start: int = 0) -> list[Token]:
+    """The tokens of a text; `start` is added to their positions. White space and typesetting leave none."""
+    tokens: list[Token] = []
+    for match in _PATTERN.finditer(text):
+        kind, raw = match.lastgroup or "other", match.group()
+        if kind == "space":
+            if "\n" in raw:
+                tokens.append(Token("stop", "\n", start + match.start(), start + match.end()))
+            continue
+        span = (start + match.start(), start + match.end())
+        previous = tokens[-1] if tokens else None
+        glued = previous is not None and previous.end == span[0]
+        tokens.append(_make(kind, raw, span, glued))
+        if previous is not None and previous.text in _ARTICLES and not glued and kind in ("num", "money", "word"):
+            tokens[-2] = replace(previous, kind="word")
+        if len(tokens) > 1 and tokens[-1].kind == "word" and tokens[-2].kind == "word":
+            pair = (tokens[-2].text.casefold(), tokens[-1].text.casefold())
+            if pair in _TWO_WORDS:
+                tokens[-2:] = [Token("op", _TWO_WORDS[pair], tokens[-2].start, span[1])]
+    return tokens
+
+
+def _make(kind: str, raw: str, span: tuple[int, int], glued: bool) -> Token:
+    start, end = span
+    if kind == "num":
+        digits = raw.replace("{,}", "").replace(",", "")
+        if len(digits) > _MAX_DIGITS:
+            return Token("other", raw[:1], start, end)
+        return Token("num", digits, start, end, Fraction(digits if digits[0] != "." else "0" + digits), glued)
+    if kind == "super":
+        return Token("super", raw.translate(_SUPERSCRIPTS), start, end)
+    if kind == "op":
+        return Token("op", _OPERATORS.get(raw, raw), start, end, None, glued)
+    if kind == "rel":
+        return Token("rel", _RELATIONS.get(raw, raw), start, end)
+    if kind == "pi":
+        return Token("name", "π", start, end, None, glued)
+    if kind == "greek":
+        return Token("name", raw.lstrip("\\"), start, end, None, glued)
+    if kind == "cjk":
+        if raw in _CJK_OPERATORS:
+            return Token("op", _CJK_OPERATORS[raw], start, end)
+        return Token("relword" if raw in _CJK_RELATIONS else "word", raw, start, end)
+    if kind == "post":
+        return Token(
+            "post", "%" if "%" in raw or raw == "％" else ("!" if raw == "!" else "°"), start, end, None, glued
+        )
+    if kind == "hyphened":
+        return Token("word", raw, start, end, None, glued)
+    if kind == "word":
+        return _make_word(raw, span, glued)
+    if kind in ("open", "close"):
+        return Token(kind, "(" if kind == "open" else ")", start, end, None, glued)
+    if kind == "command":
+        return Token("func" if raw[1:] in _FUNCTIONS else "command", raw, start, end, None, glued)
+    return Token(kind, raw, start, end, None, glued)
+
+
+def _make_word(raw: str, span: tuple[int, int], glued: bool) -> Token:
+    start, end = span
+    lower = raw.casefold()
+    if lower in _WORD_OPERATORS:
+        return Token("op", _WORD_OPERATORS[lower], start, end)
+    if lower in _RELATION_WORDS:
+        return Token("relword", lower, start, end)
+    if lower in _POWER_WORDS:
+        return Token("super", _POWER_WORDS[lower], start, end)
+    if lower in _FUNCTIONS:
+        return Token("func", lower, start, end)
+    stem = re.sub(r"_.*|\d+'*$|'+$", "", raw)
+    if len(stem) == 1 or (len(stem) <= 3 and stem.isupper() and stem not in ("AM", "PM", "OK", "A", "I")):
+        return Token("name", raw.replace("{", "").replace("}", ""), start, end, None, glued)
+    return Token("word", raw, start, end, None, glued)
+
+
+def prepare(tokens: Sequence[Token]) -> list[Token]:
+    """The tokens with the letter x read as a multiplication sign where it stands between two numbers."""
+    result = list(tokens)
+    for i in range(1, len(result) - 1):
+        token, before, after = result[i], result[i - 1], result[i + 1]
+        if token.kind == "name" and token.text in ("x", "X") and after.kind in ("num", "money"):
+            is_between = before.kind in ("num", "close", "post") or (before.kind == "word" and i > 1)
+            if is_between and (not token.glued or after.glued):
+                result[i] = replace(token, kind="op", text="*")
+    return result

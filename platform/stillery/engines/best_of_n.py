@@ -1,0 +1,62 @@
+"""When a prompt is sampled again and when it is done: best-of-n with a stopping rule. Pure."""
+
+
+class BestOfN:
+    """The samples of one prompt: `num_samples` of them, or fewer if `wanted` are accepted before.
+
+    The rule goes by sample index, not by time: a prompt is done at its `wanted`-th acceptance in order of index (in
+    order of completion, short samples would be favoured). No more samples run than acceptances are missing, and
+    `ahead` more: with 0, nothing is made that does not count, and which samples are made depends on what they hold
+    alone, not on when they finish. A larger `ahead` shortens the wait for the last prompts and costs surplus.
+    """
+
+    def __init__(self, *, num_samples: int, wanted: int | None = None, ahead: int = 0) -> None:
+        self.num_samples = num_samples
+        self.wanted = num_samples if wanted is None else wanted
+        # Without a stopping rule every sample is wanted, and none decides about another.
+        self._is_fixed = wanted is None
+        self._ahead = ahead
+        self._next = 0
+        self._accepted: dict[int, bool] = {}
+
+    @property
+    def num_running(self) -> int:
+        return self._next - len(self._accepted)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing runs and nothing more will be launched."""
+        return self.num_running == 0 and (self._next == self.num_samples or self._missing <= 0)
+
+    @property
+    def num_needed(self) -> int:
+        """The samples that count, from index 0: up to the `wanted`-th acceptance. What was launched beyond is surplus.
+
+        Of a prompt that is done.
+        """
+        if self._is_fixed:
+            return self.num_samples
+        count = 0
+        for index in range(self._next):
+            count += self._accepted[index]
+            if count == self.wanted:
+                return index + 1
+        return self._next
+
+    def launch(self) -> list[int]:
+        """The indices to start now."""
+        room = self.num_samples if self._is_fixed else self._missing + self._ahead - self.num_running
+        end = self._next if self._missing <= 0 else min(self.num_samples, self._next + max(0, room))
+        started = list(range(self._next, end))
+        self._next = end
+        return started
+
+    def finish(self, index: int, *, accepted: bool) -> None:
+        """A launched sample has been made and judged."""
+        assert index < self._next, f"sample {index} was never launched"
+        assert index not in self._accepted, f"sample {index} is finished already"
+        self._accepted[index] = accepted
+
+    @property
+    def _missing(self) -> int:
+        return self.num_samples if self._is_fixed else self.wanted - sum(self._accepted.values())

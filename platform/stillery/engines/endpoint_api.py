@@ -1,0 +1,219 @@
+"""What an OpenAI-compatible server is asked and what it answers: settings, bodies, replies and faults. No network."""
+
+import email.utils
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import environ
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from stillery.errors import UserError
+from stillery.records import Message, Request
+
+if TYPE_CHECKING:
+    pass
+
+
+PATHS = {"chat": "chat/completions", "completions": "completions"}
+
+# Besides 5xx, the answers that may be better later.
+TRANSIENT = (408, 409, 425, 429)
+
+# By status or by the error's code: what no request of the run gets past, and what its user can do.
+_MODEL = "check teacher.model, which is {model}, and teacher.endpoint.base_url"
+
+_CREDIT = "the account has no credit left; top it up, or use another by {key}"
+
+REMEDIES: dict[int | str | None, str] = {
+    401: "check {key}",
+    402: _CREDIT,
+    403: "the key of {key} may not use {model}",
+    404: _MODEL,
+    405: _MODEL,
+    "insufficient_quota": _CREDIT,
+    "model_not_found": _MODEL,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A server and how it is asked. `base_url` ends before /chat/completions; `api_key_env` names the environment
+    variable that holds the key (None: no key). Prices are per million tokens, `max_cost` in the same currency.
+
+    A request is tried `max_attempts` times, `timeout_s` each; a 429 uses up none of them while, within the last
+    `timeout_s`, anything was answered. Waits double from `backoff_s` up to `max_backoff_s`; one that the server asks
+    for (Retry-After) is honoured up to `max_wait_s`, a longer one ends the run.
+    """
+
+    base_url: str
+    model: str
+    api: str = "chat"
+    api_key_env: str | None = None
+    concurrency: int = 16
+    timeout_s: float = 600.0
+    max_attempts: int = 6
+    backoff_s: float = 1.0
+    max_backoff_s: float = 60.0
+    max_wait_s: float = 600.0
+    send_seed: bool = True
+    input_price: float | None = None
+    output_price: float | None = None
+    max_cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer of a server. Token counts are None where it reports no usage."""
+
+    completion: str
+    finish_reason: str | None
+    num_prompt_tokens: int | None
+    num_tokens: int | None
+    mean_logprob: float | None
+
+
+class TransientError(Exception):
+    """An attempt that may go better later. `billed` says whether the server may charge for it."""
+
+    def __init__(self, reason: str, *, status: int | None = None, billed: bool = False) -> None:
+        super().__init__(reason)
+        self.status, self.billed = status, billed
+
+
+class RefusedError(Exception):
+    """A request that the server will never answer."""
+
+
+class EndpointError(UserError):
+    """The server answers no request of this run: a wrong key, model or address, or no credit."""
+
+
+class SpentError(UserError):
+    """The next sample could exceed `max_cost`."""
+
+
+@dataclass(slots=True)
+class Account:
+    """What was asked and spent, over all engines that are given it.
+
+    `cost` is by the usage that servers reported. `cost_unreported` bounds from above what attempts may have cost that
+    ended without a report (timed out, cut off, aborted), `cost_reserved` what those under way will.
+    """
+
+    num_answered: int = 0
+    num_refused: int = 0
+    num_given_up: int = 0
+    num_retries: int = 0
+    num_prompt_tokens: int = 0
+    num_tokens: int = 0
+    cost: float = 0.0
+    cost_unreported: float = 0.0
+    cost_reserved: float = 0.0
+
+
+def write_messages(messages: Sequence[Message]) -> str:
+    """A conversation as `Request.rendered` holds it for a chat server."""
+    return json.dumps([{"role": m.role, "content": m.content} for m in messages], ensure_ascii=False)
+
+
+def join_thinking(thinking: str | None, answer: str | None, *, truncated: bool = False) -> str:
+    """Thinking and answer, kept apart by their source, as one completion in the template's order.
+
+    Thinking that was cut off before any answer stays unclosed.
+    """
+    answer = answer or ""
+    if not thinking or not thinking.strip() or answer.lstrip().startswith("<think>"):
+        return answer
+    opened = "<think>\n" + thinking.strip("\n")
+    return opened if truncated and not answer.strip() else f"{opened}\n</think>\n{answer.lstrip(chr(10))}"
+
+
+def whole_text(text: str) -> str:
+    """The text with lone surrogates replaced: half of a cut emoji is legal in JSON, but cannot be stored."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if not text.isascii() else text
+
+
+def cost_of(num_prompt_tokens: int, num_tokens: int, *, endpoint: Endpoint) -> float:
+    """What so many tokens cost at the endpoint's prices."""
+    prices = endpoint.input_price or 0.0, endpoint.output_price or 0.0
+    return (num_prompt_tokens * prices[0] + num_tokens * prices[1]) / 1e6
+
+
+def read_key(endpoint: Endpoint, *, key: str = "teacher.endpoint") -> str | None:
+    """The key from the environment. Raises UserError if a variable is named and holds none."""
+    name = endpoint.api_key_env
+    if name is None:
+        return None
+    secret = environ.get(name, "").strip()
+    if not secret or not secret.isascii() or not secret.isprintable():
+        wrong = "is not set" if not secret else "holds characters that no key has"
+        raise UserError(f"${name} {wrong}; put the key into it, or set {key}.api_key_env to null if none is needed")
+    return secret
+
+
+def proxy(base_url: str) -> str | None:
+    """The proxy that the environment sets for an address. (aiohttp's own look-up would send ~/.netrc's passwords.)"""
+    parts = urlsplit(base_url)
+    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+
+
+def body_of(request: Request, *, endpoint: Endpoint, sampling: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON body that asks for one sample."""
+    chat = endpoint.api == "chat"
+    asked = {"messages": json.loads(request.rendered)} if chat else {"prompt": request.rendered}
+    seed = {"seed": request.seed} if endpoint.send_seed else {}
+    return {**{k: v for k, v in sampling.items() if k != "seed"}, **asked, **seed, "model": endpoint.model}
+
+
+def read_reply(body: Any) -> Reply:
+    """The sample in the body of a successful answer. Raises ValueError for one that holds none."""
+    try:
+        choice, usage = body["choices"][0], body.get("usage") or {}
+        message = choice["message"] if "message" in choice else {"content": choice["text"]}
+        thinking = message.get("reasoning_content") or message.get("reasoning")
+        content = message.get("content") or message.get("refusal")
+        finish_reason = choice.get("finish_reason")
+        completion = whole_text(join_thinking(thinking, content, truncated=finish_reason == "length"))
+        logprobs = _logprobs(choice.get("logprobs") or {})
+        counts = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    except (AttributeError, KeyError, IndexError, TypeError):
+        raise ValueError("an answer without a sample") from None
+    if finish_reason == "error":
+        raise ValueError("a sample that failed half-way")
+    mean_logprob = sum(logprobs) / len(logprobs) if logprobs else None
+    return Reply(completion, finish_reason, counts[0], counts[1], mean_logprob)
+
+
+def _logprobs(given: Mapping[str, Any]) -> list[float]:
+    """The sampled tokens' log-probabilities, as chat completions or plain completions report them."""
+    tokens: list[Any] = given.get("token_logprobs") or [t["logprob"] for t in given.get("content") or []]
+    return [float(value) for value in tokens if value is not None]
+
+
+def error_message(body: Any) -> str:
+    """What a server says went wrong, in whichever of the usual places."""
+    if isinstance(body, Mapping):
+        inner = cast(Mapping[str, Any], body)
+        for name in ("error", "message", "detail"):
+            if inner.get(name):
+                return error_message(inner[name])
+    return " ".join(str(body).split()) or "no reason given"
+
+
+def error_code(body: Any) -> str | None:
+    """The machine-readable code of a server's error, if it gives one."""
+    error = body.get("error") if isinstance(body, dict) else None
+    return str(error["code"]) if isinstance(error, dict) and error.get("code") else None
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """The seconds that a server asks to wait (Retry-After, in seconds or as a date), else 0."""
+    given = headers.get("Retry-After", "")
+    try:
+        return max(0.0, float(given))
+    except ValueError:
+        parsed = email.utils.parsedate_tz(given)
+        return max(0.0, email.utils.mktime_tz(parsed) - time.time()) if parsed else 0.0

@@ -1,0 +1,32 @@
+"""What every engine offers, whatever runs behind it, and what may be asked about its samples."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from stillery.records import Generation, Request
+
+
+class Engine(Protocol):
+    """Takes requests at any time, from any thread, and hands back each sample when it finishes.
+
+    A request that is refused or fails on its own comes back as a Generation with `error` set. `done` is called from
+    a thread of the engine's and must return at once; an engine that breaks calls it with the exception.
+    """
+
+    def submit(
+        self, request: Request, *, sampling: Mapping[str, Any], done: Callable[[Generation | Exception], None]
+    ) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Judge(Protocol):
+    """Says of samples whether they are accepted, beside the engine: `done` is called from a thread of the judge's."""
+
+    def submit(self, generation: Generation, *, done: Callable[[bool | Exception], None]) -> None: ...
+
+
+def settings_json(sampling: Mapping[str, Any]) -> str:
+    """Sampling settings as a Generation records them."""
+    return json.dumps(dict(sampling), sort_keys=True)

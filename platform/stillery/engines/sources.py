@@ -1,0 +1,127 @@
+"""The teachers that can be asked, behind one seam: who they are, how they take a conversation, how an engine starts."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from stillery.config import EngineConfig, TeacherConfig, settings_of
+from stillery.engines.endpoint import EndpointEngine
+from stillery.engines.endpoint_api import PATHS, Endpoint, read_key, write_messages
+from stillery.engines.engine import Engine
+from stillery.engines.models import model_id
+from stillery.engines.prompting import render
+from stillery.errors import UserError
+from stillery.records import Message
+
+# Fields of a request's body that stillery sets.
+TAKEN = ("model", "messages", "prompt", "n", "stream", "seed")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A model that can be sampled. `identity` is its part of every sample's id; `render` writes conversations as the
+    engine takes them; `start` makes an engine, in the actor that calls it; `prices` are those of a million tokens, of
+    input and of output; `extra` joins the sampling settings."""
+
+    identity: str
+    render: Callable[[Sequence[Sequence[Message]]], list[str]]
+    start: Callable[[], Engine]
+    prices: tuple[float, float] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+def vllm_source(
+    model: str, engine: EngineConfig, *, template_kwargs: Mapping[str, Any], two_step: bool = False
+) -> Source:
+    """A model that vLLM runs on this cluster."""
+    from stillery.engines.vllm_engine import VllmEngine
+
+    identity = model_id(model, engine.engine)
+    start: Callable[[], Engine] = functools.partial(VllmEngine, model, engine, model_id=identity)
+    return Source(
+        identity=identity,
+        render=functools.partial(render, model=model, template_kwargs=template_kwargs, two_step=two_step),
+        start=functools.partial(_start_two_step, start) if two_step else start,
+    )
+
+
+def endpoint_source(teacher: TeacherConfig) -> Source:
+    """A model behind an OpenAI-compatible server, the same one wherever it moves. The key is read where an engine
+    starts."""
+    endpoint = endpoint_of(teacher)
+    # Servers are told the chat template's arguments in the body.
+    arguments = teacher.chat_template_kwargs if endpoint.api == "chat" else {}
+    identity = f"endpoint:{teacher.model}"
+    start: Callable[[], Engine] = functools.partial(EndpointEngine, endpoint, model_id=identity)
+    prices = (teacher.endpoint.input_price, teacher.endpoint.output_price)
+    return Source(
+        identity=identity,
+        render=functools.partial(_render_for_endpoint, teacher=teacher),
+        start=functools.partial(_start_two_step, start) if teacher.two_step else start,
+        prices=None if prices == (None, None) else (prices[0] or 0.0, prices[1] or 0.0),
+        extra={"chat_template_kwargs": dict(arguments)} if arguments else {},
+    )
+
+
+def teacher_source(teacher: TeacherConfig) -> Source:
+    """The teacher of a config, of kind vllm or endpoint."""
+    if teacher.kind == "endpoint":
+        return endpoint_source(teacher)
+    return vllm_source(teacher.model, teacher, template_kwargs=teacher.chat_template_kwargs, two_step=teacher.two_step)
+
+
+def check_teacher_endpoint(teacher: TeacherConfig) -> None:
+    """Raise UserError if the endpoint's settings cannot work, or its key is not in the environment."""
+    key, endpoint = "teacher.endpoint", teacher.endpoint
+    parts = urlsplit(endpoint.base_url or "")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or "@" in parts.netloc:
+        # Never show it: a password may stand in it.
+        raise UserError(f"{key}.base_url must be like https://HOST/v1, without a password or query in it")
+    if endpoint.api not in PATHS:
+        raise UserError(f"{key}.api is {endpoint.api!r}; it must be {' or '.join(PATHS)}")
+    if endpoint.api == "completions" and endpoint.tokenizer is None:
+        raise UserError(f"{key}.tokenizer is not set; name the model whose chat template renders the prompts")
+    for name in ("concurrency", "timeout_s", "max_attempts", "backoff_s", "max_backoff_s", "max_wait_s"):
+        if getattr(endpoint, name) <= 0:
+            raise UserError(f"{key}.{name} is {getattr(endpoint, name)}; it must be above 0")
+    for table, sampling in (("sampling", teacher.sampling), ("resample", teacher.resample or {})):
+        taken = [name for name in TAKEN if name in sampling]
+        if taken:
+            raise UserError(f"teacher.{table}.{taken[0]} is not yours to set: every sample is a request of its own")
+    if endpoint.max_cost is not None:
+        _check_cap(teacher)
+    read_key(endpoint_of(teacher))
+
+
+def _check_cap(teacher: TeacherConfig) -> None:
+    key, endpoint = "teacher.endpoint", teacher.endpoint
+    if endpoint.input_price is None or endpoint.output_price is None:
+        raise UserError(f"{key}.max_cost needs {key}.input_price and {key}.output_price, per million tokens")
+    if not (teacher.sampling.get("max_tokens") or teacher.sampling.get("max_completion_tokens")):
+        raise UserError(f"{key}.max_cost needs teacher.sampling.max_tokens: a sample might cost any sum without it")
+    if max(teacher.replicas, teacher.max_replicas or 1) > 1:
+        raise UserError(f"{key}.max_cost holds for each replica: set teacher.replicas=1 and raise {key}.concurrency")
+
+
+def endpoint_of(teacher: TeacherConfig) -> Endpoint:
+    """The server as the engine takes it."""
+    settings: dict[str, Any] = {**settings_of(teacher.endpoint), "base_url": teacher.endpoint.base_url or ""}
+    del settings["tokenizer"]
+    return Endpoint(**settings, model=teacher.model)
+
+
+def _render_for_endpoint(conversations: Sequence[Sequence[Message]], *, teacher: TeacherConfig) -> list[str]:
+    if teacher.endpoint.api == "chat":
+        return [write_messages(conversation) for conversation in conversations]
+    tokenizer = teacher.endpoint.tokenizer or teacher.model
+    return render(
+        conversations, model=tokenizer, template_kwargs=teacher.chat_template_kwargs, two_step=teacher.two_step
+    )
+
+
+def _start_two_step(start: Callable[[], Engine]) -> Engine:
+    from stillery.engines.two_step import TwoStepEngine
+
+    return TwoStepEngine(start())

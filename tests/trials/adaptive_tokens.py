@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""Teacher tokens of adaptive best-of-n against the smallest fixed n that covers as many prompts.
+
+    python tests/trials/adaptive_tokens.py [--prompts 200] [--most 16] [--accepted 4]
+
+A prompt is covered if `accepted` different samples of it are accepted. Both sides sample the embedded teacher through
+the pipeline, each into a log of its own, one after the other; every token that a teacher made counts, surplus too.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "platform"), str(ROOT / "tests")]
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+
+from stillery import cluster  # noqa: E402
+from stillery.config import Config, load_config  # noqa: E402
+from stillery.engines.asking import ask  # noqa: E402
+from stillery.engines.prompting import messages_of  # noqa: E402
+from stillery.engines.sources import teacher_source  # noqa: E402
+from stillery.prompts.stage import make_prompts  # noqa: E402
+from stillery.records import Generation, Prompt, from_table  # noqa: E402
+from stillery.runs import open_run  # noqa: E402
+from stillery.storage import Folder  # noqa: E402
+from stillery.teacher.judging import VerdictJudge, start_grader  # noqa: E402
+from stillery.verify.acceptance import why_dropped  # noqa: E402
+from stillery.verify.stage import grade_rows  # noqa: E402
+
+Samples = dict[str, list[Generation]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--prompts", type=int, default=200)
+    parser.add_argument("--most", type=int, default=16, help="n: the most samples of a prompt")
+    parser.add_argument("--accepted", type=int, default=4, help="k: enough accepted ones")
+    parser.add_argument("--ahead", type=int, default=0, help="samples that may run beyond what is missing")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="stillery-trial-"))
+    sizes = [f"prompts.num_train={options.prompts}", "prompts.num_validation=0", "prompts.num_test=0"]
+    sizes += ["prompts.num_longer=0", "prompts.num_held_out=0", "cluster.address=local", f"run.dir={folder}/run"]
+    config = load_config(ROOT / "jobs" / "configs" / "demo.yaml", sizes)
+    cluster.connect(config.cluster)
+    make_prompts(config.prompts, seed=0, out=Folder(f"{folder}/prompts"))
+    prompts = from_table(Folder(f"{folder}/prompts").read_all(Prompt), Prompt)
+    source = Folder(f"{folder}/prompts")
+    fixed = sample(config, source, f"{folder}/fixed", most=options.most, wanted=None, ahead=0)
+    adaptive = sample(config, source, f"{folder}/adaptive", most=options.most, wanted=options.accepted,
+                      ahead=options.ahead)  # fmt: skip
+    report(config, prompts, fixed, adaptive, most=options.most, accepted=options.accepted)
+
+
+def sample(config: Config, source: Folder, folder: str, *, most: int, wanted: int | None, ahead: int) -> Samples:
+    """All samples that were made of each prompt, in order of index."""
+    prompts = from_table(source.read_all(Prompt), Prompt)
+    judge = VerdictJudge(start_grader(config.verify, config.curate, source)) if wanted is not None else None
+    config.run.dir = folder
+    made: Samples = defaultdict(list)
+    with open_run(config) as run:
+        asked = ask(
+            prompts, [messages_of(prompt) for prompt in prompts], source=teacher_source(config.teacher),
+            engine=config.teacher, sampling={**config.teacher.sampling, "seed": 0}, num_samples=most, run=run,
+            label=Path(folder).name, wanted=wanted, ahead=ahead, judge=judge,
+        )  # fmt: skip
+        for rows in asked.read(rows=10_000):
+            for row in rows:
+                made[row.prompt_id].append(row)
+    return made
+
+
+def report(
+    config: Config, prompts: list[Prompt], fixed: Samples, adaptive: Samples, *, most: int, accepted: int
+) -> None:
+    by_id = {prompt.prompt_id: prompt for prompt in prompts}
+    right = {name: outcomes(config, made, by_id) for name, made in (("fixed", fixed), ("adaptive", adaptive))}
+    covered = sum(sum(marks) >= accepted for marks in right["adaptive"].values())
+    tokens = sum(row.num_tokens for rows in adaptive.values() for row in rows)
+    surplus = sum(row.num_tokens for rows in adaptive.values() for row in rows if row.surplus)
+    print(f"\n{'':<22}{'prompts covered':>16}{'samples':>10}{'tokens':>12}{'ratio':>8}")
+    for n in range(accepted, most + 1):
+        num_covered = sum(sum(marks[:n]) >= accepted for marks in right["fixed"].values())
+        num_tokens = sum(row.num_tokens for rows in fixed.values() for row in rows[:n])
+        is_enough = num_covered >= covered or n == most
+        if is_enough or n % 4 == 0:
+            print(f"fixed n={n:<14}{num_covered:>16}{n * len(prompts):>10,}{num_tokens:>12,}{1.0:>8.2f}")
+        if is_enough:
+            count = sum(map(len, adaptive.values()))
+            name = f"adaptive k={accepted}"
+            print(f"{name:<22}{covered:>16}{count:>10,}{tokens:>12,}{tokens / num_tokens:>8.2f}")
+            print(f"of the adaptive tokens {surplus:,} are surplus; the ratio is to the fixed n that covers as many")
+            return
+
+
+def outcomes(config: Config, made: Samples, by_id: dict[str, Prompt]) -> dict[str, list[bool]]:
+    """For each prompt whether each of its samples was accepted, copies of accepted ones not."""
+    rows = [row for samples in made.values() for row in samples]
+    rule = {"require_template": config.curate.require_template, "drop_flags": config.curate.drop_flags}
+    marks: dict[str, list[bool]] = defaultdict(list)
+    seen: set[tuple[str, str]] = set()
+    for row, verdict in zip(rows, grade_rows(config.verify, rows, by_id), strict=True):
+        key = (row.prompt_id, row.completion.strip())
+        is_accepted = why_dropped(verdict, **rule) is None and key not in seen
+        marks[row.prompt_id].append(is_accepted)
+        seen |= {key} if is_accepted else set()
+    return marks
+
+
+if __name__ == "__main__":
+    main()

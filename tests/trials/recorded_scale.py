@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""Time and memory of a recorded teacher's generations on their way to training data, by their number.
+
+    python tests/trials/recorded_scale.py [--sizes 10000 30000 100000]
+
+For each size: as many generations of about 600 characters, four to a problem, three of four right, pass through
+generate (reading), verify and curate. Memory is the largest resident size of the driver and of all its descendants
+(Ray's processes) together, above what they held before the first stage.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "platform")]
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+STAGES = ("generate", "verify", "curate")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 30_000, 100_000])
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.folder is not None:
+        print(json.dumps(measure(options.folder)))
+        return
+    print(f"{'generations':>12}" + "".join(f"{f'{s} s':>12}" for s in STAGES) + f"{'driver MiB':>12}{'all MiB':>10}")
+    for size in options.sizes:
+        folder = Path(tempfile.mkdtemp(prefix="stillery-trial-"))
+        write(folder, size)
+        command = [sys.executable, __file__, "--folder", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            sys.exit(done.stderr[-2000:])
+        row = json.loads(done.stdout.strip().splitlines()[-1])
+        assert row["kept"] == size * 3 // 4, f"kept {row['kept']} of {size}"
+        seconds = "".join(f"{row[stage]:>12.1f}" for stage in STAGES)
+        print(f"{size:>12,}{seconds}{row['driver_mib']:>12.0f}{row['all_mib']:>10.0f}", flush=True)
+
+
+def write(folder: Path, size: int) -> None:
+    """Problems, and four generations of each, the last of them wrong."""
+    with (folder / "train.jsonl").open("w") as problems, (folder / "made.jsonl").open("w") as made:
+        for number in range(size // 4):
+            question = f"What is {number} + {number % 97}?"
+            answer = number + number % 97
+            problems.write(json.dumps({"question": question, "answer": str(answer)}) + "\n")
+            for sample in range(4):
+                steps = "\n".join(f"step {i}: {number} + {i} = {number + i}" for i in range(20 + sample))
+                said = answer if sample < 3 else answer + 1
+                text = f"<think>\n{steps}\n</think>\n<answer>{said}</answer>"
+                made.write(json.dumps({"question": question, "completion": text}) + "\n")
+    with (folder / "test.jsonl").open("w") as problems:
+        problems.write(json.dumps({"question": "What is 1 - 1?", "answer": "0"}) + "\n")
+
+
+def measure(folder: Path) -> dict[str, float]:
+    """Run the stages; seconds of each, and the peaks of memory."""
+    from stillery import cluster
+    from stillery.config import load_config
+    from stillery.pipeline import run_pipeline
+
+    config = load_config(
+        None,
+        [
+            f"run.dir={folder}/run", "cluster.address=local", "prompts.source=file",
+            f"prompts.train={folder}/train.jsonl", f"prompts.test={folder}/test.jsonl",
+            "prompts.validation_fraction=0.01", "teacher.kind=recorded", "teacher.model=trial",
+            f"teacher.recorded.files=[{folder}/made.jsonl]",
+        ],
+    )  # fmt: skip
+    cluster.connect(config.cluster)
+    run_pipeline(config, until="prompts")
+    peaks = Peaks()
+    outputs = run_pipeline(config, until="curate")
+    driver, everything = peaks.stop()
+    seconds = {stage: float(outputs[stage].summary["seconds"]) for stage in STAGES}
+    return {**seconds, "driver_mib": driver, "all_mib": everything, "kept": outputs["curate"].summary["kept"]}
+
+
+class Peaks:
+    """Samples resident sizes ten times a second."""
+
+    def __init__(self) -> None:
+        self._before = self._sizes()
+        self._most = self._before
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> tuple[float, float]:
+        """MiB above the start: of the driver, and of everything."""
+        self._stopped.set()
+        self._thread.join()
+        return tuple((most - before) / 2**20 for most, before in zip(self._most, self._before, strict=True))  # type: ignore[return-value]
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            self._most = tuple(max(pair) for pair in zip(self._most, self._sizes(), strict=True))  # type: ignore[assignment]
+            time.sleep(0.1)
+
+    @staticmethod
+    def _sizes() -> tuple[int, int]:
+        driver = psutil.Process()
+        total = driver.memory_info().rss
+        for child in driver.children(recursive=True):
+            try:
+                total += child.memory_info().rss
+            except psutil.NoSuchProcess:
+                continue
+        return driver.memory_info().rss, total
+
+
+if __name__ == "__main__":
+    main()

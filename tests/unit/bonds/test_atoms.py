@@ -1,0 +1,80 @@
+"""Segmentation: every character in one step, steps that people would count, and no step for a bare marker."""
+
+import random
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stillery.bonds.atoms import segment
+
+
+def pieces(text: str) -> list[str]:
+    return [text[span.start : span.end].strip() for span in segment(text)]
+
+
+def kinds(text: str) -> list[str]:
+    return [span.kind for span in segment(text)]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet=st.sampled_from("ab 1.?!。,$\\()[]{}`~\n\t=<>/-*#éה\u202e\0中文"), max_size=200))
+def test_the_spans_cover_every_character_once_and_in_order(text: str) -> None:
+    spans = segment(text)
+    assert "".join(text[span.start : span.end] for span in spans) == text
+    assert all(span.start < span.end for span in spans)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Tom has 3.5 apples. He eats 1.", ["Tom has 3.5 apples.", "He eats 1."]),
+        ("Use e.g. the formula. Then stop!", ["Use e.g. the formula.", "Then stop!"]),
+        ("Dr. Smith has 2 dogs. So do I.", ["Dr. Smith has 2 dogs.", "So do I."]),
+        ("因为3+4=7。所以答案是7。完", ["因为3+4=7。", "所以答案是7。", "完"]),
+        ("x = 1\ny = 2\n", ["x = 1", "y = 2"]),
+        ("1. Add 3. 2 remain.\n- take it", ["1. Add 3.", "2 remain.", "- take it"]),
+        (r"We get \[x = 1. \] at once.", ["We get", r"\[x = 1. \]", "at once."]),
+        ("Let $a. b$ be 3. Go.", ["Let $a. b$ be 3.", "Go."]),
+    ],
+)
+def test_sentences_lines_items_and_displays_are_steps(text: str, expected: list[str]) -> None:
+    assert pieces(text) == expected
+
+
+def test_code_and_the_answer_are_whole() -> None:
+    text = "Run it.\n```python\nx = 1\n\nprint(x)\n```\nDone.</think>\n<answer>the\nend</answer>"
+    assert kinds(text) == ["sentence", "code", "sentence", "answer"]
+    assert pieces(text)[1] == "```python\nx = 1\n\nprint(x)\n```"
+
+
+def test_kinds_tell_equations_from_prose() -> None:
+    assert kinds("So x + 2 = 5.\nThe second number is larger than the first.\nTotal") == [
+        "equation",
+        "sentence",
+        "line",
+    ]
+
+
+@pytest.mark.parametrize("filler", ["Wait.", "Hmm, let me see.", "Okay, so.", "Wait, no.", "Let me check.", "等等。"])
+def test_a_bare_marker_is_the_head_of_the_next_step(filler: str) -> None:
+    assert len(segment(f"3 + 4 = 7. {filler} 7 + 1 = 8.")) == 2
+
+
+def test_a_folded_line_of_prose_goes_on() -> None:
+    text = "The first of these two numbers must be larger than the second one\nbecause it is even. Yes it is odd."
+    assert len(segment(text)) == 2
+
+
+def test_time_is_linear_in_the_length() -> None:
+    words = random.Random(0)
+    line = " ".join(words.choice(["so", "x = 3", "Ann", "$y$", "goes on.", "1.5"]) for _ in range(4000))
+
+    def seconds(copies: int) -> float:
+        start = time.process_time()
+        segment(f"{line}\n" * copies)
+        return time.process_time() - start
+
+    seconds(1)
+    assert seconds(40) < 8 * 1.6 * seconds(5) + 0.05

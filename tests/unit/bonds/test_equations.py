@@ -1,0 +1,121 @@
+"""Arithmetic and algebra as people write it, decided exactly."""
+
+import contextlib
+import json
+import re
+from fractions import Fraction
+
+import pytest
+
+from shared_data import shared_data
+from stillery.bonds import algebra
+from stillery.bonds.equations import Equation, find_equations
+from stillery.bonds.expressions import NoExpressionError, parse
+from stillery.bonds.tokens import prepare, tokenize
+
+
+def equations(text: str) -> list[Equation]:
+    return find_equations(prepare(tokenize(text)))
+
+
+def value(text: str) -> Fraction | None:
+    return parse(prepare(tokenize(text)), 0).constant()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("3 + 4 * 2", Fraction(11)),
+        ("-(2 - 5)^2", Fraction(-9)),
+        (r"\frac{3}{4} \times 8", Fraction(6)),
+        (r"\sqrt{2} \cdot \sqrt{8}", Fraction(4)),
+        ("1 1/2 / 1/2", Fraction(3)),
+        ("2(3 + 1)(2)", Fraction(16)),
+        ("20% of 50", Fraction(10)),
+        ("half of 40", Fraction(20)),
+        ("$1,200 / 4", Fraction(300)),
+        ("5 apples + 3 apples", Fraction(8)),
+        ("9 times 13", Fraction(117)),
+        ("2^-2", Fraction(1, 4)),
+        ("3 ＋ 4", Fraction(7)),
+    ],
+)
+def test_expressions_have_exact_values(text: str, expected: Fraction) -> None:
+    assert value(text) == expected
+
+
+@pytest.mark.parametrize("text", ["9^9^9^9", "2^64^64", "99999! + 1", "1/0", "(" * 50 + "1" + ")" * 50, "10^1000000"])
+def test_what_is_out_of_bounds_has_no_value(text: str) -> None:
+    with contextlib.suppress(NoExpressionError):
+        assert value(text) is None
+
+
+def test_roots_and_identities_are_exact() -> None:
+    assert [e.holds for e in equations(r"\sqrt{117} = 3\sqrt{13}")] == [True]
+    assert [e.holds for e in equations("(x + 1)^2 = x^2 + 2x + 1")] == [True]
+    assert [e.holds for e in equations("x + 1 = 5")] == [None]
+    half = algebra.divide(algebra.number(1), algebra.root(algebra.number(2)))
+    assert algebra.equal(half, algebra.divide(algebra.root(algebra.number(2)), algebra.number(2)))
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("117*3 = 351", [True]),
+        ("117*3 = 352", [False]),
+        ("3*4 = 10 + 2 = 12", [True, True]),
+        ("36 plus 80 is 116", [True]),
+        ("(-6)^2 is 36, and 9^2 is 82.", [True, False]),
+        ("3*(-2) is -6, minus 2 is -8", [True, True]),
+        ("5 + 3 = 8 * 2 = 16", [True, True]),
+        ("1/3 = 0.33", [True]),
+        ("1/3 ≈ 0.4", [False]),
+        ("2 hours = 120 minutes", [None]),
+        ("17 mod 5 = 2", [None]),
+        ("50 stickers / 3 friends = 16 stickers with 2 remaining", [None]),
+        ("The ratio is 1: 2 = 2: 4", [None]),
+        ("If √13 = 4 then", [False]),
+        ("3 < 5", [True]),
+        ("5! / 3! = 20", [True]),
+        ("3 + 4 = 7!", [True]),
+        ("7 ≥ 9", [False]),
+        ("共有 3 + 4 = 8 个", [False]),
+        ("24 sheep, then 4 * 20 sheep = 81 sheep", [False]),
+        ("so she has a $150 x 2/100 = $4 fee", [False]),
+    ],
+)
+def test_equations_are_decided(text: str, holds: list[bool | None]) -> None:
+    assert [e.holds for e in equations(text) if e.left is not None] == holds
+
+
+@pytest.mark.parametrize(
+    ("text", "subject", "result"),
+    [
+        ("x = 7", "x", 7),
+        ("so f(-2) is 2.", "f(-2)", 2),
+        ("Total cost = 5 + 3 = 8", "total cost", 8),
+        ("so Tom has 12 apples", "tom has apples", 12),
+        ("the x-coordinate is -6.", "x-coordinate", -6),
+    ],
+)
+def test_assignments_have_a_subject(text: str, subject: str, result: int) -> None:
+    found = find_equations(prepare(tokenize(text)), functions=frozenset("f"))
+    assert found[0].subject == subject
+    assert found[-1].value is not None
+    assert found[-1].value.constant() == result
+
+
+def test_annotated_claims_of_worked_solutions_are_found_without_the_annotation() -> None:
+    rows = [json.loads(line) for line in shared_data("gsm8k/test.jsonl").read_text().splitlines()][:400]
+    num_claims = num_found = num_false = 0
+    for row in rows:
+        plain = re.sub(r"<<[^>]*>>", "", row["answer"])
+        found = [e for line in plain.splitlines() for e in equations(line)]
+        results = {c for e in found if e.value is not None and (c := e.value.constant()) is not None}
+        num_false += sum(e.holds is False for e in found)
+        for result in re.findall(r"<<[^>]*=\s*([-\d.,]+)\s*>>", row["answer"]):
+            number = Fraction(result.replace(",", "").rstrip("."))
+            num_claims += 1
+            num_found += number in results or any(abs(float(c) - float(number)) < 1e-6 for c in results)
+    assert num_found / num_claims > 0.98
+    assert num_false / num_claims < 0.005

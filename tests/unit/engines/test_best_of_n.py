@@ -1,0 +1,61 @@
+"""The stopping rule, sample by sample."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stillery.engines.best_of_n import BestOfN
+
+
+def play(rule: BestOfN, accepted: list[bool], rng: random.Random) -> int:
+    """Run a prompt whose sample i is accepted or not, samples finishing in random order. Returns the launched."""
+    running = rule.launch()
+    launched = len(running)
+    while running:
+        index = running.pop(rng.randrange(len(running)))
+        rule.finish(index, accepted=accepted[index])
+        started = rule.launch()
+        launched += len(started)
+        running += started
+    assert rule.is_done
+    return launched
+
+
+def first_enough(accepted: list[bool], wanted: int) -> int:
+    """The number of samples up to the wanted-th acceptance in order of index, else all of them."""
+    for count in range(1, len(accepted) + 1):
+        if sum(accepted[:count]) == wanted:
+            return count
+    return len(accepted)
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=16), st.integers(1, 6), st.integers(0, 4), st.integers(0, 99))
+def test_a_prompt_stops_at_its_kth_acceptance_by_index_whatever_finishes_first(
+    accepted: list[bool], wanted: int, ahead: int, seed: int
+) -> None:
+    rule = BestOfN(num_samples=len(accepted), wanted=wanted, ahead=ahead)
+    launched = play(rule, accepted, random.Random(seed))
+    assert rule.num_needed == first_enough(accepted, wanted)
+    assert rule.num_needed <= launched <= len(accepted)
+    if ahead == 0:
+        assert launched == rule.num_needed, "samples were made in vain"
+
+
+def test_without_a_rule_all_samples_start_at_once_and_count() -> None:
+    rule = BestOfN(num_samples=3)
+    assert rule.launch() == [0, 1, 2]
+    for index in (2, 0, 1):
+        assert not rule.is_done
+        rule.finish(index, accepted=False)
+    assert rule.is_done
+    assert rule.num_needed == 3
+
+
+def test_a_sample_is_finished_once() -> None:
+    rule = BestOfN(num_samples=2)
+    rule.launch()
+    rule.finish(0, accepted=True)
+    with pytest.raises(AssertionError, match="finished already"):
+        rule.finish(0, accepted=True)
