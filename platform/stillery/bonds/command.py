@@ -106,6 +106,9 @@ def write_drawing(out: Path, molecules: Sequence[tuple[str, Molecule]], *, quest
         raise UserError(
             f"--draw {out}: {len(molecules)} traces, a {out.suffix} shows at most {most}; choose by --trace"
         )
+    empty = [name for name, molecule in molecules if not molecule.atoms]
+    if empty:
+        raise UserError(f"--draw {out}: trace {empty[0]} has no steps to draw")
     name, molecule = molecules[0]
     if out.suffix == ".html":
         data = molecule_page(molecules, question=question).encode()

@@ -130,7 +130,8 @@ _TALLY = pa.schema(
 
 
 def _tally(row: dict[str, Any]) -> Tally:
-    return Tally(**{**row, "needed": {done["prompt_id"]: done["num_samples"] for done in row["needed"]}})
+    needed: dict[str, int] = {done["prompt_id"]: done["num_samples"] for done in row.pop("needed")}
+    return Tally(**row, needed=needed)
 
 
 def _row(tally: Tally) -> pa.Table:
