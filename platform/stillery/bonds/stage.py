@@ -65,7 +65,7 @@ def _analyzed(generations: Folder, prompts: Folder) -> Any:
     names = generations.names(".parquet")
     if not names:
         return
-    asked = {p.prompt_id: (p.question, p.answer) for p in records.from_table(prompts.read_all(Prompt), Prompt)}
+    asked = {p.prompt_id: p.question for p in records.from_table(prompts.read_all(Prompt), Prompt)}
     fs, path = generations.open_fs()
     rows = ray.data.read_parquet(
         [f"{path}/{name}" for name in names],
@@ -86,11 +86,10 @@ def _analyzed(generations: Folder, prompts: Folder) -> Any:
 def _analyze_batch(batch: pa.Table, *, asked: Any) -> pa.Table:
     import ray
 
-    prompts: dict[str, tuple[str, str | None]] = ray.get(asked)
-    molecules: list[Molecule] = []
-    for row in batch.to_pylist():
-        question, answer = prompts[row["prompt_id"]]
-        molecules.append(
-            analyze(row["completion"], question=question, answer=answer, markers=False, sample_id=row["sample_id"])
-        )
+    questions: dict[str, str] = ray.get(asked)
+    # Without the gold answer: the verdict says whether the answer is right, a molecule how the trace holds together.
+    molecules = [
+        analyze(row["completion"], question=questions[row["prompt_id"]], markers=False, sample_id=row["sample_id"])
+        for row in batch.to_pylist()
+    ]
     return records.to_table(molecules, Molecule)
