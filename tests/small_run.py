@@ -13,6 +13,7 @@ SMALL = (
     "prompts.num_longer=6",
     "prompts.num_held_out=2",
     "teacher.samples_per_prompt=4",
+    "teacher.accepted_per_prompt=null",
     "sft.trl.num_train_epochs=1",
     "evaluate.samples_per_prompt=2",
     "evaluate.ks=[1,2]",

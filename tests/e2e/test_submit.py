@@ -37,6 +37,7 @@ def test_a_submitted_job_samples_on_workers_and_its_output_outlives_it(head: dic
     done = submit(
         head, "jobs/generate.py", f"run.dir={tmp_path / 'run'}", "prompts.num_train=6", "prompts.num_validation=6",
         "prompts.num_test=6", "prompts.num_longer=6", "prompts.num_held_out=1", "teacher.samples_per_prompt=2",
+        "teacher.accepted_per_prompt=2",
         "teacher.sampling.max_tokens=32",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
