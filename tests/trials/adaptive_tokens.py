@@ -42,12 +42,12 @@ def main() -> None:
     parser.add_argument("--ahead", type=int, default=0, help="samples that may run beyond what is missing")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="stillery-trial-"))
-    sizes = [f"prompts.num_train={options.prompts}", "prompts.num_validation=0", "prompts.num_test=0"]
-    sizes += ["prompts.num_longer=0", "prompts.num_held_out=0", "cluster.address=local", f"run.dir={folder}/run"]
+    sizes = [f"prompts.num_train={options.prompts}", "prompts.num_validation=6", "prompts.num_test=6"]
+    sizes += ["prompts.num_longer=6", "prompts.num_held_out=1", "cluster.address=local", f"run.dir={folder}/run"]
     config = load_config(ROOT / "jobs" / "configs" / "demo.yaml", sizes)
     cluster.connect(config.cluster)
     make_prompts(config.prompts, seed=0, out=Folder(f"{folder}/prompts"))
-    prompts = from_table(Folder(f"{folder}/prompts").read_all(Prompt), Prompt)
+    prompts = train_prompts(Folder(f"{folder}/prompts"))
     source = Folder(f"{folder}/prompts")
     fixed = sample(config, source, f"{folder}/fixed", most=options.most, wanted=None, ahead=0)
     adaptive = sample(config, source, f"{folder}/adaptive", most=options.most, wanted=options.accepted,
@@ -55,9 +55,13 @@ def main() -> None:
     report(config, prompts, fixed, adaptive, most=options.most, accepted=options.accepted)
 
 
+def train_prompts(source: Folder) -> list[Prompt]:
+    return [p for p in from_table(source.read_all(Prompt), Prompt) if p.split == "train"]
+
+
 def sample(config: Config, source: Folder, folder: str, *, most: int, wanted: int | None, ahead: int) -> Samples:
     """All samples that were made of each prompt, in order of index."""
-    prompts = from_table(source.read_all(Prompt), Prompt)
+    prompts = train_prompts(source)
     judge = VerdictJudge(start_grader(config.verify, config.curate, source)) if wanted is not None else None
     config.run.dir = folder
     made: Samples = defaultdict(list)
