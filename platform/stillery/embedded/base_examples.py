@@ -1,13 +1,12 @@
-"""What the student's base learns from: the language of the problems, drills, looking things up far back in a context,
-and short answers. No traces and no <think>: reasoning is what distillation adds.
+"""What the student's base learns from: the language of the problems and of single steps, drills, looking things up far
+back in a context, and short answers. No traces and no <think>: reasoning is what distillation adds.
 """
 
 import random
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from stillery.embedded.drills import draw_drill
-from stillery.embedded.examples import Example, draw_problem, encode_text
+from stillery.embedded.examples import Example, draw_practice, draw_problem, encode_text
 from stillery.embedded.tokenizer import END, render_prompt
 from stillery.prompts.buckets import Bucket
 
@@ -16,19 +15,19 @@ if TYPE_CHECKING:
 
 # Questions are learnt as language, lightly: their content is random.
 _QUESTION_WEIGHT = 0.15
-_DRILL_SHARE = 0.7
+_PRACTICE_SHARE = 0.7
 # Half of the problems are shorter than those of any split, down to a single step, which can be answered at once.
 _SHORT_SHARE = 0.5
 # Up to what fills a row of 512 tokens, so that positions far back are no news to the student.
-_LIST_LENGTHS = (4, 8, 8, 16, 16, 32, 64)
+_LIST_LENGTHS = (4, 8, 16, 16, 32, 64)
 
 
 def student_examples(tokenizer: "PreTrainedTokenizerFast", *, seed: int) -> Iterator[Example]:
     """The base's training examples without end."""
     rng = random.Random(f"student {seed}")
     while True:
-        if rng.random() < _DRILL_SHARE:
-            prompt, completion = draw_drill(rng, list_lengths=_LIST_LENGTHS)
+        if rng.random() < _PRACTICE_SHARE:
+            prompt, completion = draw_practice(rng, Bucket.BASE_TRAIN, list_lengths=_LIST_LENGTHS)
         else:
             problem = draw_problem(rng, Bucket.BASE_TRAIN, short_share=_SHORT_SHARE)
             prompt, completion = render_prompt(problem.question), f"<answer>{problem.answer}</answer>{END}"

@@ -6,7 +6,7 @@ derived values, which carry the arithmetic.
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stillery.embedded.drills import draw_drill
+from stillery.embedded.lines import draw_line, read_statements, work_alone
 from stillery.embedded.tokenizer import END, render_prompt
 from stillery.embedded.traces import PROGRAMS, Trace, write_trace
 from stillery.prompts.buckets import Bucket, bucket_of
@@ -36,6 +37,7 @@ _TEACHER_SHARES = {
     "quantities": 3.0,
 }
 _LIST_LENGTHS = (4, 8, 16, 32)
+_PRACTICE_SHARES = {"drill": 0.3, "lines": 0.15, "reading": 0.2, "alone": 0.35}
 
 
 # What the embedded models are taught: harder than what runs draw (TRAINED_STEPS), never as long as LONGER_STEPS.
@@ -114,6 +116,21 @@ def draw_problem(
             return problem
 
 
+def draw_practice(rng: random.Random, bucket: Bucket, *, list_lengths: Sequence[int]) -> tuple[str, str]:
+    """What both models practise, a prompt (empty for some) and what follows it: a drill, single lines of traces,
+    statements to be read, or steps of a problem taken alone."""
+    kind = rng.choices(tuple(_PRACTICE_SHARES), tuple(_PRACTICE_SHARES.values()))[0]
+    if kind == "lines":
+        problems = (draw_problem(rng, bucket) for _ in range(rng.randint(4, 10)))
+        return "", "".join(draw_line(rng, problem) for problem in problems) + END
+    while kind in ("reading", "alone"):
+        problem = draw_problem(rng, bucket, shares=_TEACHER_SHARES)
+        practice = work_alone(rng, problem) if kind == "alone" else read_statements(rng, problem)
+        if practice is not None:
+            return practice
+    return draw_drill(rng, list_lengths=list_lengths)
+
+
 def encode_trace(tokenizer: "PreTrainedTokenizerFast", problem: Problem, *, seed: int, trace: Trace) -> Example:
     """A problem and its trace as the chat template writes them.
 
@@ -157,12 +174,13 @@ def teacher_examples(
     tokenizer: "PreTrainedTokenizerFast", *, seed: int, own: deque[OwnMistake], shares: Callable[[], Shares]
 ) -> Iterator[Example]:
     """Traces without end, clean but for those that correct a mistake: one from the queue `own`, while it holds any,
-    or one that is made up. Among them drills. How much of what is asked of `shares` before each example."""
+    or one that is made up. Among them practice. How much of what is asked of `shares` before each example."""
     rng = random.Random(seed)
     while True:
         now = shares()
         if rng.random() < now.drills:
-            yield encode_text(tokenizer, *draw_drill(rng, list_lengths=_LIST_LENGTHS), prompt_weight=0.0)
+            practice = draw_practice(rng, Bucket.TEACHER_TRAIN, list_lengths=_LIST_LENGTHS)
+            yield encode_text(tokenizer, *practice, prompt_weight=0.0)
             continue
         if own and rng.random() < now.own_mistakes:
             mistake = own.popleft()

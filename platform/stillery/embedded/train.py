@@ -25,7 +25,7 @@ WARM_UP_STEPS = 30
 PHASES = (
     (0.15, Shares(drills=0.5, own_mistakes=0.0, made_up_mistakes=0.15)),
     (0.7, Shares(drills=0.2, own_mistakes=0.0, made_up_mistakes=0.15)),
-    (1.0, Shares(drills=0.05, own_mistakes=0.2, made_up_mistakes=0.1)),
+    (1.0, Shares(drills=0.15, own_mistakes=0.35, made_up_mistakes=0.15)),
 )
 # Own mistakes are drawn a little hotter than the teacher will be sampled, to see more of them.
 OWN_TEMPERATURE = 1.2
