@@ -1,0 +1,214 @@
+"""Whether a cluster can ever hold what a run asks of it: known within a second, before the first stage that needs Ray.
+
+Ray keeps an actor that fits nowhere waiting for ever. In: the config, and the nodes that the cluster has or that its
+autoscaler may add. Out: nothing, or a UserError that names what does not fit and what is there.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import floor
+
+from stillery.config import Config, EngineConfig, SftConfig
+from stillery.errors import UserError
+
+# The label that Ray puts on the nodes of a KubeRay or autoscaler group.
+NODE_GROUP = "ray.io/node-group"
+# What the grading actor holds beside the engines, and what checking alone takes (one actor, one reading task).
+GRADER_CPUS = 0.25
+VERIFY_CPUS = 0.5
+
+_WORD = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
+_SELECTOR = re.compile(rf"(!?)(?:in\(({_WORD}(?:, ?{_WORD})*)\)|({_WORD}))")
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """`count` actors of a stage, each of which needs `resources` on one node whose labels fit the selector `labels`.
+
+    `section` is where in the config they are set; `beside_cpus` are CPUs that a helper needs on any one node meanwhile.
+    """
+
+    stage: str
+    section: str
+    what: str
+    count: int
+    resources: Mapping[str, float]
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    beside_cpus: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """`count` like nodes, there already or at most to come."""
+
+    count: int
+    resources: Mapping[str, float]
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def check_config(config: Config) -> None:
+    """Raise UserError for a label selector that Ray would refuse, or an engine whose parallel size is not its GPUs."""
+    for section, labels in (
+        ("teacher", config.teacher.labels),
+        ("evaluate", config.evaluate.labels),
+        ("sft", config.sft.labels),
+    ):
+        for key, selector in labels.items():
+            if _SELECTOR.fullmatch(selector) is None:
+                raise UserError(
+                    f"{section}.labels.{key} is {selector!r}; write a value, '!value', 'in(a, b)' or '!in(a, b)'"
+                )
+    if config.teacher.kind == "vllm":
+        _check_parallel_size("teacher", config.teacher)
+    _check_parallel_size("evaluate", config.evaluate)
+
+
+def check(config: Config, stages: Collection[str]) -> None:
+    """Raise UserError if the connected cluster can never hold what one of these stages asks for."""
+    check_demands(demands_of(config, stages), cluster_nodes(config))
+
+
+def demands_of(config: Config, stages: Collection[str]) -> list[Demand]:
+    """What the stages ask Ray for, of those that ask for anything that a small node might lack."""
+    demands: list[Demand] = []
+    teacher = config.teacher
+    if "generate" in stages and teacher.kind != "recorded":
+        beside = 0.0 if teacher.accepted_per_prompt is None else GRADER_CPUS
+        demands.append(_engines("generate", "teacher", teacher, beside_cpus=beside))
+    if "verify" in stages:
+        demands.append(Demand("verify", "verify", "checker", 1, {"CPU": VERIFY_CPUS}))
+    if "sft" in stages:
+        demands.append(_workers(config.sft))
+    if "evaluate_teacher" in stages and teacher.kind != "recorded":
+        demands.append(_engines("evaluate_teacher", "teacher", teacher))
+    demands += [_engines(s, "evaluate", config.evaluate) for s in ("evaluate_before", "evaluate_after") if s in stages]
+    return demands
+
+
+def check_demands(demands: Sequence[Demand], nodes: Sequence[Nodes]) -> None:
+    """Raise UserError with a line for each demand that these nodes cannot meet at once."""
+    lines = [_refusal(demand, nodes) for demand in demands if not _fits(demand, nodes)]
+    if lines:
+        raise UserError("\n".join(dict.fromkeys(lines)))
+
+
+def room(demand: Demand, nodes: Sequence[Nodes]) -> int:
+    """How many actors of the demand fit onto the nodes. Exact, because they are all alike."""
+    return sum(kind.count * _room_on(demand, kind) for kind in nodes if selects(demand.labels, kind.labels))
+
+
+def selects(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
+    """Whether a node's labels fit a selector, by Ray's rules: a node without the label fits only a `!`."""
+    return all(_selects_value(condition, labels.get(key)) for key, condition in selector.items())
+
+
+def cluster_nodes(config: Config) -> list[Nodes]:
+    """The live nodes, and those that the config's node groups may add."""
+    import ray
+
+    live = [Nodes(1, node["Resources"], node.get("Labels") or {}) for node in ray.nodes() if node["Alive"]]
+    return live + addable(config, live)
+
+
+def addable(config: Config, live: Sequence[Nodes]) -> list[Nodes]:
+    """What of the node groups is not there yet."""
+    running = Counter(node.labels.get(NODE_GROUP) for node in live)
+    return [
+        Nodes(max(0, group.max_nodes - running[name]), group.resources, {NODE_GROUP: name, **group.labels})
+        for name, group in config.cluster.node_groups.items()
+    ]
+
+
+def _check_parallel_size(section: str, engine: EngineConfig) -> None:
+    sizes = {key: engine.engine.get(key, 1) for key in ("tensor_parallel_size", "pipeline_parallel_size")}
+    needed = sizes["tensor_parallel_size"] * sizes["pipeline_parallel_size"]
+    if engine.num_gpus > 0 and needed != max(1, engine.num_gpus):
+        said = ", ".join(f"{key}={size}" for key, size in sizes.items() if size != 1) or "tensor_parallel_size=1"
+        raise UserError(
+            f"{section}.num_gpus is {engine.num_gpus:g}, but {section}.engine has {said}: one replica takes {needed} "
+            f"GPUs; set {section}.num_gpus={needed}"
+        )
+
+
+def _engines(stage: str, section: str, engine: EngineConfig, *, beside_cpus: float = 0.0) -> Demand:
+    resources = {"CPU": engine.num_cpus, "GPU": engine.num_gpus, **engine.resources}
+    return Demand(stage, section, "replica", engine.replicas, resources, engine.labels, beside_cpus)
+
+
+def _workers(sft: SftConfig) -> Demand:
+    resources = {"CPU": sft.num_cpus, "GPU": float(sft.use_gpu), **sft.resources}
+    return Demand("sft", "sft", "worker", sft.num_workers, resources, sft.labels)
+
+
+def _fits(demand: Demand, nodes: Sequence[Nodes]) -> bool:
+    if not demand.beside_cpus:
+        return room(demand, nodes) >= demand.count
+    return any(
+        room(demand, _without_cpus(nodes, index, demand.beside_cpus)) >= demand.count
+        for index, kind in enumerate(nodes)
+        if kind.count > 0 and kind.resources.get("CPU", 0) >= demand.beside_cpus
+    )
+
+
+def _without_cpus(nodes: Sequence[Nodes], index: int, cpus: float) -> list[Nodes]:
+    """The nodes with so many CPUs of one of them taken."""
+    kind = nodes[index]
+    less = {**kind.resources, "CPU": kind.resources["CPU"] - cpus}
+    rest = Nodes(kind.count - 1, kind.resources, kind.labels)
+    return [*nodes[:index], rest, Nodes(1, less, kind.labels), *nodes[index + 1 :]]
+
+
+def _room_on(demand: Demand, kind: Nodes) -> int:
+    needs = {name: need for name, need in demand.resources.items() if need > 0}
+    if not needs:
+        return demand.count
+    # Ray counts in ten-thousandths; 0.3 must go into 0.9 three times.
+    return min(floor(round(kind.resources.get(name, 0.0) / need, 6)) for name, need in needs.items())
+
+
+def _selects_value(condition: str, value: str | None) -> bool:
+    match = _SELECTOR.fullmatch(condition)
+    assert match is not None, f"selector {condition!r} was not checked"
+    negated, several, single = match.groups()
+    wanted = re.split(r", ?", several) if several else [single]
+    return (value in wanted) != bool(negated)
+
+
+def _refusal(demand: Demand, nodes: Sequence[Nodes]) -> str:
+    chosen = [kind for kind in nodes if kind.count > 0 and selects(demand.labels, kind.labels)]
+    needs = ", ".join(f"{need:g} {name}" for name, need in demand.resources.items() if need > 0)
+    beside = f" and {demand.beside_cpus:g} CPU for checking beside them" if demand.beside_cpus else ""
+    where = " on nodes with " + ", ".join(f"{k}={v}" for k, v in demand.labels.items()) if demand.labels else ""
+    who = f"1 {demand.what} with" if demand.count == 1 else f"{demand.count} {demand.what}s, each with"
+    head = f"{demand.stage}: {who} {needs}{beside}{where} will never fit"
+    return f"{head}: {_there_is(demand, chosen)}. {_remedy(demand, room(demand, nodes), chosen)}"
+
+
+def _there_is(demand: Demand, chosen: Sequence[Nodes]) -> str:
+    num_nodes = sum(kind.count for kind in chosen)
+    such = "such node" if demand.labels else "node"
+    if not num_nodes:
+        return f"the cluster has no {such}"
+    names = [name for name, need in demand.resources.items() if need > 0]
+    totals = ", ".join(f"{sum(k.count * k.resources.get(n, 0.0) for k in chosen):g} {n}" for n in names)
+    most = ", ".join(f"{max(k.resources.get(n, 0.0) for k in chosen):g} {n}" for n in names)
+    return f"the cluster has {num_nodes} {such}{'s' * (num_nodes > 1)} with {totals} in all, at most {most} on one"
+
+
+def _remedy(demand: Demand, fitting: int, chosen: Sequence[Nodes]) -> str:
+    section = demand.section
+    if fitting >= 1 and demand.count > 1:
+        setting = "num_workers" if section == "sft" else "replicas"
+        first = f"Set {section}.{setting}={min(fitting, demand.count - 1)}"
+    elif demand.labels and not chosen:
+        first = f"Change {section}.labels"
+    elif section == "verify":
+        first = "Free a CPU"
+    else:
+        settings = {"CPU": "num_cpus", "GPU": "use_gpu" if section == "sft" else "num_gpus"}
+        most = {n: max((k.resources.get(n, 0.0) for k in chosen), default=0.0) for n in demand.resources}
+        lacking = [settings.get(n, "resources") for n, need in demand.resources.items() if need > most[n]]
+        first = f"Lower {section}.{(lacking or ['num_cpus'])[0]}"
+    return f"{first}, or add nodes; an autoscaler's are named in cluster.node_groups"
