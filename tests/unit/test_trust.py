@@ -1,0 +1,68 @@
+"""What docs/security.md says of models: no code of theirs is run, and no pickle is read without limits."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stillery.engines.models import check_model
+from stillery.errors import UserError
+
+SOURCES = sorted((Path(__file__).parents[2] / "platform" / "stillery").rglob("*.py"))
+
+
+def violations(source: str) -> Iterator[str]:
+    """Where code would trust what a model's author wrote."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            modules = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            yield from (f"imports {name}" for name in modules if name in ("pickle", "cloudpickle", "dill", "joblib"))
+        if isinstance(node, ast.Dict):
+            pairs = zip(node.keys, node.values, strict=True)
+            named = {key.value: value for key, value in pairs if isinstance(key, ast.Constant)}
+            yield from _remote_code(named)
+        if isinstance(node, ast.Call):
+            named = {keyword.arg: keyword.value for keyword in node.keywords}
+            yield from _remote_code(named)
+            function = ast.unparse(node.func)
+            if function in ("eval", "exec", "yaml.load", "pickle.loads"):
+                yield f"calls {function}"
+            if function == "torch.load" and ast.unparse(named.get("weights_only", ast.Constant(None))) != "True":
+                yield "calls torch.load without weights_only=True"
+
+
+def _remote_code(named: dict[object, ast.expr]) -> Iterator[str]:
+    value = named.get("trust_remote_code")
+    if value is not None and ast.unparse(value) != "False":
+        yield "sets trust_remote_code"
+
+
+def test_nothing_in_the_package_trusts_a_models_code() -> None:
+    assert len(SOURCES) > 50
+    found = {path.name: list(violations(path.read_text(encoding="utf-8"))) for path in SOURCES}
+    assert {name: what for name, what in found.items() if what} == {}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "LLM(model, trust_remote_code=True)",
+        "options = {'trust_remote_code': trusted}",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "import pickle",
+        "from cloudpickle import loads",
+        "eval(answer)",
+        "yaml.load(text)",
+    ],
+)
+def test_a_planted_violation_is_caught(code: str) -> None:
+    assert len(list(violations(code))) == 1
+
+
+def test_a_local_model_without_safetensors_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "qwen3"}')
+    (tmp_path / "pytorch_model.bin").write_bytes(b"pickle")
+    with pytest.raises(UserError, match=r"has no \*\.safetensors"):
+        check_model("teacher.model", str(tmp_path))
