@@ -2,12 +2,15 @@
 
 `analyze` makes the molecule of a trace; `backward_verification`, `consistency_check` and `exploration_paths` ask
 questions of one, `is_unstable` compares it with a threshold. `attention_energy` reads the energy of its bonds from a
-model at hand.
+model at hand, `reinforce` puts checks into a trace where nothing checks its firm transitions, `label_molecules` lets a
+language model say what kind each bond is.
 """
 
 from stillery.bonds.analysis import analyze
 from stillery.bonds.attention import attention_energy
 from stillery.bonds.checking import backward_verification, consistency_check, exploration_paths
+from stillery.bonds.labelling import label_molecules
+from stillery.bonds.reinforcement import reinforce
 from stillery.bonds.stability import is_unstable
 
 __all__ = [
@@ -17,4 +20,6 @@ __all__ = [
     "consistency_check",
     "exploration_paths",
     "is_unstable",
+    "label_molecules",
+    "reinforce",
 ]

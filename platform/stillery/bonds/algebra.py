@@ -6,22 +6,26 @@ would grow past the bounds raises `UnboundedError`, so nothing that a trace writ
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
-Monomial = tuple[tuple[str, int], ...]
-Polynomial = dict[Monomial, Fraction]
+from stillery.bonds.polynomials import (
+    ONE,
+    PI,
+    ROOT,
+    Polynomial,
+    UnboundedError,
+    approximate,
+    check_size,
+    divides,
+    plus,
+    quotient,
+    times,
+)
 
-MAX_TERMS = 32
-MAX_DEGREE = 16
-MAX_BITS = 1024
+_MAX_FACTORIAL = 100
 _MAX_ROOT = 10**10
-PI = "π"
-_ROOT = "√"
-
-
-class UnboundedError(ValueError):
-    """A value that is too large to work out, or that has no value (a division by zero)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ class Value:
 
     def constant(self) -> Fraction | None:
         """The rational number that it is, or None."""
-        if self.bottom != _ONE or len(self.top) > 1:
+        if self.bottom != ONE or len(self.top) > 1:
             return None
         return self.top.get((), None) if self.top else Fraction(0)
 
@@ -44,7 +48,7 @@ class Value:
             for side in (self.top, self.bottom)
             for monomial in side
             for name, _ in monomial
-            if name != PI and not name.startswith(_ROOT)
+            if name != PI and not name.startswith(ROOT)
         )
 
     def is_number(self) -> bool:
@@ -57,30 +61,27 @@ class Value:
     def approximate(self) -> float | None:
         """The number as a float; None for what is no number, or too large for one."""
         try:
-            return _float_of(self.top) / _float_of(self.bottom) if self.is_number() else None
+            return approximate(self.top) / approximate(self.bottom) if self.is_number() else None
         except (OverflowError, ZeroDivisionError):
             return None
-
-
-_ONE: Polynomial = {(): Fraction(1)}
 
 
 def number(value: Fraction | int) -> Value:
     """A rational number as a value."""
     fraction = Fraction(value)
-    _check(fraction)
-    return Value({(): fraction} if fraction else {}, _ONE)
+    check_size(fraction)
+    return Value({(): fraction} if fraction else {}, ONE)
 
 
 def symbol(name: str) -> Value:
     """An indeterminate."""
-    return Value({((name, 1),): Fraction(1)}, _ONE)
+    return Value({((name, 1),): Fraction(1)}, ONE)
 
 
 def add(a: Value, b: Value) -> Value:
     if a.bottom == b.bottom:
-        return _reduced(_plus(a.top, b.top), a.bottom)
-    return _reduced(_plus(_times(a.top, b.bottom), _times(b.top, a.bottom)), _times(a.bottom, b.bottom))
+        return _reduced(plus(a.top, b.top), a.bottom)
+    return _reduced(plus(times(a.top, b.bottom), times(b.top, a.bottom)), times(a.bottom, b.bottom))
 
 
 def negate(a: Value) -> Value:
@@ -92,13 +93,13 @@ def subtract(a: Value, b: Value) -> Value:
 
 
 def multiply(a: Value, b: Value) -> Value:
-    return _reduced(_times(a.top, b.top), _times(a.bottom, b.bottom))
+    return _reduced(times(a.top, b.top), times(a.bottom, b.bottom))
 
 
 def divide(a: Value, b: Value) -> Value:
     if not b.top:
         raise UnboundedError("division by zero")
-    return _reduced(_times(a.top, b.bottom), _times(a.bottom, b.top))
+    return _reduced(times(a.top, b.bottom), times(a.bottom, b.top))
 
 
 def power(base: Value, exponent: Value) -> Value:
@@ -133,12 +134,12 @@ def root(a: Value) -> Value:
             outside *= factor
         factor += 1
     scale = number(Fraction(outside, c.denominator))
-    return scale if inside == 1 else multiply(scale, symbol(f"{_ROOT}{inside}"))
+    return scale if inside == 1 else multiply(scale, symbol(f"{ROOT}{inside}"))
 
 
 def equal(a: Value, b: Value) -> bool:
     """Whether two values are the same for all values of their variables."""
-    return _times(a.top, b.bottom) == _times(b.top, a.bottom)
+    return times(a.top, b.bottom) == times(b.top, a.bottom)
 
 
 def substitute(value: Value, known: dict[str, Value]) -> Value:
@@ -158,52 +159,6 @@ def _put(side: Polynomial, known: dict[str, Value]) -> Value:
     return total
 
 
-def _plus(a: Polynomial, b: Polynomial) -> Polynomial:
-    result = dict(a)
-    for monomial, factor in b.items():
-        result[monomial] = result.get(monomial, Fraction(0)) + factor
-        _check(result[monomial])
-    return _bounded({m: f for m, f in result.items() if f})
-
-
-def _times(a: Polynomial, b: Polynomial) -> Polynomial:
-    if a == _ONE:
-        return b
-    if b == _ONE:
-        return a
-    result: Polynomial = {}
-    for left, one in a.items():
-        for right, two in b.items():
-            monomial, scale = _product(left, right)
-            result[monomial] = result.get(monomial, Fraction(0)) + one * two * scale
-            _check(result[monomial])
-    return _bounded({m: f for m, f in result.items() if f})
-
-
-def _product(left: Monomial, right: Monomial) -> tuple[Monomial, int]:
-    """The product of two monomials, and the number that comes out of products of roots."""
-    if not left or not right:
-        return left or right, 1
-    exponents = dict(left)
-    for name, exponent in right:
-        exponents[name] = exponents.get(name, 0) + exponent
-    scale = 1
-    roots = [name for name in exponents if name.startswith(_ROOT)]
-    inside = 1
-    for name in roots:
-        inside_one, exponent = int(name[1:]), exponents.pop(name)
-        scale *= inside_one ** (exponent // 2)
-        if exponent % 2:
-            common = math.gcd(inside, inside_one)
-            scale *= common
-            inside = inside * inside_one // (common * common)
-    if inside > 1:
-        exponents[f"{_ROOT}{inside}"] = 1
-    if sum(exponents.values()) > MAX_DEGREE:
-        raise UnboundedError("degree")
-    return tuple(sorted(exponents.items())), scale
-
-
 def _reduced(top: Polynomial, bottom: Polynomial) -> Value:
     """The quotient with a denominator of one where it divides out."""
     if not bottom:
@@ -211,42 +166,27 @@ def _reduced(top: Polynomial, bottom: Polynomial) -> Value:
     if len(bottom) == 1:
         ((monomial, factor),) = bottom.items()
         if not monomial:
-            return Value({m: f / factor for m, f in top.items()}, _ONE)
-        if all(_divides(monomial, m) for m in top):
-            return Value({_quotient(m, monomial): f / factor for m, f in top.items()}, _ONE)
+            return Value({m: f / factor for m, f in top.items()}, ONE)
+        if all(divides(monomial, m) for m in top):
+            return Value({quotient(m, monomial): f / factor for m, f in top.items()}, ONE)
     if top == bottom:
-        return Value(_ONE, _ONE)
+        return Value(ONE, ONE)
     return Value(top, bottom)
 
 
-def _divides(small: Monomial, large: Monomial) -> bool:
-    exponents = dict(large)
-    return all(exponents.get(name, 0) >= exponent for name, exponent in small)
+def attempt(operation: Callable[[Value, Value], Value], a: Value | None, b: Value | None) -> Value | None:
+    """The result of an operation, or None where an operand is out of bounds or the result would be."""
+    if a is None or b is None:
+        return None
+    try:
+        return operation(a, b)
+    except UnboundedError:
+        return None
 
 
-def _quotient(large: Monomial, small: Monomial) -> Monomial:
-    exponents = dict(large)
-    for name, exponent in small:
-        exponents[name] -= exponent
-    return tuple(sorted((name, e) for name, e in exponents.items() if e))
-
-
-def _bounded(polynomial: Polynomial) -> Polynomial:
-    if len(polynomial) > MAX_TERMS:
-        raise UnboundedError("too many terms")
-    return polynomial
-
-
-def _check(factor: Fraction) -> None:
-    if factor.numerator.bit_length() > MAX_BITS or factor.denominator.bit_length() > MAX_BITS:
-        raise UnboundedError("too many digits")
-
-
-def _float_of(side: Polynomial) -> float:
-    total = 0.0
-    for monomial, factor in side.items():
-        term = float(factor)
-        for name, exponent in monomial:
-            term *= (math.pi if name == PI else math.sqrt(int(name[1:]))) ** exponent
-        total += term
-    return total
+def factorial(value: Value | None) -> Value | None:
+    """The factorial of a small whole number; None for anything else."""
+    n = None if value is None else value.constant()
+    if n is None or n.denominator != 1 or not 0 <= n <= _MAX_FACTORIAL:
+        return None
+    return number(math.factorial(int(n)))

@@ -1,14 +1,26 @@
 """The text of a trace in, its reasoning molecule out."""
 
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from stillery.bonds.atoms import segment
-from stillery.bonds.bonding import Labels, find_bonds, relabel
-from stillery.bonds.claims import find_claims
-from stillery.bonds.reading import read_steps
+from stillery.bonds.atoms import Span, segment
+from stillery.bonds.bonding import Labels, Structure, find_bonds, relabel
+from stillery.bonds.claims import Located, find_claims
+from stillery.bonds.reading import Step, read_steps
 from stillery.bonds.similarity import Similarity
 from stillery.bonds.stability import find_conflicts, normalized_stability
 from stillery.records import Atom, Claim, Molecule
+
+
+@dataclass(frozen=True, slots=True)
+class Dissection:
+    """A molecule with what it was made from: the steps as they were read, and the bonds and checks found without
+    markers."""
+
+    molecule: Molecule
+    steps: list[Step]
+    plain: Structure
 
 
 def analyze(
@@ -20,14 +32,39 @@ def analyze(
     similarity: Similarity | None = None,
     labels: Labels | None = None,
     sample_id: str = "",
+    inserted: Sequence[tuple[int, int]] = (),
 ) -> Molecule:
     """The molecule of one trace. Never raises on what a model writes, and takes time linear in its length.
 
     `question` lets claims be tested against what it states, `answer` the answer against the right one. With
     `markers=False` words such as "wait" count for nothing. `similarity` compares two steps in place of their shared
-    words; `labels` (of a language model, say) has the last word on the kind of each bond. Stability and conflict
-    depend on neither markers nor labels.
+    words; `labels` (of a language model, say) has the last word on the kind of each bond. `inserted` are the spans
+    that reinforcement added; their steps are marked. Stability and conflict depend on neither markers nor labels.
     """
+    return dissect(
+        text,
+        question=question,
+        answer=answer,
+        markers=markers,
+        similarity=similarity,
+        labels=labels,
+        sample_id=sample_id,
+        inserted=inserted,
+    ).molecule
+
+
+def dissect(
+    text: str,
+    *,
+    question: str | None = None,
+    answer: str | None = None,
+    markers: bool = True,
+    similarity: Similarity | None = None,
+    labels: Labels | None = None,
+    sample_id: str = "",
+    inserted: Sequence[tuple[int, int]] = (),
+) -> Dissection:
+    """`analyze`, with what the molecule was made from."""
     spans = segment(text)
     steps = read_steps(text, spans, question=question or "")
     claims = find_claims(steps, question=question or "", answer=answer)
@@ -40,12 +77,28 @@ def analyze(
     conflicts = find_conflicts(steps, claims, plain.checks)
     conflict = sum(c.weight for c in conflicts)
     stability = normalized_stability(steps, plain.support, checks=plain.checks, claims=claims, conflicts=conflicts)
+    total = round(sum(bond.strength for bond in bonds) - conflict, 6)
+    atoms = _atoms(text, spans, steps, claims, inserted)
+    return Dissection(Molecule(sample_id, atoms, bonds, conflict, stability, total, []), steps, plain)
+
+
+def _atoms(
+    text: str,
+    spans: Sequence[Span],
+    steps: Sequence[Step],
+    claims: Sequence[Located],
+    inserted: Sequence[tuple[int, int]],
+) -> list[Atom]:
     by_step: dict[int, list[Claim]] = defaultdict(list)
     for entry in claims:
         by_step[entry.step].append(entry.claim)
-    atoms = [
-        Atom(span.start, span.end, raw[i], "answer" if steps[i].is_answer else span.kind, by_step[i], False)
-        for i, span in enumerate(spans)
-    ]
-    total = round(sum(bond.strength for bond in bonds) - conflict, 6)
-    return Molecule(sample_id, atoms, bonds, conflict, stability, total, [])
+    added = sorted(inserted)
+    atoms: list[Atom] = []
+    at = 0
+    for index, span in enumerate(spans):
+        while at < len(added) and added[at][1] <= span.start:
+            at += 1
+        is_inserted = at < len(added) and added[at][0] <= span.start and span.end <= added[at][1]
+        kind = "answer" if steps[index].is_answer else span.kind
+        atoms.append(Atom(span.start, span.end, text[span.start : span.end], kind, by_step[index], is_inserted))
+    return atoms

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from stillery.bonds import algebra
-from stillery.bonds.algebra import UnboundedError
 from stillery.bonds.equations import Equation
 from stillery.bonds.expressions import NoExpressionError, parse
 from stillery.bonds.memory import recipe_of
 from stillery.bonds.outcome import question_equations
+from stillery.bonds.polynomials import UnboundedError
 from stillery.bonds.reading import Key, Step, key_of
 from stillery.bonds.tokens import prepare, tokenize
 from stillery.records import Claim

@@ -1,11 +1,12 @@
-"""`stillery bonds`: traces in a file or on standard input -> a line each, JSON, or a drawing."""
+"""`stillery bonds`: traces in a file or on standard input -> a line each, JSON, a drawing, or reinforced traces."""
 
 import dataclasses
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,28 @@ TEXT_FIELDS = ("text", "completion", "trace")
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A trace to describe, and by what name."""
+    """A trace to describe, and by what name. `inserted` are the spans that reinforcement added; `row` is the JSON
+    object that it came in, and `text_field` where in it the text is."""
 
     name: str
     text: str
     question: str | None = None
     answer: str | None = None
+    inserted: tuple[tuple[int, int], ...] = ()
+    row: dict[str, Any] = field(default_factory=dict[str, Any])
+    text_field: str = TEXT_FIELDS[0]
 
 
-def describe_file(file: str, *, as_json: bool, draw: str | None, chosen: Sequence[int] | None) -> None:
-    """Print what is asked of each trace, and write the drawing.
+def describe_file(
+    file: str,
+    *,
+    as_json: bool,
+    draw: str | None,
+    chosen: Sequence[int] | None,
+    layout: str = "arcs",
+    reinforced: str | None = None,
+) -> None:
+    """Print what is asked of each trace, and write the drawing and the reinforced traces.
 
     Raises UserError for a file that cannot be read or holds no trace, and for a drawing that cannot be made of it.
     """
@@ -38,7 +51,9 @@ def describe_file(file: str, *, as_json: bool, draw: str | None, chosen: Sequenc
         if beyond:
             raise UserError(f"{file}: no trace {beyond[0]}, it holds {len(traces)}")
         traces = [traces[number - 1] for number in chosen]
-    made = [(t, analyze(t.text, question=t.question, answer=t.answer, sample_id=t.name)) for t in traces]
+    if reinforced is not None:
+        traces = write_reinforced(Path(reinforced), traces)
+    made = [(t, molecule_of(t)) for t in traces]
     if not as_json:
         print(
             f"{'trace':<24}{'steps':>6}"
@@ -50,7 +65,19 @@ def describe_file(file: str, *, as_json: bool, draw: str | None, chosen: Sequenc
             json.dumps(dataclasses.asdict(molecule), ensure_ascii=False) if as_json else summary(trace.name, molecule)
         )
     if draw is not None:
-        write_drawing(Path(draw), [(t.name, m) for t, m in made], question=traces[0].question)
+        write_drawing(Path(draw), [(t.name, m) for t, m in made], question=traces[0].question, layout=layout)
+
+
+def molecule_of(trace: Trace, *, markers: bool = True) -> Molecule:
+    """The molecule of a trace as it was read."""
+    return analyze(
+        trace.text,
+        question=trace.question,
+        answer=trace.answer,
+        markers=markers,
+        sample_id=trace.name,
+        inserted=trace.inserted,
+    )
 
 
 def summary(name: str, molecule: Molecule) -> str:
@@ -86,16 +113,59 @@ def _read_line(file: str, number: int, line: str) -> Trace:
         row: dict[str, Any] = json.loads(line)
     except ValueError:
         raise UserError(f"{file}, line {number} is not JSON") from None
-    field = next((name for name in TEXT_FIELDS if isinstance(row.get(name), str)), None)
-    if field is None:
+    if not isinstance(row, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise UserError(f"{file}, line {number} is no JSON object")
+    text_field = next((name for name in TEXT_FIELDS if isinstance(row.get(name), str)), None)
+    if text_field is None:
         raise UserError(f"{file}, line {number} has no text: put the trace under {', '.join(TEXT_FIELDS)}")
     name = row.get("sample_id") or row.get("id") or str(number)
     given = {key: str(row[key]) for key in ("question", "answer") if row.get(key) is not None}
-    return Trace(str(name), row[field], **given)
+    inserted = _read_spans(row.get("inserted", []), f"{file}, line {number}")
+    return Trace(str(name), row[text_field], **given, inserted=inserted, row=row, text_field=text_field)
 
 
-def write_drawing(out: Path, molecules: Sequence[tuple[str, Molecule]], *, question: str | None) -> None:
-    """One molecule as .svg, .png or .html, or two side by side as .html."""
+def _read_spans(value: Any, where: str) -> tuple[tuple[int, int], ...]:
+    try:
+        spans = tuple((int(start), int(end)) for start, end in value)
+    except (TypeError, ValueError):
+        raise UserError(f'{where}: "inserted" is no list of [start, end] pairs of character positions') from None
+    return spans
+
+
+def write_reinforced(out: Path, traces: Sequence[Trace]) -> list[Trace]:
+    """Write the traces with checks inserted, a line of JSON each: the row as it was, with the new text and the spans
+    of what was inserted. Returns the new traces."""
+    from stillery.bonds.reinforcement import reinforce
+
+    new: list[Trace] = []
+    num_added = num_changed = num_unchecked = 0
+    for trace in traces:
+        made = reinforce(
+            trace.text, question=trace.question, answer=trace.answer, sample_id=trace.name, inserted=trace.inserted
+        )
+        row = {"id": trace.name, **trace.row, trace.text_field: made.text, "inserted": made.inserted}
+        new.append(dataclasses.replace(trace, text=made.text, inserted=tuple(made.inserted), row=row))
+        num_added += made.num_computed
+        num_changed += made.num_computed > 0
+        num_unchecked += len(made.unchecked)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        temporary.write_text("".join(json.dumps(t.row) + "\n" for t in new), encoding="utf-8")
+        temporary.replace(out)
+    except OSError as error:
+        raise UserError(f"--reinforce {out}: {error.strerror}") from None
+    print(
+        f"reinforced: {out}: {num_added} checks inserted into {num_changed} of {len(new)} traces, "
+        f"{num_unchecked} firm transitions left that no computation checks",
+        file=sys.stderr,
+    )
+    return new
+
+
+def write_drawing(
+    out: Path, molecules: Sequence[tuple[str, Molecule]], *, question: str | None, layout: str = "arcs"
+) -> None:
+    """One molecule as .svg, .png or .html, or two side by side as .html; a page shows `layout` first and has both."""
     from stillery.bonds.drawing import to_png, to_svg
     from stillery.bonds.page import molecule_page
 
@@ -111,11 +181,11 @@ def write_drawing(out: Path, molecules: Sequence[tuple[str, Molecule]], *, quest
         raise UserError(f"--draw {out}: trace {empty[0]} has no steps to draw")
     name, molecule = molecules[0]
     if out.suffix == ".html":
-        data = molecule_page(molecules, question=question).encode()
+        data = molecule_page(molecules, question=question, layout=layout).encode()
     elif out.suffix == ".svg":
-        data = to_svg(molecule, title=name).encode()
+        data = to_svg(molecule, title=name, layout=layout).encode()
     else:
-        data = to_png(molecule, title=name)
+        data = to_png(molecule, title=name, layout=layout)
     try:
         out.write_bytes(data)
     except OSError as error:

@@ -1,12 +1,15 @@
-"""A molecule as a picture for a paper: an arc diagram as SVG or PNG, on white.
+"""A molecule as a picture for a paper: arcs over a line, or a graph laid out by forces; SVG or PNG, on white.
 
 A bond's kind is told by colour and by dashes, its strength by the width of its line. A step whose false claim nothing
 corrects is filled red; one that is corrected has a red ring and a red line to the step that corrects it; a step that
-reinforcement inserted is a square. Both formats draw the same layout.
+reinforcement inserted is a square. Both formats draw the same curves and marks.
 """
 
 import html
+from collections.abc import Callable
 
+from stillery.bonds.drawing_arcs import arc_layout
+from stillery.bonds.drawing_force import force_layout
 from stillery.bonds.drawing_layout import (
     CONFLICT,
     CONFLICT_NAME,
@@ -22,17 +25,23 @@ from stillery.bonds.drawing_layout import (
     QUIET,
     RULE,
     STROKES,
-    Arc,
+    Curve,
     Layout,
     Mark,
-    layout,
+    Tick,
 )
 from stillery.records import Molecule
 
+# A rim of paper, so that a number is read over lines.
+_HALO = f'stroke="{PAPER}" stroke-width="3" paint-order="stroke"'
 
-def to_svg(molecule: Molecule, *, title: str = "") -> str:
-    """The drawing as an SVG document. Texts of the trace are escaped. Raises ValueError where there are no atoms."""
-    made = layout(molecule, title=title)
+LAYOUTS: dict[str, Callable[..., Layout]] = {"arcs": arc_layout, "force": force_layout}
+
+
+def to_svg(molecule: Molecule, *, title: str = "", layout: str = "arcs") -> str:
+    """The drawing as an SVG document, laid out by one of LAYOUTS. Texts of the trace are escaped. Raises ValueError
+    where there are no atoms."""
+    made = LAYOUTS[layout](molecule, title=title)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{made.width:g}" height="{made.height:g}" '
         f'viewBox="0 0 {made.width:g} {made.height:g}" font-family="Helvetica, Arial, sans-serif" role="img">',
@@ -41,10 +50,11 @@ def to_svg(molecule: Molecule, *, title: str = "") -> str:
         _text(MARGIN, 26, made.heading, size=15, extra='font-weight="bold"'),
         _text(MARGIN, 46, made.summary, size=11, fill=QUIET),
         *_svg_legend(made),
-        f'<path d="M{MARGIN:g} {made.baseline:.1f}H{made.width - MARGIN:g}" stroke="{RULE}"/>',
-        *(part for x, number in made.ticks for part in _svg_tick(x, number, made)),
-        *(_svg_arc(arc, made.baseline) for arc in made.arcs),
-        *(_svg_mark(mark, made.baseline) for mark in made.marks_in_order()),
+        f'<path d="M{" ".join(f"{x:.1f},{y:.1f}" for x, y in made.trail)}" fill="none" stroke="{RULE}"/>',
+        *(part for tick in made.ticks for part in _svg_guide(tick)),
+        *(_svg_curve(curve) for curve in made.curves),
+        *(_svg_mark(mark) for mark in made.marks_in_order()),
+        *(_text(t.x, t.y, str(t.number), size=10, fill=QUIET, anchor="middle", extra=_HALO) for t in made.ticks),
     ]
     for quote in made.quotes:
         fill = INK if quote.state == "plain" else CONFLICT
@@ -53,11 +63,11 @@ def to_svg(molecule: Molecule, *, title: str = "") -> str:
     return "\n".join([*parts, "</svg>\n"])
 
 
-def to_png(molecule: Molecule, *, title: str = "", scale: float = 2.0) -> bytes:
+def to_png(molecule: Molecule, *, title: str = "", scale: float = 2.0, layout: str = "arcs") -> bytes:
     """The drawing as a PNG, `scale` pixels to a unit. Raises ValueError where there are no atoms."""
     from stillery.bonds.drawing_png import paint
 
-    return paint(layout(molecule, title=title), scale=scale)
+    return paint(LAYOUTS[layout](molecule, title=title), scale=scale)
 
 
 def _escape(text: str) -> str:
@@ -94,32 +104,39 @@ def _svg_legend(made: Layout) -> list[str]:
     return [*parts, _text(x + 12, LEGEND_Y, CONFLICT_NAME, size=11)]
 
 
-def _svg_arc(arc: Arc, baseline: float) -> str:
-    radius = (arc.right - arc.left) / 2
-    sweep = 1 if arc.rise > 0 else 0
+def _svg_curve(curve: Curve) -> str:
+    (x1, y1), (x2, y2) = curve.start, curve.end
+    way = f"L{x2:.1f} {y2:.1f}"
+    if curve.rise:
+        way = f"A{(x2 - x1) / 2:.2f} {abs(curve.rise):.2f} 0 0 {int(curve.rise > 0)} {x2:.1f} {y2:.1f}"
+    elif curve.bend:
+        cx, cy = curve.control()
+        way = f"Q{cx:.1f} {cy:.1f} {x2:.1f} {y2:.1f}"
     return (
-        f'<path d="M{arc.left:.1f} {baseline:.1f}A{radius:.2f} {abs(arc.rise):.2f} 0 0 {sweep} {arc.right:.1f} '
-        f'{baseline:.1f}" fill="none" stroke="{arc.colour}" stroke-opacity="0.8" stroke-width="{arc.width:.2f}"'
-        f"{_dashes(arc.width, arc.dashes)}><title>{_escape(arc.title)}</title></path>"
+        f'<path d="M{x1:.1f} {y1:.1f}{way}" fill="none" stroke="{curve.colour}" stroke-opacity="0.8" '
+        f'stroke-width="{curve.width:.2f}"{_dashes(curve.width, curve.dashes)}>'
+        f"<title>{_escape(curve.title)}</title></path>"
     )
 
 
-def _svg_mark(mark: Mark, baseline: float) -> str:
+def _svg_mark(mark: Mark) -> str:
     fill = FILLS[mark.state] if mark.radius > DOT_RADIUS else STROKES[mark.state]
     look = f'fill="{fill}" stroke="{STROKES[mark.state]}" stroke-width="{min(1.3, mark.radius / 2):.2f}"'
-    x, r = mark.x, mark.radius
+    x, y, r = mark.x, mark.y, mark.radius
     shape = (
-        f'<rect x="{x - r:.1f}" y="{baseline - r:.1f}" width="{2 * r:.1f}" height="{2 * r:.1f}" {look}/>'
+        f'<rect x="{x - r:.1f}" y="{y - r:.1f}" width="{2 * r:.1f}" height="{2 * r:.1f}" {look}/>'
         if mark.inserted
-        else f'<circle cx="{x:.1f}" cy="{baseline:.1f}" r="{r:.1f}" {look}/>'
+        else f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}" {look}/>'
     )
     number = ""
     if r >= NUMBERED_RADIUS:
         ink = PAPER if mark.state == "false" else INK
-        number = _text(x, baseline + 3.4, str(mark.number), size=9.5, fill=ink, anchor="middle")
+        number = _text(x, y + 3.4, str(mark.number), size=9.5, fill=ink, anchor="middle")
     return f"<g><title>{_escape(f'{mark.number}: {mark.text}')}</title>{shape}{number}</g>"
 
 
-def _svg_tick(x: float, number: int, made: Layout) -> list[str]:
-    guide = f'<path d="M{x:.1f} {made.baseline:.1f}V{made.tick_y - 12:.1f}" stroke="{GUIDE}"/>'
-    return [guide, _text(x, made.tick_y, str(number), size=10, fill=QUIET, anchor="middle")]
+def _svg_guide(tick: Tick) -> list[str]:
+    if tick.guide is None:
+        return []
+    x, y = tick.guide
+    return [f'<path d="M{x:.1f} {y:.1f}V{tick.y - 12:.1f}" stroke="{GUIDE}"/>']

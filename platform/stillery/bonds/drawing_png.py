@@ -22,7 +22,7 @@ from stillery.bonds.drawing_layout import (
     QUIET,
     RULE,
     STROKES,
-    Arc,
+    Curve,
     Layout,
     Mark,
 )
@@ -47,11 +47,11 @@ def paint(made: Layout, *, scale: float) -> bytes:
         axes.set(xlim=(0, made.width), ylim=(made.height, 0))
         axes.axis("off")
         _header(axes, made)
-        axes.plot([MARGIN, made.width - MARGIN], [made.baseline] * 2, color=RULE, linewidth=_POINTS, zorder=1)
-        for arc in made.arcs:
-            _arc(axes, arc, made.baseline)
+        axes.plot(*zip(*made.trail, strict=True), color=RULE, linewidth=_POINTS, zorder=1)
+        for curve in made.curves:
+            _curve(axes, curve)
         for mark in made.marks_in_order():
-            _mark(axes, mark, made.baseline)
+            _mark(axes, mark)
         _captions(axes, made)
         buffer = io.BytesIO()
         with warnings.catch_warnings():
@@ -80,38 +80,50 @@ def _header(axes: Any, made: Layout) -> None:
     _write(axes, x + 12, LEGEND_Y, CONFLICT_NAME, size=11)
 
 
-def _arc(axes: Any, arc: Arc, baseline: float) -> None:
-    from matplotlib.patches import Arc as Patch
+def _curve(axes: Any, curve: Curve) -> None:
+    from matplotlib.patches import Arc, PathPatch
+    from matplotlib.path import Path
 
-    # Angles grow towards larger y, which is down the page.
-    start = 180 if arc.rise > 0 else 0
-    look: dict[str, Any] = {"color": arc.colour, "linewidth": _POINTS * arc.width, "linestyle": _linestyle(arc.dashes)}
-    middle, width, height = ((arc.left + arc.right) / 2, baseline), arc.right - arc.left, 2 * abs(arc.rise)
-    axes.add_patch(Patch(middle, width, height, theta1=start, theta2=start + 180, alpha=0.8, zorder=2, **look))
+    look: dict[str, Any] = {"linewidth": _POINTS * curve.width, "linestyle": _linestyle(curve.dashes)}
+    look |= {"alpha": 0.8, "zorder": 2}
+    if curve.rise:
+        (x1, y1), (x2, _) = curve.start, curve.end
+        # Angles grow towards larger y, which is down the page.
+        start = 180 if curve.rise > 0 else 0
+        size = {"width": x2 - x1, "height": 2 * abs(curve.rise), "theta1": start, "theta2": start + 180}
+        axes.add_patch(Arc(((x1 + x2) / 2, y1), color=curve.colour, **size, **look))
+        return
+    way = Path([curve.start, curve.control(), curve.end], [Path.MOVETO, Path.CURVE3, Path.CURVE3])
+    axes.add_patch(PathPatch(way, facecolor="none", edgecolor=curve.colour, capstyle="butt", **look))
 
 
 def _linestyle(dashes: tuple[float, ...]) -> Any:
     return (0, dashes) if dashes else "-"
 
 
-def _mark(axes: Any, mark: Mark, baseline: float) -> None:
+def _mark(axes: Any, mark: Mark) -> None:
     from matplotlib.patches import Circle, Rectangle
 
-    x, r = mark.x, mark.radius
+    x, y, r = mark.x, mark.y, mark.radius
     fill = FILLS[mark.state] if r > DOT_RADIUS else STROKES[mark.state]
     width = _POINTS * min(1.3, r / 2)
-    shape = Rectangle((x - r, baseline - r), 2 * r, 2 * r) if mark.inserted else Circle((x, baseline), r)
+    shape = Rectangle((x - r, y - r), 2 * r, 2 * r) if mark.inserted else Circle((x, y), r)
     shape.set(facecolor=fill, edgecolor=STROKES[mark.state], linewidth=width, zorder=3)
     axes.add_patch(shape)
     if r >= NUMBERED_RADIUS:
         ink = PAPER if mark.state == "false" else INK
-        _write(axes, x, baseline + 3.4, str(mark.number), size=9.5, color=ink, ha="center")
+        _write(axes, x, y + 3.4, str(mark.number), size=9.5, color=ink, ha="center")
 
 
 def _captions(axes: Any, made: Layout) -> None:
-    for x, number in made.ticks:
-        axes.plot([x, x], [made.baseline, made.tick_y - 12], color=GUIDE, linewidth=_POINTS, zorder=0)
-        _write(axes, x, made.tick_y, str(number), size=10, color=QUIET, ha="center")
+    from matplotlib.patheffects import withStroke
+
+    rim = [withStroke(linewidth=3 * _POINTS, foreground=PAPER)]
+    for tick in made.ticks:
+        if tick.guide is not None:
+            x, y = tick.guide
+            axes.plot([x, x], [y, tick.y - 12], color=GUIDE, linewidth=_POINTS, zorder=0)
+        _write(axes, tick.x, tick.y, str(tick.number), size=10, color=QUIET, ha="center", path_effects=rim)
     for quote in made.quotes:
         _write(axes, quote.x + 16, quote.y, str(quote.number), size=10, color=QUIET, ha="right")
         _write(axes, quote.x + 22, quote.y, quote.text, size=10, color=INK if quote.state == "plain" else CONFLICT)

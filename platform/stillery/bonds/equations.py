@@ -9,17 +9,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from stillery.bonds.algebra import Value
-from stillery.bonds.expressions import Expression, NoExpressionError, parse
+from stillery.bonds.expressions import Expression
+from stillery.bonds.sides import MATHS, parse_at, parse_back
 from stillery.bonds.tokens import Token
 from stillery.bonds.truth import NO_SUBJECT, are_equal, decide, is_clean, is_clean_before
 
-_MAX_BACK_TOKENS = 60
-_MAX_STARTS = 14
 _MAX_SUBJECT_WORDS = 5
 _RELATIONS = frozenset(("=", "≈", "<", ">", "≤", "≥", "≠"))
 _POSSESSION = frozenset("has have had holds contains costs cost".split())
-_MATHS = frozenset(("num", "name", "op", "open", "close", "super", "frac", "sqrt", "post", "money", "func", "box"))
-# A step that begins a phrase with one of these names nothing by it.
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +65,8 @@ def find_equations(tokens: Sequence[Token], *, functions: frozenset[str] = froze
     for at, token in enumerate(tokens):
         if at < done or not _is_relation(tokens, at):
             continue
-        left = previous if previous is not None and previous.end == at else _parse_back(tokens, at, done, functions)
-        right = _parse_at(tokens, at + 1, functions)
+        left = previous if previous is not None and previous.end == at else parse_back(tokens, at, done, functions)
+        right = parse_at(tokens, at + 1, functions)
         if right is None:
             previous = None
             continue
@@ -92,65 +89,9 @@ def _is_relation(tokens: Sequence[Token], at: int) -> bool:
     after = tokens[at + 1]
     if after.kind == "name" and after.text in ("a", "A", "I"):
         return False
-    return after.kind in _MATHS and after.kind not in ("close", "func", "box") and not (
+    return after.kind in MATHS and after.kind not in ("close", "func", "box") and not (
         after.kind == "op" and after.text not in "+-"
     )  # fmt: skip
-
-
-def _parse_at(tokens: Sequence[Token], first: int, functions: frozenset[str]) -> Expression | None:
-    try:
-        return parse(tokens, first, functions=functions)
-    except NoExpressionError:
-        return None
-
-
-def _parse_back(tokens: Sequence[Token], at: int, done: int, functions: frozenset[str]) -> Expression | None:
-    """The longest expression that ends just before token `at`."""
-    first = at
-    while first > max(done, at - _MAX_BACK_TOKENS):
-        token = tokens[first - 1]
-        if token.kind in _MATHS or (token.kind == "word" and first < at) or _is_unit(tokens, first - 1):
-            first -= 1
-        else:
-            break
-    starts = 0
-    while first < at and starts < _MAX_STARTS:
-        token = tokens[first]
-        if token.kind in _MATHS or token.kind == "word":
-            is_dash = (
-                token.kind == "op" and first > 0 and tokens[first - 1].kind == "word" and not _glues(tokens, first)
-            )
-            is_bullet = (
-                token.kind == "op" and (first == 0 or tokens[first - 1].text == "\n") and not _glues(tokens, first)
-            )
-            is_loose = token.text == "+" and first > 0 and tokens[first - 1].kind not in ("rel", "stop", "open")
-            if not is_dash and not is_bullet and not is_loose and token.kind not in ("close", "post", "super"):
-                expression = _parse_at(tokens, first, functions)
-                starts += token.kind != "word"
-                if expression is not None and _ends_at(tokens, expression, at):
-                    return expression
-        first += 1
-    return None
-
-
-def _glues(tokens: Sequence[Token], at: int) -> bool:
-    return at + 1 < len(tokens) and tokens[at + 1].glued
-
-
-def _is_unit(tokens: Sequence[Token], at: int) -> bool:
-    """Whether a word may be the unit of a number before it."""
-    return tokens[at].kind == "word" and any(t.kind in ("num", "close", "post") for t in tokens[max(0, at - 8) : at])
-
-
-def _ends_at(tokens: Sequence[Token], expression: Expression, at: int) -> bool:
-    """Whether an expression reaches up to a relation, but for the unit of its last number."""
-    between = tokens[expression.end : at]
-    if len(between) > 3 or any(t.kind not in ("word", "money") for t in between):
-        return False
-    if between:
-        expression.has_unit = True
-        expression.end = at
-    return True
 
 
 def _link(
@@ -223,7 +164,7 @@ def _continue(
     if stop is None or tokens[stop].text not in ("=", "is", "gives", "equals", "makes"):
         return None
     side = [number, *tokens[at:stop]]
-    left, result = _parse_at(side, 0, functions), _parse_at(tokens, stop + 1, functions)
+    left, result = parse_at(side, 0, functions), parse_at(tokens, stop + 1, functions)
     if left is None or result is None or left.end != len(side) or result.value is None or left.value is None:
         return None
     holds = True if are_equal(left.value, result.value) else None
@@ -251,7 +192,7 @@ def _simplify(
     at += 1 if tokens[at].text.casefold() == "so" else 2
     while at < len(tokens) and tokens[at].text.casefold() in ("indeed", "also", "just", "simply"):
         at += 1
-    right = _parse_at(tokens, at, functions) if at < len(tokens) and tokens[at].kind in _MATHS else None
+    right = parse_at(tokens, at, functions) if at < len(tokens) and tokens[at].kind in MATHS else None
     if (
         right is None
         or not is_clean(tokens, right.end)

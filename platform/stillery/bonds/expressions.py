@@ -4,19 +4,19 @@ A recursive-descent parser with a bounded depth, over text as people and models 
 signs, per cent, LaTeX fractions and roots, "9 times 13", "half of 40". Nothing is ever evaluated as code.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 from stillery.bonds import algebra
-from stillery.bonds.algebra import UnboundedError, Value
+from stillery.bonds.algebra import Value
+from stillery.bonds.juxtaposition import FRACTION_WORDS, is_factorial, is_implicit_product, is_product_by_of
+from stillery.bonds.numerals import read_numeral
 from stillery.bonds.tokens import Token
 from stillery.bonds.units import unit_length
 
 _MAX_DEPTH = 16
 _MAX_TOKENS = 120
-_MAX_FACTORIAL = 100
-_FRACTION_WORDS = {"half": Fraction(1, 2), "third": Fraction(1, 3), "quarter": Fraction(1, 4), "twice": Fraction(2)}
 
 
 class NoExpressionError(ValueError):
@@ -82,7 +82,7 @@ class _Parser:
                 self.at, self.depth = at, depth
                 break
             self.num_operations += 1
-            value = _work(algebra.add if sign == "+" else algebra.subtract, value, other)
+            value = algebra.attempt(algebra.add if sign == "+" else algebra.subtract, value, other)
         self.depth -= 1
         return value
 
@@ -93,10 +93,10 @@ class _Parser:
             if self.is_next("op", "*", "/"):
                 operation = algebra.multiply if self.tokens[self.at].text == "*" else algebra.divide
                 self.at += 1
-            elif self.is_of():
+            elif is_product_by_of(self.tokens, self.at, self.limit):
                 operation = algebra.multiply
                 self.at += 1
-            elif self.is_implicit():
+            elif is_implicit_product(self.tokens, self.at, self.limit):
                 operation = algebra.multiply
             else:
                 return value
@@ -106,31 +106,7 @@ class _Parser:
                 self.at, self.depth = at, depth
                 return value
             self.num_operations += 1
-            value = _work(operation, value, other)
-
-    def is_of(self) -> bool:
-        """Whether "of" multiplies: after a per cent sign or a fraction, before a number."""
-        token, after, before = self.peek(), self.peek(1), self.tokens[self.at - 1]
-        if (
-            token is None
-            or after is None
-            or token.text.casefold() != "of"
-            or after.kind not in ("num", "money", "frac")
-        ):
-            return False
-        is_fraction = before.kind == "num" and self.at > 1 and self.tokens[self.at - 2].text == "/"
-        return is_fraction or before.text in ("%", "percent", ")") or before.text.casefold() in _FRACTION_WORDS
-
-    def is_implicit(self) -> bool:
-        """Whether two factors stand side by side: 2x, 3(4), (a)(b), 3√13; never number by number."""
-        token, before = self.peek(), self.tokens[self.at - 1]
-        if token is None or before.kind not in ("num", "name", "close", "super"):
-            return False
-        if token.kind == "open":
-            return token.text == "(" and (token.glued or before.kind == "close")
-        if token.kind in ("frac", "sqrt"):
-            return before.kind in ("num", "name", "close", "super")
-        return token.kind == "name" and (token.glued or before.kind == "name" or token.text == algebra.PI)
+            value = algebra.attempt(operation, value, other)
 
     def signed(self) -> Value | None:
         if self.is_next("op", "-", "+"):
@@ -143,7 +119,7 @@ class _Parser:
             self.depth -= 1
             if negative and self.operands and value is not None and value.constant() == -self.operands[-1]:
                 self.operands[-1] = -self.operands[-1]
-            return _work(lambda a, _: algebra.negate(a), value, value) if negative else value
+            return algebra.attempt(lambda a, _: algebra.negate(a), value, value) if negative else value
         return self.powered()
 
     def powered(self) -> Value | None:
@@ -153,7 +129,7 @@ class _Parser:
                 exponent = _read_int(self.tokens[self.at].text)
                 self.at += 1
                 self.num_operations += 1
-                value = _work(algebra.power, value, exponent)
+                value = algebra.attempt(algebra.power, value, exponent)
             elif self.is_next("op", "^"):
                 self.at += 1
                 self.depth += 1
@@ -162,27 +138,22 @@ class _Parser:
                 exponent = self.signed() if not self.is_next("open") else self.group()
                 self.depth -= 1
                 self.num_operations += 1
-                value = _work(algebra.power, value, exponent)
+                value = algebra.attempt(algebra.power, value, exponent)
             elif self.is_next("post"):
                 post = self.tokens[self.at]
-                if post.text == "!" and not (post.glued and self.has_factorial()):
+                if post.text == "!" and not (post.glued and is_factorial(self.tokens, self.at, self.limit)):
                     return value
                 self.at += 1
                 value = self.posted(value, post.text)
             else:
                 return value
 
-    def has_factorial(self) -> bool:
-        """Whether an exclamation mark goes on to something, and so does not end a sentence."""
-        after = self.peek(1)
-        return after is not None and (after.glued or after.kind in ("op", "rel", "close"))
-
     def posted(self, value: Value | None, sign: str) -> Value | None:
         if sign == "%":
-            return _work(algebra.divide, value, algebra.number(100))
+            return algebra.attempt(algebra.divide, value, algebra.number(100))
         if sign == "!":
             self.num_operations += 1
-            return _factorial(value)
+            return algebra.factorial(value)
         return value
 
     def primary(self) -> Value | None:
@@ -192,7 +163,7 @@ class _Parser:
         if token is None:
             raise NoExpressionError("the text ends")
         if token.kind == "num" and token.value is not None:
-            return self.numeral(token.value)
+            return self.numeral()
         if token.kind == "name":
             return self.named(token)
         if token.kind == "open":
@@ -201,12 +172,12 @@ class _Parser:
             self.at += 1
             top, bottom = self.argument(), self.argument()
             self.num_operations += 1
-            return _work(algebra.divide, top, bottom)
+            return algebra.attempt(algebra.divide, top, bottom)
         if token.kind == "sqrt":
             self.at += 1
             value = self.argument()
             self.num_operations += 1
-            return _work(lambda a, _: algebra.root(a), value, value)
+            return algebra.attempt(lambda a, _: algebra.root(a), value, value)
         if token.kind == "box":
             self.at += 1
             return self.group()
@@ -214,35 +185,16 @@ class _Parser:
             return self.worded(token)
         raise NoExpressionError(token.text)
 
-    def numeral(self, value: Fraction) -> Value | None:
-        self.at += 1
-        joined = int(self.is_next("word", "and"))
-        top, slash, bottom = (self.peek(joined + i) for i in range(3))
-        is_mixed = (
-            top is not None and slash is not None and bottom is not None
-            and top.kind == bottom.kind == "num" and slash.text == "/" and not top.glued and value.denominator == 1
-            and top.value is not None and bottom.value is not None and 0 < top.value < bottom.value
-        )  # fmt: skip
-        if is_mixed and top and bottom and top.value is not None and bottom.value is not None:
-            value += top.value / bottom.value
-            self.at += joined + 3
-        elif self.is_tight_fraction() and slash is not None and (tight := self.peek(1)) is not None and tight.value:
-            value /= tight.value
-            self.at += 2
+    def numeral(self) -> Value | None:
+        value, self.at = read_numeral(self.tokens, self.at, self.limit)
         self.operands.append(value)
         self.skip_unit()
         return algebra.number(value)
 
-    def is_tight_fraction(self) -> bool:
-        """Whether a fraction without blanks is the divisor of a division with blanks: "3 / 1/2" is six."""
-        divided, slash, bottom = self.tokens[self.at - 2] if self.at > 1 else None, self.peek(), self.peek(1)
-        if divided is None or slash is None or bottom is None or divided.text != "/" or divided.glued:
-            return False
-        return slash.text == "/" and slash.glued and bottom.kind == "num" and bottom.glued
-
     def skip_unit(self) -> None:
         """Past the words after a number, if the expression goes on behind them ("5 apples + 3", "8 (Ann) + 2")."""
-        length = 0 if self.is_of() else unit_length(self.tokens[self.at : self.limit])
+        is_of = is_product_by_of(self.tokens, self.at, self.limit)
+        length = 0 if is_of else unit_length(self.tokens[self.at : self.limit])
         if length:
             self.at += length
             self.has_unit = True
@@ -284,9 +236,9 @@ class _Parser:
             self.at += 3
             value = self.powered()
             self.num_operations += 1
-            return _work(lambda a, _: algebra.root(a), value, value)
+            return algebra.attempt(lambda a, _: algebra.root(a), value, value)
         after = self.peek(1)
-        factor = _FRACTION_WORDS.get(token.text.casefold())
+        factor = FRACTION_WORDS.get(token.text.casefold())
         if factor is None or after is None:
             raise NoExpressionError(token.text)
         if after.text.casefold() == "of" or (token.text.casefold() == "twice" and after.kind in ("num", "money")):
@@ -294,29 +246,9 @@ class _Parser:
             if token.text.casefold() == "twice":
                 other = self.primary()
                 self.num_operations += 1
-                return _work(algebra.multiply, algebra.number(factor), other)
+                return algebra.attempt(algebra.multiply, algebra.number(factor), other)
             return algebra.number(factor)
         raise NoExpressionError(token.text)
-
-
-def _work(operation: Callable[[Value, Value], Value], a: Value | None, b: Value | None) -> Value | None:
-    """The result, or None where an operand is out of bounds or the result would be."""
-    if a is None or b is None:
-        return None
-    try:
-        return operation(a, b)
-    except UnboundedError:
-        return None
-
-
-def _factorial(value: Value | None) -> Value | None:
-    n = None if value is None else value.constant()
-    if n is None or n.denominator != 1 or not 0 <= n <= _MAX_FACTORIAL:
-        return None
-    product = algebra.number(1)
-    for k in range(2, int(n) + 1):
-        product = algebra.multiply(product, algebra.number(k))
-    return product
 
 
 def _read_int(text: str) -> Value | None:

@@ -40,7 +40,7 @@ const pair = make("div", { class: molecules.length === 1 ? "pair single" : "pair
 const keys = (names) => names.flatMap((name) => [make("kbd", {}, name), " "]);
 document.querySelector("main").append(chosen, pair, make("p", { class: "help" },
   ...keys(["←", "→"]), "step, ", ...keys(["Home", "End"]), "first and last, ", ...keys(["Esc"]), "no step, ", ...keys(["1", "2", "3", "4"]),
-  "show or hide a kind. Derivations run above the line, reflection and exploration below; the width of an arc is its strength; squares are inserted steps."), tip);
+  "show or hide a kind. Derivations run above the line, reflection and exploration below; the width of an arc is its strength; squares are inserted steps. The graph puts bonded steps near each other; the grey line is the trace's order."), tip);
 activate(views[0]);
 views.forEach((view) => view.render());
 document.addEventListener("keydown", key);

@@ -15,20 +15,26 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
+from stillery.bonds.drawing_force import force_positions
 from stillery.bonds.drawing_layout import state_of, summarize
 from stillery.records import Atom, BondKind, Molecule
 
 KINDS = tuple(BondKind)
 # One script on the page, in this order.
-SCRIPTS = ("page_dom.js", "page_view.js", "page.js")
+SCRIPTS = ("page_dom.js", "page_layout.js", "page_view.js", "page.js")
 
 
 def molecule_page(
-    molecules: Sequence[tuple[str, Molecule]], *, title: str = "Reasoning molecule", question: str | None = None
+    molecules: Sequence[tuple[str, Molecule]],
+    *,
+    title: str = "Reasoning molecule",
+    question: str | None = None,
+    layout: str = "arcs",
 ) -> str:
     """The page of one or two (name, molecule) pairs, such as a teacher's and its student's for one question.
 
-    Raises ValueError for another number of molecules, or one without atoms.
+    It opens with `layout`, arcs or force, and a button changes to the other. Raises ValueError for another number of
+    molecules, or one without atoms.
     """
     if len(molecules) not in (1, 2):
         raise ValueError(f"the page shows one molecule, or two side by side; got {len(molecules)}")
@@ -59,7 +65,7 @@ def molecule_page(
 {asked}
 </header>
 <noscript><p class="missing">This page draws its molecules with JavaScript, which is switched off here.</p></noscript>
-<main></main>
+<main data-layout="{html.escape(layout)}"></main>
 <script type="application/json" id="molecules">{_json([_data(name, m) for name, m in molecules])}</script>
 <script>{script}</script>
 </body>
@@ -90,6 +96,7 @@ def _data(name: str, molecule: Molecule) -> dict[str, Any]:
         "name": name,
         "summary": summarize(molecule),
         "atoms": [_atom(atom) for atom in molecule.atoms],
+        "places": force_positions(molecule),
         "bonds": [
             {
                 "source": bond.source,

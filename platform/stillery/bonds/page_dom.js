@@ -4,6 +4,7 @@
 const KINDS = ["strong logic", "reflection, verification", "exploration, association"];
 const SVG = "http://www.w3.org/2000/svg";
 const MARGIN = 16, ARC_HEIGHT = 140, ZOOM_SPACING = 30;
+const BENDS = [0, 0.13, -0.13];
 
 function make(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
@@ -26,7 +27,6 @@ const shorten = (text, length) => {
   const line = text.trim().replace(/\s+/g, " ");
   return line.length > length ? line.slice(0, length) + "…" : line;
 };
-const below = (bond) => bond.kind !== 0;
 
 const tip = make("div", { class: "tip", hidden: true });
 

@@ -1,6 +1,7 @@
 // One molecule: its drawing, controls, the chosen step with its bonds, and the list of all steps.
 // `shown` says which kinds of bond are to be seen, and `showConflicts.on` whether conflicts are; all views share them.
 const shown = [true, true, true], showConflicts = { on: true };
+const startLayout = document.querySelector("main").dataset.layout;
 
 class View {
   constructor(molecule) {
@@ -8,6 +9,7 @@ class View {
     this.current = null;
     this.zoomed = false;
     this.building = false;
+    this.graphed = startLayout === "force";
     this.into = molecule.atoms.map(() => []);
     this.outOf = molecule.atoms.map(() => []);
     molecule.bonds.forEach((bond) => { this.into[bond.target].push(bond); this.outOf[bond.source].push(bond); });
@@ -22,6 +24,7 @@ class View {
     this.where = make("span", { class: "where", "aria-live": "polite" });
     this.slider = make("input", { type: "range", min: 0, max: last, value: 0, "aria-label": "Step", oninput: () => this.select(Number(this.slider.value)) });
     this.zoomButton = make("button", { type: "button", "aria-pressed": "false", onclick: () => this.zoom() }, "Enlarge");
+    this.graphButton = make("button", { type: "button", "aria-pressed": String(this.graphed), title: "Lay the steps out as a graph, bonded ones near each other", onclick: () => this.toggleGraph() }, "Graph");
     const buildUp = make("input", { type: "checkbox", onchange: () => { this.building = buildUp.checked; this.mark(); } });
     this.stage = make("div", { class: "stage", tabindex: 0, role: "group", "aria-label": `Drawing: ${this.molecule.name}` });
     this.panel = make("div", { class: "panel" });
@@ -36,7 +39,7 @@ class View {
         this.where,
         button("Next step (→)", "▶", () => this.move(1)),
         button("Last step (End)", "▶|", () => this.select(last)),
-        this.slider, this.zoomButton, make("label", {}, buildUp, "build up")),
+        this.slider, this.graphButton, this.zoomButton, make("label", {}, buildUp, "build up")),
       this.panel, this.trace);
     this.stage.addEventListener("pointermove", (event) => this.hover(event));
     this.stage.addEventListener("pointerleave", () => this.leave());
@@ -44,81 +47,49 @@ class View {
     return article;
   }
 
-  layout() {
-    const count = this.molecule.atoms.length, room = this.stage.clientWidth - 2 * MARGIN;
-    const fit = room / Math.max(count - 1, 1);
-    this.spacing = this.zoomed ? Math.max(fit, ZOOM_SPACING) : fit;
-    this.zoomButton.hidden = fit >= ZOOM_SPACING;
-    this.numbered = this.spacing >= 11 + 5 * String(count).length;
-    const radii = (test) => this.molecule.bonds.filter(test).map((bond) => this.rise(bond));
-    const highest = (heights) => heights.reduce((most, height) => Math.max(most, height), 0);
-    const correction = highest(this.corrections.map((c) => 0.8 * this.rise(c)));
-    this.baseline = highest(radii((bond) => !below(bond))) + 22;
-    this.height = this.baseline + Math.max(highest(radii(below)), correction, 12) + 30;
-    this.width = Math.max(this.stage.clientWidth, 2 * MARGIN + this.spacing * (count - 1));
-  }
-
-  x(index) {
-    return this.molecule.atoms.length === 1 ? this.width / 2 : MARGIN + index * this.spacing;
-  }
-
-  arc({ source, target }, height) {
-    const left = this.x(source), right = this.x(target), sweep = height > 0 ? 1 : 0;
-    return `M${left} ${this.baseline}A${(right - left) / 2} ${Math.abs(height)} 0 0 ${sweep} ${right} ${this.baseline}`;
-  }
-
-  // Half a circle while short, then as the root of its length, to spread long ones: as in the printed drawing.
-  rise({ source, target }) {
-    const radius = (target - source) * this.spacing / 2, longest = this.stage.clientWidth / 2 - MARGIN;
-    return Math.min(radius, Math.min(ARC_HEIGHT, longest) * Math.sqrt(Math.min(radius / longest, 1)));
-  }
-
-  heightOf(bond) {
-    return this.rise(bond) * (below(bond) ? -1 : 1);
-  }
-
   render() {
-    this.layout();
-    const svg = draw("svg", { width: this.width, height: this.height, role: "img", "aria-label": `${this.molecule.name}: ${this.molecule.summary}` });
-    svg.append(draw("path", { class: "axis", d: `M${MARGIN} ${this.baseline}H${this.width - MARGIN}` }));
+    const place = new (this.graphed ? GraphLayout : ArcLayout)(this.molecule, this.corrections, this.stage, this.zoomed);
+    this.place = place;
+    this.zoomButton.hidden = !place.canZoom;
+    const svg = draw("svg", { width: place.width, height: place.height, role: "img", "aria-label": `${this.molecule.name}: ${this.molecule.summary}` });
+    svg.append(draw("path", { class: "axis", d: place.trail() }));
     this.cursor = svg.appendChild(draw("path", { class: "cursor" }));
     // The weak bonds first, so that the strong ones lie on top; thinner lines in a crowd.
-    const crowd = Math.min(1, 0.25 + Math.sqrt(30 * this.width / 760 / Math.max(this.molecule.bonds.length, 1)));
+    const crowd = Math.min(1, 0.25 + Math.sqrt(30 * place.width / 760 / Math.max(this.molecule.bonds.length, 1)));
     this.paths = new Map();
     for (const bond of [...this.molecule.bonds].sort((a, b) => a.strength - b.strength)) {
       const width = Math.max((0.8 + 4 * Math.max(bond.strength - 0.3, 0)) * crowd, 0.5);
-      const path = draw("path", { class: `bond kind-${bond.kind}`, d: this.arc(bond, this.heightOf(bond)), "stroke-width": width });
+      const path = draw("path", { class: `bond kind-${bond.kind}`, d: place.bond(bond), "stroke-width": width });
       this.paths.set(bond, svg.appendChild(path));
     }
     this.correctionPaths = this.corrections.map((pair) => svg.appendChild(draw("path", {
-      class: "correction", d: this.arc(pair, -0.8 * this.rise(pair)) })));
+      class: "correction", d: place.correction(pair) })));
     this.marks = this.molecule.atoms.map((atom, index) => this.drawAtom(atom, index));
     // Conflicts last, on top of their neighbours.
     const warns = (_, index) => this.molecule.atoms[index].state !== "plain";
     const ordered = [...this.marks.filter((mark, i) => !warns(mark, i)), ...this.marks.filter(warns)];
     ordered.forEach(({ shape, number }) => svg.append(shape, ...(number ? [number] : [])));
-    if (!this.numbered) this.drawTicks(svg);
+    if (!place.numbered) this.drawTicks(svg);
     this.stage.replaceChildren(svg);
     this.mark();
   }
 
   drawAtom(atom, index) {
-    const plain = atom.state === "plain";
-    const radius = Math.min(Math.max(this.spacing / 2.7, plain ? 0.6 : 3.4), 11);
-    const x = this.x(index), small = radius < 2.5 && plain ? " small" : "";
+    const plain = atom.state === "plain", radius = this.place.radius(plain);
+    const x = this.place.x(index), y = this.place.y(index), small = radius < 2.5 && plain ? " small" : "";
     const shape = atom.inserted
-      ? draw("rect", { x: x - radius, y: this.baseline - radius, width: 2 * radius, height: 2 * radius })
-      : draw("circle", { cx: x, cy: this.baseline, r: radius });
+      ? draw("rect", { x: x - radius, y: y - radius, width: 2 * radius, height: 2 * radius })
+      : draw("circle", { cx: x, cy: y, r: radius });
     shape.setAttribute("class", `atom ${atom.state}${small}`);
-    if (!this.numbered) return { shape, number: null };
-    return { shape, number: draw("text", { class: "number", x, y: this.baseline + 3.5 }, String(index + 1)) };
+    if (!this.place.numbered) return { shape, number: null };
+    return { shape, number: draw("text", { class: "number", x, y: y + 3.5 }, String(index + 1)) };
   }
 
   drawTicks(svg) {
-    const count = this.molecule.atoms.length, least = 44 / this.spacing;
+    const count = this.molecule.atoms.length, least = this.place.tickStep();
     const step = [5, 10, 20, 50, 100, 200, 500, 1000, 5000].find((size) => size >= least) || count;
     for (let number = step; number <= count; number += step) {
-      svg.append(draw("text", { class: "tick", x: this.x(number - 1), y: this.height - 8 }, String(number)));
+      svg.append(draw("text", { class: "tick", ...this.place.tick(number - 1) }, String(number)));
     }
   }
 
@@ -140,7 +111,7 @@ class View {
       if (number) number.setAttribute("class", `number${index === here || (conflict && atom.state === "false") ? " inverse" : ""}${hidden(index) ? " later" : ""}`);
       this.items[index].className = `${conflict ? atom.state : ""}${index === here ? " here" : linked.has(index) ? " linked" : ""}`;
     });
-    this.cursor.setAttribute("d", here === null ? "M0 0" : `M${this.x(here)} 4V${this.height - 22}`);
+    this.cursor.setAttribute("d", here === null ? "M0 0" : this.place.cursor(here));
     this.where.textContent = here === null ? `${this.molecule.atoms.length} steps` : `Step ${here + 1} of ${this.molecule.atoms.length}`;
     this.fillPanel();
   }
@@ -150,12 +121,13 @@ class View {
     this.slider.value = String(this.current ?? 0);
     this.mark();
     if (this.current === null) return;
-    const item = this.items[this.current], x = this.x(this.current);
+    const item = this.items[this.current], x = this.place.x(this.current), y = this.place.y(this.current);
     // Scroll within the boxes only: the page itself must not jump under the reader.
     this.trace.scrollTop = item.offsetTop - this.trace.clientHeight / 2 + item.offsetHeight / 2;
     if (x < this.stage.scrollLeft + 40 || x > this.stage.scrollLeft + this.stage.clientWidth - 40) {
       this.stage.scrollLeft = x - this.stage.clientWidth / 2;
     }
+    this.stage.scrollTop = y - this.stage.clientHeight / 2;
   }
 
   move(by) {
@@ -165,6 +137,13 @@ class View {
   zoom() {
     this.zoomed = !this.zoomed;
     this.zoomButton.setAttribute("aria-pressed", String(this.zoomed));
+    this.render();
+    if (this.current !== null) this.select(this.current);
+  }
+
+  toggleGraph() {
+    this.graphed = !this.graphed;
+    this.graphButton.setAttribute("aria-pressed", String(this.graphed));
     this.render();
     if (this.current !== null) this.select(this.current);
   }
@@ -198,21 +177,15 @@ class View {
 
   position(event) {
     const box = this.stage.getBoundingClientRect();
-    return { x: event.clientX - box.left + this.stage.scrollLeft, y: this.baseline - (event.clientY - box.top) };
+    return { x: event.clientX - box.left + this.stage.scrollLeft, y: event.clientY - box.top + this.stage.scrollTop };
   }
 
-  atomAt({ x }) {
-    return Math.max(0, Math.min(Math.round((x - MARGIN) / this.spacing), this.molecule.atoms.length - 1)) || 0;
-  }
-
-  // The visible bond whose arc passes nearest the pointer, within 7 pixels.
-  bondAt({ x, y }) {
+  // The visible bond that passes nearest the pointer, within 7 pixels.
+  bondAt(at) {
     let best = null, least = 7;
     for (const bond of this.molecule.bonds) {
-      const height = this.heightOf(bond);
-      if (height * y <= 0 || this.paths.get(bond).classList.contains("later")) continue;
-      const radius = (bond.target - bond.source) * this.spacing / 2, middle = (this.x(bond.source) + this.x(bond.target)) / 2;
-      const away = Math.abs(Math.hypot((x - middle) / radius, y / height) - 1) * Math.min(radius, Math.abs(height));
+      if (this.paths.get(bond).classList.contains("later")) continue;
+      const away = this.place.away(bond, at);
       if (away < least) [best, least] = [bond, away];
     }
     return best;
@@ -221,15 +194,14 @@ class View {
   hover(event) {
     this.near?.classList.remove("near");
     this.near = null;
-    const at = this.position(event), bond = Math.abs(at.y) > 11 ? this.bondAt(at) : null;
+    const at = this.position(event), index = this.place.atomAt(at, false), bond = index === null ? this.bondAt(at) : null;
     if (bond) {
       this.near = this.paths.get(bond);
       this.near.classList.add("near");
       const steps = `${bond.source + 1}: ${shorten(this.molecule.atoms[bond.source].text, 110)}\n${bond.target + 1}: ${shorten(this.molecule.atoms[bond.target].text, 110)}`;
       showTip(event, bond.kind, `${bond.source + 1} → ${bond.target + 1} · ${KINDS[bond.kind]} · ${bond.strength.toFixed(2)}`, `${bond.evidence}\n\n${steps}`);
-    } else if (Math.abs(at.y) <= 11) {
-      const index = this.atomAt(at), atom = this.molecule.atoms[index];
-      const conflict = atom.false.map((claim) => `\n✗ ${claim.text}`).join("");
+    } else if (index !== null) {
+      const atom = this.molecule.atoms[index], conflict = atom.false.map((claim) => `\n✗ ${claim.text}`).join("");
       showTip(event, null, `Step ${index + 1}`, shorten(atom.text, 320) + conflict);
     } else tip.hidden = true;
   }
@@ -240,8 +212,8 @@ class View {
   }
 
   click(event) {
-    const at = this.position(event), bond = Math.abs(at.y) > 11 ? this.bondAt(at) : null;
-    this.select(bond ? bond.target : this.atomAt(at));
+    const at = this.position(event), bond = this.place.atomAt(at, false) === null ? this.bondAt(at) : null;
+    this.select(bond ? bond.target : this.place.atomAt(at, true));
     if (event.pointerType === "touch") tip.hidden = true;
   }
 }

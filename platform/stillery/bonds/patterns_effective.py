@@ -6,13 +6,12 @@ that go with this pattern more than with the others.
 """
 
 import math
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from stillery.bonds.terms import similarities, terms_of, words_of
 from stillery.records import Atom, Bond, BondKind, Molecule
 
 EFFECTIVE = 0.5
@@ -115,7 +114,7 @@ def extract_patterns(
     return PatternLibrary(
         patterns=[_pattern(key, bonds, molecules, features=features, total=total) for key, bonds in ranked],
         counts=_count_by_trace([bonds for _, bonds in ranked], num_traces=len(molecules)),
-        questions=[_terms((questions or {}).get(molecule.sample_id, "")) for molecule in molecules],
+        questions=[terms_of((questions or {}).get(molecule.sample_id, "")) for molecule in molecules],
     )
 
 
@@ -131,7 +130,7 @@ def match_patterns(library: PatternLibrary, question: str, *, kind: str | None =
         raise ValueError("the library has no pattern: no bond above the threshold recurs in its corpus")
     if not any(library.questions):
         raise ValueError("the library knows no question; give extract_patterns `questions`")
-    weights = _similarities(_terms(question), library.questions)
+    weights = similarities(terms_of(question), library.questions)
     totals = [sum(column) for column in zip(*library.counts, strict=True)]
     all_bonds, near_bonds = sum(totals), sum(w * sum(row) for w, row in zip(weights, library.counts, strict=True))
     matches: list[Match] = []
@@ -209,7 +208,7 @@ def _features(molecule: Molecule) -> Iterator[tuple[Bond, frozenset[str]]]:
     for target, arriving in groupby(sorted(molecule.bonds, key=lambda b: b.target), key=lambda b: b.target):
         bonds = list(arriving)
         third = ("first", "middle", "last")[min(3 * target // len(molecule.atoms), 2)]
-        opening = [f"opens with “{word}”" for word in _words(molecule.atoms[target].text)[:_OPENING_WORDS]]
+        opening = [f"opens with “{word}”" for word in words_of(molecule.atoms[target].text)[:_OPENING_WORDS]]
         for bond in bonds:
             claims = molecule.atoms[bond.source].claims
             state = ["earlier step already checked" if bond.source in checked else "earlier step unchecked"]
@@ -220,34 +219,3 @@ def _features(molecule: Molecule) -> Iterator[tuple[Bond, frozenset[str]]]:
             yield bond, frozenset([*before, *state, *opening, f"in the {third} third"])
         before = [f"after {bond.kind}" for bond in bonds]
         checked |= {bond.source for bond in bonds if bond.kind == BondKind.REFLECTION}
-
-
-def _words(text: str) -> list[str]:
-    """Case-folded words, numbers as `#`; Chinese and Japanese, which have no spaces, as pairs of characters."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    words: list[str] = []
-    for token in re.findall(r"\d[\d.,]*|[぀-ヿ㐀-鿿]+|[^\W\d_぀-ヿ㐀-鿿]+(?:['’][^\W\d_]+)*", folded):
-        if token[0].isdigit():
-            words.append("#")
-        elif "぀" <= token[0] <= "鿿":
-            words += [token[i : i + 2] for i in range(max(len(token) - 1, 1))]
-        else:
-            words.append(token)
-    return words
-
-
-def _terms(question: str) -> Counter[str]:
-    return Counter(_words(question))
-
-
-def _similarities(asked: Counter[str], questions: Sequence[Counter[str]]) -> list[float]:
-    """The tf-idf cosine of each question to the one asked."""
-    documents = Counter(term for terms in questions for term in terms)
-    idf = {term: math.log((1 + len(questions)) / (1 + documents[term])) for term in {*documents, *asked}}
-    return [_cosine(asked, terms, idf) for terms in questions]
-
-
-def _cosine(left: Counter[str], right: Counter[str], idf: Mapping[str, float]) -> float:
-    dot = sum(left[t] * right[t] * idf[t] ** 2 for t in left.keys() & right.keys())
-    norms = [math.sqrt(sum((count * idf[t]) ** 2 for t, count in terms.items())) for terms in (left, right)]
-    return dot / (norms[0] * norms[1]) if norms[0] and norms[1] else 0.0

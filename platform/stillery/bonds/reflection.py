@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from stillery.bonds import algebra
-from stillery.bonds.algebra import UnboundedError, Value
+from stillery.bonds.algebra import Value
 from stillery.bonds.equations import Equation, operands_of
 from stillery.bonds.memory import Memory, Work, recipe_of, shorten
+from stillery.bonds.polynomials import UnboundedError
 from stillery.bonds.reading import Key, Step, key_of, specificity
 from stillery.bonds.similarity import WordIndex
 
 _MIN_REVIEW_COSINE = 0.25
+# The specificity of 0, 1 and 2.
+_TRIVIAL = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,9 @@ def find_checks(step: Step, steps: Sequence[Step], memory: Memory, text: str) ->
 
 def _withdrawn(step: Step, memory: Memory) -> Iterator[Finding]:
     for key in step.refuted:
+        # "That is not 1" says little of which step it is about, unless it stands beside what is so.
+        if specificity(key) <= _TRIVIAL and not step.works_out():
+            continue
         source = memory.source(key, before=step.index)
         if source is None and isinstance(key, str):
             source = next(
@@ -89,8 +95,11 @@ def _tested(step: Step, memory: Memory) -> Iterator[Finding]:
 
 
 def _revised(step: Step, memory: Memory) -> Iterator[Finding]:
-    """A name that is given another value after a check failed."""
+    """A name that is given another value after a check failed. A number may go by a phrase ("their sum") in one case
+    and again in the next."""
     for name, key in step.assigned.items():
+        if isinstance(key, Fraction) and len(name.split()) > 1:
+            continue
         for source, known in reversed(memory.assigned.get(name, ())):
             if (
                 known != key

@@ -3,6 +3,7 @@
 Only what can be checked counts here, never markers: the same bonds, checks and claims with or without them.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ _CHECK_CREDIT = 0.1
 _HALF_CONFLICT = 2.0
 _CORRECTION_COST, _MAX_CORRECTION_COST = 0.02, 0.1
 _MAX_WORD_ANSWER = 40
+_SAYS_OF = re.compile(r"\$?\s*(?:is|are|was|gives|works|fails|doesn't|does not|isn't)\b")
 _YES_NO = frozenset(("yes", "no", "true", "false", "是", "否"))
 
 
@@ -51,7 +53,7 @@ def _reassignments(steps: Sequence[Step], claims: Sequence[Located], checks: Seq
     for entry in claims:
         step = steps[entry.step]
         is_open = step.is_conditional or step.is_tentative or step.is_question or step.rejects()
-        if not is_open and _gives_value(entry):
+        if not is_open and _gives_value(entry) and not _is_case(step, entry):
             given[entry.topic].append(entry)
     failed = {check.target for check in checks if check.verifies is False}
     found: list[Conflict] = []
@@ -67,6 +69,11 @@ def _reassignments(steps: Sequence[Step], claims: Sequence[Located], checks: Seq
             reason = f"step {second.step} says {second.claim.text} where step {first.step} said {first.claim.text}"
             found.append(Conflict(second.step, first.step, _REASSIGNED, reason))
     return found
+
+
+def _is_case(step: Step, entry: Located) -> bool:
+    """Whether what is given is a case that is spoken of ("n=5 is odd") and not a result."""
+    return _SAYS_OF.match(step.text, entry.claim.end - step.start) is not None
 
 
 def _gives_value(entry: Located) -> bool:

@@ -5,8 +5,9 @@ milliseconds a trace, so it runs as plain Ray Data tasks on whatever cores there
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
 from typing import Any
 
 import pyarrow as pa
@@ -18,7 +19,7 @@ from stillery.config import BondsConfig
 from stillery.records import Molecule, Prompt, Verdict
 from stillery.storage import Folder
 
-VERSION = 1
+VERSION = 2
 ROWS_PER_FILE = 5_000
 ROWS_PER_BATCH = 256
 
@@ -30,27 +31,48 @@ def find_molecules(
 ) -> dict[str, Any]:
     """Write molecules-*.parquet and return what they hold: bonds by kind, and for each verdict how many traces there
     are, their mean stability and how many are unstable. Needs a running Ray."""
-    bonds, counts, unstable = Counter[str](), Counter[str](), Counter[str]()
-    stability: dict[str, float] = defaultdict(float)
+    tally = Tally(config.unstable_below)
     kinds = (kind for name in verdicts.names(".parquet") for kind in _kinds_of(verdicts, name))
-    numbers = count()
-    for table in _analyzed(generations, prompts):
-        out.write_table(f"molecules-{next(numbers):05d}.parquet", table)
-        for molecule in records.from_table(table, Molecule):
-            sample, kind = next(kinds)
-            assert sample == molecule.sample_id, f"molecules out of order at {molecule.sample_id}"
-            bonds.update(bond.kind for bond in molecule.bonds)
-            counts[kind] += 1
-            stability[kind] += molecule.stability
-            unstable[kind] += is_unstable(molecule, threshold=config.unstable_below)
-    return {
-        "molecules": counts.total(),
-        "bonds": dict(bonds),
-        "by_verdict": {
-            kind: {"traces": n, "mean_stability": round(stability[kind] / n, 4), "unstable": unstable[kind]}
-            for kind, n in counts.items()
-        },
-    }
+    for number, table in enumerate(_analyzed(generations, prompts)):
+        out.write_table(f"molecules-{number:05d}.parquet", table)
+        tally.add(records.from_table(table, Molecule), kinds)
+    assert next(kinds, None) is None, "there are verdicts on samples that no generation is of"
+    return tally.summary()
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the molecules of a run hold, by verdict."""
+
+    unstable_below: float
+    bonds: Counter[str] = field(default_factory=Counter[str])
+    counts: Counter[str] = field(default_factory=Counter[str])
+    unstable: Counter[str] = field(default_factory=Counter[str])
+    stability: dict[str, float] = field(default_factory=lambda: defaultdict[str, float](float))
+
+    def add(self, molecules: Sequence[Molecule], verdicts: Iterator[tuple[str, str]]) -> None:
+        """Count molecules, taking the verdict (sample_id, kind) on each from `verdicts`, which are in their order."""
+        for molecule in molecules:
+            sample, kind = next(verdicts, ("", ""))
+            assert sample == molecule.sample_id, f"molecules out of order: {molecule.sample_id} beside verdict {sample}"
+            self.bonds.update(bond.kind for bond in molecule.bonds)
+            self.counts[kind] += 1
+            self.stability[kind] += molecule.stability
+            self.unstable[kind] += is_unstable(molecule, threshold=self.unstable_below)
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "molecules": self.counts.total(),
+            "bonds": dict(self.bonds),
+            "by_verdict": {
+                kind: {
+                    "traces": n,
+                    "mean_stability": round(self.stability[kind] / n, 4),
+                    "unstable": self.unstable[kind],
+                }
+                for kind, n in self.counts.items()
+            },
+        }
 
 
 def _kinds_of(verdicts: Folder, name: str) -> list[tuple[str, str]]:
@@ -86,8 +108,15 @@ def _analyzed(generations: Folder, prompts: Folder) -> Any:
 def _analyze_batch(batch: pa.Table, *, asked: Any) -> pa.Table:
     import ray
 
-    questions: dict[str, str] = ray.get(asked)
-    # Without the gold answer: the verdict says whether the answer is right, a molecule how the trace holds together.
+    return analyze_batch(batch, questions=ray.get(asked))
+
+
+def analyze_batch(batch: pa.Table, *, questions: Mapping[str, str]) -> pa.Table:
+    """The molecules of generations, row by row. `questions` maps prompt_id to the question.
+
+    The gold answer is not looked at: the verdict says whether the answer is right, a molecule how the trace holds
+    together.
+    """
     molecules = [
         analyze(row["completion"], question=questions[row["prompt_id"]], markers=False, sample_id=row["sample_id"])
         for row in batch.to_pylist()

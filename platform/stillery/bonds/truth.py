@@ -6,8 +6,9 @@ A side that may go on past what was read, in either direction, decides nothing.
 from collections.abc import Sequence
 
 from stillery.bonds import algebra
-from stillery.bonds.algebra import UnboundedError, Value
+from stillery.bonds.algebra import Value
 from stillery.bonds.expressions import Expression
+from stillery.bonds.polynomials import UnboundedError
 from stillery.bonds.tokens import Token
 
 _CLEAN = frozenset(("stop", "comma", "word", "relword", "rel", "money", "close", "open", "other", "bar"))
@@ -58,7 +59,7 @@ def _decide_equal(tokens: Sequence[Token], left: Expression, right: Expression, 
     is_percent = tokens[right.end - 1].text == "%" or any(t.text == "%" for t in tokens[left.first : at])
     if one is not None and two is not None and is_percent and one in (two * 100, two / 100):
         return True
-    if _is_prefix(tokens, right, left):
+    if _is_prefix(tokens, right, left) or _is_range(tokens, left):
         return None
     following = [t.text.casefold() for t in tokens[right.end : right.end + _REMAINDER_REACH]]
     if following[:1] and following[0] in _LARGE_UNITS:
@@ -139,6 +140,14 @@ def is_clean(tokens: Sequence[Token], end: int) -> bool:
 def _is_named(tokens: Sequence[Token], first: int) -> bool:
     """Whether words before a number make it part of a name ("the divisors of 284 = ...")."""
     return first > 0 and tokens[first - 1].kind == "word" and tokens[first - 1].text.casefold() not in NO_SUBJECT
+
+
+def _is_range(tokens: Sequence[Token], side: Expression) -> bool:
+    """Whether a side reads as a range ("so far 1-5 and 6-10 = 10") rather than as a difference below zero."""
+    if side.end - side.first != 3 or not all(token.glued for token in tokens[side.first + 1 : side.end]):
+        return False
+    low, dash, high = tokens[side.first : side.end]
+    return dash.text == "-" and low.value is not None and high.value is not None and 0 <= low.value < high.value
 
 
 def _is_prefix(tokens: Sequence[Token], short: Expression, long: Expression) -> bool:

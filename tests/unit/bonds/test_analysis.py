@@ -182,3 +182,11 @@ def test_values_are_never_evaluated_as_code() -> None:
     molecule = analyze("__import__('os').system('true') = 3\n9**9**9**9 = 1\n")
     assert all(claim.holds is None for claim in claims(molecule))
     assert Fraction(1) == 1
+
+
+def test_what_goes_by_a_phrase_in_one_case_is_not_revised_in_the_next() -> None:
+    text = "Take 1, 2, 3.\nTheir sum is 6, not 8.\nTake 0, 1, 2.\nTheir sum is 3, not 8.\nTake 3, 4, 5.\n"
+    text += "Their sum is 12.\n"
+    assert not any("revises" in bond.evidence for bond in analyze(text, markers=False).bonds)
+    revised = analyze("x = 7\n2 * 7 = 14, not 16\nx = 8\n", markers=False)
+    assert any(bond.evidence == "step 2 revises step 0's x" for bond in revised.bonds)

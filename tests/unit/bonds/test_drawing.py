@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stillery.bonds.drawing import to_png, to_svg
-from stillery.bonds.drawing_layout import CONFLICT, STYLES, layout, state_of
+from stillery.bonds.drawing import LAYOUTS, to_png, to_svg
+from stillery.bonds.drawing_arcs import arc_layout
+from stillery.bonds.drawing_force import force_layout, force_positions
+from stillery.bonds.drawing_layout import CONFLICT, STYLES, Layout, state_of
 from stillery.records import Atom, Bond, BondKind, Claim, Molecule
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -100,26 +102,74 @@ def test_texts_of_the_trace_stay_texts() -> None:
 @pytest.mark.parametrize("count", [1, 2, 24, 25, 400, 3000])
 def test_everything_lies_on_the_page_at_any_length(count: int) -> None:
     far = [(0, count - 1, BondKind.STRONG_LOGIC, 0.9), (0, count - 1, BondKind.EXPLORATION, 0.4)]
-    made = layout(molecule([atom() for _ in range(count)], far if count > 1 else []), title="A title")
-    assert all(mark.x - mark.radius >= 0 and mark.x + mark.radius <= made.width for mark in made.marks)
-    assert all(made.baseline - arc.rise > 70 for arc in made.arcs)
-    assert all(made.baseline - arc.rise < made.tick_y for arc in made.arcs)
-    assert all(quote.y < made.height for quote in made.quotes)
-    assert made.tick_y < made.height < 700
-    assert bool(made.quotes) != bool(made.ticks)
-    assert len(made.ticks) <= 16
+    made = arc_layout(molecule([atom() for _ in range(count)], far if count > 1 else []), title="A title")
+    assert_on_page(made)
+    lowest = max([quote.y for quote in made.quotes] + [tick.y for tick in made.ticks])
+    assert all(70 < arc.start[1] - arc.rise < lowest for arc in made.curves)
     # Neighbouring marks do not cover each other, unless they warn.
     assert count == 1 or 2 * made.marks[0].radius <= max(made.marks[1].x - made.marks[0].x, 1.0)
 
 
-def test_a_conflict_is_seen_among_thousands_of_steps() -> None:
+def assert_on_page(made: Layout) -> None:
+    assert all(mark.radius <= mark.x <= made.width - mark.radius for mark in made.marks)
+    assert all(mark.y - mark.radius > 70 and mark.y + mark.radius < made.height for mark in made.marks)
+    assert all(quote.y < made.height for quote in made.quotes)
+    assert all(tick.y < made.height < 800 for tick in made.ticks)
+    assert bool(made.quotes) != bool(made.ticks)
+    assert len(made.ticks) <= 16
+
+
+@pytest.mark.parametrize("name", list(LAYOUTS))
+def test_a_conflict_is_seen_among_thousands_of_steps(name: str) -> None:
     atoms = [atom() for _ in range(3000)]
     atoms[1234] = atom(claims=[false_claim(corrected_by=None)])
-    assert layout(molecule(atoms)).marks[1234].radius > 3
+    assert LAYOUTS[name](molecule(atoms)).marks[1234].radius > 3
+
+
+def chain(count: int) -> Molecule:
+    """Steps that each use the one before, and every seventh checks the one four steps back."""
+    bonds = [(i, i + 1, BondKind.STRONG_LOGIC, 0.9) for i in range(count - 1)]
+    bonds += [(i - 4, i, BondKind.REFLECTION, 0.7) for i in range(7, count, 7)]
+    return molecule([atom() for _ in range(count)], bonds)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 15, 24, 400])
+def test_the_graph_lies_on_the_page_and_its_steps_apart(count: int) -> None:
+    made = force_layout(chain(count), title="A title")
+    assert_on_page(made) if count <= 24 or made.ticks else pytest.fail("no step is numbered")
+    apart = [
+        np.hypot(one.x - two.x, one.y - two.y) - one.radius - two.radius
+        for i, one in enumerate(made.marks)
+        for two in made.marks[:i]
+    ]
+    assert sum(gap < 0 for gap in apart) <= 0.02 * count
+
+
+def test_the_graph_is_the_same_every_time() -> None:
+    assert to_svg(chain(60), layout="force") == to_svg(chain(60), layout="force")
+
+
+def test_bonded_steps_lie_near_each_other_and_the_trace_runs_to_the_right() -> None:
+    # Two parts of forty steps, joined by the trail alone.
+    bonds = [(i, i + 1, BondKind.STRONG_LOGIC, 0.9) for i in range(79) if i != 39]
+    bonds += [(i, i + 5, BondKind.STRONG_LOGIC, 0.9) for i in range(75) if i not in range(35, 40)]
+    places = np.array(force_positions(molecule([atom() for _ in range(80)], bonds)))
+    bonded = np.mean([np.linalg.norm(places[s] - places[t]) for s, t, *_ in bonds])
+    every = np.mean([np.linalg.norm(one - two) for one in places for two in places])
+    assert bonded < every / 2
+    assert places[:20, 0].mean() < places[-20:, 0].mean()
+
+
+def test_the_graph_draws_each_bond_and_correction() -> None:
+    svg = to_svg(small(), layout="force")
+    titles = [p.findtext(f"{SVG}title", "") for p in shapes(svg, "path") if p.find(f"{SVG}title") is not None]
+    assert len(titles) == 5
+    assert sum("corrects" in title for title in titles) == 1
+    assert to_png(small(), layout="force").startswith(b"\x89PNG")
 
 
 def test_the_png_shows_the_same_picture() -> None:
-    made = layout(small(), title="Title")
+    made = arc_layout(small(), title="Title")
     image = Image.open(io.BytesIO(to_png(small(), title="Title", scale=2))).convert("RGB")
     assert image.size == (2 * made.width, 2 * made.height)
     pixels = np.asarray(image).astype(int)
@@ -131,11 +181,11 @@ def test_the_png_shows_the_same_picture() -> None:
         box = pixels[int(2 * y) - 6 : int(2 * y) + 7, int(2 * x) - 6 : int(2 * x) + 7].reshape(-1, 3)
         return bool((np.abs(box - wanted).max(axis=1) <= 40).any())
 
-    for arc in made.arcs:
-        tops = [(arc.left + arc.right) / 2 + dx for dx in (-5, 0, 5)]
-        assert any(near(x, made.baseline - arc.rise, arc.colour) for x in tops), arc.title
+    for arc in made.curves:
+        tops = [(arc.start[0] + arc.end[0]) / 2 + dx for dx in (-5, 0, 5)]
+        assert any(near(x, arc.start[1] - arc.rise, arc.colour) for x in tops), arc.title
     red = made.marks[3]
-    assert tuple(pixels[int(2 * made.baseline), int(2 * (red.x - 7))]) == (0xC0, 0x1F, 0x1F)
+    assert tuple(pixels[int(2 * red.y), int(2 * (red.x - 7))]) == (0xC0, 0x1F, 0x1F)
 
 
 def test_a_png_takes_any_text() -> None:

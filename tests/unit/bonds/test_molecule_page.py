@@ -154,3 +154,26 @@ def test_a_bond_under_the_pointer_shows_its_evidence(tmp_path: Path) -> None:
     shown = in_browser(molecule_page([("a", make_molecule(["one", "<i>two", "three"]))]), tmp_path, actions=hover)
     tip = shown[shown.index('class="tip kind-1"') :]
     assert tip.index("2 → 3 · reflection, verification · 0.70") < tip.index("&lt;i&gt;two")
+
+
+def test_the_graph_shows_the_same_bonds_and_its_evidence(tmp_path: Path) -> None:
+    turn = """
+      const places = () => [...document.querySelectorAll("circle.atom")].map((c) => c.getAttribute("cy")).join();
+      const before = places();
+      [...document.querySelectorAll("button")].find((b) => b.textContent === "Graph").click();
+      document.body.dataset.moved = String(places() !== before);
+      const stage = document.querySelector(".stage"), box = stage.getBoundingClientRect();
+      const bond = document.querySelector(".bond.kind-1"), at = bond.getPointAtLength(bond.getTotalLength() / 2);
+      stage.dispatchEvent(new PointerEvent("pointermove", {clientX: box.left + at.x, clientY: box.top + at.y + 2}));
+    """
+    page = molecule_page([("a", make_molecule(["one", "two", "three", "four", "five"]))])
+    shown = in_browser(page, tmp_path, actions=turn)
+    assert 'data-moved="true"' in shown
+    assert len(re.findall(r'class="bond kind-\d[^"]*" d="M[\d.]+ [\d.]+Q', shown)) == 4
+    tip = shown[shown.index('class="tip kind-1"') :]
+    assert "2 → 3 · reflection, verification · 0.70" in tip
+
+
+def test_the_page_can_open_with_the_graph(tmp_path: Path) -> None:
+    shown = in_browser(molecule_page([("a", make_molecule(["x", "y", "z"]))], layout="force"), tmp_path)
+    assert len(re.findall(r'class="bond kind-\d" d="M[\d.]+ [\d.]+Q', shown)) == 2

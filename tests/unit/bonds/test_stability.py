@@ -84,6 +84,23 @@ def test_a_name_with_two_values_is_a_conflict_unless_it_is_revised() -> None:
     assert analyze("If x = 7, fine.\nIf x = 8, fine.\n").conflict == 0
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "That makes five pages each.\nSo total so far: 1-5 and 6-10 = 10.\n",
+        "Since n=6 is even, the sum is -3.\nUsing the formula: n=5 is odd, so the sum is 3.\n",
+    ],
+)
+def test_a_range_and_a_case_are_no_conflicts(text: str) -> None:
+    assert analyze(text).conflict == 0
+
+
+def test_a_difference_below_zero_is_still_checked() -> None:
+    assert analyze("6 - 10 = 4\n").conflict == 1
+    assert analyze("10-6 = 5\n").conflict == 1
+    assert analyze("n = 6\nn = 5\n").conflict == 0.5
+
+
 def test_unstable_traces_are_flagged() -> None:
     false = "3 + 4 = 8\n8 * 2 = 17\nThe answer is 90.\n"
     assert is_unstable(analyze(false))
