@@ -21,6 +21,8 @@ from stillery.registry import mlflow_store
 from stillery.registry.gate import CHALLENGER, CHAMPION, Decision, decide
 from stillery.registry.lineage import EVALUATIONS, losses_of, metrics_of, params_of, redact, stage_metrics
 from stillery.registry.mlflow_store import Store
+from stillery.registry.promotion import DECISION_TAG, move_champion
+from stillery.registry.scores import read_scores
 from stillery.runs import MANIFEST, Output
 from stillery.storage import Folder
 
@@ -28,7 +30,6 @@ VERSION = 1
 
 _LINEAGE = ("generate", "curate", "sft")
 _DATASETS = ("prompts", "generate", "curate")
-_DECISION_TAG = "stillery.decision"
 
 
 def store_of(config: RegisterConfig) -> str:
@@ -121,11 +122,11 @@ def _set_aliases(store: Store, *, name: str, version: Any, outputs: Mapping[str,
     """Challenger always; champion as the gate says. The decision is kept before the alias moves, so that a call
     killed in between does not measure the new champion against itself."""
     store.client.set_registered_model_alias(name, CHALLENGER, version.version)
-    kept = version.tags.get(_DECISION_TAG)
+    kept = version.tags.get(DECISION_TAG)
     decision = json.loads(kept) if kept else dataclasses.asdict(_decide(store, name=name, outputs=outputs))
-    store.client.set_model_version_tag(name, version.version, _DECISION_TAG, json.dumps(decision))
+    store.client.set_model_version_tag(name, version.version, DECISION_TAG, json.dumps(decision))
     if decision["promote"]:
-        store.client.set_registered_model_alias(name, CHAMPION, version.version)
+        move_champion(store, name, str(version.version), why=decision["reason"])
 
 
 def _decide(store: Store, *, name: str, outputs: Mapping[str, Output]) -> Decision:
@@ -133,19 +134,9 @@ def _decide(store: Store, *, name: str, outputs: Mapping[str, Output]) -> Decisi
     return decide(
         _scores(outputs["evaluate_after"].folder),
         untouched=_scores(outputs["evaluate_before"].folder),
-        champion=None if champion is None else _champion_scores(store, champion),
+        champion=None if champion is None else read_scores(store, champion, "evaluate_after"),
         champion_name=CHAMPION if champion is None else f"champion version {champion.version}",
     )
-
-
-def _champion_scores(store: Store, champion: Any) -> list[Score]:
-    """The champion's scores as its own run kept them; none if it was registered without them, by hand perhaps."""
-    names = [a.path for a in store.client.list_artifacts(champion.run_id, "scores")] if champion.run_id else []
-    if "scores/evaluate_after.parquet" not in names:
-        return []
-    with tempfile.TemporaryDirectory() as folder:
-        path = store.client.download_artifacts(champion.run_id, "scores/evaluate_after.parquet", folder)
-        return Folder(str(Path(path).parent)).read_rows("evaluate_after.parquet", Score)
 
 
 def _scores(folder: Folder) -> list[Score]:
@@ -155,7 +146,7 @@ def _scores(folder: Folder) -> list[Score]:
 def _summarize(store: Store, run: Any, *, name: str, version: str) -> dict[str, Any]:
     """What MLflow holds now: the aliases may have moved since the version was made."""
     current = store.client.get_model_version(name, version)
-    decision = json.loads(current.tags[_DECISION_TAG])
+    decision = json.loads(current.tags[DECISION_TAG])
     return {
         "name": name,
         "version": str(version),

@@ -1,0 +1,133 @@
+"""Moving the champion by hand: `stillery promote` through the gate, `stillery rollback` to the one before.
+
+Who is champion and who was before, since when and why, is kept in a tag of the registered model, newest last; the
+gate's decision, and when a version was rolled back from, are kept on the version. Endpoints that follow
+`models:/NAME@champion` change over by themselves.
+"""
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from stillery.config import RegisterConfig
+from stillery.errors import UserError
+from stillery.registry import mlflow_store
+from stillery.registry.gate import CHAMPION, Decision, decide
+from stillery.registry.lineage import redact
+from stillery.registry.mlflow_store import Store
+from stillery.registry.scores import read_scores
+
+DECISION_TAG = "stillery.decision"
+HISTORY_TAG = "stillery.champions"
+ROLLED_BACK_TAG = "stillery.rolled_back"
+# MLflow keeps 5,000 characters of a tag.
+_KEPT_CHAMPIONS = 20
+
+
+def promote(name: str, version: str, *, tracking_uri: str | None = None, force: str | None = None) -> str:
+    """Make a version the champion if it beats the present one, and return a line that says so.
+
+    `force` is the reason for promoting it whatever the gate says; it is recorded with the gate's verdict. Raises
+    UserError where the gate refuses, or the model or version is unknown.
+    """
+    if force is not None and not force.strip():
+        raise UserError("--force needs a reason, which is recorded")
+    with _connected(tracking_uri) as store:
+        candidate = _version(store, name, version)
+        champion = mlflow_store.get_alias(store, name, CHAMPION)
+        if champion is not None and champion.version == candidate.version:
+            return f"models:/{name}/{version} is the champion already"
+        decision = _decide(store, candidate, champion)
+        if not decision.promote and force is None:
+            raise UserError(f"models:/{name}/{version} {decision.reason} (--force REASON promotes it all the same)")
+        record = dataclasses.asdict(decision) | ({} if force is None else {"forced": force.strip()})
+        store.client.set_model_version_tag(name, candidate.version, DECISION_TAG, json.dumps(record))
+        why = f"forced: {force.strip()}" if force is not None and not decision.promote else decision.reason
+        move_champion(store, name, str(candidate.version), why=why)
+    return f"models:/{name}/{version} is the champion now ({why})"
+
+
+def roll_back(name: str, *, tracking_uri: str | None = None) -> str:
+    """Make the champion before the present one the champion again, and return a line that says so."""
+    with _connected(tracking_uri) as store:
+        champion = mlflow_store.get_alias(store, name, CHAMPION)
+        if champion is None:
+            _version(store, name, None)
+            raise UserError(f"models:/{name} has no champion to roll back from")
+        before = _before(champions(store, name), str(champion.version))
+        if not before:
+            raise UserError(f"models:/{name}: no champion before version {champion.version} is on record")
+        target = _version(store, name, before[-1]["version"])
+        store.client.set_model_version_tag(name, champion.version, ROLLED_BACK_TAG, _now())
+        _move(store, name, before)
+    return f"models:/{name}/{target.version} is the champion again (version {champion.version} was)"
+
+
+def move_champion(store: Store, name: str, version: str, *, why: str) -> None:
+    """Make a version the champion, and keep who was before it."""
+    history = champions(store, name)
+    present = mlflow_store.get_alias(store, name, CHAMPION)
+    if present is not None and (not history or history[-1]["version"] != str(present.version)):
+        history = _before(history, str(present.version))
+        history.append({"version": str(present.version), "why": "found in place", "at": ""})
+    history = [entry for entry in history if entry["version"] != version]
+    _move(store, name, [*history, {"version": version, "why": why[:100], "at": _now()}])
+
+
+def _move(store: Store, name: str, history: Sequence[Mapping[str, str]]) -> None:
+    """Make the last of the history the champion. The history is written first: a call that is killed in between leaves
+    an alias that the next call finds in place."""
+    store.client.set_registered_model_tag(name, HISTORY_TAG, json.dumps(list(history)[-_KEPT_CHAMPIONS:]))
+    store.client.set_registered_model_alias(name, CHAMPION, history[-1]["version"])
+
+
+def _before(history: Sequence[dict[str, str]], version: str) -> list[dict[str, str]]:
+    """The champions before a version; all of them if it is not on record."""
+    versions = [entry["version"] for entry in history]
+    return list(history[: versions.index(version)] if version in versions else history)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def champions(store: Store, name: str) -> list[dict[str, str]]:
+    """Former champions and the present one, oldest first: version, why, at."""
+    tags = cast(Mapping[str, str], store.client.get_registered_model(name).tags)
+    return json.loads(tags.get(HISTORY_TAG, "[]"))
+
+
+def _decide(store: Store, candidate: Any, champion: Any | None) -> Decision:
+    scores = read_scores(store, candidate, "evaluate_after")
+    if not scores:
+        return Decision(False, "cannot be judged: its run has no scores; register it with stillery", "", None)
+    return decide(
+        scores,
+        untouched=read_scores(store, candidate, "evaluate_before"),
+        champion=None if champion is None else read_scores(store, champion, "evaluate_after"),
+        champion_name=CHAMPION if champion is None else f"champion version {champion.version}",
+    )
+
+
+def _version(store: Store, name: str, version: str | None) -> Any:
+    from mlflow.exceptions import MlflowException
+
+    known = store.client.search_model_versions(f"name = '{name.replace(chr(39), '')}'")
+    if not known:
+        raise UserError(f"models:/{name}: there is no such registered model in {redact(store.tracking_uri)}")
+    if version is None:
+        return None
+    try:
+        return store.client.get_model_version(name, version)
+    except MlflowException:
+        versions = ", ".join(sorted((str(v.version) for v in known), key=int))
+        raise UserError(f"models:/{name}/{version}: there is no such version (versions: {versions})") from None
+
+
+def _connected(tracking_uri: str | None) -> Any:
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    uri = mlflow_store.resolve_tracking_uri(tracking_uri)
+    return mlflow_store.connect(uri, experiment=RegisterConfig().experiment)

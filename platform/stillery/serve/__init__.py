@@ -1,0 +1,1 @@
+"""The application behind the endpoint: doors, registry following, web page."""

@@ -1,0 +1,110 @@
+"""Errors as clients see them: `{"error": {"message", "type", "param", "code"}}`, the shape of OpenAI's API."""
+
+import json
+from typing import Any
+
+# What a client is told of an error inside the server, whatever the application said: its text can hold anything.
+SERVER_MESSAGES = {
+    500: "The server failed to answer this request.",
+    501: "The server does not do this.",
+    502: "The model's server gave no proper answer; try again.",
+    503: "The server is busy or starting; try again later.",
+    504: "The request took too long and was stopped.",
+}
+
+_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
+
+
+class RefusalError(Exception):
+    """A request that is not served. Doors raise it, and so may the application, before its response has started.
+
+    `reason` is one word for the metrics. `param` names the field at fault. `retry_after_s` becomes Retry-After.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        reason: str,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.reason = reason
+        self.code = code
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+    def body(self) -> bytes:
+        """The JSON that the client gets."""
+        return error_body(self.status, self.message, code=self.code, param=self.param)
+
+
+def error_body(status: int, message: str, *, code: str | None = None, param: str | None = None) -> bytes:
+    """An error of this status as JSON; `type` follows from the status."""
+    kind = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    return json.dumps({"error": {"message": message, "type": kind, "param": param, "code": code}}).encode()
+
+
+def reshape_error(status: int, body: bytes) -> tuple[int, bytes]:
+    """An application's error response as status and body in OpenAI's shape.
+
+    A status from 500 on gets a fixed message, but for a 503, which code raises on purpose. 422, which FastAPI gives for
+    a body of the wrong form, becomes 400.
+    """
+    if status >= 500 and status != 503:
+        return status, error_body(status, SERVER_MESSAGES.get(status, SERVER_MESSAGES[500]))
+    new_status = 400 if status == 422 else status
+    try:
+        found: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        return new_status, error_body(new_status, _default_message(status))
+    error = found.get("error") if isinstance(found, dict) else None
+    if isinstance(error, dict) and isinstance(error.get("message"), str):
+        code = error.get("code")
+        param = error.get("param")
+        return new_status, error_body(
+            new_status,
+            error["message"],
+            code=code if isinstance(code, str) else None,
+            param=param if isinstance(param, str) and status != 422 and _names_a_field(param) else None,
+        )
+    message, param = _fastapi_detail(found)
+    return new_status, error_body(new_status, message or _default_message(status), param=param)
+
+
+def _fastapi_detail(found: Any) -> tuple[str | None, str | None]:
+    """Message and field of FastAPI's `{"detail": ...}`; the input that it quotes is left out."""
+    detail = found.get("detail") if isinstance(found, dict) else None
+    if isinstance(detail, str):
+        return detail, None
+    first = detail[0] if isinstance(detail, list) and detail else None
+    if not isinstance(first, dict):
+        return None, None
+    place = [str(part) for part in first.get("loc", []) if part != "body"]
+    field = ".".join(place) or None
+    return f"{field or 'body'}: {first.get('msg', 'not valid')}", field
+
+
+def _names_a_field(param: str) -> bool:
+    # Ray Serve LLM puts the offending input where the field's name belongs.
+    return len(param) <= 64 and all(letter.isalnum() or letter in "._[]-" for letter in param)
+
+
+def _default_message(status: int) -> str:
+    known = SERVER_MESSAGES | {404: "There is nothing here.", 405: "This path does not take that method."}
+    return known.get(status, "The request was not accepted.")
+
+
+def server_error(status: int, *, reason: str, retry_after_s: float | None = None) -> RefusalError:
+    """An error inside the server, of which the client is told no more than its kind."""
+    return RefusalError(status, SERVER_MESSAGES[status], reason=reason, retry_after_s=retry_after_s)

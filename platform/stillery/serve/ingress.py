@@ -1,0 +1,77 @@
+"""The HTTP side: doors, the OpenAI routes, health, the web page, bonds as a service.
+
+Nothing of vLLM is imported here: bodies go to the model's replicas as they are, and replies come back as text. It
+answers /health while a model is still loading, and takes no GPU.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI
+
+from stillery.serve.backend import Backend
+from stillery.serve.doors import check_binding, install_doors
+from stillery.serve.doors.shared_limiter import SharedLimiter
+from stillery.serve.routes import add_routes
+from stillery.serve.settings import load_settings
+
+_STATE_TTL_S = 1.0
+_STATE_TIMEOUT_S = 3.0
+
+
+class Ingress:
+    """The Serve deployment behind the route prefix."""
+
+    def __init__(self, args: Mapping[str, Any], follower: Any) -> None:
+        self._settings = load_settings(args)
+        check_binding(listening_host(), self._settings.doors)
+        self._readiness = Readiness(follower)
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """What Serve asks for once the constructor is done."""
+        # Swagger's own pages load their scripts from elsewhere; the schema is enough.
+        app = FastAPI(title="stillery", docs_url=None, redoc_url=None)
+        backend = Backend(retry_after_s=self._settings.engine.retry_after_s)
+        add_routes(app, self._settings, backend=backend, readiness=self._readiness)
+        install_doors(app, self._settings.doors, SharedLimiter(self._settings.doors))
+        return app
+
+    def check_health(self) -> None:
+        """A replica that answers is healthy; whether a model is up is `/ready`'s business."""
+
+
+class Readiness:
+    """The follower's state, asked at most once a second; its last word where it does not answer."""
+
+    def __init__(self, follower: Any) -> None:
+        self._follower = follower
+        self._asked_at = float("-inf")
+        self._state: dict[str, Any] = {}
+        self._lock = asyncio.Lock()
+
+    async def state(self) -> dict[str, Any]:
+        """FollowState as plain data; empty before the follower has ever answered."""
+        async with self._lock:
+            if time.monotonic() - self._asked_at > _STATE_TTL_S:
+                await self._ask()
+            return self._state
+
+    async def _ask(self) -> None:
+        from ray.exceptions import RayError
+        from ray.serve.exceptions import RayServeException
+
+        with contextlib.suppress(RayError, RayServeException, TimeoutError):
+            self._state = await asyncio.wait_for(self._follower.state.remote(), timeout=_STATE_TIMEOUT_S)
+        self._asked_at = time.monotonic()
+
+
+def listening_host() -> str:
+    """The address that this cluster's Serve listens at, whatever the settings say."""
+    # The one place that knows it.
+    from ray.serve.context import _get_global_client  # pyright: ignore[reportPrivateUsage]
+
+    client: Any = _get_global_client()
+    return str(client.http_config.host)

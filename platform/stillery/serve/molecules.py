@@ -1,0 +1,45 @@
+"""The molecule of an answer's reasoning as an endpoint returns it: stability, flagged conflicts, drawing."""
+
+import dataclasses
+from typing import Any
+
+from stillery.bonds import analyze
+from stillery.bonds.drawing import to_svg
+from stillery.records import Molecule
+
+
+def stability_of(text: str, *, question: str | None) -> float:
+    """The stability that choosing goes by: words such as "wait" count for nothing."""
+    return analyze(text, question=question, markers=False).stability
+
+
+def describe_trace(text: str, *, question: str | None, svg: bool) -> dict[str, Any]:
+    """`stability`, `stability_sum`, `conflict`, `conflicts` (false claims that nothing corrects), `molecule` (atoms and
+    bonds with their evidence) and, if asked for, `svg` (null where the text has no steps)."""
+    molecule = analyze(text, question=question)
+    described: dict[str, Any] = {
+        "stability": molecule.stability,
+        "stability_sum": molecule.stability_sum,
+        "conflict": molecule.conflict,
+        "conflicts": _false_claims(molecule),
+        "molecule": dataclasses.asdict(molecule),
+    }
+    if svg:
+        described["svg"] = to_svg(molecule, title="reasoning") if molecule.atoms else None
+    return described
+
+
+def trace_of(reasoning: str | None, answer: str | None) -> str:
+    """The text of a trace, put together from the parts of a response."""
+    think = f"<think>{reasoning}</think>" if reasoning else ""
+    return f"{think}<answer>{answer or ''}</answer>"
+
+
+def _false_claims(molecule: Molecule) -> list[dict[str, Any]]:
+    """Claims that are false and that no later step puts right, with the step that makes each."""
+    return [
+        {"step": index, "kind": claim.kind, "text": claim.text, "start": claim.start, "end": claim.end}
+        for index, atom in enumerate(molecule.atoms)
+        for claim in atom.claims
+        if claim.holds is False and claim.corrected_by is None
+    ]

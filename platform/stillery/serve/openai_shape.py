@@ -1,0 +1,51 @@
+"""The OpenAI protocol's shapes: errors as its clients read them, and `reasoning_content` as they look for it."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+
+STATUS_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "timeout_error",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+
+
+def error_body(status: int, message: str, *, param: str | None = None, code: str | None = None) -> dict[str, Any]:
+    """The JSON of an error response."""
+    kind = STATUS_TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def error_event(status: int, message: str) -> str:
+    """An error in the middle of a stream, as a server-sent event."""
+    return f"data: {json.dumps(error_body(status, message))}\n\n"
+
+
+def rename_reasoning(events: str) -> str:
+    """vLLM's `reasoning` as `reasoning_content`, in server-sent events.
+
+    Inside a JSON string a quote is escaped, so `"reasoning":` can only be a key.
+    """
+    return events.replace('"reasoning":', '"reasoning_content":')
+
+
+def finish_response(response: Mapping[str, Any], *, version: str) -> dict[str, Any]:
+    """A whole response as clients get it: reasoning under `reasoning_content`, the version that answered, no nulls of
+    vLLM's own fields."""
+    body = {key: value for key, value in response.items() if value is not None or key in ("id", "usage")}
+    for choice in cast(list[dict[str, Any]], body.get("choices", [])):
+        message = choice.get("message")
+        if isinstance(message, dict):
+            fields = cast(dict[str, Any], message)
+            choice["message"] = {
+                ("reasoning_content" if key == "reasoning" else key): value
+                for key, value in fields.items()
+                if value or key in ("role", "content")
+            }
+    return body | {"model_version": version}

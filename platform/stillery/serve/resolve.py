@@ -1,0 +1,148 @@
+"""A model reference -> the version to serve, and the version -> a local folder, through the registry.
+
+`find_version` asks which version a reference means now; `fetch` brings that version to this machine. A version never
+changes, so a folder that was fetched once is used again, without the registry.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stillery.config import RegisterConfig
+from stillery.engines.models import check_model, resolve_model
+from stillery.errors import UserError
+from stillery.records import digest
+from stillery.registry import mlflow_store
+from stillery.registry.lineage import redact
+from stillery.runs import home
+
+_REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A version to serve. `version` is the registry's number, or `unregistered` for a folder or Hub name; `source` is
+    where it is loaded from: `models:/NAME/VERSION`, a folder or a Hub name."""
+
+    version: str
+    source: str
+
+
+UNREGISTERED = "unregistered"
+
+
+class NoSuchVersionError(UserError):
+    """The registry answers, and has no such model, version or alias."""
+
+
+def is_registered(model: str) -> bool:
+    """Whether a reference goes to the registry."""
+    return model.startswith("models:/")
+
+
+def find_version(model: str, *, tracking_uri: str | None) -> ServedModel:
+    """The version that a reference means now.
+
+    Raises NoSuchVersionError where the name, version or alias is unknown, and UserError where MLflow cannot be reached
+    or a folder is no model.
+    """
+    if not is_registered(model):
+        check_model("model", model)
+        return ServedModel(UNREGISTERED, model)
+    parts = _REGISTERED.fullmatch(model)
+    if parts is None:
+        raise UserError(f"model={model}: expected models:/NAME@ALIAS or models:/NAME/VERSION")
+    with _registry(tracking_uri) as store:
+        found = _lookup(store, parts["name"], alias=parts["alias"], version=parts["version"])
+    return ServedModel(str(found.version), f"models:/{parts['name']}/{found.version}")
+
+
+def fetch(served: ServedModel, *, tracking_uri: str | None) -> Path | str:
+    """The local folder of a version (for a Hub name, the name), copied from the registry once a machine.
+
+    Raises UserError where it cannot be brought here or is no model.
+    """
+    if not is_registered(served.source):
+        return resolve_model(served.source)
+    uri = mlflow_store.resolve_tracking_uri(tracking_uri)
+    parts = _REGISTERED.fullmatch(served.source)
+    assert parts is not None
+    folder = home() / "served" / digest("store", uri)[:12] / parts["name"] / served.version
+    with _locked(folder):
+        if not folder.exists():
+            _download(served, folder, tracking_uri=tracking_uri)
+    checkpoint = folder / mlflow_store.CHECKPOINT_FOLDER
+    checkpoint = checkpoint if checkpoint.is_dir() else folder
+    check_model(served.source, str(checkpoint))
+    return checkpoint
+
+
+def _lookup(store: mlflow_store.Store, name: str, *, alias: str | None, version: str | None) -> Any:
+    from mlflow.exceptions import MlflowException
+
+    known = store.client.search_model_versions(f"name = '{name.replace(chr(39), '')}'")
+    if not known:
+        names = sorted(m.name for m in store.client.search_registered_models(max_results=20))
+        there = f"it has {', '.join(names)}" if names else "it has none yet; `make demo` registers one"
+        raise NoSuchVersionError(
+            f"models:/{name}: the registry at {redact(store.tracking_uri)} has no such model; {there}"
+        )
+    versions = ", ".join(sorted((str(v.version) for v in known), key=int))
+    if alias is not None:
+        found = mlflow_store.get_alias(store, name, alias)
+        if found is None:
+            raise NoSuchVersionError(
+                f"models:/{name}@{alias}: no version has this alias (versions: {versions}); "
+                f"set it with `stillery promote {name} VERSION`, or serve models:/{name}/VERSION"
+            )
+        return found
+    try:
+        return store.client.get_model_version(name, version)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise NoSuchVersionError(f"models:/{name}/{version}: there is no such version (versions: {versions})") from None
+
+
+def _download(served: ServedModel, folder: Path, *, tracking_uri: str | None) -> None:
+    """The version's files under their final name, whole or not at all."""
+    import mlflow.artifacts
+    from mlflow.exceptions import MlflowException
+
+    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.partial")
+    partial.mkdir(parents=True)
+    try:
+        with _registry(tracking_uri):
+            mlflow.artifacts.download_artifacts(served.source, dst_path=str(partial))
+        partial.rename(folder)
+    except (MlflowException, OSError) as error:
+        raise UserError(f"{served.source} could not be fetched: {str(error).strip().splitlines()[0][:300]}") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _registry(tracking_uri: str | None) -> Generator[mlflow_store.Store]:
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    uri = mlflow_store.resolve_tracking_uri(tracking_uri)
+    with mlflow_store.connect(uri, experiment=RegisterConfig().experiment) as store:
+        yield store
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Generator[None]:
+    """One process of this machine at a time: replicas that start together must not fetch a version twice."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder.with_name(f".{folder.name}.lock"), os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

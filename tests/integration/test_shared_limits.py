@@ -1,0 +1,82 @@
+"""The shared limiter between real Ray actors that stand for an endpoint's replicas."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from stillery.serve.doors import DoorSettings, KeyLimits
+from stillery.serve.doors.shared_limiter import SharedLimiter
+
+SETTINGS = DoorSettings(limits=KeyLimits(burst=1000, concurrency=3))
+LEASE_S = 2.0
+
+
+class Replica:
+    """A process with a limiter of its own, from one pickled limiter."""
+
+    def __init__(self, limiter: SharedLimiter) -> None:
+        self._limiter = limiter
+
+    async def acquire(self) -> bool:
+        return (await self._limiter.acquire("key")).allowed
+
+    async def release(self) -> None:
+        await self._limiter.release("key")
+
+
+@pytest.fixture
+def replicas(ray_cluster: None, request: pytest.FixtureRequest) -> list[Any]:
+    import ray
+
+    limiter = SharedLimiter(SETTINGS, name=request.node.name, lease_s=LEASE_S)
+    return [ray.remote(Replica).options(num_cpus=0).remote(limiter) for _ in range(2)]
+
+
+def acquire(replica: Any, times: int) -> int:
+    """How many of so many requests may start."""
+    import ray
+
+    return sum(ray.get([replica.acquire.remote() for _ in range(times)]))
+
+
+def within(seconds: float, true: Callable[[], bool]) -> bool:
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.2)
+    return True
+
+
+def test_replicas_share_one_limit_and_a_dead_one_loses_its_slots(replicas: list[Any]) -> None:
+    import ray
+
+    one, two = replicas
+    assert acquire(two, 1) == 1
+    assert acquire(one, 5) == 2
+    assert acquire(two, 5) == 0
+    # The replica that did not make the table dies: its slots come back with the lease, not before.
+    ray.kill(one)
+    assert acquire(two, 1) == 0
+    assert within(LEASE_S * 3, lambda: acquire(two, 1) == 1)
+    assert within(LEASE_S, lambda: acquire(two, 1) == 1)
+    assert acquire(two, 5) == 0
+
+
+def test_the_limit_survives_the_replica_that_holds_the_table(replicas: list[Any]) -> None:
+    import ray
+
+    one, two = replicas
+    assert acquire(one, 2) == 2
+    assert acquire(two, 2) == 1
+    ray.kill(one)
+    # The table ended with its maker. The one that is left still counts the slot that it holds.
+    assert within(LEASE_S * 3, lambda: acquire(two, 1) == 1)
+    assert within(LEASE_S, lambda: acquire(two, 1) == 1)
+    time.sleep(LEASE_S)
+    assert acquire(two, 5) == 0
+    ray.get(two.release.remote())
+    assert within(LEASE_S, lambda: acquire(two, 1) == 1)
+    assert acquire(two, 5) == 0

@@ -1,0 +1,62 @@
+"""Versions in a registry without a training run: a checkpoint's folder as the source, and scores if a test says so."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from stillery.config import RegisterConfig
+from stillery.records import Score
+from stillery.registry import mlflow_store
+from stillery.storage import Folder
+
+
+def register_folder(
+    name: str,
+    folder: Path,
+    *,
+    after: Sequence[Score] = (),
+    before: Sequence[Score] = (),
+    tracking_uri: str | None = None,
+) -> str:
+    """Make `folder` (which holds the files of a checkpoint) a version, and return its number."""
+    from mlflow.exceptions import MlflowException
+
+    uri = mlflow_store.resolve_tracking_uri(tracking_uri)
+    with mlflow_store.connect(uri, experiment=RegisterConfig().experiment) as store:
+        run = store.client.create_run(store.experiment_id)
+        with tempfile.TemporaryDirectory() as scores:
+            for evaluation, rows in (("evaluate_after", after), ("evaluate_before", before)):
+                if rows:
+                    Folder(scores).write_rows(f"{evaluation}.parquet", list(rows), Score)
+            store.client.log_artifacts(run.info.run_id, scores, "scores")
+        try:
+            store.client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        return str(store.client.create_model_version(name, folder.as_uri(), run.info.run_id).version)
+
+
+def scores_at(rate: float, *, problems: int = 12, samples: int = 5) -> list[Score]:
+    """Scores of a model that is right at this rate on every one of the same test problems."""
+    return [
+        Score(
+            model="m",
+            prompt_id=f"p{problem}",
+            sample_id=f"p{problem}-{index}",
+            sample_index=index,
+            task="t",
+            split="test",
+            num_steps=None,
+            question="q",
+            gold="1",
+            completion="c",
+            predicted="1",
+            verdict="correct" if index < round(rate * samples) else "wrong",
+            template="ok",
+            num_tokens=5,
+            finish_reason="stop",
+        )
+        for problem in range(problems)
+        for index in range(samples)
+    ]
