@@ -1,0 +1,9 @@
+#!/usr/bin/env python3
+"""Edge artifacts of a model, gated: jobs/export.py [--format gguf,onnx] [--out DIR] MODEL [key=value ...]."""
+
+import sys
+
+from distill import job
+
+if __name__ == "__main__":
+    sys.exit(job("export"))

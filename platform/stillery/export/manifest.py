@@ -1,0 +1,131 @@
+"""The manifest of an artifact: what it is, what it was made from, how it compares, how fast it is. JSON.
+
+Its presence says that the artifact passed the gate: it is written last, before the folder gets its name.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from stillery.export.gate import Check
+from stillery.export.parity import Parity
+from stillery.export.sources import Source
+from stillery.export.speed import Speed
+from stillery.runs import file_fingerprint, git_revision, model_fingerprint
+
+MANIFEST = "manifest.json"
+CARD = "README.md"
+
+_PACKAGES = ("gguf", "xllamacpp", "onnxruntime", "onnxruntime-genai", "executorch", "torchao", "torch", "transformers")
+
+
+def describe(
+    folder: Path,
+    *,
+    format_name: str,
+    quantization: str,
+    source: Source,
+    parity: Parity,
+    checks: Sequence[Check],
+    converter_checks: Sequence[Check],
+    speed: Speed,
+    num_calibration: int,
+    export_s: float,
+    how_to_run: str,
+) -> dict[str, Any]:
+    """The manifest of the files in a folder, as plain data."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {
+        "format": format_name,
+        "quantization": quantization,
+        "num_calibration_texts": num_calibration,
+        "files": [
+            {"name": str(p.relative_to(folder)), "size_bytes": p.stat().st_size, "sha256": file_fingerprint(p)}
+            for p in files
+        ],
+        "size_bytes": sum(path.stat().st_size for path in files),
+        "source": {
+            "model": source.model,
+            "version": source.version,
+            "run_id": source.run_id,
+            "fingerprint": model_fingerprint(source.folder),
+            "tokenizer_sha256": tokenizer_hash(source.folder),
+        },
+        "license": license_of(source.folder),
+        "parity": asdict(parity),
+        "checks": [asdict(check) for check in checks],
+        "converter_checks": [asdict(check) for check in converter_checks],
+        "speed": asdict(speed),
+        "machine": {"processor": processor(), "num_cpus": os.cpu_count(), "threads": 1, "system": platform.platform()},
+        "export_s": export_s,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "git_revision": git_revision(),
+        "packages": _versions(),
+        "how_to_run": how_to_run,
+    }
+
+
+def report_failure(
+    *, format_name: str, quantization: str, source: Source, checks: Sequence[Check], parity: Parity | None
+) -> dict[str, Any]:
+    """What is kept of an artifact that failed the gate: everything measured, and none of its files."""
+    return {
+        "format": format_name,
+        "quantization": quantization,
+        "source": {"model": source.model, "version": source.version, "run_id": source.run_id},
+        "failed": [check.name for check in checks if not check.is_passed],
+        "checks": [asdict(check) for check in checks],
+        "parity": None if parity is None else asdict(parity),
+        "packages": _versions(),
+    }
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write under a temporary name and rename, so that the file is whole or not there."""
+    temporary = path.with_name(f".{path.name}.partial")
+    temporary.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.rename(path)
+
+
+def tokenizer_hash(folder: Path) -> str:
+    """SHA-256 over what shapes prompts and tokens: tokenizer, its settings and the chat template."""
+    digest = hashlib.sha256()
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        path = folder / name
+        digest.update(f"{name}:{file_fingerprint(path) if path.is_file() else None}\n".encode())
+    return digest.hexdigest()
+
+
+def license_of(folder: Path) -> str:
+    """What the checkpoint's card says under `license`, `see LICENSE` beside such a file, else `not stated`."""
+    card = folder / "README.md"
+    if card.is_file():
+        match = re.search(r"\A---\n(?:.*\n)*?license:\s*(\S+)", card.read_text(encoding="utf-8"))
+        if match:
+            return match[1]
+    return "see LICENSE" if (folder / "LICENSE").is_file() else "not stated"
+
+
+def processor() -> str:
+    """The processor's name, as the kernel tells it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.+)", cpuinfo.read_text()) if cpuinfo.is_file() else []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _versions() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,72 @@
+"""The checkpoint itself as a runtime: transformers, float32, one thread. What every artifact is measured against."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stillery.errors import UserError
+from stillery.export.checkpoint import Checkpoint, open_checkpoint
+
+
+class CheckpointRuntime:
+    """See `formats.Runtime`."""
+
+    def __init__(self, folder: Path) -> None:
+        """Load a checkpoint. Raises UserError for one that `open_checkpoint` refuses or that has no chat template."""
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        self.checkpoint: Checkpoint = open_checkpoint(folder)
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        if self._tokenizer.chat_template is None:
+            raise UserError(f"{folder}: tokenizer has no chat template; save one into it (tokenizer.chat_template)")
+        self._threads_before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        self._model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+    def logits(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        import torch
+
+        with torch.inference_mode():
+            return self._model(torch.tensor([list(tokens)])).logits[0].numpy()
+
+    def generate(self, tokens: Sequence[int], *, max_new_tokens: int) -> list[int]:
+        import torch
+        from transformers import GenerationConfig
+
+        ends = list(self.checkpoint.end_tokens)
+        # A config of its own: the checkpoint's holds sampling settings, which greedy decoding warns of.
+        config = GenerationConfig(
+            do_sample=False,
+            max_new_tokens=max_new_tokens,
+            eos_token_id=ends or None,
+            pad_token_id=ends[0] if ends else 0,
+        )
+        prompt = torch.tensor([list(tokens)])
+        with torch.inference_mode(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="transformers")
+            made = self._model.generate(prompt, attention_mask=torch.ones_like(prompt), generation_config=config)
+        return made[0, prompt.shape[1] :].tolist()
+
+    def tokenize(self, text: str) -> list[int]:
+        return self._tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def render(self, question: str) -> str:
+        messages = [{"role": "user", "content": question}]
+        return self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of a completion, without special tokens."""
+        return self._tokenizer.decode(list(tokens), skip_special_tokens=True)
+
+    def close(self) -> None:
+        import torch
+
+        torch.set_num_threads(self._threads_before)
+        self._model = None

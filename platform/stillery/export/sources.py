@@ -1,0 +1,65 @@
+"""What MODEL means on the command line, as a local checkpoint with what is known of where it came from.
+
+In: `embedded:NAME`, a folder, `models:/NAME@ALIAS` or `models:/NAME/VERSION`. Out: the checkpoint's folder, and the
+registered version and run that manifests name.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from stillery.config import RegisterConfig
+from stillery.engines.models import EMBEDDED, is_folder, resolve_model
+from stillery.errors import UserError
+from stillery.registry import mlflow_store
+from stillery.serve.resolve import fetch, find_version, is_registered
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A checkpoint: `name` for files, `model` as the user or the registry calls it. The last three are known of a
+    registered model alone; `run_id` is the MLflow run that trained it."""
+
+    name: str
+    model: str
+    folder: Path
+    registered_name: str | None = None
+    version: str | None = None
+    run_id: str | None = None
+
+
+def open_source(model: str, register: RegisterConfig) -> Source:
+    """The checkpoint of a model; a registered one is copied to this machine once.
+
+    Raises UserError for a model that isn't there, or the name of one on the Hub.
+    """
+    if is_registered(model):
+        return _open_registered(model, register)
+    if not model.startswith(EMBEDDED) and not is_folder(model):
+        raise UserError(f"{model}: give a checkpoint folder, models:/NAME@ALIAS, models:/NAME/VERSION or embedded:NAME")
+    folder = Path(resolve_model(model))
+    return Source(folder.name, model if model.startswith(EMBEDDED) else str(folder), folder)
+
+
+def log_artifact(source: Source, folder: Path, register: RegisterConfig, *, tags: Mapping[str, str]) -> None:
+    """Log an artifact's folder to the run that trained the model, and tag the model version.
+
+    Does nothing for a source that isn't registered.
+    """
+    if source.run_id is None or source.version is None:
+        return
+    uri = mlflow_store.resolve_tracking_uri(register.tracking_uri)
+    with mlflow_store.connect(uri, experiment=register.experiment) as store:
+        store.client.log_artifacts(source.run_id, str(folder), f"exports/{folder.name}")
+        for key, value in tags.items():
+            store.client.set_model_version_tag(source.registered_name, source.version, key, value)
+
+
+def _open_registered(model: str, register: RegisterConfig) -> Source:
+    found = find_version(model, tracking_uri=register.tracking_uri)
+    folder = fetch(found, tracking_uri=register.tracking_uri)
+    name = found.source.removeprefix("models:/").rpartition("/")[0]
+    uri = mlflow_store.resolve_tracking_uri(register.tracking_uri)
+    with mlflow_store.connect(uri, experiment=register.experiment) as store:
+        run_id = store.client.get_model_version(name, found.version).run_id
+    return Source(f"{name}-v{found.version}", found.source, Path(folder), name, found.version, run_id)

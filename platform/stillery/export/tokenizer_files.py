@@ -1,0 +1,56 @@
+"""The tokenizer files that ship with an artifact, in the form that the on-device tokenizers read as transformers does.
+
+The C++ tokenizers of ONNX Runtime GenAI and ExecuTorch pad and cut where tokenizer.json says so, and some add the
+special tokens of its post-processor to a prompt whose chat template has already written them.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+from stillery.errors import UserError
+from stillery.export.checkpoint import Checkpoint
+
+_SPECIAL_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
+_ADDS_NOTHING = ("ByteLevel",)
+
+
+def write_tokenizer_files(checkpoint: Checkpoint, out: Path) -> None:
+    """Write tokenizer.json (nothing padded, cut or added), tokenizer_config.json and the chat template into `out`."""
+    tokenizer = dict(checkpoint.tokenizer) | {"padding": None, "truncation": None}
+    tokenizer["post_processor"] = _without_added_tokens(checkpoint.tokenizer.get("post_processor"))
+    _write_json(out / "tokenizer.json", tokenizer)
+    # A key that is missing, not null, makes runtimes guess a token.
+    config = dict.fromkeys(_SPECIAL_TOKENS) | _tokenizer_config(checkpoint) | {"add_bos_token": False}
+    _write_json(out / "tokenizer_config.json", config)
+    template = checkpoint.folder / "chat_template.jinja"
+    if template.is_file():
+        (out / template.name).write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
+
+
+def check_chat(checkpoint: Checkpoint) -> None:
+    """Raise UserError where a runtime couldn't hold a chat: no chat template, or no token that ends an answer."""
+    has_file = (checkpoint.folder / "chat_template.jinja").is_file()
+    if not has_file and not _tokenizer_config(checkpoint).get("chat_template"):
+        raise UserError(f"{checkpoint.folder}: has no chat template; save the tokenizer with one")
+    if not checkpoint.end_tokens:
+        raise UserError(f"{checkpoint.folder}: no token ends an answer; set eos_token_id in generation_config.json")
+
+
+def _tokenizer_config(checkpoint: Checkpoint) -> dict[str, Any]:
+    path = checkpoint.folder / "tokenizer_config.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _without_added_tokens(processor: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Drop the steps that add special tokens, and keep the byte-level one, which only moves offsets."""
+    if processor is None:
+        return None
+    if processor["type"] == "Sequence":
+        kept = [step for step in cast(list[dict[str, Any]], processor["processors"]) if step["type"] in _ADDS_NOTHING]
+        return processor | {"processors": kept} if kept else None
+    return processor if processor["type"] in _ADDS_NOTHING else None
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
