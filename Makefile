@@ -15,7 +15,7 @@ COMMA := ,
 HOME_VAR = $(if $(STILLERY_HOME),$(COMMA) "STILLERY_HOME": "$(abspath $(STILLERY_HOME))")
 REVISION = $(shell git describe --always --dirty --abbrev=40 --match= 2>/dev/null)
 
-.PHONY: setup demo test unit lint format bench clean lock
+.PHONY: setup demo test unit lint format bench clean lock serve
 
 setup: $(VENV)/.ready-$(ENGINE)
 
@@ -34,6 +34,10 @@ demo: setup
 	$(BIN)/ray job submit --address http://127.0.0.1:8265 --working-dir . \
 	  --runtime-env-json '{"env_vars": {"STILLERY_GIT_REVISION": "$(REVISION)"$(HOME_VAR)}}' -- jobs/distill.py
 
+# The registry's champion, or the embedded student base while there is none. ARGS="port=8001 model=embedded:teacher"
+serve: setup
+	$(BIN)/stillery serve --config serving/serve.yaml $(ARGS)
+
 test: setup
 	$(BIN)/python -m pytest
 
@@ -51,6 +55,7 @@ bench: setup
 	$(BIN)/python tests/trials/kill_each_stage.py
 	$(BIN)/python tests/trials/generation_speed.py
 	$(BIN)/python tests/trials/adaptive_tokens.py
+	$(BIN)/python tests/trials/recorded_scale.py
 
 format: setup
 	$(BIN)/ruff check --fix .
@@ -61,5 +66,5 @@ clean:
 
 # Needs uv; the GPU lock is resolved against PyPI alone, or a CPU build of torch would get into it.
 lock:
-	$(UV) pip compile pyproject.toml --extra cpu --extra dev --python-version 3.11 --no-annotate --no-emit-find-links --custom-compile-command "make lock" $(FIND) -o requirements/cpu.txt --upgrade
-	env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(UV) pip compile pyproject.toml --extra gpu --extra dev --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-annotate --custom-compile-command "make lock" -o requirements/gpu.txt --upgrade
+	$(UV) pip compile pyproject.toml --extra cpu --extra edge --extra dev --python-version 3.11 --no-annotate --no-emit-find-links --custom-compile-command "make lock" $(FIND) -o requirements/cpu.txt --upgrade
+	env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(UV) pip compile pyproject.toml --extra gpu --extra edge --extra dev --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-annotate --custom-compile-command "make lock" -o requirements/gpu.txt --upgrade

@@ -62,7 +62,8 @@ class Page:
 async def open_page(url: str) -> AsyncIterator[Page]:
     """A page in a browser of its own, with a profile that is thrown away."""
     assert BROWSER is not None
-    with tempfile.TemporaryDirectory() as profile:
+    # Its helpers may still write to the profile for a moment after it has ended.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = await asyncio.create_subprocess_exec(
             *(BROWSER, *_FLAGS, f"--user-data-dir={profile}", "about:blank"),
             stdout=asyncio.subprocess.DEVNULL,

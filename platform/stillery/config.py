@@ -38,16 +38,28 @@ class RunSettings:
 
 
 @dataclass
+class NodeGroup:
+    """A group of nodes that an autoscaler makes on demand: at most `max_nodes`, each with these resources (CPU, GPU,
+    custom ones) and labels, to which Ray adds `ray.io/node-group`, the group's name."""
+
+    max_nodes: int = 1
+    resources: dict[str, float] = field(default_factory=dict[str, float])
+    labels: dict[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass
 class ClusterConfig:
     """The Ray cluster: `address` as in ray.init (null: $RAY_ADDRESS, else a running local head, else a new one;
     `local`: a new one in any case).
 
     `num_cpus` is the number of logical CPUs of a cluster that we start ourselves (null: the machine's cores, at
-    least 4, because every actor of a pipeline holds one).
+    least 4, because every actor of a pipeline holds one). `node_groups` says how far an autoscaler goes, by name of the
+    group: Ray does not tell, and a run that asks for more than there will ever be is refused before it starts.
     """
 
     address: str | None = None
     num_cpus: int | None = None
+    node_groups: dict[str, NodeGroup] = field(default_factory=dict[str, NodeGroup])
 
 
 @dataclass
@@ -87,15 +99,17 @@ class PromptsConfig:
 
 @dataclass
 class EngineConfig:
-    """How a model is run by vLLM. `engine` passes through to EngineArgs. One replica takes `num_cpus` and
-    `num_gpus` of Ray's; `threads` bounds the CPU threads of a replica (null: num_cpus). With `max_replicas` above
-    `replicas`, Ray Data adds replicas while work waits."""
+    """How a model is run by vLLM. `engine` passes through to EngineArgs. One replica takes `num_cpus`, `num_gpus` and
+    the custom `resources` of Ray's, on a node whose labels `labels` selects; `threads` bounds the CPU threads of a
+    replica (null: num_cpus). With `max_replicas` above `replicas`, Ray Data adds replicas while work waits."""
 
     engine: dict[str, Any] = field(default_factory=dict[str, Any])
     replicas: int = 1
     max_replicas: int | None = None
     num_cpus: float = 1.0
     num_gpus: float = 0.0
+    resources: dict[str, float] = field(default_factory=dict[str, float])
+    labels: dict[str, str] = field(default_factory=dict[str, str])
     threads: int | None = None
     cpu_kv_cache_gb: int = 2
     # Samples of the prompts that one call hands to an engine, of which several are under way at once; the log is
@@ -217,13 +231,16 @@ class CurateConfig:
 class SftConfig:
     """Supervised fine-tuning of the student. `trl` passes through to TRL's SFTConfig.
 
-    `max_failures` is how often Ray Train restarts a failed worker group from its last checkpoint.
+    `max_failures` is how often Ray Train restarts a failed worker group from its last checkpoint. A worker takes
+    `num_cpus`, a GPU with `use_gpu`, and the custom `resources`, on a node whose labels `labels` selects.
     """
 
     student: str = "embedded:student"
     num_workers: int = 1
     num_cpus: float = 1.0
     use_gpu: bool = False
+    resources: dict[str, float] = field(default_factory=dict[str, float])
+    labels: dict[str, str] = field(default_factory=dict[str, str])
     threads: int | None = None
     max_failures: int = 3
     trl: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -256,6 +273,81 @@ class ReportConfig:
 
 
 @dataclass
+class PlanConfig:
+    """What `stillery plan` cannot read from the rest: the GPUs, their price, and the measured or assumed behaviour of
+    the models. No stage depends on it.
+
+    Null: a throughput makes the stage's time unknown; `completion_tokens` is max_tokens, the most there can be;
+    `acceptance_rate` makes every prompt need samples_per_prompt; `num_prompts` and `num_evaluated` are counted where
+    the prompts' section says how many there are.
+    """
+
+    gpu_memory_gib: float | None = None
+    gpus_per_node: int = 8
+    num_gpus: int | None = None
+    gpu_price_per_hour: float | None = None
+    # What a GPU holds besides what is counted: CUDA's context, NCCL's buffers, fragmentation.
+    reserve_gib: float = 2.0
+    num_prompts: int | None = None
+    num_evaluated: int | None = None
+    prompt_tokens: int = 200
+    completion_tokens: int | None = None
+    acceptance_rate: float | None = None
+    # How alike problems are: their rates follow a Beta distribution with that mean and a + b of this (null: all one).
+    acceptance_concentration: float | None = None
+    # Output tokens a second of one replica; tokens a second of one training worker; answers a second.
+    teacher_tokens_per_s: float | None = None
+    student_tokens_per_s: float | None = None
+    training_tokens_per_s: float | None = None
+    answers_per_s: float | None = None
+
+
+@dataclass
+class ParityThresholds:
+    """What an artifact may differ from its checkpoint by. `max_kl` is in nats a token, mean over positions; the
+    agreements are shares, the drops fractions. `max_accuracy_drop` is exceeded where the measured drop lies above it
+    by more than its standard error; a perplexity ratio counts in both directions."""
+
+    max_kl: float
+    min_top_1: float
+    min_greedy: float
+    max_perplexity_ratio: float
+    max_accuracy_drop: float
+    max_stop_rate_drop: float
+    max_repetition_rise: float
+
+
+@dataclass
+class ExportConfig:
+    """Edge artifacts (`stillery export`). Prompts and expected answers are those of `prompts`' split `split`.
+
+    `formats` and `quantizations` are tried in all combinations (no quantizations: each format's defaults).
+    `num_problems` are answered greedily with at most `max_new_tokens` each; logits are compared on at most
+    `max_positions` tokens of prompts and answers. `num_calibration` generated problems, with the checkpoint's own
+    answers, calibrate formats that take calibration texts. The last four hold an artifact to its checkpoint: the
+    unquantized form, and quantized ones by their bits (half precision counts as eight).
+    """
+
+    formats: list[str] = field(default_factory=lambda: ["gguf"])
+    quantizations: list[str] = field(default_factory=list[str])
+    split: str = "test"
+    num_problems: int = 60
+    max_new_tokens: int = 512
+    max_positions: int = 1000
+    num_calibration: int = 0
+    context: int = 2000
+    min_tokenizer_agreement: float = 1.0
+    unquantized: ParityThresholds = field(
+        default_factory=lambda: ParityThresholds(1e-5, 0.995, 0.95, 1.01, 0.0, 0.02, 0.02)
+    )
+    eight_bit: ParityThresholds = field(
+        default_factory=lambda: ParityThresholds(0.005, 0.97, 0.5, 1.05, 0.02, 0.05, 0.05)
+    )
+    five_bit: ParityThresholds = field(default_factory=lambda: ParityThresholds(0.03, 0.93, 0.0, 1.15, 0.05, 0.1, 0.1))
+    four_bit: ParityThresholds = field(default_factory=lambda: ParityThresholds(0.1, 0.88, 0.0, 1.3, 0.1, 0.15, 0.15))
+
+
+@dataclass
 class Config:
     """A whole run."""
 
@@ -270,6 +362,8 @@ class Config:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     register: RegisterConfig = field(default_factory=RegisterConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
+    plan: PlanConfig = field(default_factory=PlanConfig)
 
 
 def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
@@ -356,6 +450,8 @@ def _check_values(config: Config) -> None:
         "verify.deadline_s": config.verify.deadline_s,
         "curate.max_per_prompt": config.curate.max_per_prompt,
         "sft.num_workers": config.sft.num_workers,
+        "export.num_problems": config.export.num_problems,
+        "export.max_new_tokens": config.export.max_new_tokens,
     }
     for key, value in positive.items():
         if value <= 0:

@@ -29,14 +29,15 @@ _PLAIN = frozenset({"int", "float", "bool", "str", "list", "dict"})
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The class that a table passes through to: its sources (package, file, class) with the bases first, and why
-    some of its fields are not the user's."""
+    """The class that a table passes through to: its sources (package, file, class) with the bases first, why some of
+    its fields are not the user's, and those that take more than their annotation says."""
 
     name: str
     distributions: tuple[str, ...]
     install: str
     sources: tuple[tuple[str, str, str], ...]
     taken: Mapping[str, str]
+    loose: frozenset[str] = frozenset()
 
 
 ENGINE_ARGS = Target(
@@ -84,6 +85,8 @@ SFT_CONFIG = Target(
         "data_seed": "set run.seed",
         "use_cpu": "set sft.use_gpu",
     },
+    # Annotated as text for the command line; true is what it wants.
+    loose=frozenset({"fsdp"}),
 )
 
 
@@ -116,7 +119,7 @@ def problems_of(table: Mapping[str, Any], target: Target, *, prefix: str) -> lis
         elif key not in fields:
             owner = f"{_version(target.distributions)}'s {target.name}"
             problems.append(f"{prefix}.{key}: {owner} has no such field{suggest(key, known)}")
-        elif not _fits(value, fields[key]):
+        elif key not in target.loose and not _fits(value, fields[key]):
             expected = " or ".join(sorted(fields[key] or ()))
             problems.append(
                 f"{prefix}.{key} is {value!r}, a {type(value).__name__}; "

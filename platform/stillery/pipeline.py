@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from stillery import cluster
+from stillery import cluster, observe, placement
 from stillery.config import Config, suggest
 from stillery.engines.models import check_model
 from stillery.engines.recorded import check_columns
@@ -25,6 +25,7 @@ from stillery.verify.readability import FLAGS
 def check(config: Config) -> None:
     """Everything that can be known to be wrong before the first stage starts. Raises UserError."""
     check_tables(config)
+    placement.check_config(config)
     unknown = [flag for flag in config.curate.drop_flags if flag not in FLAGS]
     if unknown:
         raise UserError(f"curate.drop_flags: no flag {unknown[0]!r}{suggest(unknown[0], FLAGS)}")
@@ -50,14 +51,17 @@ def run_pipeline(config: Config, *, until: str | None = None) -> dict[str, Outpu
     with open_run(config) as run:
         print(f"run: {run.folder.uri} (code {run.git_revision[:12]})", flush=True)
         outputs: dict[str, Output] = {}
-        num_run = 0
-        for stage in wanted:
+        num_run, is_connected = 0, False
+        for number, stage in enumerate(wanted):
             settings = stage.settings(config)
             inputs = {need: input_fingerprint(need, outputs) for need in stage.needs}
             fingerprint = fingerprint_of(stage.name, version=stage.version, settings=settings, inputs=inputs)
             finished = run.output(stage.name, fingerprint)
             if finished is None:
-                cluster.connect(config.cluster)
+                if stage.uses_ray and not is_connected:
+                    cluster.connect(config.cluster)
+                    placement.check(config, {later.name for later in wanted[number:]})
+                    is_connected = True
                 finished = _run_stage(stage, config, run, outputs, fingerprint, settings=settings, inputs=inputs)
                 num_run += 1
             else:
@@ -97,7 +101,9 @@ def _run_stage(
 ) -> Output:
     print(f"{stage.name}: started ({fingerprint})", flush=True)
     started = time.monotonic()
-    summary = stage.work(Job(config, run, outputs, run.stage_folder(stage.name, fingerprint)))
+    with observe.running(stage.name, run=config.run.name):
+        summary = stage.work(Job(config, run, outputs, run.stage_folder(stage.name, fingerprint)))
+        observe.decided(summary)
     seconds = round(time.monotonic() - started, 1)
     output = run.complete(
         stage.name,

@@ -59,9 +59,14 @@ class Run:
     def stage_folder(self, stage: str, fingerprint: str) -> Folder:
         return self.folder / "stages" / stage / fingerprint
 
+    @property
+    def logs(self) -> Folder:
+        """The folder of all of the run's logs."""
+        return self.folder / "log"
+
     def log_folder(self, key: str) -> Folder:
         """Where durable samples with this key are appended; the key covers what makes a sample, but not n."""
-        return self.folder / "log" / key
+        return self.logs / key
 
     def complete(
         self,

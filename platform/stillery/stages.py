@@ -1,14 +1,13 @@
-"""The stages of the line: what of the config shapes each one's output, what it needs, and the call that does it."""
+"""The stages of the line: what each one needs, what of the config shapes its output, and the call that does it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from stillery import stage_settings
 from stillery.bonds import stage as bonds_stage
-from stillery.config import Config, EngineConfig, settings_of, to_yaml
+from stillery.config import Config, EngineConfig, to_yaml
 from stillery.curate import stage as curate_stage
-from stillery.engines.models import model_id
-from stillery.engines.recorded import fingerprints
 from stillery.engines.sources import Source, teacher_source, vllm_source
 from stillery.evaluate import stage as evaluate_stage
 from stillery.prompts import stage as prompts_stage
@@ -17,24 +16,8 @@ from stillery.report import stage as report_stage
 from stillery.runs import Output, Run
 from stillery.storage import Folder
 from stillery.teacher import stage as teacher_stage
-from stillery.teacher.stage import recorded_of
 from stillery.train import sft as sft_stage
 from stillery.verify import stage as verify_stage
-
-# How a model is run does not change what it is asked: these keys are left out of fingerprints, so that moving a run
-# to more replicas or another machine makes nothing again.
-PLACEMENT = (
-    "replicas",
-    "max_replicas",
-    "num_cpus",
-    "num_gpus",
-    "threads",
-    "cpu_kv_cache_gb",
-    "requests_per_call",
-    "flush_every",
-)
-# What of the teacher's section says how it samples for training, and not how it is asked.
-_TRAINING_ONLY = ("sampling", "samples_per_prompt", "accepted_per_prompt", "ahead", "resample")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +37,8 @@ class Job:
 class Stage:
     """A step of the line. `settings` is what of the config shapes its output, `needs` the stages before it.
 
-    `prompts.trained` and `prompts.measured` need only those problems: others may change without a new output.
+    `prompts.trained` and `prompts.measured` need only those problems: others may change without a new output. Ray is
+    started, or connected to, when the first stage that `uses_ray` is due.
     """
 
     name: str
@@ -62,57 +46,7 @@ class Stage:
     needs: tuple[str, ...]
     settings: Callable[[Config], dict[str, Any]]
     work: Callable[[Job], dict[str, Any]]
-
-
-def _sampled(section: EngineConfig) -> dict[str, Any]:
-    settings = {key: value for key, value in settings_of(section).items() if key not in PLACEMENT}
-    if "endpoint" in settings:
-        shaping = {key: settings["endpoint"][key] for key in ("api", "tokenizer", "send_seed")}
-        settings["endpoint"] = shaping if settings["kind"] == "endpoint" else None
-    return settings
-
-
-def _teacher_identity(config: Config) -> str:
-    return model_id(config.teacher.model) if config.teacher.kind == "vllm" else config.teacher.model
-
-
-def _prompts_settings(config: Config) -> dict[str, Any]:
-    settings = {**settings_of(config.prompts), "seed": config.run.seed}
-    return settings | {"files": prompts_stage.source_fingerprints(config.prompts)}
-
-
-def _generate_settings(config: Config) -> dict[str, Any]:
-    settings = {**_sampled(config.teacher), "seed": config.run.seed, "model": _teacher_identity(config)}
-    if config.teacher.kind == "recorded":
-        settings |= {"files": fingerprints(recorded_of(config.teacher))}
-    if config.teacher.accepted_per_prompt is not None:
-        rule = {key: getattr(config.curate, key) for key in ("require_template", "drop_flags")}
-        settings |= {**_verify_settings(config), "accepted": rule}
-    return settings
-
-
-def _verify_settings(config: Config) -> dict[str, Any]:
-    return {"deadline_s": config.verify.deadline_s}
-
-
-def _sft_settings(config: Config) -> dict[str, Any]:
-    settings = {key: getattr(config.sft, key) for key in ("num_workers", "use_gpu", "trl")}
-    return {**settings, "seed": config.run.seed, "student": model_id(config.sft.student)}
-
-
-def _evaluate_settings(config: Config) -> dict[str, Any]:
-    return {**_sampled(config.evaluate), **_verify_settings(config), "seed": config.run.seed}
-
-
-def _evaluate_teacher_settings(config: Config) -> dict[str, Any]:
-    teacher = {**_sampled(config.teacher), "model": _teacher_identity(config)}
-    asked = {key: value for key, value in teacher.items() if key not in _TRAINING_ONLY}
-    # The teacher runs in its own engine, not in the students'.
-    return {**_evaluate_settings(config), "engine": None, "teacher": asked}
-
-
-def _evaluate_before_settings(config: Config) -> dict[str, Any]:
-    return {**_evaluate_settings(config), "student": model_id(config.sft.student)}
+    uses_ray: bool = True
 
 
 def _prompts(job: Job) -> dict[str, Any]:
@@ -168,7 +102,8 @@ def _evaluate_teacher(job: Job) -> dict[str, Any]:
         print("evaluate_teacher: a recorded teacher cannot be asked, so it is not measured", flush=True)
         return {"ks": job.config.evaluate.ks, "splits": {}}
     asking = {"system_prompt": teacher.system_prompt, "instruction": teacher.instruction}
-    return _evaluate(job, role="teacher", source=teacher_source(teacher), engine=teacher, asking=asking)
+    source = teacher_source(teacher, logs=job.run.logs)
+    return _evaluate(job, role="teacher", source=source, engine=teacher, asking=asking)
 
 
 def _evaluate_before(job: Job) -> dict[str, Any]:
@@ -232,39 +167,31 @@ TRAINED, MEASURED = "prompts.trained", "prompts.measured"
 EVALUATIONS = ("evaluate_teacher", "evaluate_before", "evaluate_after")
 
 STAGES = (
-    Stage("prompts", prompts_stage.VERSION, (), _prompts_settings, _prompts),
-    Stage("generate", teacher_stage.VERSION, (TRAINED,), _generate_settings, _generate),
-    Stage("verify", verify_stage.VERSION, (TRAINED, "generate"), _verify_settings, _verify),
+    Stage("prompts", prompts_stage.VERSION, (), stage_settings.of_prompts, _prompts, uses_ray=False),
+    Stage("generate", teacher_stage.VERSION, (TRAINED,), stage_settings.of_generate, _generate),
+    Stage("verify", verify_stage.VERSION, (TRAINED, "generate"), stage_settings.of_verify, _verify),
+    Stage("bonds", bonds_stage.VERSION, (TRAINED, "generate", "verify"), stage_settings.of_bonds, _bonds),
+    Stage("curate", curate_stage.VERSION, (TRAINED, "generate", "verify"), stage_settings.of_curate, _curate),
+    Stage("sft", sft_stage.VERSION, ("curate",), stage_settings.of_sft, _sft),
     Stage(
-        "bonds",
-        bonds_stage.VERSION,
-        (TRAINED, "generate", "verify"),
-        lambda config: settings_of(config.bonds),
-        _bonds,
+        "evaluate_teacher", evaluate_stage.VERSION, (MEASURED,), stage_settings.of_evaluate_teacher, _evaluate_teacher
     ),
-    Stage(
-        "curate",
-        curate_stage.VERSION,
-        (TRAINED, "generate", "verify"),
-        lambda config: {**settings_of(config.curate), "accepted_per_prompt": config.teacher.accepted_per_prompt},
-        _curate,
-    ),
-    Stage("sft", sft_stage.VERSION, ("curate",), _sft_settings, _sft),
-    Stage("evaluate_teacher", evaluate_stage.VERSION, (MEASURED,), _evaluate_teacher_settings, _evaluate_teacher),
-    Stage("evaluate_before", evaluate_stage.VERSION, (MEASURED,), _evaluate_before_settings, _evaluate_before),
-    Stage("evaluate_after", evaluate_stage.VERSION, (MEASURED, "sft"), _evaluate_settings, _evaluate_after),
+    Stage("evaluate_before", evaluate_stage.VERSION, (MEASURED,), stage_settings.of_evaluate_before, _evaluate_before),
+    Stage("evaluate_after", evaluate_stage.VERSION, (MEASURED, "sft"), stage_settings.of_evaluate, _evaluate_after),
     Stage(
         "register",
         registry_stage.VERSION,
         ("prompts", "generate", "verify", "bonds", "curate", "sft", *EVALUATIONS),
-        lambda config: {**settings_of(config.register), "tracking_uri": registry_stage.store_of(config.register)},
+        stage_settings.of_register,
         _register,
+        uses_ray=False,
     ),
     Stage(
         "report",
         report_stage.VERSION,
         ("prompts", "generate", "verify", "bonds", "curate", "sft", *EVALUATIONS, "register"),
-        lambda config: settings_of(config.report),
+        stage_settings.of_report,
         _report,
+        uses_ray=False,
     ),
 )

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+MODEL = ROOT / "platform" / "stillery" / "embedded" / "models" / "student"
 
 
 def distill(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -21,7 +23,9 @@ def test_bad_input_is_named_with_its_remedy(tmp_path: Path) -> None:
     (tmp_path / "other.jsonl").write_text(json.dumps({"q": "1+1?", "a": "2"}) + "\n")
     twice = json.dumps({"question": "1+1?", "answer": "2"}) + "\n"
     (tmp_path / "twice.jsonl").write_text(twice * 2)
-    (tmp_path / "no_model").mkdir()
+    (tmp_path / "empty").mkdir()
+    for name, removed in (("no_weights", "*.safetensors"), ("no_tokenizer", "tokenizer*")):
+        shutil.copytree(MODEL, tmp_path / name, ignore=shutil.ignore_patterns(removed))
     run = f"run.dir={tmp_path / 'run'}"
     files = ["prompts.source=file", f"prompts.test={tmp_path}/twice.jsonl", run]
     cases: list[tuple[list[str], str]] = [
@@ -29,7 +33,9 @@ def test_bad_input_is_named_with_its_remedy(tmp_path: Path) -> None:
         (["sft.trl.learning_rte=1"], "did you mean learning_rate"),
         (["teacher.sampling.temprature=1"], "did you mean temperature"),
         (["--config", "gone.yaml"], "gone.yaml does not exist"),
-        ([f"teacher.model={tmp_path}/no_model", run], "no config.json"),
+        ([f"teacher.model={tmp_path}/empty", run], "no config.json"),
+        ([f"teacher.model={tmp_path}/no_weights", run], "has no *.safetensors"),
+        ([f"sft.student={tmp_path}/no_tokenizer", run], "has no tokenizer.json"),
         ([f"sft.student={tmp_path}/nowhere", run], "no such folder"),
         ([*files, f"prompts.train={tmp_path}/gone.jsonl"], "gone.jsonl"),
         ([*files, f"prompts.train={tmp_path}/empty.jsonl"], "empty"),

@@ -4,7 +4,8 @@
     python tests/trials/adaptive_tokens.py [--prompts 200] [--most 16] [--accepted 4]
 
 A prompt is covered if `accepted` different samples of it are accepted. Both sides sample the embedded teacher through
-the pipeline, each into a log of its own, one after the other; every token that a teacher made counts, surplus too.
+the pipeline with the same seeds, each into a log of its own, one after the other. Every token that a teacher made
+counts, surplus too; none is aborted, since what has been launched is always finished and logged.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from stillery.records import Generation, Prompt, from_table  # noqa: E402
 from stillery.runs import open_run  # noqa: E402
 from stillery.storage import Folder  # noqa: E402
 from stillery.teacher.judging import VerdictJudge, start_grader  # noqa: E402
-from stillery.verify.acceptance import why_dropped  # noqa: E402
+from stillery.verify.acceptance import Acceptance  # noqa: E402
 from stillery.verify.stage import grade_rows  # noqa: E402
 
 Samples = dict[str, list[Generation]]
@@ -67,7 +68,7 @@ def sample(config: Config, source: Folder, folder: str, *, most: int, wanted: in
     made: Samples = defaultdict(list)
     with open_run(config) as run:
         asked = ask(
-            prompts, [messages_of(prompt) for prompt in prompts], source=teacher_source(config.teacher),
+            prompts, [messages_of(prompt) for prompt in prompts], source=teacher_source(config.teacher, logs=run.logs),
             engine=config.teacher, sampling={**config.teacher.sampling, "seed": 0}, num_samples=most, run=run,
             label=Path(folder).name, wanted=wanted, ahead=ahead, judge=judge,
         )  # fmt: skip
@@ -80,37 +81,39 @@ def sample(config: Config, source: Folder, folder: str, *, most: int, wanted: in
 def report(
     config: Config, prompts: list[Prompt], fixed: Samples, adaptive: Samples, *, most: int, accepted: int
 ) -> None:
+    """Print the fixed sizes, and the adaptive side against the smallest of them that covers as many prompts."""
     by_id = {prompt.prompt_id: prompt for prompt in prompts}
-    right = {name: outcomes(config, made, by_id) for name, made in (("fixed", fixed), ("adaptive", adaptive))}
-    covered = sum(sum(marks) >= accepted for marks in right["adaptive"].values())
-    tokens = sum(row.num_tokens for rows in adaptive.values() for row in rows)
-    surplus = sum(row.num_tokens for rows in adaptive.values() for row in rows if row.surplus)
+    marks = {name: accepted_marks(config, made, by_id) for name, made in (("fixed", fixed), ("adaptive", adaptive))}
+    sizes = range(accepted, most + 1)
+    covered = {n: sum(sum(row[:n]) >= accepted for row in marks["fixed"].values()) for n in sizes}
+    tokens = {n: sum(row.num_tokens for rows in fixed.values() for row in rows[:n]) for n in sizes}
+    adaptive_covered = sum(sum(row) >= accepted for row in marks["adaptive"].values())
+    rows = [row for samples in adaptive.values() for row in samples]
+    adaptive_tokens = sum(row.num_tokens for row in rows)
+    surplus = sum(row.num_tokens for row in rows if row.surplus)
+    equal = next((n for n in sizes if covered[n] >= adaptive_covered), most)
     print(f"\n{'':<22}{'prompts covered':>16}{'samples':>10}{'tokens':>12}{'ratio':>8}")
-    for n in range(accepted, most + 1):
-        num_covered = sum(sum(marks[:n]) >= accepted for marks in right["fixed"].values())
-        num_tokens = sum(row.num_tokens for rows in fixed.values() for row in rows[:n])
-        is_enough = num_covered >= covered or n == most
-        if is_enough or n % 4 == 0:
-            print(f"fixed n={n:<14}{num_covered:>16}{n * len(prompts):>10,}{num_tokens:>12,}{1.0:>8.2f}")
-        if is_enough:
-            count = sum(map(len, adaptive.values()))
-            name = f"adaptive k={accepted}"
-            print(f"{name:<22}{covered:>16}{count:>10,}{tokens:>12,}{tokens / num_tokens:>8.2f}")
-            print(f"of the adaptive tokens {surplus:,} are surplus; the ratio is to the fixed n that covers as many")
-            return
+    for n in sorted({*range(accepted, most + 1, 4), equal, most}):
+        ratio = tokens[n] / tokens[equal]
+        print(f"fixed n={n:<14}{covered[n]:>16}{n * len(prompts):>10,}{tokens[n]:>12,}{ratio:>8.2f}")
+    ratio = adaptive_tokens / tokens[equal]
+    print(f"adaptive k={accepted:<11}{adaptive_covered:>16}{len(rows):>10,}{adaptive_tokens:>12,}{ratio:>8.2f}")
+    print(f"ratio: to fixed n={equal}, the smallest that covers as many; {surplus:,} adaptive tokens are surplus")
+    if covered[equal] < adaptive_covered:
+        print(f"no fixed n up to {most} covers as many: the ratio flatters the fixed side")
 
 
-def outcomes(config: Config, made: Samples, by_id: dict[str, Prompt]) -> dict[str, list[bool]]:
-    """For each prompt whether each of its samples was accepted, copies of accepted ones not."""
+def accepted_marks(config: Config, made: Samples, by_id: dict[str, Prompt]) -> dict[str, list[bool]]:
+    """For each prompt whether each of its samples, in order of index, is accepted."""
     rows = [row for samples in made.values() for row in samples]
-    rule = {"require_template": config.curate.require_template, "drop_flags": config.curate.drop_flags}
+    rule = Acceptance.of(config.curate)
+    keys: dict[str, set[str]] = defaultdict(set)
     marks: dict[str, list[bool]] = defaultdict(list)
-    seen: set[tuple[str, str]] = set()
     for row, verdict in zip(rows, grade_rows(config.verify, rows, by_id), strict=True):
-        key = (row.prompt_id, row.completion.strip())
-        is_accepted = why_dropped(verdict, **rule) is None and key not in seen
+        key = rule.key(sample_id=row.sample_id, completion=row.completion)
+        is_accepted = rule.why_dropped(verdict) is None and key not in keys[row.prompt_id]
         marks[row.prompt_id].append(is_accepted)
-        seen |= {key} if is_accepted else set()
+        keys[row.prompt_id] |= {key} if is_accepted else set()
     return marks
 
 

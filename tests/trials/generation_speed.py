@@ -3,12 +3,16 @@
 
     python tests/trials/generation_speed.py [--prompts 100] [--samples 8] [--rounds 2]
 
-The same prompts, samples a prompt and settings of the embedded teacher; the sides run in turn, `rounds` times each, in
-a process of their own under one Ray. Starting an engine is not counted: each side first makes a few samples. The
-stock processor returns one output a row, so it is handed one row a sample.
+The same prompts, samples a prompt and settings of the embedded teacher, every sample seeded; the sides run in turn,
+each time in a process of its own, in the opposite order every other round. The clock runs from the first request to a
+ready engine, which nobody has warmed up, to the last sample: returned by `LLM.generate`, durable in our log, handed out
+by the processor. So starting Ray and engines is not counted. The processor returns one output a row, so it is handed
+one row a sample; ours alone also asks for log-probabilities, since it keeps them.
 """
 
 import argparse
+import dataclasses
+import functools
 import json
 import os
 import statistics
@@ -16,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +48,7 @@ def main() -> None:
         return
     rates: dict[str, list[float]] = {side: [] for side in SIDES}
     for round_ in range(options.rounds):
-        for side in SIDES:
+        for side in SIDES if round_ % 2 == 0 else reversed(SIDES):
             command = [sys.executable, __file__, "--side", side]
             command += ["--prompts", str(options.prompts), "--samples", str(options.samples)]
             done = subprocess.run(command, capture_output=True, text=True)
@@ -53,11 +58,14 @@ def main() -> None:
             tokens, seconds = json.loads(done.stdout.strip().splitlines()[-1])
             rates[side].append(tokens / seconds)
             print(f"round {round_}: {side:<14}{tokens:>9,} tokens in {seconds:6.1f} s", flush=True)
-    print(f"\n{'':<14}{'tokens/s':>10}{'to vllm':>9}")
+    print(f"\n{'':<14}{'tokens/s':>10}{'lowest':>10}{'highest':>10}{'to vllm':>9}")
     for side, values in rates.items():
         if values and rates["vllm"]:
             rate = statistics.mean(values)
-            print(f"{side:<14}{rate:>10,.0f}{rate / statistics.mean(rates['vllm']):>9.2f}")
+            ratio = rate / statistics.mean(rates["vllm"])
+            print(f"{side:<14}{rate:>10,.0f}{min(values):>10,.0f}{max(values):>10,.0f}{ratio:>9.2f}")
+    if any(len(values) < options.rounds for values in rates.values()):
+        sys.exit("some sides failed: the table is not whole")
 
 
 def prompts(count: int) -> list[str]:
@@ -75,71 +83,54 @@ def run_vllm(texts: list[str], samples: int) -> tuple[int, float]:
     from vllm import SamplingParams
 
     from stillery.config import EngineConfig
-    from stillery.engines.models import resolve_model
     from stillery.engines.vllm_engine import load_engine
 
-    llm = load_engine(resolve_model("embedded:teacher"), EngineConfig(threads=2, engine=ENGINE))
-    llm.generate(texts[:8], SamplingParams(**SAMPLING, seed=1), use_tqdm=False)
+    llm = load_engine("embedded:teacher", EngineConfig(threads=2, engine=ENGINE))
     started = time.monotonic()
     outputs = llm.generate(texts, SamplingParams(**SAMPLING, n=samples, seed=0), use_tqdm=False)
     seconds = time.monotonic() - started
-    return sum(len(c.token_ids) for output in outputs for c in output.outputs), seconds
+    completions = [completion for output in outputs for completion in output.outputs]
+    assert len(completions) == len(texts) * samples, "samples are missing"
+    return sum(len(completion.token_ids) for completion in completions), seconds
 
 
 def run_stillery(texts: list[str], samples: int) -> tuple[int, float]:
-    """Our Ray Data pipeline with its durable log; the clock is the one that its own progress lines go by."""
-    import dataclasses
-    import functools
-
+    """Our Ray Data pipeline with its durable log, whose last file ends the time."""
     import ray
 
     from stillery.config import EngineConfig
     from stillery.engines import log, sampling
     from stillery.engines.block import Plan
-    from stillery.engines.models import model_id
     from stillery.engines.sources import vllm_source
     from stillery.records import Ask
     from stillery.storage import Folder
 
     ray.init(num_cpus=4, log_to_driver=False, include_dashboard=False)
-    folder = Folder(tempfile.mkdtemp(prefix="stillery-trial-"))
+    root = Path(tempfile.mkdtemp(prefix="stillery-trial-"))
+    folder = Folder(str(root / "log"))
     engine = EngineConfig(threads=2, engine=ENGINE)
-    identity = model_id("embedded:teacher")
-    plan = Plan(identity, {**SAMPLING, "seed": 0}, samples, folder, engine.flush_every)
     source = vllm_source("embedded:teacher", engine, template_kwargs={})
-    source = dataclasses.replace(source, start=functools.partial(start_warm, source.start))
-    clock: dict[str, Any] = {}
-
-    class Clock(sampling.Progress):
-        def add(self, tally: Any) -> None:
-            super().add(tally)
-            clock["seconds"] = time.monotonic() - (self.started or 0.0)
-
-    sampling.Progress = Clock
+    plan = Plan(source.identity, {**SAMPLING, "seed": 0}, samples, folder, engine.flush_every)
+    ready = root / "ready"
+    source = dataclasses.replace(source, start=functools.partial(start_and_tell, source.start, ready))
     asks = [Ask(str(i), text, []) for i, text in enumerate(texts)]
     sampling.sample(asks, plan=plan, source=source, engine=engine, label="trial")
     rows = log.read_files(folder, log.log_files(folder))
     assert len(rows) == len(texts) * samples, "samples are missing"
-    return sum(row.num_tokens for row in rows.values()), clock["seconds"]
+    ended = max((folder.local / name).stat().st_mtime for name in log.log_files(folder))
+    return sum(row.num_tokens for row in rows.values()), ended - ready.stat().st_mtime
 
 
-def start_warm(start: Any) -> Any:
-    """An engine that has made a few samples, so that its kernels are compiled."""
-    import threading
-
-    from stillery.records import Request
-
+def start_and_tell(start: Callable[[], Any], ready: Path) -> Any:
+    """Start an engine, which the first request starts and then waits for, and leave a file when it is up."""
     engine = start()
-    done = threading.Semaphore(0)
-    for i in range(8):
-        engine.submit(Request(f"warm{i}", "w", i, i, "3 + 4 ="), sampling=SAMPLING, done=lambda _: done.release())
-    for _ in range(8):
-        done.acquire()
+    ready.touch()
     return engine
 
 
 def run_ray_data_llm(texts: list[str], samples: int) -> tuple[int, float]:
-    """The stock processor on one row a sample; timed from its first output to its last, less the first batch."""
+    """The stock processor on one row a sample. Rows tell when they left it and how long the engine had them, so its
+    first request is known but for the way out, which the last row has too."""
     import ray
     from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
@@ -161,16 +152,17 @@ def run_ray_data_llm(texts: list[str], samples: int) -> tuple[int, float]:
     processor = build_processor(
         config,
         preprocess=lambda row: {"prompt": row["prompt"], "sampling_params": {**SAMPLING, "seed": int(row["seed"])}},
-        postprocess=lambda row: {"tokens": row["num_generated_tokens"]},
+        postprocess=lambda row: {
+            "tokens": row["num_generated_tokens"],
+            "left": time.time(),
+            "seconds": row["time_taken_llm"],
+        },
     )
-    warm = 64
-    rows = [{"prompt": texts[i % len(texts)], "seed": i} for i in range(warm + len(texts) * samples)]
-    tokens, started = 0, 0.0
-    for seen, row in enumerate(processor(ray.data.from_items(rows)).iter_rows(), start=1):
-        if seen == warm:
-            started = time.monotonic()
-        tokens += row["tokens"] if seen > warm else 0
-    return tokens, time.monotonic() - started
+    rows = [{"prompt": text, "seed": i} for i, text in enumerate(text for text in texts for _ in range(samples))]
+    done = list(processor(ray.data.from_items(rows, override_num_blocks=-(-len(rows) // 64))).iter_rows())
+    assert len(done) == len(rows), "samples are missing"
+    first, last = min(row["left"] - row["seconds"] for row in done), max(row["left"] for row in done)
+    return sum(row["tokens"] for row in done), last - first
 
 
 if __name__ == "__main__":

@@ -4,18 +4,19 @@
     python tests/trials/recorded_scale.py [--sizes 10000 30000 100000]
 
 For each size: as many generations of about 600 characters, four to a problem, three of four right, pass through
-generate (reading), verify and curate. Memory is the largest resident size of the driver and of all its descendants
-(Ray's processes) together, above what they held before the first stage.
+generate (reading), verify and curate. Memory is the most that was held above what there was before the first of these
+stages: of the driver's own pages, which hold the problems too, and of those of the driver and all its descendants
+(Ray's processes) together with Ray's object store.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 
 import psutil
@@ -34,7 +35,9 @@ def main() -> None:
     if options.folder is not None:
         print(json.dumps(measure(options.folder)))
         return
-    print(f"{'generations':>12}" + "".join(f"{f'{s} s':>12}" for s in STAGES) + f"{'driver MiB':>12}{'all MiB':>10}")
+    heads = [f"{stage} s" for stage in STAGES]
+    print(f"{'generations':>12}" + "".join(f"{head:>12}" for head in heads), end="")
+    print(f"{'ms each':>10}{'driver MiB':>12}{'all MiB':>10}")
     for size in options.sizes:
         folder = Path(tempfile.mkdtemp(prefix="stillery-trial-"))
         write(folder, size)
@@ -45,7 +48,8 @@ def main() -> None:
         row = json.loads(done.stdout.strip().splitlines()[-1])
         assert row["kept"] == size * 3 // 4, f"kept {row['kept']} of {size}"
         seconds = "".join(f"{row[stage]:>12.1f}" for stage in STAGES)
-        print(f"{size:>12,}{seconds}{row['driver_mib']:>12.0f}{row['all_mib']:>10.0f}", flush=True)
+        each = sum(row[stage] for stage in STAGES) / size * 1000
+        print(f"{size:>12,}{seconds}{each:>10.2f}{row['driver_mib']:>12.0f}{row['all_mib']:>10.0f}", flush=True)
 
 
 def write(folder: Path, size: int) -> None:
@@ -89,11 +93,10 @@ def measure(folder: Path) -> dict[str, float]:
 
 
 class Peaks:
-    """Samples resident sizes ten times a second."""
+    """Samples the memory of this process and its descendants ten times a second."""
 
     def __init__(self) -> None:
-        self._before = self._sizes()
-        self._most = self._before
+        self._before = self._most = sizes()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -102,23 +105,26 @@ class Peaks:
         """MiB above the start: of the driver, and of everything."""
         self._stopped.set()
         self._thread.join()
-        return tuple((most - before) / 2**20 for most, before in zip(self._most, self._before, strict=True))  # type: ignore[return-value]
+        driver, everything = ((most - before) / 2**20 for most, before in zip(self._most, self._before, strict=True))
+        return driver, everything
 
     def _run(self) -> None:
-        while not self._stopped.is_set():
-            self._most = tuple(max(pair) for pair in zip(self._most, self._sizes(), strict=True))  # type: ignore[assignment]
-            time.sleep(0.1)
+        while not self._stopped.wait(0.1):
+            driver, everything = sizes()
+            self._most = max(self._most[0], driver), max(self._most[1], everything)
 
-    @staticmethod
-    def _sizes() -> tuple[int, int]:
-        driver = psutil.Process()
-        total = driver.memory_info().rss
-        for child in driver.children(recursive=True):
-            try:
-                total += child.memory_info().rss
-            except psutil.NoSuchProcess:
-                continue
-        return driver.memory_info().rss, total
+
+def sizes() -> tuple[int, int]:
+    """Bytes of the driver's own pages, and of everyone's with the largest share of shared pages, which is the object
+    store's: each process has its own pages, but all have the same libraries and objects."""
+    driver = psutil.Process()
+    own, shared = [], []
+    for process in (driver, *driver.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            memory = process.memory_info()
+            own.append(memory.rss - memory.shared)
+            shared.append(memory.shared)
+    return own[0], sum(own) + max(shared)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ from stillery.errors import UserError
 from stillery.metrics import pass_rate
 from stillery.records import Generation, Message, Prompt, Sample, Split, Verdict, VerdictKind, from_table
 from stillery.storage import Folder
-from stillery.verify.acceptance import why_dropped
+from stillery.verify.acceptance import Acceptance
 from stillery.verify.template import OPEN_THINK
 
-VERSION = 2
+VERSION = 3
 ROWS_PER_FILE = 20_000
 
 Row = tuple[Generation, Verdict]
@@ -82,23 +82,20 @@ def choose(
     """
     accepted: list[Generation] = []
     dropped: Counter[str] = Counter()
-    seen: set[str] = set()
+    rule = Acceptance.of(config)
+    keys: set[str] = set()
     num_counted = num_successes = 0
     for generation, verdict in sorted(rows, key=lambda row: (row[0].sample_index, row[0].round)):
-        reason = why_dropped(verdict, require_template=config.require_template, drop_flags=config.drop_flags)
-        content = generation.completion.strip()
-        is_repeat = content in seen
+        key = rule.key(sample_id=generation.sample_id, completion=generation.completion)
+        reason = rule.why_dropped(verdict) or ("duplicate" if key in keys else None)
         if reason is None:
-            seen.add(content)
+            keys.add(key)
+            accepted.append(generation)
+        else:
+            dropped[reason] += 1
         if not generation.surplus:
             num_counted += generation.round == 0
-            num_successes += reason is None and not is_repeat
-        if reason is not None:
-            dropped[reason] += 1
-        elif config.deduplicate and is_repeat:
-            dropped["duplicate"] += 1
-        else:
-            accepted.append(generation)
+            num_successes += reason is None
     rate = pass_rate(max(1, num_counted), num_successes, wanted=accepted_per_prompt)
     if accepted and not config.min_pass_rate <= rate <= config.max_pass_rate:
         dropped["pass rate too low" if rate < config.min_pass_rate else "pass rate too high"] += len(accepted)

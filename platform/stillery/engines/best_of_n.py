@@ -8,6 +8,8 @@ class BestOfN:
     order of completion, short samples would be favoured). No more samples run than acceptances are missing, and
     `ahead` more: with 0, nothing is made that does not count, and which samples are made depends on what they hold
     alone, not on when they finish. A larger `ahead` shortens the wait for the last prompts and costs surplus.
+
+    Samples of one key are copies of each other, of which the first by index is accepted.
     """
 
     def __init__(self, *, num_samples: int, wanted: int | None = None, ahead: int = 0) -> None:
@@ -17,11 +19,16 @@ class BestOfN:
         self._is_fixed = wanted is None
         self._ahead = ahead
         self._next = 0
-        self._accepted: dict[int, bool] = {}
+        self._keys: dict[int, str | None] = {}
+        self._accepted: set[str] = set()
 
     @property
     def num_running(self) -> int:
-        return self._next - len(self._accepted)
+        return self._next - len(self._keys)
+
+    @property
+    def num_accepted(self) -> int:
+        return len(self._accepted)
 
     @property
     def is_done(self) -> bool:
@@ -36,10 +43,12 @@ class BestOfN:
         """
         if self._is_fixed:
             return self.num_samples
-        count = 0
+        accepted: set[str] = set()
         for index in range(self._next):
-            count += self._accepted[index]
-            if count == self.wanted:
+            key = self._keys[index]
+            if key is not None:
+                accepted.add(key)
+            if len(accepted) == self.wanted:
                 return index + 1
         return self._next
 
@@ -51,12 +60,14 @@ class BestOfN:
         self._next = end
         return started
 
-    def finish(self, index: int, *, accepted: bool) -> None:
-        """A launched sample has been made and judged."""
+    def finish(self, index: int, *, key: str | None) -> None:
+        """A launched sample has been made and judged. `key` is what it counts as, None if it is not accepted."""
         assert index < self._next, f"sample {index} was never launched"
-        assert index not in self._accepted, f"sample {index} is finished already"
-        self._accepted[index] = accepted
+        assert index not in self._keys, f"sample {index} is finished already"
+        self._keys[index] = key
+        if key is not None:
+            self._accepted.add(key)
 
     @property
     def _missing(self) -> int:
-        return self.num_samples if self._is_fixed else self.wanted - sum(self._accepted.values())
+        return self.num_samples if self._is_fixed else self.wanted - self.num_accepted

@@ -70,7 +70,6 @@ class Tally:
 class _Prompt:
     ask: Ask
     best_of: BestOfN
-    accepted_texts: set[str] = field(default_factory=set[str])
 
 
 class Block:
@@ -140,7 +139,8 @@ class Block:
         if event == "made":
             self._made(prompt, *what)
         else:
-            self._judged(prompt, *what)
+            key, row = what
+            self._settle(prompt, row, key=key)
 
     def _made(self, prompt: _Prompt, row: Generation, is_new: bool) -> None:
         round_ = int(row.sample_id != self._plan.sample_id(prompt.ask, row.sample_index))
@@ -154,26 +154,19 @@ class Block:
         if row.finish_reason == "length" and self._plan.resample is not None and round_ == 0:
             self._start(prompt, row.sample_index, round_=1)
         elif self._judge is None or row.error is not None:
-            self._settle(prompt, row, accepted=row.error is None)
+            self._settle(prompt, row, key=row.sample_id if row.error is None else None)
         else:
             self._num_open += 1
 
-            def done(verdict: bool | Exception) -> None:
-                self._events.put(("judged", prompt, verdict, row))
+            def done(key: str | Exception | None) -> None:
+                self._events.put(("judged", prompt, key, row))
 
             self._judge.submit(row, done=done)
 
-    def _judged(self, prompt: _Prompt, accepted: bool, row: Generation) -> None:
-        # A copy of what is kept already adds nothing to train on.
-        text = row.completion.strip()
-        accepted = accepted and text not in prompt.accepted_texts
-        if accepted:
-            prompt.accepted_texts.add(text)
-        self._settle(prompt, row, accepted=accepted)
-
-    def _settle(self, prompt: _Prompt, row: Generation, *, accepted: bool) -> None:
-        self._tally.accepted += accepted
-        prompt.best_of.finish(row.sample_index, accepted=accepted)
+    def _settle(self, prompt: _Prompt, row: Generation, *, key: str | None) -> None:
+        before = prompt.best_of.num_accepted
+        prompt.best_of.finish(row.sample_index, key=key)
+        self._tally.accepted += prompt.best_of.num_accepted - before
         self._advance(prompt)
 
     def _flush(self) -> Tally:

@@ -15,32 +15,27 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from stillery.engines.endpoint_api import (
+    PATHS,
+    Endpoint,
+    EndpointError,
+    RefusedError,
+    Reply,
+    TransientError,
+    body_of,
+    error_message,
+    fault_of,
+    proxy,
+    read_key,
+    read_reply,
+)
 from stillery.engines.engine import settings_json
+from stillery.engines.spending import Account, Budget
 from stillery.errors import UserError
 from stillery.records import Generation, Request
 
 if TYPE_CHECKING:
     import aiohttp
-from stillery.engines.endpoint_api import (
-    PATHS,
-    REMEDIES,
-    TRANSIENT,
-    Account,
-    Endpoint,
-    EndpointError,
-    RefusedError,
-    Reply,
-    SpentError,
-    TransientError,
-    body_of,
-    cost_of,
-    error_code,
-    error_message,
-    proxy,
-    read_key,
-    read_reply,
-    retry_after,
-)
 
 # So many requests in a row that used up their attempts, none answered in between, are an outage.
 OUTAGE = 8
@@ -51,21 +46,6 @@ class _Submitted:
     request: Request
     sampling: Mapping[str, Any]
     done: Callable[[Generation | Exception], None]
-
-
-def _most(submitted: _Submitted, *, endpoint: Endpoint) -> float:
-    """An upper bound of what one sample costs: a token has a byte at least; 256 are left for the chat template.
-
-    Raises UserError where there is a cap, but no bound.
-    """
-    bounds = [submitted.sampling.get(name) for name in ("max_tokens", "max_completion_tokens")]
-    most_tokens = max((int(bound) for bound in bounds if bound), default=0)
-    if endpoint.max_cost is not None and (not most_tokens or None in (endpoint.input_price, endpoint.output_price)):
-        raise UserError(
-            "teacher.endpoint.max_cost is set: it needs input_price and output_price, per million tokens, and "
-            "teacher.sampling.max_tokens, or one sample might cost any sum"
-        )
-    return cost_of(len(submitted.request.rendered.encode()) + 256, most_tokens, endpoint=endpoint)
 
 
 def _backoff(tries: int, *, endpoint: Endpoint) -> float:
@@ -82,6 +62,7 @@ class EndpointEngine:
 
     def __init__(self, endpoint: Endpoint, *, model_id: str, account: Account | None = None) -> None:
         self.account = Account() if account is None else account
+        self._budget = Budget(self.account, endpoint=endpoint)
         self._endpoint, self._model_id = endpoint, model_id
         self._secret = read_key(endpoint)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -90,7 +71,6 @@ class EndpointEngine:
         self._failure: Exception | None = None
         self._num_given_up_in_a_row = 0
         self._resume_at = 0.0
-        self._settled = asyncio.Event()
         self._slots = asyncio.Semaphore(endpoint.concurrency)
         self._loop = asyncio.new_event_loop()
         self._answered_at = self._loop.time()
@@ -201,46 +181,25 @@ class EndpointEngine:
         """One request, its cost reserved before and settled after."""
         while (wait_s := self._resume_at - self._loop.time()) > 0:
             await asyncio.sleep(wait_s + _backoff(1, endpoint=self._endpoint))
-        most = _most(submitted, endpoint=self._endpoint)
-        await self._reserve(most)
+        most = self._budget.most(submitted.request.rendered, submitted.sampling)
+        await self._budget.reserve(most, is_idle=lambda: not self._sending)
         task = asyncio.current_task()
         self._sending.add(task)
-        unreported = most
+        reply, is_billed = None, True
         try:
             reply = await self._post(submitted)
-            if reply.num_prompt_tokens is not None and reply.num_tokens is not None:
-                unreported = 0.0
-                self.account.num_prompt_tokens += reply.num_prompt_tokens
-                self.account.num_tokens += reply.num_tokens
-                self.account.cost += cost_of(reply.num_prompt_tokens, reply.num_tokens, endpoint=self._endpoint)
             self.account.num_answered += 1
             self._answered_at = self._loop.time()
             return reply
         except TransientError as fault:
-            unreported = most if fault.billed else 0.0
+            is_billed = fault.billed
             raise
         except (RefusedError, UserError):
-            unreported = 0.0
+            is_billed = False
             raise
         finally:
             self._sending.discard(task)
-            self.account.cost_reserved -= most
-            self.account.cost_unreported += unreported
-            self._settled.set()
-
-    async def _reserve(self, most: float) -> None:
-        """Set `most` aside; waits while what is under way may still leave enough. Raises SpentError if it cannot."""
-        cap, account = self._endpoint.max_cost, self.account
-        while cap is not None and account.cost + account.cost_unreported + account.cost_reserved + most > cap:
-            if not self._sending:
-                raise SpentError(
-                    f"stopped before max_cost={cap:g} is exceeded: spent {account.cost:.4f} by reported usage and at "
-                    f"most {account.cost_unreported:.4f} unreported, and the next sample may cost {most:.4f}; raise "
-                    "teacher.endpoint.max_cost to go on (finished samples are kept)"
-                )
-            self._settled.clear()
-            await self._settled.wait()
-        account.cost_reserved += most
+            self._budget.settle(most, reply=reply, is_billed=is_billed)
 
     async def _post(self, submitted: _Submitted) -> Reply:
         """Send one request and read its answer. Raises TransientError, RefusedError or UserError."""
@@ -271,22 +230,12 @@ class EndpointEngine:
             raise TransientError(f"{error}: {self._clean(error_message(answer))}", billed=True) from None
 
     def _fault(self, url: str, status: int, headers: Mapping[str, str], answer: Any) -> Exception:
-        """What an answer other than 200 means for the request and the run."""
-        said = f"{status}: {self._clean(error_message(answer))}"
-        remedy = REMEDIES.get(error_code(answer)) or REMEDIES.get(status)
-        if 300 <= status < 400:
-            remedy = f"set teacher.endpoint.base_url to where {headers.get('Location')} is"
-        if remedy is not None:
-            name = self._endpoint.api_key_env
-            key = f"${name} (teacher.endpoint.api_key_env)" if name else "teacher.endpoint.api_key_env, which is null"
-            return EndpointError(f"{url} answered {said}; {remedy.format(key=key, model=self._endpoint.model)}")
-        if status not in TRANSIENT and status < 500:
-            return RefusedError(said)
-        wait_s = retry_after(headers)
-        if wait_s > self._endpoint.max_wait_s:
-            return UserError(f"{url} answered {said}, and asks to wait {wait_s:.0f} s; start again after that")
-        self._resume_at = max(self._resume_at, self._loop.time() + wait_s)
-        return TransientError(said, status=status)
+        """What an answer other than 200 means; a wait that the server asks for holds for every request."""
+        said = self._clean(error_message(answer))
+        fault = fault_of(status, headers, answer, said=said, url=url, endpoint=self._endpoint)
+        if isinstance(fault, TransientError):
+            self._resume_at = max(self._resume_at, self._loop.time() + fault.wait_s)
+        return fault
 
     def _clean(self, said: object) -> str:
         """Text from outside on one line, without the key, and short."""

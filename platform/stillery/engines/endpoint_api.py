@@ -6,16 +6,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import environ
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from stillery.errors import UserError
 from stillery.records import Message, Request
-
-if TYPE_CHECKING:
-    pass
-
 
 PATHS = {"chat": "chat/completions", "completions": "completions"}
 
@@ -76,11 +72,11 @@ class Reply:
 
 
 class TransientError(Exception):
-    """An attempt that may go better later. `billed` says whether the server may charge for it."""
+    """An attempt that may go better later, after `wait_s`. `billed` says whether the server may charge for it."""
 
-    def __init__(self, reason: str, *, status: int | None = None, billed: bool = False) -> None:
+    def __init__(self, reason: str, *, status: int | None = None, billed: bool = False, wait_s: float = 0.0) -> None:
         super().__init__(reason)
-        self.status, self.billed = status, billed
+        self.status, self.billed, self.wait_s = status, billed, wait_s
 
 
 class RefusedError(Exception):
@@ -89,29 +85,6 @@ class RefusedError(Exception):
 
 class EndpointError(UserError):
     """The server answers no request of this run: a wrong key, model or address, or no credit."""
-
-
-class SpentError(UserError):
-    """The next sample could exceed `max_cost`."""
-
-
-@dataclass(slots=True)
-class Account:
-    """What was asked and spent, over all engines that are given it.
-
-    `cost` is by the usage that servers reported. `cost_unreported` bounds from above what attempts may have cost that
-    ended without a report (timed out, cut off, aborted), `cost_reserved` what those under way will.
-    """
-
-    num_answered: int = 0
-    num_refused: int = 0
-    num_given_up: int = 0
-    num_retries: int = 0
-    num_prompt_tokens: int = 0
-    num_tokens: int = 0
-    cost: float = 0.0
-    cost_unreported: float = 0.0
-    cost_reserved: float = 0.0
 
 
 def write_messages(messages: Sequence[Message]) -> str:
@@ -134,12 +107,6 @@ def join_thinking(thinking: str | None, answer: str | None, *, truncated: bool =
 def whole_text(text: str) -> str:
     """The text with lone surrogates replaced: half of a cut emoji is legal in JSON, but cannot be stored."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if not text.isascii() else text
-
-
-def cost_of(num_prompt_tokens: int, num_tokens: int, *, endpoint: Endpoint) -> float:
-    """What so many tokens cost at the endpoint's prices."""
-    prices = endpoint.input_price or 0.0, endpoint.output_price or 0.0
-    return (num_prompt_tokens * prices[0] + num_tokens * prices[1]) / 1e6
 
 
 def read_key(endpoint: Endpoint, *, key: str = "teacher.endpoint") -> str | None:
@@ -207,6 +174,26 @@ def error_code(body: Any) -> str | None:
     """The machine-readable code of a server's error, if it gives one."""
     error = body.get("error") if isinstance(body, dict) else None
     return str(error["code"]) if isinstance(error, dict) and error.get("code") else None
+
+
+def fault_of(
+    status: int, headers: Mapping[str, str], answer: Any, *, said: str, url: str, endpoint: Endpoint
+) -> TransientError | RefusedError | UserError:
+    """What an answer other than 200 means for the request and the run; `said` is its message as it may be shown."""
+    said = f"{status}: {said}"
+    remedy = REMEDIES.get(error_code(answer)) or REMEDIES.get(status)
+    if 300 <= status < 400:
+        remedy = f"set teacher.endpoint.base_url to where {headers.get('Location')} is"
+    if remedy is not None:
+        name = endpoint.api_key_env
+        key = f"${name} (teacher.endpoint.api_key_env)" if name else "teacher.endpoint.api_key_env, which is null"
+        return EndpointError(f"{url} answered {said}; {remedy.format(key=key, model=endpoint.model)}")
+    if status not in TRANSIENT and status < 500:
+        return RefusedError(said)
+    wait_s = retry_after(headers)
+    if wait_s > endpoint.max_wait_s:
+        return UserError(f"{url} answered {said}, and asks to wait {wait_s:.0f} s; start again after that")
+    return TransientError(said, status=status, wait_s=wait_s)
 
 
 def retry_after(headers: Mapping[str, str]) -> float:

@@ -22,9 +22,13 @@ class Engine(Protocol):
 
 
 class Judge(Protocol):
-    """Says of samples whether they are accepted, beside the engine: `done` is called from a thread of the judge's."""
+    """Says of samples whether they are accepted, beside the engine: `done` is called from a thread of the judge's.
 
-    def submit(self, generation: Generation, *, done: Callable[[bool | Exception], None]) -> None: ...
+    It is given None for a sample that is not accepted, else what it counts as: of a prompt's samples with the same key
+    only the first by index is accepted.
+    """
+
+    def submit(self, generation: Generation, *, done: Callable[[str | Exception | None], None]) -> None: ...
 
 
 def settings_json(sampling: Mapping[str, Any]) -> str:

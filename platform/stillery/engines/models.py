@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from stillery.errors import UserError
 from stillery.records import digest
@@ -13,6 +13,10 @@ EMBEDDED = "embedded:"
 
 # The fields of vLLM's EngineArgs that make another model of the same weights.
 SHAPING = ("dtype", "quantization", "kv_cache_dtype", "revision", "tokenizer", "tokenizer_revision", "hf_overrides")
+
+
+# Ends of the names of architectures that no text comes out of.
+NOT_GENERATIVE = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMaskedLM")
 
 
 def resolve_model(model: str) -> str:
@@ -39,20 +43,62 @@ def check_model(key: str, model: str) -> None:
     folder = Path(resolve_model(model))
     if not folder.is_dir():
         raise UserError(f"{key}={model}: no such folder; give a Hugging Face model folder or a Hub name")
-    if not (folder / "config.json").is_file():
-        raise UserError(f"{key}={model}: not a Hugging Face model folder (it has no config.json)")
-    if not list(folder.glob("*.safetensors")):
+    _check_architecture(key, folder)
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
         raise UserError(f"{key}={model}: has no *.safetensors; save the model with safe_serialization=True")
     _check_shards(key, folder)
+    for path in weights:
+        fault = fault_of_weights(path)
+        if fault is not None:
+            raise UserError(f"{key}={model}: {path.name} {fault}")
     if not (folder / "tokenizer.json").is_file() and not (folder / "tokenizer_config.json").is_file():
         raise UserError(f"{key}={model}: has no tokenizer.json; save the tokenizer into the folder")
+
+
+def _check_architecture(key: str, folder: Path) -> None:
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        raise UserError(f"{key}={folder}: is an adapter; merge it into its base (merge_and_unload) and save that")
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{key}={folder}: not a Hugging Face model folder (it has no config.json)")
+    try:
+        config: Any = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError:
+        config = None
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise UserError(f"{key}={folder}: its config.json is not a model's (it has no model_type)")
+    made_for = [str(name) for name in cast(dict[str, Any], config).get("architectures") or []]
+    if made_for and all(name.endswith(NOT_GENERATIVE) for name in made_for):
+        raise UserError(f"{key}={folder}: {made_for[0]} generates no text; give a causal language model")
+
+
+def fault_of_weights(path: Path) -> str | None:
+    """What is wrong with a safetensors file, by its header and size alone; None for a whole one."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(8)
+        if head == b"version ":
+            return "is a Git LFS pointer and not the weights; run `git lfs pull`"
+        length = int.from_bytes(head, "little")
+        if len(head) < 8 or length > size - 8:
+            return "is not a safetensors file, or was cut off; copy it again"
+        try:
+            header: Any = json.loads(file.read(length))
+            ends = [int(tensor["data_offsets"][1]) for name, tensor in header.items() if name != "__metadata__"]
+        except (ValueError, AttributeError, KeyError, TypeError, IndexError):
+            return "is not a safetensors file; copy it again"
+    whole = 8 + length + max(ends, default=0)
+    return f"was cut off at {size:,} of {whole:,} bytes; copy it again" if size < whole else None
 
 
 def _check_shards(key: str, folder: Path) -> None:
     index = folder / "model.safetensors.index.json"
     if not index.is_file():
         return
-    shards = set(json.loads(index.read_text())["weight_map"].values())
+    try:
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{key}={folder}: {index.name} is not an index of weights; copy it again") from None
     missing = sorted(name for name in shards if not (folder / name).is_file())
     if missing:
         raise UserError(

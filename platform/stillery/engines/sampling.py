@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from stillery import observe
 from stillery.config import EngineConfig
 from stillery.engines.block import Block, Plan, Tally
 from stillery.engines.engine import Engine, Judge
@@ -60,6 +61,8 @@ def sample(
         ),
         num_cpus=engine.num_cpus,
         num_gpus=engine.num_gpus,
+        resources=engine.resources or None,
+        label_selector=engine.labels or None,
     )
     most_samples = len(asks) * plan.num_samples
     progress = Progress(
@@ -168,6 +171,10 @@ class Progress:
         total.tokens += tally.tokens
         total.prompt_tokens += tally.prompt_tokens
         total.needed |= tally.needed
+        counted = {"made": tally.made, "accepted": tally.accepted, "errors": tally.errors}
+        tokens = {"tokens": tally.tokens, "prompt_tokens": tally.prompt_tokens}
+        observe.sampled(**counted, **tokens, cost=self._cost(tally))
+        observe.progressed(len(total.needed), of=self.num_prompts)
         is_last = len(total.needed) == self.num_prompts and bool(tally.needed)
         if total.made and (is_last or now - self.printed >= 2):
             self.printed = now
@@ -186,8 +193,13 @@ class Progress:
         parts.append(f"{total.errors} errors")
         left = (self.num_prompts - done) / done if done else None
         if self.prices is not None:
-            cost = (total.prompt_tokens * self.prices[0] + total.tokens * self.prices[1]) / 1e6
+            cost = self._cost(total)
             parts.append(f"cost {cost:.2f}" + (f", about {cost * left:.2f} more" if left is not None else ""))
         if left is not None:
             parts.append(f"{left * seconds:.0f} s left")
         return ", ".join(parts)
+
+    def _cost(self, tally: Tally) -> float:
+        if self.prices is None:
+            return 0.0
+        return (tally.prompt_tokens * self.prices[0] + tally.tokens * self.prices[1]) / 1e6

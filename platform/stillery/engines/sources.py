@@ -12,8 +12,10 @@ from stillery.engines.endpoint_api import PATHS, Endpoint, read_key, write_messa
 from stillery.engines.engine import Engine
 from stillery.engines.models import model_id
 from stillery.engines.prompting import render
+from stillery.engines.spending import Account, spent_before
 from stillery.errors import UserError
 from stillery.records import Message
+from stillery.storage import Folder
 
 # Fields of a request's body that stillery sets.
 TAKEN = ("model", "messages", "prompt", "n", "stream", "seed")
@@ -47,14 +49,14 @@ def vllm_source(
     )
 
 
-def endpoint_source(teacher: TeacherConfig) -> Source:
+def endpoint_source(teacher: TeacherConfig, *, logs: Folder) -> Source:
     """A model behind an OpenAI-compatible server, the same one wherever it moves. The key is read where an engine
-    starts."""
+    starts; what the samples in the run's `logs` cost counts towards the cap."""
     endpoint = endpoint_of(teacher)
     # Servers are told the chat template's arguments in the body.
     arguments = teacher.chat_template_kwargs if endpoint.api == "chat" else {}
     identity = f"endpoint:{teacher.model}"
-    start: Callable[[], Engine] = functools.partial(EndpointEngine, endpoint, model_id=identity)
+    start: Callable[[], Engine] = functools.partial(_start_endpoint, endpoint, model_id=identity, logs=logs)
     prices = (teacher.endpoint.input_price, teacher.endpoint.output_price)
     return Source(
         identity=identity,
@@ -65,10 +67,10 @@ def endpoint_source(teacher: TeacherConfig) -> Source:
     )
 
 
-def teacher_source(teacher: TeacherConfig) -> Source:
-    """The teacher of a config, of kind vllm or endpoint."""
+def teacher_source(teacher: TeacherConfig, *, logs: Folder) -> Source:
+    """The teacher of a config, of kind vllm or endpoint; `logs` holds the run's samples."""
     if teacher.kind == "endpoint":
-        return endpoint_source(teacher)
+        return endpoint_source(teacher, logs=logs)
     return vllm_source(teacher.model, teacher, template_kwargs=teacher.chat_template_kwargs, two_step=teacher.two_step)
 
 
@@ -119,6 +121,14 @@ def _render_for_endpoint(conversations: Sequence[Sequence[Message]], *, teacher:
     return render(
         conversations, model=tokenizer, template_kwargs=teacher.chat_template_kwargs, two_step=teacher.two_step
     )
+
+
+def _start_endpoint(endpoint: Endpoint, *, model_id: str, logs: Folder) -> Engine:
+    """An engine whose account begins with what the run has spent; read here, it also holds for an engine that replaces
+    one that died."""
+    is_capped = endpoint.max_cost is not None
+    account = spent_before(logs, endpoint=endpoint, model_id=model_id) if is_capped else Account()
+    return EndpointEngine(endpoint, model_id=model_id, account=account)
 
 
 def _start_two_step(start: Callable[[], Engine]) -> Engine:

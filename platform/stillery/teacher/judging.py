@@ -8,30 +8,31 @@ from typing import Any
 from stillery.config import CurateConfig, VerifyConfig
 from stillery.records import Generation, Prompt, Verdict, from_table
 from stillery.storage import Folder
-from stillery.verify.acceptance import why_dropped
+from stillery.verify.acceptance import Acceptance
 from stillery.verify.stage import GRADED_COLUMNS, job_of
 
 MOST_AT_ONCE = 64
 
 
 class Grader:
-    """The Ray actor: rows of generations in, whether each is accepted out."""
+    """The Ray actor: rows of generations in, for each what it counts as out, or None where it is not accepted."""
 
     def __init__(self, verify: VerifyConfig, curate: CurateConfig, prompts: Folder) -> None:
         from stillery.verify.pool import GradingPool
 
-        self._curate = curate
+        self._rule = Acceptance.of(curate)
         self._prompts_by_id = {prompt.prompt_id: prompt for prompt in from_table(prompts.read_all(Prompt), Prompt)}
         self._pool = GradingPool(num_processes=verify.num_processes, deadline_s=verify.deadline_s)
 
-    def accept(self, rows: list[dict[str, Any]]) -> list[bool]:
+    def accept(self, rows: list[dict[str, Any]]) -> list[str | None]:
         """Grade rows of GRADED_COLUMNS."""
         verdicts = self._pool.grade_many(job_of(row, self._prompts_by_id) for row in rows)
-        return [self._is_accepted(verdict) for verdict in verdicts]
+        return [self._key(row, verdict) for row, verdict in zip(rows, verdicts, strict=True)]
 
-    def _is_accepted(self, verdict: Verdict) -> bool:
-        rule = self._curate
-        return why_dropped(verdict, require_template=rule.require_template, drop_flags=rule.drop_flags) is None
+    def _key(self, row: dict[str, Any], verdict: Verdict) -> str | None:
+        if self._rule.why_dropped(verdict) is not None:
+            return None
+        return self._rule.key(sample_id=row["sample_id"], completion=row["completion"])
 
 
 def start_grader(verify: VerifyConfig, curate: CurateConfig, prompts: Folder) -> Any:
@@ -51,20 +52,20 @@ class VerdictJudge:
 
     def __init__(self, grader: Any) -> None:
         self._grader = grader
-        self._waiting: queue.SimpleQueue[tuple[Generation, Callable[[bool | Exception], None]]] | None = None
+        self._waiting: queue.SimpleQueue[tuple[Generation, Callable[[str | Exception | None], None]]] | None = None
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return VerdictJudge, (self._grader,)
 
-    def submit(self, generation: Generation, *, done: Callable[[bool | Exception], None]) -> None:
+    def submit(self, generation: Generation, *, done: Callable[[str | Exception | None], None]) -> None:
         with self._lock:
             if self._waiting is None:
                 self._waiting = queue.SimpleQueue()
                 threading.Thread(target=self._run, args=(self._waiting,), daemon=True, name="judge").start()
         self._waiting.put((generation, done))
 
-    def _run(self, waiting: "queue.SimpleQueue[tuple[Generation, Callable[[bool | Exception], None]]]") -> None:
+    def _run(self, waiting: "queue.SimpleQueue[tuple[Generation, Callable[[str | Exception | None], None]]]") -> None:
         import ray
 
         while True:
@@ -73,9 +74,9 @@ class VerdictJudge:
                 batch.append(waiting.get())
             rows = [{name: getattr(generation, name) for name in GRADED_COLUMNS} for generation, _ in batch]
             try:
-                accepted: list[Any] = ray.get(self._grader.accept.remote(rows))
+                keys: list[Any] = ray.get(self._grader.accept.remote(rows))
             except Exception as error:
                 # The boundary: whatever befell the grader goes to those who wait for it.
-                accepted = [error] * len(batch)
-            for (_, done), verdict in zip(batch, accepted, strict=True):
-                done(verdict)
+                keys = [error] * len(batch)
+            for (_, done), key in zip(batch, keys, strict=True):
+                done(key)

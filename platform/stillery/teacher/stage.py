@@ -52,7 +52,7 @@ def generate(
     sampled = ask(
         asked,
         conversations,
-        source=teacher_source(config),
+        source=teacher_source(config, logs=run.logs),
         engine=config,
         sampling={**config.sampling, "seed": seed},
         num_samples=config.samples_per_prompt,

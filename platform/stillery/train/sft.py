@@ -120,7 +120,8 @@ def _fit(config: SftConfig, *, seed: int, out: Folder, has_validation: bool) -> 
         scaling_config=ScalingConfig(
             num_workers=config.num_workers,
             use_gpu=config.use_gpu,
-            resources_per_worker={"CPU": config.num_cpus} | ({"GPU": 1} if config.use_gpu else {}),
+            resources_per_worker={"CPU": config.num_cpus, **({"GPU": 1} if config.use_gpu else {}), **config.resources},
+            label_selector=config.labels or None,
         ),
         # The same name and storage: a run whose driver was killed goes on from its last checkpoint.
         run_config=RunConfig(

@@ -48,6 +48,13 @@ def test_exact_repeats_are_dropped() -> None:
     assert dropped == {"duplicate": 1}
 
 
+def test_repeats_that_are_not_dropped_count_as_solved() -> None:
+    rows = [(row, verdict(row)) for row in (generation(0, text="x"), generation(1, text="x"))]
+    band = {"min_pass_rate": 0.9}
+    assert choose(CurateConfig(**band), rows) == ([], {"duplicate": 1, "pass rate too low": 1})
+    assert len(choose(CurateConfig(**band, deduplicate=False), rows)[0]) == 2
+
+
 def test_flags_drop_only_where_the_config_says_so() -> None:
     row = generation(0)
     flagged = [(row, dataclasses.replace(verdict(row), flags=["repetition", "code_block"]))]

@@ -51,10 +51,11 @@ class ScriptedEngine:
 
 
 class RightJudge:
-    """Accepts what says right."""
+    """Accepts what says right; what says the same counts once."""
 
-    def submit(self, generation: Generation, *, done: Callable[[bool | Exception], None]) -> None:
-        threading.Thread(target=done, args=(generation.completion.startswith("right"),), daemon=True).start()
+    def submit(self, generation: Generation, *, done: Callable[[str | Exception | None], None]) -> None:
+        key = generation.completion if generation.completion.startswith("right") else None
+        threading.Thread(target=done, args=(key,), daemon=True).start()
 
 
 def made(request: Request, completion: str, *, reason: str = "stop", error: str | None = None) -> Generation:
@@ -122,7 +123,7 @@ def test_a_block_that_is_tried_again_finds_what_it_had_logged(tmp_path: Path) ->
     assert engine.requests == []
 
 
-def test_a_copy_of_an_accepted_sample_is_not_accepted(tmp_path: Path) -> None:
+def test_samples_that_the_judge_counts_as_one_are_accepted_once(tmp_path: Path) -> None:
     total = run(plan_in(tmp_path, wanted=2), ScriptedEngine(lambda r, _: made(r, "right")), asks(1))
     assert (total.needed, total.accepted) == ({"p0": 8}, 1)
 

@@ -16,14 +16,20 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stillery.config import EndpointConfig, TeacherConfig
+from stillery.engines import log
 from stillery.engines.endpoint import OUTAGE, EndpointEngine
-from stillery.engines.endpoint_api import Account, Endpoint, EndpointError, SpentError, cost_of, write_messages
+from stillery.engines.endpoint_api import Endpoint, EndpointError, write_messages
+from stillery.engines.sources import endpoint_source
+from stillery.engines.spending import Account, SpentError, cost_of
 from stillery.errors import UserError
 from stillery.records import Generation, Message, Request, to_table
+from stillery.storage import Folder
 
 SECRET = "sk-very-secret-0123456789"
 SAMPLING = {"temperature": 0.7, "max_tokens": 100, "seed": 0}
@@ -479,6 +485,26 @@ def test_spending_stops_below_the_cap_and_keeps_what_is_paid_for(server: Server)
     assert sum(server.attempts.values()) == account.num_answered == 41
     again = ask(dataclasses.replace(asked, max_cost=400.0), "more", account=account)
     assert (len(again), account.cost) == (1, 210)
+
+
+def test_a_second_start_of_a_run_spends_only_what_the_first_left(server: Server, tmp_path: Path) -> None:
+    """A sample costs 5 and may cost 50: a cap of 100 leaves 11 of them over both starts."""
+    prices = EndpointConfig(base_url=server.url, input_price=0.0, output_price=1e6, max_cost=100.0)
+    teacher = TeacherConfig(kind="endpoint", model="m", endpoint=prices)
+    source = endpoint_source(teacher, logs=Folder(str(tmp_path)))
+    samples: list[Generation] = []
+    for start in range(2):
+        with contextlib.closing(source.start()) as engine:
+            for i in range(4 if start == 0 else 60):
+                finished: queue.SimpleQueue[Generation | Exception] = queue.SimpleQueue()
+                engine.submit(request(f"{start}.{i}"), sampling={"max_tokens": 50}, done=finished.put)
+                result = finished.get(timeout=60)
+                if isinstance(result, Exception):
+                    assert (start, type(result)) == (1, SpentError)
+                    break
+                samples.append(result)
+                log.append(Folder(str(tmp_path)) / "key", "block", [result])
+    assert len(samples) == sum(server.attempts.values()) == 11
 
 
 def test_the_key_is_nowhere(

@@ -11,9 +11,16 @@ from stillery.errors import UserError
 
 def make_model(folder: Path) -> Path:
     folder.mkdir()
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        (folder / name).write_text("{}")
+    (folder / "config.json").write_text(json.dumps({"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]}))
+    (folder / "model.safetensors").write_bytes(safetensors(num_bytes=8))
+    (folder / "tokenizer.json").write_text("{}")
     return folder
+
+
+def safetensors(*, num_bytes: int) -> bytes:
+    """A whole file with one tensor of so many bytes."""
+    header = json.dumps({"w": {"dtype": "U8", "shape": [num_bytes], "data_offsets": [0, num_bytes]}}).encode()
+    return len(header).to_bytes(8, "little") + header + bytes(num_bytes)
 
 
 def test_a_hub_name_is_left_alone() -> None:
@@ -57,3 +64,48 @@ def test_a_missing_folder_and_a_missing_shard_are_named(tmp_path: Path) -> None:
     (make_model(tmp_path / "m") / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(UserError, match="1 of 2 weight files are missing, the first is model-00002"):
         check_model("teacher.model", str(tmp_path / "m"))
+    (tmp_path / "m" / "model.safetensors.index.json").write_text('{"weight_map": ')
+    with pytest.raises(UserError, match=r"model\.safetensors\.index\.json is not an index of weights"):
+        check_model("teacher.model", str(tmp_path / "m"))
+
+
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (LFS_POINTER, "git lfs pull"),
+        (safetensors(num_bytes=100)[:-1], r"was cut off at (\d+) of (\d+) bytes"),
+        (safetensors(num_bytes=100)[:20], "was cut off"),
+        (b"", "not a safetensors file"),
+        (b"PK\x03\x04" + bytes(60), "not a safetensors file"),
+        ((4).to_bytes(8, "little") + b"[1]x", "not a safetensors file"),
+        ((4).to_bytes(8, "little") + b"null", "not a safetensors file"),
+    ],
+)
+def test_weights_that_are_not_whole_are_named(tmp_path: Path, weights: bytes, message: str) -> None:
+    (make_model(tmp_path / "m") / "model.safetensors").write_bytes(weights)
+    with pytest.raises(UserError, match=rf"teacher.model=.*model.safetensors .*{message}"):
+        check_model("teacher.model", str(tmp_path / "m"))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("{", "config.json is not a model's"),
+        ("[]", "config.json is not a model's"),
+        ("{}", "no model_type"),
+        ('{"model_type": "bert", "architectures": ["BertForMaskedLM"]}', "BertForMaskedLM generates no text"),
+    ],
+)
+def test_a_config_that_is_of_no_language_model_is_named(tmp_path: Path, config: str, message: str) -> None:
+    (make_model(tmp_path / "m") / "config.json").write_text(config)
+    with pytest.raises(UserError, match=message):
+        check_model("sft.student", str(tmp_path / "m"))
+
+
+def test_an_adapter_is_told_from_a_model(tmp_path: Path) -> None:
+    (make_model(tmp_path / "m") / "config.json").rename(tmp_path / "m" / "adapter_config.json")
+    with pytest.raises(UserError, match="is an adapter; merge it"):
+        check_model("sft.student", str(tmp_path / "m"))

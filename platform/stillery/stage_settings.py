@@ -1,0 +1,95 @@
+"""What of the config shapes each stage's output: its part of the output's fingerprint."""
+
+import dataclasses
+from typing import Any
+
+from stillery.config import Config, EngineConfig, settings_of
+from stillery.engines.models import model_id
+from stillery.engines.recorded import fingerprints
+from stillery.prompts import stage as prompts_stage
+from stillery.registry import stage as registry_stage
+from stillery.teacher.stage import recorded_of
+from stillery.verify.acceptance import Acceptance
+
+# How a model is run does not change what it is asked: these keys are left out of fingerprints, so that moving a run
+# to more replicas or another machine makes nothing again.
+PLACEMENT = (
+    "replicas",
+    "max_replicas",
+    "num_cpus",
+    "num_gpus",
+    "resources",
+    "labels",
+    "threads",
+    "cpu_kv_cache_gb",
+    "requests_per_call",
+    "flush_every",
+)
+# What of the teacher's section says how it samples for training, and not how it is asked.
+_TRAINING_ONLY = ("sampling", "samples_per_prompt", "accepted_per_prompt", "ahead", "resample")
+
+
+def _sampled(section: EngineConfig) -> dict[str, Any]:
+    settings = {key: value for key, value in settings_of(section).items() if key not in PLACEMENT}
+    if "endpoint" in settings:
+        shaping = {key: settings["endpoint"][key] for key in ("api", "tokenizer", "send_seed")}
+        settings["endpoint"] = shaping if settings["kind"] == "endpoint" else None
+    return settings
+
+
+def _teacher_identity(config: Config) -> str:
+    return model_id(config.teacher.model) if config.teacher.kind == "vllm" else config.teacher.model
+
+
+def of_prompts(config: Config) -> dict[str, Any]:
+    settings = {**settings_of(config.prompts), "seed": config.run.seed}
+    return settings | {"files": prompts_stage.source_fingerprints(config.prompts)}
+
+
+def of_generate(config: Config) -> dict[str, Any]:
+    settings = {**_sampled(config.teacher), "seed": config.run.seed, "model": _teacher_identity(config)}
+    if config.teacher.kind == "recorded":
+        settings |= {"files": fingerprints(recorded_of(config.teacher))}
+    if config.teacher.accepted_per_prompt is not None:
+        settings |= {**of_verify(config), "accepted": dataclasses.asdict(Acceptance.of(config.curate))}
+    return settings
+
+
+def of_verify(config: Config) -> dict[str, Any]:
+    return {"deadline_s": config.verify.deadline_s}
+
+
+def of_sft(config: Config) -> dict[str, Any]:
+    settings = {key: getattr(config.sft, key) for key in ("num_workers", "use_gpu", "trl")}
+    return {**settings, "seed": config.run.seed, "student": model_id(config.sft.student)}
+
+
+def of_evaluate(config: Config) -> dict[str, Any]:
+    return {**_sampled(config.evaluate), **of_verify(config), "seed": config.run.seed}
+
+
+def of_evaluate_teacher(config: Config) -> dict[str, Any]:
+    teacher = {**_sampled(config.teacher), "model": _teacher_identity(config)}
+    asked = {key: value for key, value in teacher.items() if key not in _TRAINING_ONLY}
+    # The teacher runs in its own engine, not in the students'.
+    return {**of_evaluate(config), "engine": None, "teacher": asked}
+
+
+def of_evaluate_before(config: Config) -> dict[str, Any]:
+    return {**of_evaluate(config), "student": model_id(config.sft.student)}
+
+
+def of_bonds(config: Config) -> dict[str, Any]:
+    return settings_of(config.bonds)
+
+
+def of_curate(config: Config) -> dict[str, Any]:
+    return {**settings_of(config.curate), "accepted_per_prompt": config.teacher.accepted_per_prompt}
+
+
+def of_register(config: Config) -> dict[str, Any]:
+    return {**settings_of(config.register), "tracking_uri": registry_stage.store_of(config.register)}
+
+
+def of_report(config: Config) -> dict[str, Any]:
+    return settings_of(config.report)

@@ -1,0 +1,187 @@
+"""The parity gate on real files in llama.cpp: right ones pass, and each planted fault is caught by its check."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("gguf", reason="the extra `edge` is not installed")
+pytest.importorskip("xllamacpp", reason="the extra `edge` is not installed")
+
+from export_models import STUDENT, copy_of, edit_json, edit_tensors, random_checkpoint
+from stillery.cli import main
+from stillery.config import ExportConfig, PromptsConfig
+from stillery.export.corpus import build_corpus
+from stillery.export.formats import format_named
+from stillery.export.gate import judge, thresholds_for
+from stillery.export.parity import Parity, Reference, ask_reference, compare
+from stillery.export.reference import CheckpointRuntime
+from stillery.prompts.stage import draw_prompts
+from stillery.records import Split
+
+CONFIG = ExportConfig()
+
+
+def ask(checkpoint: Path, *, num_problems: int = 6) -> Reference:
+    """The checkpoint's answers to a few problems, and every fifth text of the corpus."""
+    sizes = PromptsConfig(num_train=6, num_validation=6, num_test=num_problems, num_longer=0, num_held_out=0)
+    problems = [p for p in draw_prompts(sizes, seed=0) if p.split == Split.TEST]
+    runtime = CheckpointRuntime(checkpoint)
+    corpus = build_corpus(["<|im_end|>", "<think>", "</answer>"])[::5]
+    reference = ask_reference(
+        runtime, problems, corpus, end_tokens=runtime.checkpoint.end_tokens, decode=runtime.decode, max_new_tokens=48,
+        max_positions=150, context=2000,
+    )  # fmt: skip
+    runtime.close()
+    return reference
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    return ask(STUDENT)
+
+
+def figures(folder: Path, reference: Reference) -> Parity:
+    runtime = format_named("gguf").load(folder)
+    try:
+        return compare(runtime, reference)
+    finally:
+        runtime.close()
+
+
+def failed(parity: Parity, quantization: str = "F32") -> set[str]:
+    thresholds = thresholds_for(CONFIG, quantization, is_unquantized=quantization == "F32")
+    checks = judge(parity, thresholds, min_tokenizer_agreement=1.0)
+    return {check.name for check in checks if not check.is_passed}
+
+
+def exported(checkpoint: Path, out: Path, quantization: str = "F32") -> Path:
+    out.mkdir()
+    format_named("gguf").write(checkpoint, out, quantization=quantization, calibration=[])
+    return out
+
+
+def test_the_right_file_passes_and_differs_by_rounding_alone(tmp_path: Path, reference: Reference) -> None:
+    parity = figures(exported(STUDENT, tmp_path / "right"), reference)
+    assert failed(parity) == set()
+    assert parity.kl < 1e-8
+    assert parity.tokenizer_agreement == parity.template_agreement == parity.greedy_agreement == 1
+
+
+@pytest.mark.parametrize("quantization", ["Q8_0", "Q5_0", "Q4_K_M"])
+def test_quantized_files_pass_their_own_limits(tmp_path: Path, reference: Reference, quantization: str) -> None:
+    parity = figures(exported(STUDENT, tmp_path / "artifact", quantization), reference)
+    assert parity.kl > 1e-7
+    assert failed(parity, quantization) <= {"accuracy", "stop_rate", "repetition"}, "six problems say little of these"
+
+
+def wrong_rope(checkpoint: Path) -> None:
+    edit_json(checkpoint / "config.json", lambda config: config["rope_parameters"].update(rope_theta=500_000.0))
+
+
+def permuted_rows(checkpoint: Path) -> None:
+    """Q and K in the order of the other rotary convention."""
+
+    def permute(tensors: dict[str, Any]) -> None:
+        for name, tensor in tensors.items():
+            if name.endswith(("q_proj.weight", "k_proj.weight")):
+                halves = tensor.reshape(-1, 2, 16, tensor.shape[1])
+                tensors[name] = halves.transpose(1, 2).reshape(tensor.shape)
+
+    edit_tensors(checkpoint, permute)
+
+
+def flipped_tensor(checkpoint: Path) -> None:
+    name = "model.layers.2.mlp.down_proj.weight"
+    edit_tensors(checkpoint, lambda tensors: tensors.update({name: tensors[name].flip(0)}))
+
+
+def wrong_end(checkpoint: Path) -> None:
+    """The end of an answer's tag in place of the end of the turn."""
+    edit_json(checkpoint / "generation_config.json", lambda config: config.update(eos_token_id=1023))
+    edit_json(checkpoint / "tokenizer_config.json", lambda config: config.update(eos_token="</answer>"))
+
+
+def wrong_template(checkpoint: Path) -> None:
+    path = checkpoint / "chat_template.jinja"
+    path.write_text(path.read_text().replace("assistant", "model"))
+
+
+@pytest.mark.parametrize(
+    ("plant", "caught_by"),
+    [
+        (wrong_rope, {"kl"}),
+        (permuted_rows, {"kl", "top_1"}),
+        (flipped_tensor, {"kl"}),
+        (wrong_end, {"end_token", "greedy", "stop_rate"}),
+        (wrong_template, {"chat_template"}),
+    ],
+)
+def test_each_planted_fault_is_caught(
+    tmp_path: Path, reference: Reference, plant: Callable[[Path], None], caught_by: set[str]
+) -> None:
+    broken = copy_of(STUDENT, tmp_path / "broken")
+    plant(broken)
+    caught = failed(figures(exported(broken, tmp_path / "artifact"), reference))
+    assert caught_by <= caught
+    # What has nothing to do with the weights leaves every figure of the logits alone.
+    if plant in (wrong_end, wrong_template):
+        assert not caught & {"kl", "top_1", "perplexity", "tokenizer"}
+
+
+def test_a_wrong_pre_tokenizer_is_caught_by_the_tokenizer_alone(tmp_path: Path, reference: Reference) -> None:
+    folder = exported(STUDENT, tmp_path / "artifact")
+    data = (folder / "model.gguf").read_bytes()
+    key = data.index(b"tokenizer.ggml.pre")
+    assert data[key : key + 60].count(b"qwen2") == 1
+    # A name of the same length, so that nothing else moves.
+    (folder / "model.gguf").write_bytes(data[:key] + data[key:].replace(b"qwen2", b"gpt-2", 1))
+    parity = figures(folder, reference)
+    assert failed(parity) == {"tokenizer"}
+    assert parity.differing
+
+
+@pytest.mark.parametrize(
+    ("architecture", "settings"),
+    [
+        ("llama", {"tie_word_embeddings": False}),
+        ("qwen2", {"tie_word_embeddings": True, "head_dim": None}),
+        ("qwen3", {"tie_word_embeddings": False, "head_dim": 32}),
+    ],
+)
+def test_the_converter_check_holds_for_every_architecture(
+    tmp_path: Path, architecture: str, settings: dict[str, Any]
+) -> None:
+    checkpoint = random_checkpoint(tmp_path / "m", architecture, **settings)
+    parity = figures(exported(checkpoint, tmp_path / "artifact"), ask(checkpoint, num_problems=6))
+    assert parity.kl < 1e-6
+    assert parity.top_1_agreement == 1
+
+
+@pytest.fixture(scope="module")
+def command_output(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    out = tmp_path_factory.mktemp("exports")
+    arguments = ["export", "--format", "gguf", "--quantization", "Q8_0,Q4_0", "--out", str(out)]
+    small = ["export.num_problems=8", "export.max_new_tokens=48", "export.max_positions=60", "export.four_bit.max_kl=0"]
+    assert main([*arguments, "embedded:student", *small]) == 0
+    yield out
+    shutil.rmtree(out)
+
+
+def test_the_command_keeps_what_passed_and_only_the_report_of_what_did_not(command_output: Path) -> None:
+    assert {path.name for path in command_output.iterdir()} == {
+        "student-gguf-Q8_0", "student-gguf-Q4_0.failed.json", "summary.json", "size-accuracy.svg",
+    }  # fmt: skip
+    kept = command_output / "student-gguf-Q8_0"
+    assert {path.name for path in kept.iterdir()} == {"model.gguf", "README.md", "manifest.json"}
+    manifest = json.loads((kept / "manifest.json").read_text())
+    assert manifest["speed"]["decode_tokens_per_second"] > 0
+    assert all(check["is_passed"] for check in manifest["checks"] + manifest["converter_checks"])
+    assert "llama-cli -m student-gguf-Q8_0/model.gguf" in (kept / "README.md").read_text()
+    report = json.loads((command_output / "student-gguf-Q4_0.failed.json").read_text())
+    assert "kl" in report["failed"]
+    assert report["parity"]["kl"] > 0
+    assert json.loads((command_output / "summary.json").read_text())["best"] == "student-gguf-Q8_0"

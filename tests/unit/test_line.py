@@ -1,0 +1,25 @@
+"""The line of stages as a user meets it before any Ray is there."""
+
+from pathlib import Path
+
+import pytest
+
+from small_run import small_config
+from stillery.errors import UserError
+from stillery.pipeline import run_pipeline
+from stillery.stages import STAGES
+
+
+def test_problems_are_made_without_ray_and_stay_when_it_cannot_be_reached(tmp_path: Path) -> None:
+    config = small_config(tmp_path, "cluster.address=127.0.0.1:1")
+    made = run_pipeline(config, until="prompts")["prompts"]
+    with pytest.raises(UserError, match=r"Ray at 127\.0\.0\.1:1 is not reachable .* `stillery head`"):
+        run_pipeline(config, until="generate")
+    assert run_pipeline(config, until="prompts")["prompts"] == made
+
+
+def test_every_stage_that_needs_another_comes_after_it() -> None:
+    seen: set[str] = set()
+    for stage in STAGES:
+        assert {need.partition(".")[0] for need in stage.needs} <= seen
+        seen.add(stage.name)
