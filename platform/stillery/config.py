@@ -341,10 +341,10 @@ class ExportConfig:
         default_factory=lambda: ParityThresholds(1e-5, 0.995, 0.95, 1.01, 0.0, 0.02, 0.02)
     )
     eight_bit: ParityThresholds = field(
-        default_factory=lambda: ParityThresholds(0.005, 0.97, 0.5, 1.05, 0.02, 0.05, 0.05)
+        default_factory=lambda: ParityThresholds(0.005, 0.95, 0.5, 1.05, 0.02, 0.05, 0.05)
     )
-    five_bit: ParityThresholds = field(default_factory=lambda: ParityThresholds(0.03, 0.93, 0.0, 1.15, 0.05, 0.1, 0.1))
-    four_bit: ParityThresholds = field(default_factory=lambda: ParityThresholds(0.1, 0.88, 0.0, 1.3, 0.1, 0.15, 0.15))
+    five_bit: ParityThresholds = field(default_factory=lambda: ParityThresholds(0.03, 0.9, 0.0, 1.15, 0.05, 0.1, 0.1))
+    four_bit: ParityThresholds = field(default_factory=lambda: ParityThresholds(0.1, 0.85, 0.0, 1.3, 0.1, 0.15, 0.15))
 
 
 @dataclass

@@ -165,7 +165,12 @@ def test_the_converter_check_holds_for_every_architecture(
 def command_output(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     out = tmp_path_factory.mktemp("exports")
     arguments = ["export", "--format", "gguf", "--quantization", "Q8_0,Q4_0", "--out", str(out)]
-    small = ["export.num_problems=8", "export.max_new_tokens=48", "export.max_positions=60", "export.four_bit.max_kl=0"]
+    small = [
+        "export.num_problems=8",
+        "export.max_new_tokens=48",
+        "export.max_positions=150",
+        "export.four_bit.max_kl=0",
+    ]
     assert main([*arguments, "embedded:student", *small]) == 0
     yield out
     shutil.rmtree(out)
