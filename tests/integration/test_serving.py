@@ -117,6 +117,7 @@ def test_the_documented_javascript_client_streams(server: Server, tmp_path: Path
     [
         ({"messages": MESSAGES, "model": "../../etc/passwd"}, 404),
         ({"messages": MESSAGES, "max_tokens": 100_000}, 400),
+        ({"messages": MESSAGES, "max_tokens": 2000, "stream": True}, 400),
         ({"messages": MESSAGES, "temperature": -1}, 400),
         ({"messages": [{"role": "user", "content": "long " * 5000}]}, 400),
         ({"messages": MESSAGES, "logit_bias": {"x": "y"}}, 400),

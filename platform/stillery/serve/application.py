@@ -5,6 +5,7 @@ from typing import Any
 
 from stillery.serve.follower import Follower
 from stillery.serve.ingress import Ingress
+from stillery.serve.rollout import QUIET
 from stillery.serve.settings import ServeSettings, load_settings, to_args
 
 
@@ -19,7 +20,12 @@ def build_application(settings: ServeSettings) -> Any:
 
     args = to_args(settings)
     follower: Any = serve.deployment(
-        Follower, name="follower", num_replicas=1, ray_actor_options={"num_cpus": 0}, health_check_period_s=5
+        Follower,
+        name="follower",
+        num_replicas=1,
+        ray_actor_options={"num_cpus": 0},
+        health_check_period_s=5,
+        logging_config=QUIET,
     )
     ingress: Any = serve.deployment(
         serve.ingress()(Ingress),
@@ -30,6 +36,7 @@ def build_application(settings: ServeSettings) -> Any:
         max_surge_percent=100,
         graceful_shutdown_timeout_s=settings.follow.drain_timeout_s,
         ray_actor_options={"num_cpus": settings.ingress.num_cpus},
+        logging_config=QUIET,
         backpressure_config={"status_code": 503, "retry_after_s": settings.engine.retry_after_s},
     )
     return ingress.bind(args, follower.bind(args))

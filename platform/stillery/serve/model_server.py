@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from stillery.records import digest
 from stillery.serve.coalesce import coalesce
@@ -87,6 +87,9 @@ class ModelServer:
     async def _speak(self, replies: AsyncIterator[Any]) -> AsyncGenerator[Opening | str]:
         version = self._served.version
         first: Any = await anext(aiter(replies))
+        if isinstance(first, list) and not isinstance(first[0], str):
+            # What Ray Serve LLM answers a stream with that cannot begin.
+            first = cast(list[Any], first)[0]
         if not isinstance(first, (str, list)):
             error = getattr(first, "error", None)
             if error is not None:
@@ -137,9 +140,15 @@ class ModelServer:
 
 
 async def _texts(first: Any, rest: AsyncIterator[Any]) -> AsyncGenerator[str]:
-    yield first if isinstance(first, str) else "".join(first)
+    yield _text(first)
     async for item in rest:
-        yield item if isinstance(item, str) else "".join(item)
+        yield _text(item)
+
+
+def _text(item: Any) -> str:
+    """One reply or several as server-sent events; an error in mid-stream is an event too."""
+    parts = cast(list[Any], item) if isinstance(item, list) else [item]
+    return "".join(p if isinstance(p, str) else error_event(p.error.code, p.error.message) for p in parts)
 
 
 def first_complaint(error: Any) -> str:

@@ -121,6 +121,9 @@ def _download(served: ServedModel, folder: Path, *, tracking_uri: str | None) ->
     try:
         with _registry(tracking_uri):
             mlflow.artifacts.download_artifacts(served.source, dst_path=str(partial))
+        # MLflow answers for a source that is gone with an empty folder.
+        if not any(partial.iterdir()):
+            raise UserError(f"{served.source} could not be fetched: the registry's source of it holds no files")
         partial.rename(folder)
     except (MlflowException, OSError) as error:
         raise UserError(f"{served.source} could not be fetched: {str(error).strip().splitlines()[0][:300]}") from None

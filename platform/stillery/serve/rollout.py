@@ -9,6 +9,9 @@ from stillery.serve.model_server import ModelServer, placement_bundles, settings
 from stillery.serve.resolve import ServedModel
 from stillery.serve.settings import ServeSettings, to_args
 
+# The doors keep the access log: Serve's own has a line for every call between deployments.
+QUIET = {"enable_access_log": False}
+
 _POLL_S = 0.5
 _ASK_TIMEOUT_S = 10.0
 # A version that cannot start fails in the same way each time; the second try is for what was not its fault.
@@ -39,6 +42,7 @@ def model_application(served: ServedModel, settings: ServeSettings) -> Any:
         ray_actor_options={"num_cpus": engine.num_cpus},
         placement_group_bundles=placement_bundles(engine),
         placement_group_strategy="PACK",
+        logging_config=QUIET,
         **scaling,
     )
     return deployment.bind(served, to_args(settings))

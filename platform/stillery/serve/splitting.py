@@ -18,6 +18,7 @@ class ThinkAnswerSplitter:
     def __init__(self, *, prefilled: bool = False) -> None:
         self._held = ""
         self._phase = "thinking" if prefilled else "start"
+        self._has_content = False
 
     def feed(self, piece: str) -> tuple[str, str]:
         """What is decided after another piece of the completion."""
@@ -53,7 +54,12 @@ class ThinkAnswerSplitter:
 
     def _take_content(self) -> str:
         *whole, self._held = _ANSWER_TAG.split(self._held)
-        return "".join(whole) + self._release(_undecided(self._held, _ANSWER_TAGS))
+        content = "".join(whole) + self._release(_undecided(self._held, _ANSWER_TAGS))
+        if not self._has_content:
+            # The white space between the blocks is no part of the answer.
+            content = content.lstrip()
+            self._has_content = bool(content)
+        return content
 
     def _release(self, kept: int) -> str:
         """All that is held but its last `kept` characters."""

@@ -436,14 +436,14 @@ def test_requests_can_be_added_while_others_run_and_after_the_engine_broke(serve
     engine = EndpointEngine(endpoint(server), model_id="m")
     for index in range(3):
         engine.submit(request("good", index), sampling=SAMPLING, done=finished.put)
-        made = finished.get(timeout=20)
+        made = finished.get(timeout=60)
         assert isinstance(made, Generation)
         assert made.sample_index == index
     for question in ("bad", "good", "late"):
         engine.submit(request(question, 3), sampling=SAMPLING, done=finished.put)
-    results = [finished.get(timeout=20) for _ in range(3)]
+    results = [finished.get(timeout=60) for _ in range(3)]
     engine.submit(request("later"), sampling=SAMPLING, done=finished.put)
-    results.append(finished.get(timeout=20))
+    results.append(finished.get(timeout=60))
     errors = [result for result in results if isinstance(result, EndpointError)]
     assert len(errors) >= 2
     assert isinstance(results[2], EndpointError)

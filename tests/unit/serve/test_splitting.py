@@ -17,7 +17,7 @@ def split(pieces: list[str], *, prefilled: bool = False) -> tuple[str, str]:
     ("text", "expected"),
     [
         ("<think>2 + 2 = 4</think><answer>4</answer>", ("2 + 2 = 4", "4")),
-        ("\n<think>a</think>\n<answer>b</answer>", ("a", "\nb")),
+        ("\n<think>a</think>\n<answer> b c</answer>", ("a", "b c")),
         ("<answer>17</answer>", ("", "17")),
         ("plain text", ("", "plain text")),
         ("<think>never closed", ("never closed", "")),
