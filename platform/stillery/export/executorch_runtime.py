@@ -16,12 +16,12 @@ class ExecutorchRuntime:
     """A loaded folder. Raises UserError if the runtime refuses the program or the tokenizer."""
 
     def __init__(self, folder: Path) -> None:
-        # The first two register kernels that the program calls.
-        import executorch.extension.llm.custom_ops.custom_ops
-        import executorch.kernels.quantized  # noqa: F401
         from executorch.runtime import Runtime
         from pytorch_tokenizers import pytorch_tokenizers_cpp
 
+        # These register kernels that the program calls.
+        import_module("executorch.extension.llm.custom_ops.custom_ops")
+        import_module("executorch.kernels.quantized")
         library: Any = import_module("executorch.extension.pybindings.portable_lib")
         library._unsafe_reset_threadpool(1)  # the only way to set the number of threads
         try:

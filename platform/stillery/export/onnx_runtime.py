@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,7 @@ class OnnxRuntime:
     """A loaded folder. Raises UserError if the runtime refuses it."""
 
     def __init__(self, folder: Path) -> None:
-        import onnxruntime_genai as og
-
+        og: Any = import_module("onnxruntime_genai")
         try:
             config = json.loads((folder / "genai_config.json").read_text(encoding="utf-8"))
             self._context_length: int = config["model"]["context_length"]
@@ -62,8 +62,7 @@ class OnnxRuntime:
         del self._tokenizer, self._model
 
     def _generator(self, tokens: Sequence[int], *, max_length: int) -> Any:
-        import onnxruntime_genai as og
-
+        og: Any = import_module("onnxruntime_genai")
         parameters = og.GeneratorParams(self._model)
         parameters.set_search_options(do_sample=False, max_length=min(max_length, self._context_length))
         generator = og.Generator(self._model, parameters)
