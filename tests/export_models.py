@@ -43,8 +43,12 @@ def random_checkpoint(out: Path, architecture: str, **config: Any) -> Path:
         "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 2048,
         "initializer_range": 0.25, "eos_token_id": 2, "bos_token_id": None, "pad_token_id": 0,
     }  # fmt: skip
+    settings |= config
+    # Qwen2's configs have no such entry.
+    if settings["head_dim"] is None:
+        del settings["head_dim"]
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(architecture, **{**settings, **config}))
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(architecture, **settings))
     for name, parameter in model.named_parameters():
         # Biases start at zero, and a forgotten zero would go unnoticed.
         if name.endswith("bias"):
