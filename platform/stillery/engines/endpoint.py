@@ -13,7 +13,7 @@ import random
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from stillery.engines.endpoint_api import (
     PATHS,
@@ -65,8 +65,8 @@ class EndpointEngine:
         self._budget = Budget(self.account, endpoint=endpoint)
         self._endpoint, self._model_id = endpoint, model_id
         self._secret = read_key(endpoint)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._sending: set[asyncio.Task[None] | None] = set()
+        self._tasks: set[asyncio.Task[Generation | None]] = set()
+        self._sending: set[asyncio.Task[Any] | None] = set()
         self._stranded: list[_Submitted] = []
         self._failure: Exception | None = None
         self._num_given_up_in_a_row = 0
@@ -110,33 +110,37 @@ class EndpointEngine:
         )
 
     def _start(self, submitted: _Submitted) -> None:
-        self._tasks.add(self._loop.create_task(self._run(submitted)))
+        task = self._loop.create_task(self._run(submitted))
+        self._tasks.add(task)
+        # A callback, since a task that is cancelled before its first step never runs a line of its own.
+        task.add_done_callback(lambda ended: self._end(ended, submitted))
 
-    async def _run(self, submitted: _Submitted) -> None:
-        made: Generation | None = None
-        try:
-            async with self._slots:
-                try:
-                    made = await self._sample(submitted)
-                except Exception as error:
-                    # The boundary: whatever it is goes to everyone who waits.
-                    self._break(error)
-        finally:
-            self._tasks.discard(cast("asyncio.Task[None]", asyncio.current_task()))
-            if made is not None:
-                submitted.done(made)
-            else:
-                self._stranded.append(submitted)
-            if self._failure is not None and not self._tasks:
-                while self._stranded:
-                    self._stranded.pop().done(self._failure)
+    async def _run(self, submitted: _Submitted) -> Generation | None:
+        async with self._slots:
+            try:
+                return await self._sample(submitted)
+            except Exception as error:
+                # The boundary: whatever it is goes to everyone who waits.
+                self._break(error)
+                return None
+
+    def _end(self, task: "asyncio.Task[Generation | None]", submitted: _Submitted) -> None:
+        self._tasks.discard(task)
+        made = None if task.cancelled() else task.result()
+        if made is not None:
+            submitted.done(made)
+        else:
+            self._stranded.append(submitted)
+        if self._failure is not None and not self._tasks:
+            while self._stranded:
+                self._stranded.pop().done(self._failure)
 
     def _break(self, error: Exception) -> None:
         """Start nothing more. What is under way is paid for and may finish, unless it is bound to fail too."""
         if self._failure is not None:
             return
         self._failure = error
-        kept = set[asyncio.Task[None] | None]() if isinstance(error, EndpointError) else self._sending
+        kept = set[asyncio.Task[Any] | None]() if isinstance(error, EndpointError) else self._sending
         for task in self._tasks - kept - {asyncio.current_task()}:
             task.cancel()
 

@@ -23,7 +23,7 @@ import pytest
 
 from stillery.config import EndpointConfig, TeacherConfig
 from stillery.engines import log
-from stillery.engines.endpoint import OUTAGE, EndpointEngine
+from stillery.engines.endpoint import OUTAGE, EndpointEngine, _Submitted
 from stillery.engines.endpoint_api import Endpoint, EndpointError, write_messages
 from stillery.engines.sources import endpoint_source
 from stillery.engines.spending import Account, SpentError, cost_of
@@ -427,6 +427,22 @@ def test_a_closed_iterator_leaves_no_request_running(server: Server) -> None:
     assert server.abandoned == 6
     assert sum(server.attempts.values()) == 7
     assert not [thread for thread in threading.enumerate() if thread.name == "endpoint"]
+
+
+def test_a_request_that_had_not_begun_gets_the_error_too(server: Server) -> None:
+    """Its task is cancelled before its first step."""
+    finished: queue.SimpleQueue[Generation | Exception] = queue.SimpleQueue()
+    with contextlib.closing(EndpointEngine(endpoint(server), model_id="m")) as engine:
+        engine.submit(request("good"), sampling=SAMPLING, done=finished.put)
+        assert isinstance(finished.get(timeout=60), Generation)
+
+        def submit_and_break() -> None:
+            engine._start(_Submitted(request("late"), SAMPLING, finished.put))
+            engine._break(EndpointError("the model is gone"))
+
+        engine._loop.call_soon_threadsafe(submit_and_break)
+        assert isinstance(finished.get(timeout=60), EndpointError)
+    assert server.attempts["late"] == 0
 
 
 def test_requests_can_be_added_while_others_run_and_after_the_engine_broke(server: Server) -> None:
