@@ -38,7 +38,7 @@ print("agreed")
     ("override", "said"),
     [
         ("teacher.num_gpus=1", "generate: 1 replica with 1 CPU, 1 GPU will never fit"),
-        ("sft.resources={trainer_slot: 1}", "sft: 1 worker with 1 CPU, 1 trainer_slot will never fit"),
+        ("sft.resources={trainer_slot: 1}", "sft: 2 workers, each with 1 CPU, 1 trainer_slot will never fit"),
         ("evaluate.labels={pool: gpus}", "on nodes with pool=gpus will never fit: the cluster has no such node"),
     ],
 )

@@ -1,11 +1,13 @@
 """The shared limiter between real Ray actors that stand for an endpoint's replicas."""
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from integration.conftest import ray_cluster  # noqa: F401
 from stillery.serve.doors import DoorSettings, KeyLimits
 from stillery.serve.doors.shared_limiter import SharedLimiter
 
@@ -27,9 +29,11 @@ class Replica:
 
 
 @pytest.fixture
-def replicas(ray_cluster: None, request: pytest.FixtureRequest) -> list[Any]:
+def replicas(ray_cluster: None, request: pytest.FixtureRequest) -> list[Any]:  # noqa: F811
     import ray
 
+    # Workers cannot import a module of the tests.
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     limiter = SharedLimiter(SETTINGS, name=request.node.name, lease_s=LEASE_S)
     return [ray.remote(Replica).options(num_cpus=0).remote(limiter) for _ in range(2)]
 
@@ -41,6 +45,19 @@ def acquire(replica: Any, times: int) -> int:
     return sum(ray.get([replica.acquire.remote() for _ in range(times)]))
 
 
+def make_table(replica: Any, name: str) -> None:
+    """Have this replica make the table, and wait for it: until then every replica goes by limits of its own."""
+    import ray
+
+    def is_made() -> bool:
+        acquire(replica, 1)
+        ray.get(replica.release.remote())
+        return any(actor["name"] == name for actor in ray.util.list_named_actors(all_namespaces=True))
+
+    assert within(60, is_made)
+    time.sleep(LEASE_S)
+
+
 def within(seconds: float, true: Callable[[], bool]) -> bool:
     end = time.monotonic() + seconds
     while not true():
@@ -50,10 +67,13 @@ def within(seconds: float, true: Callable[[], bool]) -> bool:
     return True
 
 
-def test_replicas_share_one_limit_and_a_dead_one_loses_its_slots(replicas: list[Any]) -> None:
+def test_replicas_share_one_limit_and_a_dead_one_loses_its_slots(
+    replicas: list[Any], request: pytest.FixtureRequest
+) -> None:
     import ray
 
     one, two = replicas
+    make_table(two, request.node.name)
     assert acquire(two, 1) == 1
     assert acquire(one, 5) == 2
     assert acquire(two, 5) == 0
@@ -65,10 +85,13 @@ def test_replicas_share_one_limit_and_a_dead_one_loses_its_slots(replicas: list[
     assert acquire(two, 5) == 0
 
 
-def test_the_limit_survives_the_replica_that_holds_the_table(replicas: list[Any]) -> None:
+def test_the_limit_survives_the_replica_that_holds_the_table(
+    replicas: list[Any], request: pytest.FixtureRequest
+) -> None:
     import ray
 
     one, two = replicas
+    make_table(one, request.node.name)
     assert acquire(one, 2) == 2
     assert acquire(two, 2) == 1
     ray.kill(one)
