@@ -25,6 +25,8 @@ def connect(config: ClusterConfig, *, dashboard: bool = True) -> None:
     import ray
     import ray.data
 
+    if config.address not in (None, "auto", "local"):
+        _check_answers(config.address)
     if ray.is_initialized():
         return
     address = config.address or os.environ.get("RAY_ADDRESS") or ("auto" if _running_head() else "local")

@@ -202,7 +202,7 @@ def chat_server(completion: str, *, status: int = 200) -> Iterator[str]:
 
 
 def test_a_changed_setting_re_runs_only_what_it_reaches(outputs: dict[str, Output], run_folder: Path) -> None:
-    changed = run_pipeline(small_config(run_folder, "curate.max_per_prompt=1"), until="curate")
+    changed = run_pipeline(small_config(run_folder, "curate.max_per_prompt=3"), until="curate")
     assert changed["generate"].fingerprint == outputs["generate"].fingerprint
     assert changed["verify"].fingerprint == outputs["verify"].fingerprint
     assert changed["curate"].fingerprint != outputs["curate"].fingerprint

@@ -4,7 +4,6 @@ In: a model, formats, quantizations, a budget, a config. Out: the kept artifacts
 `summary.json` with `size-accuracy.svg` beside them.
 """
 
-import logging
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -41,8 +40,6 @@ def export(
 
     Raises UserError for a model, format or quantization that isn't there, and for a full disk.
     """
-    # torchao warns of GPU libraries that a CPU machine does without.
-    logging.getLogger("torchao").setLevel(logging.ERROR)
     candidates = find_candidates(config.export.formats, config.export.quantizations)
     problems = _problems(config)
     source = open_source(model, config.register)

@@ -19,12 +19,15 @@ from stillery.verify.judge import Outcome, Pair
 
 # Importing computer algebra takes seconds, and many of them on a busy machine.
 START_S = 180.0
+# The number of no chunk: the child ended with none begun.
+BETWEEN_CHUNKS = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """Outcomes of the pairs of a chunk, in order. `has_lost_chunk`: the last of them is the one that ended the child,
-    and those behind it were not compared; `has_ended`: the process is gone, with the pair that it was at."""
+    """Outcomes of the pairs of a chunk, in order. `has_lost_chunk`: the child ended, the last of them is what ended it
+    if it was in the middle of the chunk, and the pairs behind were not compared; `has_ended`: the process is gone, with
+    the pair that it was at."""
 
     outcomes: list[Outcome]
     has_lost_chunk: bool
@@ -82,6 +85,8 @@ class Worker:
         outcomes: list[Outcome] = []
         for line in lines:
             number, reply = json.loads(line)
+            if number == BETWEEN_CHUNKS:
+                return Received(outcomes, has_lost_chunk=True, has_ended=False)
             if number == self._chunk and isinstance(reply, dict):
                 return Received([*outcomes, self._ending(reply["ended"])], has_lost_chunk=True, has_ended=False)
             if number == self._chunk:

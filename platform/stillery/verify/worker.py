@@ -7,7 +7,8 @@ The comparisons run in a forked child, whose end costs a fork rather than the im
 enforces the deadline: an interval timer whose signal keeps its default action, which is to end the child, also in the
 middle of C code and also after the parent has died. So its exit status tells a deadline (SIGALRM) from a crash; the
 line [number, {"ended": exit status}] reports it, and neither touches any other pair. What else the child had of that
-chunk is lost; a chunk that it had not begun goes to the next child.
+chunk is lost. Number 0 stands for a child that ended between chunks, perhaps with a chunk that it had read and not
+begun: the parent sends that one again. Of several chunks that wait, only the last is still wanted.
 """
 
 import gc
@@ -15,6 +16,7 @@ import json
 import mmap
 import os
 import resource
+import select
 import signal
 import sys
 from pathlib import Path
@@ -40,8 +42,7 @@ def main() -> None:
     _say(replies, "ready")
     at = mmap.mmap(-1, 8)  # The number of the chunk that the child is at, 0 between chunks; shared with it.
     while (status := _serve_in_child(replies, at, deadline_s, memory_bytes)) != 0:
-        if at[:] != _BETWEEN:
-            _say(replies, [int.from_bytes(at[:]), {"ended": status}])
+        _say(replies, [int.from_bytes(at[:]), {"ended": status}])
         at[:] = _BETWEEN
 
 
@@ -51,8 +52,8 @@ def _serve_in_child(replies: IO[str], at: mmap.mmap, deadline_s: float, memory_b
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    for line in sys.stdin:
-        number, pairs = json.loads(line)
+    while chunk := _newest_chunk():
+        number, pairs = json.loads(chunk)
         at[:] = number.to_bytes(8)
         for predicted, gold, kind in pairs:
             signal.setitimer(signal.ITIMER_REAL, deadline_s)
@@ -61,6 +62,17 @@ def _serve_in_child(replies: IO[str], at: mmap.mmap, deadline_s: float, memory_b
             _say(replies, [number, reply])
         at[:] = _BETWEEN
     os._exit(0)
+
+
+def _newest_chunk() -> bytes:
+    """The last of the chunks that have arrived, once there is one; empty at the end of the input."""
+    arrived = b""
+    while not arrived.endswith(b"\n") or select.select([0], [], [], 0)[0]:
+        if not (data := os.read(0, 1 << 20)):
+            break
+        arrived += data
+    chunks = arrived.split(b"\n")[:-1]
+    return chunks[-1] if chunks else b""
 
 
 def _compare(predicted: str, gold: str, kind: str, memory_bytes: int) -> bool | str:

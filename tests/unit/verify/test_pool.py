@@ -147,8 +147,9 @@ def test_a_killed_child_costs_nothing_between_chunks_and_one_pair_within() -> No
     with GradingPool(deadline_s=30) as pool:
         pool.compare_many(pairs)
         (worker,) = pool._workers
-        os.kill(child_of(worker.process_id), signal.SIGKILL)
-        assert [str(o.kind) for o in pool.compare_many(pairs)] == ["correct"] * 4
+        for _ in range(20):  # Now and then it dies with the chunk that is sent at that moment already read.
+            os.kill(child_of(worker.process_id), signal.SIGKILL)
+            assert [str(o.kind) for o in pool.compare_many(pairs)] == ["correct"] * 4
         killer = threading.Timer(1, lambda: os.kill(child_of(worker.process_id), signal.SIGKILL))
         killer.start()
         outcomes = pool.compare_many([Pair(TOWER, "17", "expression"), *pairs])
@@ -168,7 +169,9 @@ def test_an_overrun_costs_little_more_than_its_deadline() -> None:
 
 
 def child_of(process_id: int) -> int:
-    return int(Path(f"/proc/{process_id}/task/{process_id}/children").read_text().split()[0])
+    while not (children := Path(f"/proc/{process_id}/task/{process_id}/children").read_text().split()):
+        time.sleep(0.01)
+    return int(children[0])
 
 
 def test_memory_is_bounded() -> None:
