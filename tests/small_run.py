@@ -17,6 +17,9 @@ SMALL = (
     "sft.trl.num_train_epochs=1",
     "evaluate.samples_per_prompt=2",
     "evaluate.ks=[1,2]",
+    "export.formats=[gguf]",
+    "export.quantizations=[Q8_0]",
+    "export.num_problems=4",
 )
 
 

@@ -130,7 +130,11 @@ def _parser() -> argparse.ArgumentParser:
         "that agree. Exits with 1 where none is kept, or none fits the budget.",
     )
     edge.add_argument("--config", metavar="FILE", help="YAML file; the project's own are in jobs/configs")
-    edge.add_argument("--format", metavar="NAMES", help="gguf, onnx, executorch or all, commas between (default gguf)")
+    edge.add_argument(
+        "--format",
+        metavar="NAMES",
+        help="gguf,onnx,executorch or all (default: export.formats)",
+    )
     edge.add_argument("--quantization", metavar="NAMES", help="such as Q8_0,Q4_K_M (default: two usual ones a format)")
     edge.add_argument("--out", metavar="DIR", default="exports", help="where artifacts go (default exports)")
     edge.add_argument("--max-size-mb", type=float, metavar="MB", help="name the best artifact within this size")
@@ -253,6 +257,10 @@ def closing_table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
         aliases = ", ".join(model["aliases"])
         lines.append(f"model: models:/{model['name']}/{model['version']} ({aliases}) in {model['tracking_uri']}")
         lines.append(f"gate: {model['decision']}")
+    if exported := summaries.get("export", {}).get("candidates"):
+        from stillery.export.candidates import table
+
+        lines += ["", table(exported)]
     return "\n".join(lines)
 
 

@@ -319,16 +319,17 @@ class ParityThresholds:
 
 @dataclass
 class ExportConfig:
-    """Edge artifacts (`stillery export`). Prompts and expected answers are those of `prompts`' split `split`.
+    """Edge artifacts. Prompts and expected answers are those of `prompts`' split `split`.
 
-    `formats` and `quantizations` are tried in all combinations (no quantizations: each format's defaults).
+    A run exports its student in these `formats` (none: it doesn't; `stillery export` then takes GGUF). Formats and
+    `quantizations` are tried in all combinations (no quantizations: each format's defaults).
     `num_problems` are answered greedily with at most `max_new_tokens` each; logits are compared on at most
     `max_positions` tokens of prompts and answers. `num_calibration` generated problems, with the checkpoint's own
     answers, calibrate formats that take calibration texts. The last four hold an artifact to its checkpoint: the
     unquantized form, and quantized ones by their bits (half precision counts as eight).
     """
 
-    formats: list[str] = field(default_factory=lambda: ["gguf"])
+    formats: list[str] = field(default_factory=list[str])
     quantizations: list[str] = field(default_factory=list[str])
     split: str = "test"
     num_problems: int = 60

@@ -15,6 +15,7 @@ from stillery.engines.models import check_model
 from stillery.engines.recorded import check_columns
 from stillery.engines.sources import check_teacher_endpoint
 from stillery.errors import UserError
+from stillery.export.stage import check as check_export
 from stillery.passthrough import check_tables
 from stillery.runs import Output, Run, fingerprint_of, open_run, run_uri
 from stillery.stages import STAGES, Job, Stage
@@ -36,6 +37,7 @@ def check(config: Config) -> None:
     else:
         check_columns(config.teacher.recorded.columns, key="teacher.recorded.columns")
     check_model("sft.student", config.sft.student)
+    check_export(config.export)
 
 
 def run_pipeline(config: Config, *, until: str | None = None) -> dict[str, Output]:

@@ -91,5 +91,9 @@ def of_register(config: Config) -> dict[str, Any]:
     return {**settings_of(config.register), "tracking_uri": registry_stage.store_of(config.register)}
 
 
+def of_export(config: Config) -> dict[str, Any]:
+    return settings_of(config.export) if config.export.formats else {}
+
+
 def of_report(config: Config) -> dict[str, Any]:
     return settings_of(config.report)

@@ -10,6 +10,7 @@ from stillery.config import Config, EngineConfig, to_yaml
 from stillery.curate import stage as curate_stage
 from stillery.engines.sources import Source, teacher_source, vllm_source
 from stillery.evaluate import stage as evaluate_stage
+from stillery.export import stage as export_stage
 from stillery.prompts import stage as prompts_stage
 from stillery.registry import stage as registry_stage
 from stillery.report import stage as report_stage
@@ -152,6 +153,17 @@ def _register(job: Job) -> dict[str, Any]:
     )
 
 
+def _export(job: Job) -> dict[str, Any]:
+    return export_stage.export_student(
+        job.config.export,
+        register=job.config.register,
+        registration=job.outputs["register"].summary,
+        checkpoint=job.folder("sft").local / "checkpoint",
+        prompts=job.folder("prompts"),
+        out=job.out,
+    )
+
+
 def _report(job: Job) -> dict[str, Any]:
     return report_stage.write_report(
         job.config.report,
@@ -187,9 +199,17 @@ STAGES = (
         uses_ray=False,
     ),
     Stage(
+        "export",
+        export_stage.VERSION,
+        ("prompts", "sft", "register"),
+        stage_settings.of_export,
+        _export,
+        uses_ray=False,
+    ),
+    Stage(
         "report",
         report_stage.VERSION,
-        ("prompts", "generate", "verify", "bonds", "curate", "sft", *EVALUATIONS, "register"),
+        ("prompts", "generate", "verify", "bonds", "curate", "sft", *EVALUATIONS, "register", "export"),
         stage_settings.of_report,
         _report,
         uses_ray=False,

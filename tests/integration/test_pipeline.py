@@ -98,6 +98,20 @@ def test_the_model_version_leads_back_to_the_run(outputs: dict[str, Output], run
     assert str(run_folder) in str(version.tags)
 
 
+def test_the_student_is_exported_and_logged_beside_its_version(outputs: dict[str, Output]) -> None:
+    from mlflow import MlflowClient
+
+    registered, exported = outputs["register"].summary, outputs["export"]
+    (candidate,) = exported.summary["candidates"]
+    assert (candidate["format"], candidate["quantization"], candidate["failed"]) == ("gguf", "Q8_0", [])
+    assert (exported.folder.local / candidate["folder"] / "model.gguf").stat().st_size == candidate["size_bytes"]
+    client = MlflowClient(registered["tracking_uri"])
+    tags = client.get_model_version(registered["name"], str(registered["version"])).tags
+    assert f"{candidate['size_bytes']} bytes" in tags["stillery.export.gguf.Q8_0"]
+    logged = client.list_artifacts(registered["run_id"], f"exports/{candidate['folder']}")
+    assert {Path(file.path).name for file in logged} >= {"model.gguf", "manifest.json", "README.md"}
+
+
 def test_the_report_holds_the_measured_accuracy(outputs: dict[str, Output]) -> None:
     page = Path(outputs["report"].summary["path"].removeprefix("file://")).read_text()
     assert "<html" in page

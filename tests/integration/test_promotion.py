@@ -11,7 +11,7 @@ from stillery.engines.models import resolve_model
 from stillery.errors import UserError
 from stillery.registry import mlflow_store
 from stillery.registry.promotion import DECISION_TAG, champions, promote, roll_back
-from stillery.serve.resolve import ServedModel, fetch, find_version
+from stillery.registry.resolve import ServedModel, fetch, find_version
 
 STUDENT = Path(resolve_model("embedded:student"))
 

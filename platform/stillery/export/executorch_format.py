@@ -14,7 +14,7 @@ from typing import Any
 
 from stillery.errors import UserError
 from stillery.export.checkpoint import Checkpoint, open_checkpoint
-from stillery.export.converter import require_packages, run_converter
+from stillery.export.converter import run_converter
 from stillery.export.executorch_runtime import ExecutorchRuntime
 from stillery.export.tokenizer_files import check_chat, write_tokenizer_files
 
@@ -29,6 +29,7 @@ MAX_CONTEXT_LENGTH = 2048
 
 class ExecutorchFormat:
     name = "executorch"
+    packages = ("executorch", "torchao", "pytorch_tokenizers")
     quantizations = tuple(_QUANTIZATIONS)
 
     def write(self, checkpoint: Path, out: Path, *, quantization: str, calibration: Sequence[str]) -> None:
@@ -39,7 +40,6 @@ class ExecutorchFormat:
         """
         if quantization not in _QUANTIZATIONS:
             raise UserError(f"executorch has no quantization {quantization!r}; it has {', '.join(self.quantizations)}")
-        require_packages("executorch", "torchao", for_format=self.name)
         opened = open_checkpoint(checkpoint)
         if quantization != "fp32":
             _check_groups(opened)
@@ -58,7 +58,6 @@ class ExecutorchFormat:
 
     def load(self, folder: Path) -> ExecutorchRuntime:
         """Load what `write` left in a folder; UserError if it is damaged or incomplete."""
-        require_packages("executorch", "pytorch_tokenizers", for_format=self.name)
         return ExecutorchRuntime(folder)
 
     def how_to_run(self, folder: Path) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stillery.errors import UserError
+from stillery.export.converter import require_packages
 
 
 class Runtime(Protocol):
@@ -43,6 +44,8 @@ class Format(Protocol):
     name: str
     quantizations: tuple[str, ...]
     """What `write` can make; the first is the unquantized form, which checks the converter."""
+    packages: tuple[str, ...]
+    """The modules that writing and loading import."""
 
     def write(self, checkpoint: Path, out: Path, *, quantization: str, calibration: Sequence[str]) -> None:
         """Write the artifact's files into the empty folder `out`; `calibration` holds texts, and may be empty."""
@@ -78,6 +81,8 @@ def format_named(name: str) -> Format:
     if name not in FORMATS:
         raise UserError(f"export format {name!r} isn't known; the formats are {', '.join(FORMATS)}")
     try:
-        return FORMATS[name]()
+        made = FORMATS[name]()
     except ModuleNotFoundError as error:
         raise UserError(f"export to {name} needs {error.name}; pip install 'stillery[edge]'") from None
+    require_packages(*made.packages, for_format=name)
+    return made

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from stillery.errors import UserError
 from stillery.export.checkpoint import open_checkpoint
-from stillery.export.converter import require_packages
 from stillery.export.formats import Runtime
 from stillery.export.gguf_types import MIXTURES, k_quants_available
 
@@ -18,6 +17,7 @@ class GgufFormat:
     """See `formats.Format`. K-quants are offered where the installed ggml makes them."""
 
     name = "gguf"
+    packages = ("gguf", "xllamacpp")
 
     @property
     def quantizations(self) -> tuple[str, ...]:
@@ -35,7 +35,6 @@ class GgufFormat:
 
     def load(self, folder: Path) -> Runtime:
         """Raises UserError where there is no file, or llama.cpp refuses it."""
-        require_packages("xllamacpp", for_format=self.name)
         from gguf import GGUFReader
 
         from stillery.export.gguf_runtime import GgufRuntime

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from stillery.errors import UserError
 from stillery.export.checkpoint import Checkpoint, open_checkpoint
-from stillery.export.converter import require_packages, run_converter
+from stillery.export.converter import run_converter
 from stillery.export.onnx_runtime import OnnxRuntime
 from stillery.export.tokenizer_files import check_chat, write_tokenizer_files
 
@@ -31,6 +31,7 @@ _BUILDER_OPTIONS = {
 
 class OnnxFormat:
     name = "onnx"
+    packages = ("onnxruntime_genai", "onnx", "onnx_ir")
     quantizations = tuple(_BUILDER_OPTIONS)
 
     def write(self, checkpoint: Path, out: Path, *, quantization: str, calibration: Sequence[str]) -> None:
@@ -42,7 +43,6 @@ class OnnxFormat:
         if quantization not in _BUILDER_OPTIONS:
             known = ", ".join(self.quantizations)
             raise UserError(f"onnx has no quantization {quantization!r}; it has {known}")
-        require_packages("onnxruntime_genai", "onnx", "onnx_ir", for_format=self.name)
         opened = open_checkpoint(checkpoint)
         check_chat(opened)
         precision, options = _BUILDER_OPTIONS[quantization]
@@ -62,7 +62,6 @@ class OnnxFormat:
 
     def load(self, folder: Path) -> OnnxRuntime:
         """Load what `write` left in a folder; UserError if it is damaged or incomplete."""
-        require_packages("onnxruntime_genai", for_format=self.name)
         return OnnxRuntime(folder)
 
     def how_to_run(self, folder: Path) -> str:

@@ -4,7 +4,6 @@ In: `embedded:NAME`, a folder, `models:/NAME@ALIAS` or `models:/NAME/VERSION`. O
 registered version and run that manifests name.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from stillery.config import RegisterConfig
 from stillery.engines.models import EMBEDDED, is_folder, resolve_model
 from stillery.errors import UserError
 from stillery.registry import mlflow_store
-from stillery.serve.resolve import fetch, find_version, is_registered
+from stillery.registry.resolve import fetch, find_version, is_registered
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +38,6 @@ def open_source(model: str, register: RegisterConfig) -> Source:
         raise UserError(f"{model}: give a checkpoint folder, models:/NAME@ALIAS, models:/NAME/VERSION or embedded:NAME")
     folder = Path(resolve_model(model))
     return Source(folder.name, model if model.startswith(EMBEDDED) else str(folder), folder)
-
-
-def log_artifact(source: Source, folder: Path, register: RegisterConfig, *, tags: Mapping[str, str]) -> None:
-    """Log an artifact's folder to the run that trained the model, and tag the model version.
-
-    Does nothing for a source that isn't registered.
-    """
-    if source.run_id is None or source.version is None:
-        return
-    uri = mlflow_store.resolve_tracking_uri(register.tracking_uri)
-    with mlflow_store.connect(uri, experiment=register.experiment) as store:
-        store.client.log_artifacts(source.run_id, str(folder), f"exports/{folder.name}")
-        for key, value in tags.items():
-            store.client.set_model_version_tag(source.registered_name, source.version, key, value)
 
 
 def _open_registered(model: str, register: RegisterConfig) -> Source:

@@ -46,7 +46,8 @@ class ReportData:
     """A run, ready to be drawn. What a stage that did not run would have given is None or empty.
 
     `registered` and `funnel` are the summaries of registration and curation, `verdicts` counts the teacher's
-    verdicts, `history` is the trainer's log, and `num_prompts` the number of problems of each split.
+    verdicts, `history` is the trainer's log, `num_prompts` the number of problems of each split, and `artifacts` the
+    candidates of the export.
     """
 
     run_name: str
@@ -60,6 +61,7 @@ class ReportData:
     verdicts: Mapping[str, int] = field(default_factory=dict[str, int])
     history: Sequence[Mapping[str, Any]] = ()
     num_prompts: Mapping[str, int] = field(default_factory=dict[str, int])
+    artifacts: Sequence[Mapping[str, Any]] = ()
     stages: Sequence[StageLine] = ()
     config_yaml: str = ""
     num_traces: int = 6

@@ -6,6 +6,7 @@ no text a model wrote could load or run anything even if its escaping failed.
 
 from importlib import resources
 
+from stillery.report.artifacts import artifacts
 from stillery.report.data import ReportData
 from stillery.report.making import training, training_data
 from stillery.report.markup import NONE, details, duration, escape, paragraph, section, table, verbatim
@@ -18,7 +19,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri
 def render(data: ReportData) -> str:
     """The report of a run as one HTML document, complete without network. What did not run is said to be missing."""
     style = resources.files("stillery.report").joinpath("style.css").read_text(encoding="utf-8")
-    parts = (comparison, demonstration, training_data, breakdown, training, samples, settings)
+    parts = (comparison, demonstration, training_data, breakdown, training, samples, artifacts, settings)
     body = "\n".join(part(data) for part in parts)
     title = escape(f"{data.run_name}: distillation report")
     return f"""<!doctype html>

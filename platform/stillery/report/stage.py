@@ -13,7 +13,7 @@ from stillery.report.page import render
 from stillery.runs import MANIFEST, Output
 from stillery.storage import Folder
 
-VERSION = 1
+VERSION = 2
 
 REPORT = "report.html"
 
@@ -31,7 +31,7 @@ def write_report(
 
     Returns the summary {"path": address of the page}.
     """
-    curated, registered = outputs.get("curate"), outputs.get("register")
+    curated, registered, exported = (outputs.get(stage) for stage in ("curate", "register", "export"))
     data = ReportData(
         run_name=run_name,
         git_revision=git_revision,
@@ -44,6 +44,7 @@ def write_report(
         verdicts=_count_values(outputs.get("verify"), Verdict, column="verdict"),
         history=_history(outputs.get("sft")),
         num_prompts=_count_values(outputs.get("prompts"), Prompt, column="split"),
+        artifacts=exported.summary["candidates"] if exported else [],
         stages=[_stage_line(output) for output in outputs.values()],
         config_yaml=config_yaml,
         num_traces=config.num_traces,

@@ -8,9 +8,9 @@ from typing import Any
 
 from stillery.config import ClusterConfig
 from stillery.errors import UserError
+from stillery.registry.resolve import NoSuchVersionError, find_version
 from stillery.serve.backend import MODEL_APPLICATION
 from stillery.serve.doors import check_binding
-from stillery.serve.resolve import NoSuchVersionError, find_version
 from stillery.serve.settings import APPLICATION, Endpoint, ServeSettings, load_endpoint, served_name, to_yaml
 
 _POLL_S = 0.5

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from stillery.errors import UserError
-from stillery.serve.resolve import NoSuchVersionError, ServedModel, find_version
+from stillery.registry.resolve import NoSuchVersionError, ServedModel, find_version
 from stillery.serve.settings import ServeSettings, load_settings
 
 log = logging.getLogger("ray.serve")

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from stillery.records import digest
+from stillery.registry.resolve import ServedModel, fetch
 from stillery.serve.coalesce import coalesce
 from stillery.serve.openai_shape import error_body, error_event, finish_response, rename_reasoning
-from stillery.serve.resolve import ServedModel, fetch
 from stillery.serve.settings import EngineSettings, ProbeSettings, ServeSettings, load_settings, served_name
 from stillery.verify.template import parse_template
 

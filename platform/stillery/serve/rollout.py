@@ -3,10 +3,10 @@
 import time
 from typing import Any
 
+from stillery.registry.resolve import ServedModel
 from stillery.serve.backend import MODEL_APPLICATION, MODEL_DEPLOYMENT
 from stillery.serve.follower import RolloutFailedError
 from stillery.serve.model_server import ModelServer, placement_bundles, settings_digest
-from stillery.serve.resolve import ServedModel
 from stillery.serve.settings import ServeSettings, to_args
 
 # The doors keep the access log: Serve's own has a line for every call between deployments.

@@ -8,15 +8,17 @@ from pathlib import Path
 import pytest
 
 from export_models import STUDENT
+from stillery.config import RegisterConfig
 from stillery.errors import UserError
-from stillery.export import command
+from stillery.export import candidates
 from stillery.export.artifact import Outcome
 from stillery.export.budget import choose, plot, why_none
 from stillery.export.card import write_card
 from stillery.export.gate import Check
 from stillery.export.manifest import describe, license_of, tokenizer_hash, write_json
 from stillery.export.parity import Parity
-from stillery.export.sources import Source
+from stillery.export.registration import log_outcome
+from stillery.export.sources import Source, open_source
 from stillery.export.speed import Speed
 from stillery.metrics.accuracy import Estimate
 
@@ -70,20 +72,26 @@ def test_the_plot_has_a_point_for_each_and_refused_ones_are_hollow() -> None:
 
 def test_the_table_has_a_row_for_each_even_where_nothing_ran() -> None:
     died = Outcome("onnx", "int4", None, [Check("runs", 0.0, 1.0, False, "crashed")], None, None, 0, 3.0)
-    lines = command.table([BIG, died]).splitlines()
+    lines = candidates.table(candidates.summarize([BIG, died])).splitlines()
     assert len({line.count("|") for line in lines}) == 1
     assert "refused: runs" in lines[-1]
 
 
+def test_nothing_is_logged_for_a_model_that_is_not_registered() -> None:
+    """With an address that nobody answers at: a try to log would raise."""
+    source = open_source("embedded:student", RegisterConfig())
+    log_outcome(source, BIG, RegisterConfig(tracking_uri="http://127.0.0.1:9"))
+
+
 def test_candidates_are_those_that_a_format_has() -> None:
     pytest.importorskip("gguf", reason="the extra `edge` is not installed")
-    named = [(f.name, q) for f, q in command.find_candidates(["gguf"], ["q8_0", "F32"])]
+    named = [(f.name, q) for f, q in candidates.find_candidates(["gguf"], ["q8_0", "F32"])]
     assert named == [("gguf", "F32"), ("gguf", "Q8_0")]
     with pytest.raises(UserError, match=r"'Q9_9' isn't known \(gguf: F32"):
-        command.find_candidates(["gguf"], ["Q9_9"])
+        candidates.find_candidates(["gguf"], ["Q9_9"])
     with pytest.raises(UserError, match="'tflite' isn't known; the formats are gguf, onnx, executorch"):
-        command.find_candidates(["tflite"], [])
-    assert next(q for _, q in command.find_candidates(["gguf"], [])) == "Q8_0"
+        candidates.find_candidates(["tflite"], [])
+    assert next(q for _, q in candidates.find_candidates(["gguf"], [])) == "Q8_0"
 
 
 def test_a_manifest_and_its_card_name_files_source_and_figures(tmp_path: Path) -> None:

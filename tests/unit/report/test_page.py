@@ -161,3 +161,20 @@ def test_a_history_with_a_broken_loss_is_drawn_without_it() -> None:
     )
     assert "training loss went from 2.000 to 1.000" in page
     assert "nan" not in page
+
+
+def test_edge_artifacts_have_a_row_each_with_what_refused_them() -> None:
+    parity = {
+        "kl": 0.0002, "top_1_agreement": 0.97, "greedy_agreement": 0.9,
+        "accuracy": {"mean": 0.5, "standard_error": 0.08}, "reference_accuracy": {"mean": 0.55, "standard_error": 0.08},
+    }  # fmt: skip
+    kept = {
+        "format": "gguf", "quantization": "Q8_0", "folder": "student-gguf-Q8_0", "failed": [], "size_bytes": 910_000,
+        "parity": parity, "speed": {"decode_tokens_per_second": 812.4},
+    }  # fmt: skip
+    refused = kept | {"format": "onnx", "folder": None, "failed": ["kl", "top_1"], "parity": None, "speed": None}
+    page = render(make_report(artifacts=[kept, refused]))
+    section = page[page.index('id="artifacts"') : page.index('id="settings"')]
+    for shown in ("gguf Q8_0", "0.91", "2.0e-04", "97.0%", "50.0% ± 8.0", "812", "55.0% ± 8.0", "refused: kl, top_1"):
+        assert shown in section
+    assert 'id="artifacts"' not in render(make_report())

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from stillery.errors import UserError
+from stillery.registry.resolve import NoSuchVersionError, ServedModel
 from stillery.serve.follower import Following, RolloutFailedError
-from stillery.serve.resolve import NoSuchVersionError, ServedModel
 from stillery.serve.settings import load_settings
 
 

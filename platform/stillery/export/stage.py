@@ -1,0 +1,66 @@
+"""The export stage: the trained checkpoint in, edge artifacts that answer like it out.
+
+It exports the formats of `export.formats`, and none of them without it. An artifact that the gate refuses leaves its
+report and does not end the run.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from stillery.config import ExportConfig, RegisterConfig
+from stillery.errors import UserError
+from stillery.export.budget import choose
+from stillery.export.candidates import find_candidates, make_all, summarize
+from stillery.export.manifest import write_json
+from stillery.export.registration import log_outcome
+from stillery.export.sources import Source
+from stillery.records import Prompt, Split, from_table
+from stillery.storage import Folder
+
+VERSION = 1
+
+
+def check(config: ExportConfig) -> None:
+    """Raise UserError for a format, quantization or split that isn't there, or packages that are missing."""
+    if config.split not in list(Split):
+        raise UserError(f"export.split is {config.split!r}; it must be one of {', '.join(Split)}")
+    if config.formats:
+        find_candidates(config.formats, config.quantizations)
+
+
+def export_student(
+    config: ExportConfig,
+    *,
+    register: RegisterConfig,
+    registration: dict[str, Any],
+    checkpoint: Path,
+    prompts: Folder,
+    out: Folder,
+) -> dict[str, Any]:
+    """Export a checkpoint that was registered, into `out`, and log what is kept beside its model version.
+
+    `registration` is the summary of the register stage. The summary holds the candidates as `summarize` gives them and
+    the folder of the best.
+    """
+    if not config.formats:
+        print("export: export.formats names none", flush=True)
+        return {"candidates": [], "best": None}
+    name, version = registration["name"], str(registration["version"])
+    source = Source(
+        f"{name}-v{version}", f"models:/{name}/{version}", checkpoint, name, version, registration["run_id"]
+    )
+    drawn = from_table(prompts.read_all(Prompt), Prompt)
+    outcomes = make_all(
+        find_candidates(config.formats, config.quantizations),
+        source,
+        config,
+        problems=[p for p in drawn if p.split == config.split],
+        training=[p for p in drawn if p.split == Split.TRAIN],
+        out=out.local,
+        on_outcome=lambda outcome: log_outcome(source, outcome, register),
+    )
+    best = choose(outcomes)
+    kept = None if best is None or best.folder is None else best.folder.name
+    summary = {"candidates": summarize(outcomes), "best": kept}
+    write_json(out.local / "summary.json", summary)
+    return summary
