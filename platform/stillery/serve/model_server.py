@@ -217,6 +217,7 @@ def llm_config(settings: ServeSettings, *, source: str, name: str) -> dict[str, 
         "accelerator_type": engine.accelerator_type,
         "accelerator_config": {"kind": "gpu" if engine.num_gpus else "cpu"},
         "placement_group_config": {"bundles": placement_bundles(engine)},
+        "callback_config": {"callback_class": "stillery.serve.engine_callback:LocalModel"},
         # Tokens are gathered once, in coalesce; Ray's own batcher would hold the first one back too.
         "experimental_configs": {"stream_batching_interval_ms": 0},
     }
