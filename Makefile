@@ -17,7 +17,7 @@ COMMA := ,
 HOME_VAR = $(if $(STILLERY_HOME),$(COMMA) "STILLERY_HOME": "$(abspath $(STILLERY_HOME))")
 REVISION = $(shell git describe --always --dirty --abbrev=40 --match= 2>/dev/null)
 
-.PHONY: setup demo test unit lint format bench clean lock serve
+.PHONY: setup demo test unit lint format bench gpu-check clean lock serve
 
 setup: $(VENV)/.ready-$(ENGINE)
 
@@ -58,6 +58,13 @@ bench: setup
 	$(BIN)/python tests/trials/generation_speed.py
 	$(BIN)/python tests/trials/adaptive_tokens.py
 	$(BIN)/python tests/trials/recorded_scale.py
+
+# What only a machine with CUDA can show. PYTHON_GPU=python3 takes another interpreter, with whatever packages it has.
+# ARGS="--only attention engine --json OUT"
+PYTHON_GPU ?= $(BIN)/python
+gpu-check:
+	@command -v $(PYTHON_GPU) >/dev/null || { echo "no $(PYTHON_GPU): run make setup ENGINE=gpu, or give PYTHON_GPU=python3"; exit 2; }
+	PYTHONPATH=$(CURDIR)/platform:$(CURDIR)/tests $(PYTHON_GPU) -m trials.gpu_check $(ARGS)
 
 format: setup
 	$(BIN)/ruff check --fix .

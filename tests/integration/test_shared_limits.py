@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from integration.conftest import ray_cluster  # noqa: F401
 from stillery.serve.doors import DoorSettings, KeyLimits
 from stillery.serve.doors.shared_limiter import SharedLimiter
 
@@ -21,6 +20,9 @@ class Replica:
     def __init__(self, limiter: SharedLimiter) -> None:
         self._limiter = limiter
 
+    async def prepare(self) -> bool:
+        return await self._limiter.prepare()
+
     async def acquire(self) -> bool:
         return (await self._limiter.acquire("key")).allowed
 
@@ -29,7 +31,7 @@ class Replica:
 
 
 @pytest.fixture
-def replicas(ray_cluster: None, request: pytest.FixtureRequest) -> list[Any]:  # noqa: F811
+def replicas(ray_cluster: None, request: pytest.FixtureRequest) -> list[Any]:
     import ray
 
     # Workers cannot import a module of the tests.
@@ -45,19 +47,6 @@ def acquire(replica: Any, times: int) -> int:
     return sum(ray.get([replica.acquire.remote() for _ in range(times)]))
 
 
-def make_table(replica: Any, name: str) -> None:
-    """Have this replica make the table, and wait for it: until then every replica goes by limits of its own."""
-    import ray
-
-    def is_made() -> bool:
-        acquire(replica, 1)
-        ray.get(replica.release.remote())
-        return any(actor["name"] == name for actor in ray.util.list_named_actors(all_namespaces=True))
-
-    assert within(60, is_made)
-    time.sleep(LEASE_S)
-
-
 def within(seconds: float, true: Callable[[], bool]) -> bool:
     end = time.monotonic() + seconds
     while not true():
@@ -67,13 +56,13 @@ def within(seconds: float, true: Callable[[], bool]) -> bool:
     return True
 
 
-def test_replicas_share_one_limit_and_a_dead_one_loses_its_slots(
-    replicas: list[Any], request: pytest.FixtureRequest
-) -> None:
+def test_replicas_share_one_limit_and_a_dead_one_loses_its_slots(replicas: list[Any]) -> None:
     import ray
 
     one, two = replicas
-    make_table(two, request.node.name)
+    # The first makes the table.
+    assert ray.get(two.prepare.remote())
+    assert ray.get(one.prepare.remote())
     assert acquire(two, 1) == 1
     assert acquire(one, 5) == 2
     assert acquire(two, 5) == 0
@@ -85,13 +74,12 @@ def test_replicas_share_one_limit_and_a_dead_one_loses_its_slots(
     assert acquire(two, 5) == 0
 
 
-def test_the_limit_survives_the_replica_that_holds_the_table(
-    replicas: list[Any], request: pytest.FixtureRequest
-) -> None:
+def test_the_limit_survives_the_replica_that_holds_the_table(replicas: list[Any]) -> None:
     import ray
 
     one, two = replicas
-    make_table(one, request.node.name)
+    assert ray.get(one.prepare.remote())
+    assert ray.get(two.prepare.remote())
     assert acquire(one, 2) == 2
     assert acquire(two, 2) == 1
     ray.kill(one)

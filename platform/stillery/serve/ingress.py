@@ -7,7 +7,7 @@ answers /health while a model is still loading, and takes no GPU.
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -32,11 +32,18 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """What Serve asks for once the constructor is done."""
+        limiter = SharedLimiter(self._settings.doors)
+
+        @contextlib.asynccontextmanager
+        async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+            await limiter.prepare()
+            yield
+
         # Swagger's own pages load their scripts from elsewhere; the schema is enough.
-        app = FastAPI(title="stillery", docs_url=None, redoc_url=None)
+        app = FastAPI(title="stillery", docs_url=None, redoc_url=None, lifespan=lifespan)
         backend = Backend(retry_after_s=self._settings.engine.retry_after_s)
         add_routes(app, self._settings, backend=backend, readiness=self._readiness)
-        install_doors(app, self._settings.doors, SharedLimiter(self._settings.doors))
+        install_doors(app, self._settings.doors, limiter)
         return app
 
     def check_health(self) -> None:

@@ -154,6 +154,23 @@ def test_replicas_do_not_multiply_the_limits() -> None:
     asyncio.run(run())
 
 
+def test_a_replica_that_is_prepared_waits_for_the_table_but_not_for_ever() -> None:
+    async def run() -> None:
+        desk = TableDesk(LimitTable(SETTINGS))
+        desk.down = True
+        one, two = replicas(desk)
+        preparing = asyncio.create_task(one.prepare())
+        await asyncio.sleep(0.25)
+        assert not preparing.done()
+        desk.down = False
+        assert await preparing
+        assert len(desk.table._holders) == 1
+        desk.down = True
+        assert not await two.prepare(within_s=0.2)
+
+    asyncio.run(run())
+
+
 def test_a_replica_goes_by_limits_of_its_own_while_the_table_is_away(caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> None:
         desk = TableDesk(LimitTable(SETTINGS))

@@ -25,7 +25,8 @@ LEASE_S = 15.0
 _ANSWER_WITHIN_S = 1.0
 # After a failure the actor is left alone for so long.
 RETRY_EVERY_S = 1.0
-
+# Making the actor starts a worker process.
+_MADE_WITHIN_S = 30.0
 
 _T = TypeVar("_T")
 
@@ -63,11 +64,23 @@ class SharedLimiter:
         self._alone_until = 0.0
         self._reporter: asyncio.Task[None] | None = None
 
+    async def prepare(self, *, within_s: float = _MADE_WITHIN_S) -> bool:
+        """Reach the shared table, which is made if there is none, before the first request is let in. Whether that
+        worked: otherwise this replica begins with limits of its own."""
+        self._begin()
+        end = asyncio.get_running_loop().time() + within_s
+        while True:
+            try:
+                await self._desk.report(self._holder, dict(self._slots))
+                return True
+            except ConnectionError as error:
+                if asyncio.get_running_loop().time() >= end:
+                    logger.warning("the shared limits were not reached within %g s (%s)", within_s, error)
+                    return False
+                await asyncio.sleep(0.1)
+
     async def acquire(self, key_id: str) -> Decision:
-        if self._reporter is None:
-            # A replica's own name: copies of one pickled limiter must not share it.
-            self._holder = uuid.uuid4().hex
-            self._reporter = asyncio.create_task(self._report_for_ever())
+        self._begin()
         # Counted before it is asked for, so that a report which overtakes the answer does not take the slot away.
         self._slots[key_id] += 1
         decision = Decision(False)
@@ -83,6 +96,12 @@ class SharedLimiter:
         # If this does not arrive, the next report says the same.
         if self._reachable():
             await self._try(self._desk.release(self._holder, key_id))
+
+    def _begin(self) -> None:
+        if self._reporter is None:
+            # A replica's own name: copies of one pickled limiter must not share it.
+            self._holder = uuid.uuid4().hex
+            self._reporter = asyncio.create_task(self._report_for_ever())
 
     async def _ask(self, key_id: str) -> Decision:
         if self._reachable():
