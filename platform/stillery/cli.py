@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from stillery import logs
 from stillery.arguments import STAGE_COMMANDS, make_parser
 from stillery.config import Config, load_config, to_yaml
 from stillery.errors import UserError
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(message: str) -> int:
-    print(f"stillery: {message}", file=sys.stderr, flush=True)
+    logs.complain(message)
     return 2
 
 
@@ -148,9 +149,9 @@ def _run(config: Config, until: str | None) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from stillery.pipeline import run_pipeline
 
+    logs.check_format()
     outputs = run_pipeline(config, until=until)
-    print()
-    print(closing_table({name: output.summary for name, output in outputs.items()}))
+    logs.say("\n" + closing_table({name: output.summary for name, output in outputs.items()}), run=config.run.name)
     return 0
 
 

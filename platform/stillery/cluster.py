@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from stillery import logs
 from stillery.config import ClusterConfig
 from stillery.errors import UserError
 
@@ -47,11 +48,13 @@ def connect(config: ClusterConfig, *, dashboard: bool = True) -> None:
 
 
 def runtime_env() -> dict[str, Any]:
-    """What workers need to import this very code: a submitted job's uploaded folder, else where it lies here."""
+    """What workers need to import this very code (a submitted job's uploaded folder, else where it lies here), and to
+    print as this process does."""
     submitted = os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") is not None
     source_root = Path(__file__).parent.parent
     inside = submitted and source_root.is_relative_to(Path.cwd())
-    return {"env_vars": {"PYTHONPATH": str(source_root.relative_to(Path.cwd()) if inside else source_root)}}
+    told = {logs.VARIABLE: os.environ[logs.VARIABLE]} if logs.is_json() else {}
+    return {"env_vars": {"PYTHONPATH": str(source_root.relative_to(Path.cwd()) if inside else source_root), **told}}
 
 
 def _running_head() -> bool:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from stillery import cluster, observe, placement
+from stillery import cluster, logs, observe, placement
 from stillery.config import Config, suggest
 from stillery.engines.models import check_model
 from stillery.engines.recorded import check_columns
@@ -51,7 +51,7 @@ def run_pipeline(config: Config, *, until: str | None = None) -> dict[str, Outpu
     if not Folder(run_uri(config)).is_local and any(stage.name == "sft" for stage in wanted):
         raise UserError(f"run.dir={config.run.dir}: checkpoints need a path; give a folder that every node mounts")
     with open_run(config) as run:
-        print(f"run: {run.folder.uri} (code {run.git_revision[:12]})", flush=True)
+        logs.say(f"run: {run.folder.uri} (code {run.git_revision[:12]})", run=config.run.name)
         outputs: dict[str, Output] = {}
         num_run, is_connected = 0, False
         for number, stage in enumerate(wanted):
@@ -67,10 +67,11 @@ def run_pipeline(config: Config, *, until: str | None = None) -> dict[str, Outpu
                 finished = _run_stage(stage, config, run, outputs, fingerprint, settings=settings, inputs=inputs)
                 num_run += 1
             else:
-                print(f"{stage.name}: done before ({fingerprint})", flush=True)
+                with logs.within(_place(config, stage, fingerprint)):
+                    logs.say(f"{stage.name}: done before ({fingerprint})")
             outputs[stage.name] = finished
         if num_run == 0:
-            print("nothing to do: every stage of this run is finished", flush=True)
+            logs.say("nothing to do: every stage of this run is finished", run=config.run.name)
         return outputs
 
 
@@ -101,19 +102,24 @@ def _run_stage(
     settings: dict[str, Any],
     inputs: dict[str, str],
 ) -> Output:
-    print(f"{stage.name}: started ({fingerprint})", flush=True)
-    started = time.monotonic()
-    with observe.running(stage.name, run=config.run.name):
-        summary = stage.work(Job(config, run, outputs, run.stage_folder(stage.name, fingerprint)))
-        observe.decided(summary)
-    seconds = round(time.monotonic() - started, 1)
-    output = run.complete(
-        stage.name,
-        fingerprint,
-        version=stage.version,
-        settings=settings,
-        inputs=inputs,
-        summary={**summary, "seconds": seconds},
-    )
-    print(f"{stage.name}: finished in {seconds:.0f} s", flush=True)
+    with logs.within(_place(config, stage, fingerprint)):
+        logs.say(f"{stage.name}: started ({fingerprint})")
+        started = time.monotonic()
+        with observe.running(stage.name, run=config.run.name):
+            summary = stage.work(Job(config, run, outputs, run.stage_folder(stage.name, fingerprint)))
+            observe.decided(summary)
+        seconds = round(time.monotonic() - started, 1)
+        output = run.complete(
+            stage.name,
+            fingerprint,
+            version=stage.version,
+            settings=settings,
+            inputs=inputs,
+            summary={**summary, "seconds": seconds},
+        )
+        logs.say(f"{stage.name}: finished in {seconds:.0f} s", seconds=seconds)
     return output
+
+
+def _place(config: Config, stage: Stage, fingerprint: str) -> dict[str, str]:
+    return {"run": config.run.name, "stage": stage.name, "fingerprint": fingerprint}

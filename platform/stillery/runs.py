@@ -2,6 +2,7 @@
 
     RUN/run.yaml                          the resolved config of the latest start
     RUN/log/KEY/*.parquet                 durable samples, appended as they finish, shared by every n and k
+    RUN/log/KEY/owner                     which start of the run may append
     RUN/stages/STAGE/FINGERPRINT/         one immutable output
         *.parquet, checkpoint/, ...       what the stage made
         manifest.json                     settings, inputs, git revision, counts, checksums: written last

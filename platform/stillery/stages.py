@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stillery import stage_settings
+from stillery import logs, stage_settings
 from stillery.bonds import stage as bonds_stage
 from stillery.config import Config, EngineConfig, to_yaml
 from stillery.curate import stage as curate_stage
@@ -100,7 +100,7 @@ def _sft(job: Job) -> dict[str, Any]:
 def _evaluate_teacher(job: Job) -> dict[str, Any]:
     teacher = job.config.teacher
     if teacher.kind == "recorded":
-        print("evaluate_teacher: a recorded teacher cannot be asked, so it is not measured", flush=True)
+        logs.say("evaluate_teacher: a recorded teacher cannot be asked, so it is not measured")
         return {"ks": job.config.evaluate.ks, "splits": {}}
     asking = {"system_prompt": teacher.system_prompt, "instruction": teacher.instruction}
     source = teacher_source(teacher, logs=job.run.logs)

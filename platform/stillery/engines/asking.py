@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stillery import logs
 from stillery.config import EngineConfig
 from stillery.engines import log as sample_log
 from stillery.engines.block import Plan
@@ -68,31 +69,45 @@ def ask(
     holds are not made again.
     """
     settings = {**sampling, **source.extra}
+    log = run.log_folder(digest(source.identity, settings)[:16])
     plan = Plan(
         identity=source.identity,
         sampling=settings,
         num_samples=num_samples,
-        log=run.log_folder(digest(source.identity, settings)[:16]),
+        log=log,
         flush_every=engine.flush_every,
         wanted=wanted,
         ahead=ahead,
         resample=None if resample is None else dict(resample),
+        owner=sample_log.claim(log),
     )
-    where = sample_log.index(plan.log)
-    asks: list[Ask] = []
-    missing: list[Ask] = []
-    num_logged = 0
-    for prompt, text in zip(prompts, source.render(conversations), strict=True):
-        bare = Ask(prompt.prompt_id, text, [])
-        ids = [plan.sample_id(bare, index, round_=round_) for index in range(num_samples) for round_ in (0, 1)]
-        files = sorted({where[made_of] for made_of in ids if made_of in where})
-        logged = sum(made_of in where for made_of in ids[::2])
-        num_logged += logged
-        asks.append(Ask(prompt.prompt_id, text, files))
-        # Under a stopping rule only the judge can tell what is still missing.
-        if logged < num_samples or judge is not None or resample is not None:
-            missing.append(asks[-1])
-    if num_logged:
-        print(f"{label}: {num_logged:,} of {len(asks) * num_samples:,} samples are in the log already", flush=True)
+    rendered = source.render(conversations)
+    bare = [Ask(prompt.prompt_id, text, []) for prompt, text in zip(prompts, rendered, strict=True)]
+    asks, logged = _located(bare, plan)
+    if any(logged):
+        logs.say(f"{label}: {sum(logged):,} of {len(asks) * num_samples:,} samples are in the log already")
+    # Under a stopping rule only the judge can tell what is still missing.
+    is_fixed = judge is None and resample is None
+    missing = [ask for ask, num in zip(asks, logged, strict=True) if num < num_samples or not is_fixed]
     needed = sample(missing, plan=plan, source=source, engine=engine, judge=judge, label=label)
+    # What an engine's second try at a block yields takes the places of what its first had yielded, and Ray drops it
+    # where the driver has read those: some prompts are then done, but nobody knows where they stopped.
+    while wanted is not None and (untold := [ask for ask in missing if ask.prompt_id not in needed]):
+        logs.say(f"{label}: looking again at {len(untold):,} prompts whose engine was lost")
+        again, _ = _located(untold, plan)
+        needed |= sample(again, plan=plan, source=source, engine=engine, judge=judge, label=label)
     return Asked(asks, {ask.prompt_id: needed.get(ask.prompt_id, num_samples) for ask in asks}, plan)
+
+
+def _located(asks: Sequence[Ask], plan: Plan) -> tuple[list[Ask], list[int]]:
+    """The same prompts with the files of the log that hold samples of them, and how many samples that is of each,
+    second tries not counted."""
+    where = sample_log.index(plan.log)
+    located: list[Ask] = []
+    counts: list[int] = []
+    for ask in asks:
+        ids = [plan.sample_id(ask, index, round_=round_) for index in range(plan.num_samples) for round_ in (0, 1)]
+        files = sorted({where[made_of] for made_of in ids if made_of in where})
+        located.append(Ask(ask.prompt_id, ask.rendered, files))
+        counts.append(sum(made_of in where for made_of in ids[::2]))
+    return located, counts

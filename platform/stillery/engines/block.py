@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from stillery import logs
 from stillery.engines import log as sample_log
 from stillery.engines.best_of_n import BestOfN
 from stillery.engines.engine import Engine, Judge
@@ -28,7 +29,7 @@ class Plan:
 
     `identity` is the model's, `sampling` everything that shapes a sample, the run's seed included. `num_samples`,
     `wanted` and `ahead` are best-of-n's. `resample` overlays `sampling` for a second try at a sample that was cut off
-    for length.
+    for length. `owner` is who claimed the log, if anyone did.
     """
 
     identity: str
@@ -39,6 +40,7 @@ class Plan:
     wanted: int | None = None
     ahead: int = 0
     resample: dict[str, Any] | None = None
+    owner: str | None = None
 
     def sampling_of(self, round_: int) -> dict[str, Any]:
         return self.sampling if round_ == 0 else {**self.sampling, **(self.resample or {})}
@@ -149,6 +151,8 @@ class Block:
             self._unlogged.append(row)
             self._tally.made += 1
             self._tally.errors += row.error is not None
+            if row.error is not None:
+                logs.note(f"a sample failed: {row.error}", sample_id=row.sample_id, prompt_id=row.prompt_id)
             self._tally.tokens += row.num_tokens
             self._tally.prompt_tokens += row.num_prompt_tokens
         if row.finish_reason == "length" and self._plan.resample is not None and round_ == 0:
@@ -171,7 +175,7 @@ class Block:
 
     def _flush(self) -> Tally:
         if self._unlogged:
-            sample_log.append(self._plan.log, self._name, self._unlogged)
+            sample_log.append(self._plan.log, self._name, self._unlogged, owner=self._plan.owner)
             self._unlogged = []
         tally, self._tally = self._tally, Tally()
         return tally

@@ -3,6 +3,9 @@
 It is at-least-once: a file may be written and the work repeated if an engine dies in between, so readers take the
 first row of an id. A sample that failed is logged too, and made again when it is next asked for: what was refused may
 fit after a setting has changed. Nothing is ever removed.
+
+It belongs to the driver that claimed it last. Engines of an earlier one may outlive their driver by as long as Ray
+takes to notice; what they would still add is being made again by then, and is refused.
 """
 
 import uuid
@@ -11,12 +14,30 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stillery.errors import UserError
 from stillery.records import Generation, conform, from_table, to_table
 from stillery.storage import Folder
 
+OWNER = "owner"
 
-def append(log: Folder, block: str, rows: Sequence[Generation]) -> None:
-    """Add finished samples. `block` names the work they belong to, so that a retry finds them."""
+
+def claim(log: Folder) -> str:
+    """Make the caller the log's owner. Returns the name it goes by, for `append`."""
+    owner = uuid.uuid4().hex
+    log.write_bytes(OWNER, owner.encode())
+    return owner
+
+
+def append(log: Folder, block: str, rows: Sequence[Generation], *, owner: str | None = None) -> None:
+    """Add finished samples. `block` names the work they belong to, so that a retry finds them.
+
+    Raises UserError, and adds nothing, if `owner` is told and the log has been claimed by another since.
+    """
+    if owner is not None and log.read_bytes(OWNER).decode() != owner:
+        raise UserError(
+            f"another start of this run has taken over {log.uri}: wait for it or stop it; {len(rows)} samples of this "
+            "start were not kept"
+        )
     log.write_table(f"{block}-{uuid.uuid4().hex[:12]}.parquet", to_table(rows, Generation))
 
 

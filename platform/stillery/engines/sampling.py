@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from stillery import observe
+from stillery import logs, observe
 from stillery.config import EngineConfig
 from stillery.engines.block import Block, Plan, Tally
 from stillery.engines.engine import Engine, Judge
@@ -49,7 +49,7 @@ def sample(
     dataset.context.target_max_block_size = 1
     tallies = dataset.map_batches(
         Sampler,
-        fn_constructor_kwargs={"start": source.start, "plan": plan, "judge": judge},
+        fn_constructor_kwargs={"start": source.start, "plan": plan, "judge": judge, "where": logs.here()},
         batch_size=None,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(
@@ -90,7 +90,11 @@ class Sampler:
     The engine is started by the first sample that the log does not hold.
     """
 
-    def __init__(self, *, start: Callable[[], Engine], plan: Plan, judge: Judge | None) -> None:
+    def __init__(
+        self, *, start: Callable[[], Engine], plan: Plan, judge: Judge | None, where: Mapping[str, str]
+    ) -> None:
+        """`where` is what the driver's lines carry, so that this process's carry it too."""
+        logs.carry(where)
         self._plan = plan
         self._judge = judge
         self._engine = LazyEngine(start)
@@ -158,7 +162,7 @@ class Progress:
     total: Tally = dataclasses.field(default_factory=Tally)
     started: float | None = None
     printed: float = 0.0
-    write: Callable[[str], Any] = dataclasses.field(default=lambda line: print(line, flush=True))
+    write: Callable[[str], Any] = logs.say
 
     def add(self, tally: Tally) -> None:
         """Count what has happened."""

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from stillery import logs
 from stillery.config import ExportConfig
 from stillery.errors import UserError
 from stillery.export.artifact import Exporter, Outcome
@@ -68,7 +69,7 @@ def make_all(
     """
     with closing(CheckpointRuntime(source.folder)) as runtime:
         chosen = _spread([p for p in problems if p.answer is not None], config)
-        print(f"asking {source.model}: {len(chosen)} problems", flush=True)
+        logs.say(f"asking {source.model}: {len(chosen)} problems")
         reference = _ask(runtime, chosen, config)
         calibration = _calibration(runtime, training[: config.num_calibration], reference)
         checkpoint = runtime.checkpoint
@@ -81,9 +82,7 @@ def make_all(
         state = f"kept in {outcome.folder}" if outcome.folder else f"refused: {', '.join(outcome.failed)}"
         spent = time.perf_counter() - start
         left = spent / (position + 1) * (len(candidates) - position - 1)
-        print(
-            f"{position + 1}/{len(candidates)} {edge_format.name} {quantization} {state}; {left:.0f} s left", flush=True
-        )
+        logs.say(f"{position + 1}/{len(candidates)} {edge_format.name} {quantization} {state}; {left:.0f} s left")
         on_outcome(outcome)
     (out / "size-accuracy.svg").write_text(plot(outcomes), encoding="utf-8")
     return outcomes

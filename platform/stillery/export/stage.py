@@ -7,6 +7,7 @@ report and does not end the run.
 from pathlib import Path
 from typing import Any
 
+from stillery import logs
 from stillery.config import ExportConfig, RegisterConfig
 from stillery.errors import UserError
 from stillery.export.budget import choose
@@ -43,7 +44,7 @@ def export_student(
     the folder of the best.
     """
     if not config.formats:
-        print("export: export.formats names none", flush=True)
+        logs.say("export: export.formats names none")
         return {"candidates": [], "best": None}
     name, version = registration["name"], str(registration["version"])
     source = Source(

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from stillery import logs
 from stillery.records import Sample, from_table
 from stillery.storage import Folder
 
@@ -23,6 +24,7 @@ def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
 
     from stillery.engines.models import resolve_model
 
+    logs.carry(config["where"])
     transformers.utils.logging.disable_progress_bar()
     datasets.disable_progress_bars()
     logging.getLogger("ray.train").setLevel(logging.WARNING)
@@ -107,6 +109,6 @@ def _report_callback() -> Any:
             row = state.log_history[-1]
             shown = [f"{key} {row[key]:.4f}" for key in ("loss", "eval_loss", "learning_rate") if key in row]
             if shown and state.is_world_process_zero:
-                print(f"sft: step {state.global_step}/{state.max_steps}, {', '.join(shown)}", flush=True)
+                logs.say(f"sft: step {state.global_step}/{state.max_steps}, {', '.join(shown)}")
 
     return ReportCheckpoint()

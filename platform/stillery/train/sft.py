@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from stillery import logs
 from stillery.config import SftConfig
 from stillery.engines.models import model_id, resolve_model
 from stillery.errors import UserError
@@ -65,7 +66,7 @@ def write_data(config: SftConfig, rows: list[Sample], out: Folder) -> dict[str, 
     data.write_rows("validation.parquet", validation, Sample)
     num_long = len(rows) - len(fitting)
     if num_long:
-        print(f"sft: left out {num_long} of {len(rows)} samples longer than {limit} tokens", flush=True)
+        logs.say(f"sft: left out {num_long} of {len(rows)} samples longer than {limit} tokens")
     return {"train": len(train), "validation": len(validation), "dropped_long": num_long}
 
 
@@ -116,6 +117,7 @@ def _fit(config: SftConfig, *, seed: int, out: Folder, has_validation: bool) -> 
             "use_gpu": config.use_gpu,
             "threads": config.threads or max(1, int(config.num_cpus)),
             "trl": dict(config.trl),
+            "where": logs.here(),
         },
         scaling_config=ScalingConfig(
             num_workers=config.num_workers,

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from stillery.engines.log import append, index, log_files, logged_ids, read, read_files
+from stillery.engines.log import append, claim, index, log_files, logged_ids, read, read_files
+from stillery.errors import UserError
 from stillery.records import Generation
 from stillery.storage import Folder
 
@@ -49,3 +50,14 @@ def test_an_unfinished_file_is_not_seen(tmp_path: Path) -> None:
 def test_a_sample_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         read(Folder(str(tmp_path)), ["a"])
+
+
+def test_an_engine_that_outlives_its_driver_cannot_add_to_the_log_of_the_next(tmp_path: Path) -> None:
+    log = Folder(str(tmp_path))
+    first = claim(log)
+    append(log, "one", [ROW], owner=first)
+    second = claim(log)
+    with pytest.raises(UserError, match="another start of this run"):
+        append(log, "one", [dataclasses.replace(ROW, sample_id="b")], owner=first)
+    append(log, "one", [dataclasses.replace(ROW, sample_id="c")], owner=second)
+    assert logged_ids(log) == {"a", "c"}

@@ -1,0 +1,111 @@
+"""The lines that a run prints about itself: plain text, or with STILLERY_LOG=json one JSON object a line.
+
+In: `say`, from wherever the work is done; `within` says which run and stage that is. Out: records of the standard
+library's logger `stillery.progress`, which go to standard output, errors to standard error; an application that embeds
+stillery may add handlers of its own.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Generator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from stillery.errors import UserError
+
+VARIABLE = "STILLERY_LOG"
+FORMATS = ("text", "json")
+
+log = logging.getLogger("stillery.progress")
+
+# Of the process, not of a thread: engines and trainers speak from threads of their own, and a process does one stage
+# at a time.
+_where: dict[str, str] = {}
+
+
+def check_format() -> None:
+    """Raise UserError if $STILLERY_LOG is set to what is no format."""
+    told = os.environ.get(VARIABLE)
+    if told and told not in FORMATS:
+        raise UserError(f"{VARIABLE}={told}: no such format; set it to {' or '.join(FORMATS)}")
+
+
+def is_json() -> bool:
+    """Whether lines are JSON objects."""
+    return os.environ.get(VARIABLE) == "json"
+
+
+@contextlib.contextmanager
+def within(where: Mapping[str, str]) -> Generator[None]:
+    """Put these fields (run, stage, fingerprint) on every line of this process meanwhile."""
+    before = here()
+    carry(where)
+    try:
+        yield
+    finally:
+        _where.clear()
+        _where.update(before)
+
+
+def carry(where: Mapping[str, str]) -> None:
+    """Put these fields on every line from now on: for a process that works for one stage of another's."""
+    _where.update(where)
+
+
+def here() -> dict[str, str]:
+    """The fields that lines carry now, to be handed to a process that works for this one."""
+    return dict(_where)
+
+
+def say(message: str, **fields: Any) -> None:
+    """Tell the user. `fields` are what a program might want of it, such as `sample_id`."""
+    log.info(message, extra={"fields": {**_where, **fields}})
+
+
+def note(message: str, **fields: Any) -> None:
+    """Tell programs alone: a line of JSON, and none of text, where there may be a great many."""
+    log.debug(message, extra={"fields": {**_where, **fields}})
+
+
+def complain(message: str) -> None:
+    """Tell the user why the command ends."""
+    log.error(message, extra={"fields": dict(_where)})
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one line of JSON: time (UTC), level, message, and the fields that it carries."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        told = {"time": time, "level": record.levelname.lower(), "message": record.getMessage().strip()}
+        fields: dict[str, Any] = getattr(record, "fields", {})
+        # Told first and last: in front, and not to be overwritten.
+        return json.dumps(told | fields | told, ensure_ascii=False, default=str)
+
+
+class TextFormatter(logging.Formatter):
+    """The message alone; one that says why the command ends names the program."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = record.getMessage()
+        return f"stillery: {message}" if record.levelno >= logging.ERROR else message
+
+
+class LineHandler(logging.Handler):
+    """Prints each record at once, in the format of the moment, on the stream of the moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        formatter = _JSON if is_json() else _TEXT
+        if record.levelno < logging.INFO and formatter is _TEXT:
+            return
+        stream = sys.stderr if record.levelno >= logging.ERROR else sys.stdout
+        print(formatter.format(record), file=stream, flush=True)
+
+
+_JSON, _TEXT = JsonFormatter(), TextFormatter()
+log.setLevel(logging.DEBUG)
+log.propagate = False
+log.addHandler(LineHandler())
