@@ -14,6 +14,7 @@ SMALL = (
     "prompts.num_held_out=2",
     "teacher.samples_per_prompt=4",
     "teacher.accepted_per_prompt=null",
+    "verify.max_actors=2",
     "sft.trl.num_train_epochs=1",
     "evaluate.samples_per_prompt=2",
     "evaluate.ks=[1,2]",

@@ -45,6 +45,8 @@ def connect(config: ClusterConfig, *, dashboard: bool = True) -> None:
     # Our own lines say what is going on; Ray Data's plans and executor states would bury them. (It is imported
     # above because it sets its level when it is.)
     logging.getLogger(ray.data.__name__).setLevel(logging.ERROR)
+    # What it says with a traceback is raised too, and whoever catches that decides what a person gets to see.
+    logging.getLogger("ray.data.exceptions").setLevel(logging.CRITICAL)
 
 
 def runtime_env() -> dict[str, Any]:

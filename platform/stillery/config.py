@@ -196,10 +196,14 @@ class TeacherConfig(EngineConfig):
 
 @dataclass
 class VerifyConfig:
-    """Answer checking. One comparison gets at most `deadline_s` seconds in a worker process."""
+    """Answer checking. One comparison gets at most `deadline_s` seconds in a worker process, of which an actor has
+    `num_processes`. There is one actor, and up to `max_actors` while answers wait; each takes `num_cpus` of Ray's CPUs.
+    """
 
     num_processes: int = 2
     deadline_s: float = 5.0
+    max_actors: int = 1
+    num_cpus: float = 0.25
 
 
 @dataclass

@@ -7,4 +7,14 @@ keeps its traceback.
 
 
 class UserError(Exception):
-    """Something that the user can mend: a wrong config, a missing file, a cluster that is not there."""
+    """Something that the user can mend: a wrong config, a missing file, a cluster that is not there.
+
+    Its text is what it was raised with, whatever is added to `args` on the way: Ray Data adds advice of its own.
+    """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        self._text = super().__str__()
+
+    def __str__(self) -> str:
+        return self._text

@@ -15,9 +15,9 @@ from stillery.errors import UserError
 
 # The label that Ray puts on the nodes of a KubeRay or autoscaler group.
 NODE_GROUP = "ray.io/node-group"
-# What the grading actor holds beside the engines, and what checking alone takes (one actor, one reading task).
+# What the grading actor holds beside the engines, and a task that reads a table.
 GRADER_CPUS = 0.25
-VERIFY_CPUS = 0.5
+READ_CPUS = 0.25
 
 _WORD = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 _SELECTOR = re.compile(rf"(!?)(?:in\(({_WORD}(?:, ?{_WORD})*)\)|({_WORD}))")
@@ -78,7 +78,7 @@ def demands_of(config: Config, stages: Collection[str]) -> list[Demand]:
         beside = 0.0 if teacher.accepted_per_prompt is None else GRADER_CPUS
         demands.append(_engines("generate", "teacher", teacher, beside_cpus=beside))
     if "verify" in stages:
-        demands.append(Demand("verify", "verify", "checker", 1, {"CPU": VERIFY_CPUS}))
+        demands.append(Demand("verify", "verify", "checker", 1, {"CPU": READ_CPUS + config.verify.num_cpus}))
     if "sft" in stages:
         demands.append(_workers(config.sft))
     if "evaluate_teacher" in stages and teacher.kind != "recorded":
@@ -205,7 +205,7 @@ def _remedy(demand: Demand, fitting: int, chosen: Sequence[Nodes]) -> str:
     elif demand.labels and not chosen:
         first = f"Change {section}.labels"
     elif section == "verify":
-        first = "Free a CPU"
+        first = "Lower verify.num_cpus or free a CPU"
     else:
         settings = {"CPU": "num_cpus", "GPU": "use_gpu" if section == "sft" else "num_gpus"}
         most = {n: max((k.resources.get(n, 0.0) for k in chosen), default=0.0) for n in demand.resources}

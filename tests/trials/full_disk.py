@@ -83,6 +83,7 @@ def fill(folder: Path, disk: Path, stage: str) -> int:
     expectations = {
         "exit code 2": failed.returncode == 2,
         "one message that names the disk": len(messages) == 1 and "space" in messages[0],
+        "nothing behind it": failed.stderr.rstrip().endswith(messages[-1]) if messages else False,
         "no traceback": "Traceback" not in failed.stderr,
         "the stage had started": f"{stage}: started" in failed.stdout,
         "the stage is not taken for finished": not finished,

@@ -1,7 +1,7 @@
 """The verify stage: generation files and prompts -> verdict files. The one file of this package that touches Ray.
 
-The work is done by one Ray actor that owns a `GradingPool`; on a large cluster checking is still far cheaper than
-sampling (thousands of answers a second against tens). Verdicts come back in the order of the generation files.
+The work is done by Ray actors that own a `GradingPool` each. One checks thousands of answers a second; more are for
+clusters whose engines together write faster. Verdicts come back in the order of the generation files.
 """
 
 from collections import Counter
@@ -116,8 +116,8 @@ def _verified(config: VerifyConfig, generations: Folder, names: list[str], promp
         fn_constructor_args=(config, ray.put(by_id)),
         batch_format="pyarrow",
         batch_size=ROWS_PER_BATCH,
-        compute=ray.data.ActorPoolStrategy(size=1),
-        num_cpus=0.25,
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=config.max_actors),
+        num_cpus=config.num_cpus,
     )
     for table in verdicts.iter_batches(batch_size=ROWS_PER_FILE, batch_format="pyarrow"):
         yield records.conform(table, Verdict)
