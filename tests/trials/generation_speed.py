@@ -146,7 +146,7 @@ def run_ray_data_llm(texts: list[str], samples: int) -> tuple[int, float]:
         accelerator_type=None,
         concurrency=1,
         batch_size=64,
-        apply_chat_template=False,
+        chat_template_stage=False,
         runtime_env={"env_vars": env},
     )
     processor = build_processor(

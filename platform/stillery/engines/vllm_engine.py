@@ -103,13 +103,21 @@ class VllmEngine:
         from vllm import SamplingParams
         from vllm.exceptions import VLLMValidationError
         from vllm.inputs import TokensPrompt
+        from vllm.sampling_params import RequestOutputKind
 
         request = submitted.request
         tokens = llm.get_tokenizer()(request.rendered, add_special_tokens=False)["input_ids"]
         try:
             # logprobs=0 gives the log-probability of the sampled token itself, of the model before temperature.
             table = {key: value for key, value in submitted.sampling.items() if key != "seed"}
-            params = SamplingParams(**table, n=1, seed=request.seed, logprobs=0)
+            # Only finished samples are of use: vLLM need not put together an output for every token.
+            params = SamplingParams(
+                **table,
+                n=1,
+                seed=request.seed,
+                logprobs=0,
+                output_kind=RequestOutputKind.FINAL_ONLY,
+            )
             llm.llm_engine.add_request(request.sample_id, TokensPrompt(prompt_token_ids=tokens), params)
         except (ValueError, VLLMValidationError) as error:
             submitted.done(_refused(submitted, len(tokens), self._model_id, str(error)))
