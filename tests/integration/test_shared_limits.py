@@ -36,7 +36,8 @@ def replicas(ray_cluster: None, request: pytest.FixtureRequest) -> list[Any]:
 
     # Workers cannot import a module of the tests.
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    limiter = SharedLimiter(SETTINGS, name=request.node.name, lease_s=LEASE_S)
+    # A crowded machine may stand still for longer than an endpoint's client would wait.
+    limiter = SharedLimiter(SETTINGS, name=request.node.name, lease_s=LEASE_S, answer_within_s=20)
     return [ray.remote(Replica).options(num_cpus=0).remote(limiter) for _ in range(2)]
 
 

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 LEASE_S = 15.0
 # An answer from an actor of the same cluster takes milliseconds.
-_ANSWER_WITHIN_S = 1.0
+ANSWER_WITHIN_S = 1.0
 # After a failure the actor is left alone for so long.
 RETRY_EVERY_S = 1.0
 # Making the actor starts a worker process.
@@ -53,11 +53,12 @@ class SharedLimiter:
         *,
         name: str = "stillery-limits",
         lease_s: float = LEASE_S,
+        answer_within_s: float = ANSWER_WITHIN_S,
         desk: Desk | None = None,
     ) -> None:
         self._settings = settings
         self._lease_s = lease_s
-        self._desk: Desk = desk if desk is not None else RayDesk(settings, name=name, lease_s=lease_s)
+        self._desk: Desk = desk or RayDesk(settings, name=name, lease_s=lease_s, answer_within_s=answer_within_s)
         self._holder = ""
         self._slots: Counter[str] = Counter()
         self._alone: LimitTable | None = None
@@ -142,12 +143,15 @@ class RayDesk:
     cluster. Its name carries the settings, so that replicas of an old and a new version do not mix their limits.
     """
 
-    def __init__(self, settings: DoorSettings, *, name: str, lease_s: float) -> None:
+    def __init__(
+        self, settings: DoorSettings, *, name: str, lease_s: float, answer_within_s: float = ANSWER_WITHIN_S
+    ) -> None:
         limits = [dataclasses.asdict(settings)[key] for key in ("limits", "key_limits", "retry_after_s")]
         digest = hashlib.sha256(json.dumps([limits, lease_s], sort_keys=True).encode()).hexdigest()[:12]
         self._name = f"{name}-{digest}"
         self._settings = settings
         self._lease_s = lease_s
+        self._answer_within_s = answer_within_s
         # The maker's handle keeps the actor alive: it is let go of only once the actor is dead.
         self._finding: asyncio.Future[Any] | None = None
 
@@ -168,7 +172,7 @@ class RayDesk:
             self._finding = asyncio.ensure_future(asyncio.to_thread(self._find))
         finding = self._finding
         try:
-            async with asyncio.timeout(_ANSWER_WITHIN_S):
+            async with asyncio.timeout(self._answer_within_s):
                 # Shielded: an actor that starts slowly is waited for by the next request, not made again.
                 actor = await asyncio.shield(finding)
                 return await getattr(actor, method).remote(*arguments)
