@@ -33,7 +33,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.folder is not None:
-        print(json.dumps(measure(options.folder)))
+        # Not by standard output, which Ray's workers write to as well.
+        (options.folder / "row.json").write_text(json.dumps(measure(options.folder)))
         return
     heads = [f"{stage} s" for stage in STAGES]
     print(f"{'generations':>12}" + "".join(f"{head:>12}" for head in heads), end="")
@@ -45,7 +46,7 @@ def main() -> None:
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
             sys.exit(done.stderr[-2000:])
-        row = json.loads(done.stdout.strip().splitlines()[-1])
+        row = json.loads((folder / "row.json").read_text())
         assert row["kept"] == size * 3 // 4, f"kept {row['kept']} of {size}"
         seconds = "".join(f"{row[stage]:>12.1f}" for stage in STAGES)
         each = sum(row[stage] for stage in STAGES) / size * 1000
