@@ -21,7 +21,7 @@ from stillery.export.formats import FORMATS, Format, format_named
 from stillery.export.parity import Reference, ask_reference
 from stillery.export.reference import CheckpointRuntime
 from stillery.export.sources import Source
-from stillery.records import Prompt
+from stillery.records import Prompt, Split
 
 # What is tried where no quantization is named: nearly the checkpoint, and the usual choice for a phone.
 _DEFAULTS = {
@@ -29,6 +29,12 @@ _DEFAULTS = {
     "onnx": ("int8", "int4-k-quant-mixed"),
     "executorch": ("8da4w",),
 }
+
+
+def check_split(config: ExportConfig) -> None:
+    """Raise UserError for a split that isn't there."""
+    if config.split not in list(Split):
+        raise UserError(f"export.split is {config.split!r}; it must be one of {', '.join(Split)}")
 
 
 def find_candidates(formats: Sequence[str], quantizations: Sequence[str]) -> list[tuple[Format, str]]:
@@ -57,20 +63,20 @@ def make_all(
     source: Source,
     config: ExportConfig,
     *,
-    problems: Sequence[Prompt],
-    training: Sequence[Prompt],
+    prompts: Sequence[Prompt],
     out: Path,
     on_outcome: Callable[[Outcome], None],
 ) -> list[Outcome]:
     """Make and gate every candidate, one after the other; `on_outcome` hears of each as soon as it is decided.
 
-    `problems` are the evaluation split's, of which `num_problems` are asked; `training` are those of training, which
-    calibrate. Raises UserError where no problem has an answer, and for a full disk.
+    Of `prompts`, `num_problems` of the evaluation split are asked, and those of training calibrate. Raises UserError
+    where no problem has an answer, and for a full disk.
     """
     with closing(CheckpointRuntime(source.folder)) as runtime:
-        chosen = _spread([p for p in problems if p.answer is not None], config)
+        chosen = _spread([p for p in prompts if p.split == config.split and p.answer is not None], config)
         logs.say(f"asking {source.model}: {len(chosen)} problems")
         reference = _ask(runtime, chosen, config)
+        training = [p for p in prompts if p.split == Split.TRAIN]
         calibration = _calibration(runtime, training[: config.num_calibration], reference)
         checkpoint = runtime.checkpoint
     exporter = Exporter(source, checkpoint, reference, config, calibration, out)

@@ -6,15 +6,14 @@ In: a model, formats, quantizations, a budget, a config. Out: what `make_all` le
 from pathlib import Path
 
 from stillery.config import Config
-from stillery.errors import UserError
 from stillery.export.budget import choose, why_none
-from stillery.export.candidates import find_candidates, make_all, summarize, table
+from stillery.export.candidates import check_split, find_candidates, make_all, summarize, table
 from stillery.export.manifest import write_json
 from stillery.export.registration import log_outcome
 from stillery.export.sources import open_source
 from stillery.prompts.files import load_prompts
 from stillery.prompts.stage import draw_prompts
-from stillery.records import Prompt, Split
+from stillery.records import Prompt
 
 
 def export(
@@ -26,14 +25,13 @@ def export(
     and for a full disk.
     """
     candidates = find_candidates(config.export.formats or ["gguf"], config.export.quantizations)
-    problems, training = _problems(config)
+    check_split(config.export)
     source = open_source(model, config.register)
     outcomes = make_all(
         candidates,
         source,
         config.export,
-        problems=problems,
-        training=training,
+        prompts=_prompts(config),
         out=out,
         on_outcome=lambda outcome: log_outcome(source, outcome, config.register),
     )
@@ -49,10 +47,6 @@ def export(
     return 0
 
 
-def _problems(config: Config) -> tuple[list[Prompt], list[Prompt]]:
-    """The problems of the evaluation split, and those of training."""
-    if config.export.split not in list(Split):
-        raise UserError(f"export.split is {config.export.split!r}; it must be one of {', '.join(Split)}")
+def _prompts(config: Config) -> list[Prompt]:
     from_tasks = config.prompts.source == "tasks"
-    drawn = draw_prompts(config.prompts, seed=config.run.seed) if from_tasks else load_prompts(config.prompts)
-    return [p for p in drawn if p.split == config.export.split], [p for p in drawn if p.split == Split.TRAIN]
+    return draw_prompts(config.prompts, seed=config.run.seed) if from_tasks else load_prompts(config.prompts)

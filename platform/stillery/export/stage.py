@@ -9,13 +9,12 @@ from typing import Any
 
 from stillery import logs
 from stillery.config import ExportConfig, RegisterConfig
-from stillery.errors import UserError
 from stillery.export.budget import choose
-from stillery.export.candidates import find_candidates, make_all, summarize
+from stillery.export.candidates import check_split, find_candidates, make_all, summarize
 from stillery.export.manifest import write_json
 from stillery.export.registration import log_outcome
 from stillery.export.sources import Source
-from stillery.records import Prompt, Split, from_table
+from stillery.records import Prompt, from_table
 from stillery.storage import Folder
 
 VERSION = 1
@@ -23,8 +22,7 @@ VERSION = 1
 
 def check(config: ExportConfig) -> None:
     """Raise UserError for a format, quantization or split that isn't there, or packages that are missing."""
-    if config.split not in list(Split):
-        raise UserError(f"export.split is {config.split!r}; it must be one of {', '.join(Split)}")
+    check_split(config)
     if config.formats:
         find_candidates(config.formats, config.quantizations)
 
@@ -50,13 +48,11 @@ def export_student(
     source = Source(
         f"{name}-v{version}", f"models:/{name}/{version}", checkpoint, name, version, registration["run_id"]
     )
-    drawn = from_table(prompts.read_all(Prompt), Prompt)
     outcomes = make_all(
         find_candidates(config.formats, config.quantizations),
         source,
         config,
-        problems=[p for p in drawn if p.split == config.split],
-        training=[p for p in drawn if p.split == Split.TRAIN],
+        prompts=from_table(prompts.read_all(Prompt), Prompt),
         out=out.local,
         on_outcome=lambda outcome: log_outcome(source, outcome, register),
     )

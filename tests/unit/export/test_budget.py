@@ -21,6 +21,7 @@ from stillery.export.registration import log_outcome
 from stillery.export.sources import Source, open_source
 from stillery.export.speed import Speed
 from stillery.metrics.accuracy import Estimate
+from stillery.registry import mlflow_store
 
 
 def outcome(quantization: str, *, mb: float, drop: float, speed: float, kept: bool = True) -> Outcome:
@@ -77,10 +78,13 @@ def test_the_table_has_a_row_for_each_even_where_nothing_ran() -> None:
     assert "refused: runs" in lines[-1]
 
 
-def test_nothing_is_logged_for_a_model_that_is_not_registered() -> None:
-    """With an address that nobody answers at: a try to log would raise."""
-    source = open_source("embedded:student", RegisterConfig())
-    log_outcome(source, BIG, RegisterConfig(tracking_uri="http://127.0.0.1:9"))
+def test_nothing_is_logged_for_a_model_that_is_not_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(mlflow_store, "connect", lambda uri, **_: asked.append(uri))
+    log_outcome(
+        open_source("embedded:student", RegisterConfig()), BIG, RegisterConfig(tracking_uri="http://127.0.0.1:9")
+    )
+    assert asked == []
 
 
 def test_candidates_are_those_that_a_format_has() -> None:
