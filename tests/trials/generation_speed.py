@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Tokens a second of our pipeline against vLLM's own offline generation and against ray.data.llm's processor.
 
-    python tests/trials/generation_speed.py [--prompts 100] [--samples 8] [--rounds 2]
+    python tests/trials/generation_speed.py [--prompts 100] [--samples 8] [--rounds 2] [--threads 2]
 
 The same prompts, samples a prompt and settings of the embedded teacher, every sample seeded; the sides run in turn,
 each time in a process of its own, in the opposite order every other round. The clock runs from the first request to a
@@ -39,18 +39,21 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=100)
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2, help="threads that the engine computes with, on every side")
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side is not None:
         texts = prompts(options.prompts)
         side = {"vllm": run_vllm, "stillery": run_stillery, "ray.data.llm": run_ray_data_llm}[options.side]
-        print(json.dumps(side(texts, options.samples)))
+        print(json.dumps(side(texts, options.samples, options.threads)))
         return
-    rates: dict[str, list[float]] = {side: [] for side in SIDES}
+    rates: dict[str, list[float]] = {side: [] for side in options.sides}
     for round_ in range(options.rounds):
-        for side in SIDES if round_ % 2 == 0 else reversed(SIDES):
+        for side in options.sides if round_ % 2 == 0 else reversed(options.sides):
             command = [sys.executable, __file__, "--side", side]
             command += ["--prompts", str(options.prompts), "--samples", str(options.samples)]
+            command += ["--threads", str(options.threads)]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode != 0:
                 print(f"{side} failed: {done.stderr[-1500:]}")
@@ -60,10 +63,10 @@ def main() -> None:
             print(f"round {round_}: {side:<14}{tokens:>9,} tokens in {seconds:6.1f} s", flush=True)
     print(f"\n{'':<14}{'tokens/s':>10}{'lowest':>10}{'highest':>10}{'to vllm':>9}")
     for side, values in rates.items():
-        if values and rates["vllm"]:
+        if values:
             rate = statistics.mean(values)
-            ratio = rate / statistics.mean(rates["vllm"])
-            print(f"{side:<14}{rate:>10,.0f}{min(values):>10,.0f}{max(values):>10,.0f}{ratio:>9.2f}")
+            ratio = f"{rate / statistics.mean(rates['vllm']):.2f}" if rates.get("vllm") else ""
+            print(f"{side:<14}{rate:>10,.0f}{min(values):>10,.0f}{max(values):>10,.0f}{ratio:>9}")
     if any(len(values) < options.rounds for values in rates.values()):
         sys.exit("some sides failed: the table is not whole")
 
@@ -78,14 +81,14 @@ def prompts(count: int) -> list[str]:
     return [render_prompt(problem.question) for problem in problems][:count]
 
 
-def run_vllm(texts: list[str], samples: int) -> tuple[int, float]:
+def run_vllm(texts: list[str], samples: int, threads: int) -> tuple[int, float]:
     """`LLM.generate` in this process, set up as our engine is."""
     from vllm import SamplingParams
 
     from stillery.config import EngineConfig
     from stillery.engines.vllm_engine import load_engine
 
-    llm = load_engine("embedded:teacher", EngineConfig(threads=2, engine=ENGINE))
+    llm = load_engine("embedded:teacher", EngineConfig(threads=threads, engine=ENGINE))
     started = time.monotonic()
     outputs = llm.generate(texts, SamplingParams(**SAMPLING, n=samples, seed=0), use_tqdm=False)
     seconds = time.monotonic() - started
@@ -94,7 +97,7 @@ def run_vllm(texts: list[str], samples: int) -> tuple[int, float]:
     return sum(len(completion.token_ids) for completion in completions), seconds
 
 
-def run_stillery(texts: list[str], samples: int) -> tuple[int, float]:
+def run_stillery(texts: list[str], samples: int, threads: int) -> tuple[int, float]:
     """Our Ray Data pipeline with its durable log, whose last file ends the time."""
     import ray
 
@@ -108,7 +111,7 @@ def run_stillery(texts: list[str], samples: int) -> tuple[int, float]:
     ray.init(num_cpus=4, log_to_driver=False, include_dashboard=False)
     root = Path(tempfile.mkdtemp(prefix="stillery-trial-"))
     folder = Folder(str(root / "log"))
-    engine = EngineConfig(threads=2, engine=ENGINE)
+    engine = EngineConfig(threads=threads, engine=ENGINE)
     source = vllm_source("embedded:teacher", engine, template_kwargs={})
     plan = Plan(source.identity, {**SAMPLING, "seed": 0}, samples, folder, engine.flush_every)
     ready = root / "ready"
@@ -128,7 +131,7 @@ def start_and_tell(start: Callable[[], Any], ready: Path) -> Any:
     return engine
 
 
-def run_ray_data_llm(texts: list[str], samples: int) -> tuple[int, float]:
+def run_ray_data_llm(texts: list[str], samples: int, threads: int) -> tuple[int, float]:
     """The stock processor on one row a sample. Rows tell when they left it and how long the engine had them, so its
     first request is known but for the way out, which the last row has too."""
     import ray
@@ -137,7 +140,7 @@ def run_ray_data_llm(texts: list[str], samples: int) -> tuple[int, float]:
     from stillery.engines.models import resolve_model
 
     ray.init(num_cpus=8, log_to_driver=False, include_dashboard=False)
-    env = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "2"}
+    env = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(threads)}
     cpu = {"dtype": "float32", "enforce_eager": True, "distributed_executor_backend": "uni"}
     config = vLLMEngineProcessorConfig(
         model_source=resolve_model("embedded:teacher"),
