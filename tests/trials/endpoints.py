@@ -84,9 +84,10 @@ def bare_vllm(model: str) -> Iterator[Server]:
     engine = EngineSettings(reasoning_parser=None)
     flags = [f"--{name.replace('_', '-')}" for name, value in engine_kwargs(engine).items() if value is True]
     flags += [f"--no-{name.replace('_', '-')}" for name, value in engine_kwargs(engine).items() if value is False]
+    # The module rather than the command, which the distribution for CPUs breaks by its other name.
     command = [
-        *(str(Path(sys.executable).with_name("vllm")), "serve", resolve_model(model), "--served-model-name", "bare"),
-        *("--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", *flags),
+        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", resolve_model(model)),
+        *("--served-model-name", "bare", "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", *flags),
     ]
     environment = {
         **os.environ,

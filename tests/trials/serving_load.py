@@ -27,6 +27,13 @@ from trials.endpoints import Server, bare_vllm, stillery_endpoint  # noqa: E402
 PROMPT = "A coin is heads up. Finn turns the coin over. Jack does not flip the coin. Is the coin still heads up?"
 REQUESTS_PER_STREAM = 6
 MAX_TOKENS = 128
+# The clients are one key's: its limits must not be what is measured.
+OPEN_DOORS = (
+    "doors.limits.requests_per_minute=1000000",
+    "doors.limits.burst=100000",
+    "doors.limits.concurrency=1000",
+    "doors.max_in_flight=200",
+)
 
 
 @dataclass(frozen=True)
@@ -116,19 +123,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="embedded:teacher")
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--servers", nargs="+", choices=("vllm", "stillery"), default=["vllm", "stillery"])
     parser.add_argument("--overload-s", type=float, default=60.0)
     parser.add_argument("--overload-clients", type=int, default=320)
     chosen = parser.parse_args(arguments)
     print(f"{'server':<12}{'streams':>8}{'tokens/s':>12}{'TTFT p50 ms':>14}{'TTFT p95 ms':>14}", flush=True)
-    with bare_vllm(chosen.model) as server:
-        for streams in chosen.streams:
-            print(asyncio.run(measure(server, streams)), flush=True)
-    with stillery_endpoint(chosen.model, "doors.limits.requests_per_minute=1000000", "doors.limits.burst=100000",
-                           "doors.limits.concurrency=1000", "doors.max_in_flight=200") as server:  # fmt: skip
-        for streams in chosen.streams:
-            print(asyncio.run(measure(server, streams)), flush=True)
-        if chosen.overload_s > 0:
-            asyncio.run(overload(server, seconds=chosen.overload_s, clients=chosen.overload_clients))
+    for name in chosen.servers:
+        with bare_vllm(chosen.model) if name == "vllm" else stillery_endpoint(chosen.model, *OPEN_DOORS) as server:
+            for streams in chosen.streams:
+                print(asyncio.run(measure(server, streams)), flush=True)
+            if name == "stillery" and chosen.overload_s > 0:
+                asyncio.run(overload(server, seconds=chosen.overload_s, clients=chosen.overload_clients))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ async def ask(client: httpx.AsyncClient, url: str, *, stream: bool) -> str:
         text = (await response.aread()).decode()
     whole = text.endswith("data: [DONE]\n\n") and '"error"' not in text if stream else '"finish_reason"' in text
     if response.status_code != 200 or not whole:
-        raise RuntimeError(f"{response.status_code}: {text[-200:]}")
+        last = next((line for line in reversed(text.splitlines()) if line), "")
+        raise RuntimeError(f"{response.status_code}: {last[:200]}")
     return response.headers["x-stillery-model-version"]
 
 

@@ -25,13 +25,18 @@ def load_engine(model: str, config: EngineConfig) -> Any:
 
     Raises what vLLM raises if the model cannot be loaded.
     """
+    import torch
+
     if config.num_gpus == 0:
         # One process, no engine process beside it: a third faster at this size, and it dies with its actor.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(config.cpu_kv_cache_gb))
         # Other actors work on these cores too: a thread bound to one of them waits for whoever else is there.
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-        os.environ["OMP_NUM_THREADS"] = str(config.threads or max(1, int(config.num_cpus)))
+        threads = config.threads or max(1, int(config.num_cpus))
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        # Where PyTorch is loaded already the variable comes too late: Ray starts its workers with 1.
+        torch.set_num_threads(threads)
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     # A compiled extension of vLLM's reports leaks of its own at exit; nothing that a user could act on.
     atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
@@ -42,7 +47,11 @@ def load_engine(model: str, config: EngineConfig) -> Any:
         defaults |= {"dtype": "float32", "enforce_eager": True, "distributed_executor_backend": "uni"}
         # A seeded request whose prompt is prefilled in two chunks fails on a CPU ("CPU Generator does not use offset").
         defaults |= {"enable_chunked_prefill": False}
-    return LLM(model=resolve_model(model), **(defaults | dict(config.engine)))
+    settings = defaults | dict(config.engine)
+    if config.num_gpus == 0 and settings["enforce_eager"]:
+        # vLLM compiles the ranks of log-probabilities even in eager mode: seconds of C++ for each engine.
+        torch.compiler.set_stance("force_eager")
+    return LLM(model=resolve_model(model), **settings)
 
 
 class VllmEngine:

@@ -192,6 +192,9 @@ def set_engine_environment(engine: EngineSettings) -> None:
         # Other replicas work on these cores too: a thread bound to one of them waits for whoever else is there.
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
         os.environ["OMP_NUM_THREADS"] = str(engine.threads or max(1, int(engine.num_cpus)))
+        if engine_kwargs(engine)["enforce_eager"]:
+            # vLLM compiles the ranks of log-probabilities even in eager mode: seconds of C++ at the first request.
+            os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")
     os.environ.update(engine.env)
 
 

@@ -51,7 +51,7 @@ class EngineSettings:
     max_ongoing_requests: int = 64
     max_queued_requests: int = 64
     retry_after_s: float = 2.0
-    stream_interval_ms: float = 20.0
+    stream_interval_ms: float = 50.0
     env: dict[str, str] = field(default_factory=dict[str, str])
 
 
