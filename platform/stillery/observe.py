@@ -8,6 +8,7 @@ cannot be sent never breaks the run that it measures.
 import contextlib
 import logging
 import sys
+import threading
 import time
 from collections.abc import Generator, Mapping
 from contextvars import ContextVar
@@ -41,28 +42,45 @@ METRICS = {
     "stillery_kept": Metric("Counter", "Samples that curation kept."),
     "stillery_stage_progress": Metric("Gauge", "How much of the running stage is done, 0 to 1."),
     "stillery_stage_running": Metric("Gauge", "1 while the stage runs."),
-    "stillery_stage_seconds": Metric("Gauge", "How long the stage took.", ("outcome",)),
+    # A counter stays on the metrics page when its driver has ended; a gauge goes.
+    "stillery_stage_seconds": Metric("Counter", "How long the stage ran.", ("outcome",)),
 }
+
+# Ray sends a gauge once each time it is set, and its metrics page drops it after two reports, 20 s by default.
+REFRESH_S = 5.0
 
 _where: ContextVar[Mapping[str, str] | None] = ContextVar("stillery_observed_stage", default=None)
 _made: dict[str, Any] = {}
+# What the running stage's gauges stand at. The lock keeps a refresh from sending what has just been replaced.
+_gauges: dict[str, float] = {}
+_lock = threading.Lock()
 
 
 @contextlib.contextmanager
-def running(stage: str, *, run: str) -> Generator[None]:
-    """Tag what is counted inside with the run and its stage, and say that the stage runs, and how it ended."""
-    token = _where.set({"run": run, "stage": stage})
+def running(stage: str, *, run: str, refresh_s: float = REFRESH_S) -> Generator[None]:
+    """Tag what is counted inside with the run and its stage, and say that the stage runs, and how it ended.
+
+    The stage's gauges are sent again every `refresh_s` until then.
+    """
+    where = {"run": run, "stage": stage}
+    token = _where.set(where)
     started = time.monotonic()
     _record("stillery_stage_running", 1)
     _record("stillery_stage_progress", 0)
+    over = threading.Event()
+    refresher = threading.Thread(target=_refresh, args=(where, over, refresh_s), daemon=True, name="gauges")
+    refresher.start()
     outcome = "failed"
     try:
         yield
         outcome = "finished"
         _record("stillery_stage_progress", 1)
     finally:
+        over.set()
+        refresher.join()
         _record("stillery_stage_running", 0)
         _record("stillery_stage_seconds", time.monotonic() - started, outcome=outcome)
+        _gauges.clear()
         _where.reset(token)
 
 
@@ -98,15 +116,34 @@ def _counts(summary: Mapping[str, Any], key: str) -> Mapping[str, int]:
     return cast(Mapping[str, int], counts) if isinstance(counts, Mapping) else {}
 
 
+def _refresh(tags: Mapping[str, str], over: threading.Event, every_s: float) -> None:
+    """Send the gauges again until the stage is over."""
+    while not over.wait(every_s):
+        with _lock:
+            for name, value in _gauges.items():
+                _send(name, value, dict(tags))
+
+
 def _record(name: str, value: float, **tags: str) -> None:
     """Send one value, if there is a stage to tag it with and a Ray cluster to send it to."""
     where = _where.get()
-    if where is None or (METRICS[name].kind == "Counter" and value <= 0) or not _is_connected():
+    if where is None:
+        return
+    if METRICS[name].kind == "Gauge":
+        with _lock:
+            _gauges[name] = value
+            _send(name, value, {**where, **tags})
+    elif value > 0:
+        _send(name, value, {**where, **tags})
+
+
+def _send(name: str, value: float, tags: dict[str, str]) -> None:
+    if not _is_connected():
         return
     try:
         metric = _made.get(name) or _made.setdefault(name, _make(name))
         record = metric.inc if METRICS[name].kind == "Counter" else metric.set
-        record(value, tags={**where, **tags})
+        record(value, tags=tags)
     except Exception:
         # The boundary: a run that takes hours must not end because a counter could not be sent.
         log.warning("the metric %s could not be recorded", name, exc_info=True)
@@ -121,5 +158,6 @@ def _make(name: str) -> Any:
 
 def _is_connected() -> bool:
     """Whether this process is part of a Ray cluster; asks without importing Ray."""
-    ray = sys.modules.get("ray")
-    return ray is not None and ray.is_initialized()
+    # Without the attribute while another thread still imports it.
+    is_initialized = getattr(sys.modules.get("ray"), "is_initialized", None)
+    return is_initialized is not None and is_initialized()

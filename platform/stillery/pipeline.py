@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from stillery import cluster, logs, observe, placement
+from stillery import cluster, logs, observe, placement, tracing
 from stillery.config import Config, suggest
 from stillery.engines.models import check_model
 from stillery.engines.recorded import check_columns
@@ -50,7 +50,7 @@ def run_pipeline(config: Config, *, until: str | None = None) -> dict[str, Outpu
     wanted = stages_until(until)
     if not Folder(run_uri(config)).is_local and any(stage.name == "sft" for stage in wanted):
         raise UserError(f"run.dir={config.run.dir}: checkpoints need a path; give a folder that every node mounts")
-    with open_run(config) as run:
+    with open_run(config) as run, tracing.traced(config.run.name, git_revision=run.git_revision):
         logs.say(f"run: {run.folder.uri} (code {run.git_revision[:12]})", run=config.run.name)
         outputs: dict[str, Output] = {}
         num_run, is_connected = 0, False
@@ -102,7 +102,9 @@ def _run_stage(
     settings: dict[str, Any],
     inputs: dict[str, str],
 ) -> Output:
-    with logs.within(_place(config, stage, fingerprint)):
+    place = _place(config, stage, fingerprint)
+    attributes = {f"stillery.{name}": value for name, value in place.items()}
+    with logs.within(place), tracing.span(stage.name, attributes) as span:
         logs.say(f"{stage.name}: started ({fingerprint})")
         started = time.monotonic()
         with observe.running(stage.name, run=config.run.name):
@@ -118,6 +120,11 @@ def _run_stage(
             summary={**summary, "seconds": seconds},
         )
         logs.say(f"{stage.name}: finished in {seconds:.0f} s", seconds=seconds)
+        if span is not None:
+            needed = {need.partition(".")[0] for need in stage.needs}
+            rows_in = sum(outputs[name].folder.num_rows() for name in needed)
+            span.set_attributes({"stillery.rows_in": rows_in, "stillery.rows_out": output.folder.num_rows()})
+            span.set_attributes(tracing.counts_of(summary))
     return output
 
 

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -37,19 +38,33 @@ GRACE_S = 10.0
 
 @dataclass(frozen=True)
 class Node:
-    """One raylet and what runs under it."""
+    """One raylet and what runs under it. Ray's metrics of it are on the page `metrics_url`."""
 
     name: str
     address: str
     folder: Path
+    metrics_port: int
+
+    @property
+    def metrics_url(self) -> str:
+        return f"http://127.0.0.1:{self.metrics_port}/metrics"
 
     def processes(self) -> list[psutil.Process]:
         """All of the node's processes, its daemons first."""
-        daemons = [process for process in psutil.process_iter() if self._owns(process)]
-        found = dict.fromkeys(daemons)
-        for daemon in daemons:
+        # In one pass, because a slowed node is looked through every second.
+        children: dict[int, list[psutil.Process]] = defaultdict(list)
+        waiting: list[psutil.Process] = []
+        for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                found |= dict.fromkeys(daemon.children(recursive=True))
+                children[process.ppid()].append(process)
+            if self._owns(process):
+                waiting.append(process)
+        found: dict[psutil.Process, None] = {}
+        while waiting:
+            process = waiting.pop(0)
+            if process not in found:
+                found[process] = None
+                waiting += children[process.pid]
         return list(found)
 
     def _owns(self, process: psutil.Process) -> bool:
@@ -106,9 +121,17 @@ class Node:
 class LocalCluster:
     """A head and worker nodes. Use as a context: at its end every process that it started is gone."""
 
-    def __init__(self, home: Path, *, store_bytes: int = STORE_BYTES, durable: bool = False) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        store_bytes: int = STORE_BYTES,
+        durable: bool = False,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         """`home` becomes $STILLERY_HOME of what runs here. `durable`: the head keeps its state on disk (in RocksDB,
-        which Ray 2.60 has beside Redis), so that it can be started again."""
+        which Ray 2.60 has beside Redis), so that it can be started again. `environment`: more variables for all of
+        it."""
         # Short: the path of a Unix socket has at most 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="ray-"))
         self.nodes: dict[str, Node] = {}
@@ -125,6 +148,7 @@ class LocalCluster:
             state = self.folder / "gcs"
             state.mkdir()
             self._environment |= {"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": str(state)}
+        self._environment |= environment or {}
 
     def __enter__(self) -> "LocalCluster":
         return self
@@ -158,7 +182,7 @@ class LocalCluster:
         """What clients of this cluster need."""
         return dict(self._environment)
 
-    def start_head(self) -> None:
+    def start_head(self, *, num_cpus: int = 2) -> None:
         """Start a head. After one that was killed: another at its address, with the state that it has kept."""
         before = self.nodes.get("head")
         node = self._node("head") if before is None else replace(before, folder=self.folder / "new-head")
@@ -166,7 +190,7 @@ class LocalCluster:
         self._start(
             node, "--head", "--port", str(self._ports["gcs"]), "--dashboard-host", "127.0.0.1",
             "--dashboard-port", str(self._ports["dashboard"]), "--ray-client-server-port", str(self._ports["client"]),
-            num_cpus=2, labels={"role": "head"}, resources={},
+            num_cpus=num_cpus, labels={"role": "head"}, resources={},
         )  # fmt: skip
 
     def start_workers(self, *names: str) -> None:
@@ -191,7 +215,8 @@ class LocalCluster:
 
     def _node(self, name: str) -> Node:
         # 127.0.0.1 itself is rewritten by Ray to the machine's outward address.
-        node = Node(name, f"127.0.0.{len(self.nodes) + 2}", self.folder / name)
+        (metrics,) = free_ports(1)
+        node = Node(name, f"127.0.0.{len(self.nodes) + 2}", self.folder / name, metrics)
         self.nodes[name] = node
         return node
 
@@ -208,6 +233,7 @@ class LocalCluster:
             [
                 *(str(BIN / "ray"), "start", *arguments, "--node-ip-address", node.address),
                 *("--temp-dir", str(node.folder), "--dashboard-agent-listen-port", str(agent)),
+                *("--metrics-export-port", str(node.metrics_port)),
                 # Otherwise the nodes' workers would share one range of ports.
                 *("--min-worker-port", "0", "--max-worker-port", "0"),
                 *("--num-cpus", str(num_cpus), "--num-gpus", "0", "--object-store-memory", str(self._store_bytes)),

@@ -20,6 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "platform")]
 
+from scripted_teacher import CHARACTERS_PER_TOKEN, PROMPT_TOKENS, answer_to, question, trace  # noqa: E402
+
 from stillery.bonds.analysis import analyze  # noqa: E402
 from stillery.config import CurateConfig, VerifyConfig  # noqa: E402
 from stillery.curate.stage import choose, to_sample  # noqa: E402
@@ -31,8 +33,6 @@ from stillery.verify.stage import grade_rows  # noqa: E402
 
 GPUS = (8, 16, 32, 64, 128, 256, 512)
 SAMPLING = {"temperature": 0.6, "top_p": 0.95, "max_tokens": 16384, "seed": 0}
-# English reasoning in the Qwen tokenizers: about so many characters a token.
-CHARACTERS_PER_TOKEN = 3.5
 
 
 def main() -> None:
@@ -140,7 +140,7 @@ def make_samples(units: int, *, characters: int) -> tuple[dict[str, Prompt], lis
         prompts[problem] = Prompt(
             prompt_id=problem,
             task="sums",
-            question=f"What is {number // 16} + 7? Explain every step that you take on the way. " * 4,
+            question=question(number // 16),
             answer=answer,
             answer_kind="number",
             choices=[],
@@ -154,20 +154,16 @@ def make_samples(units: int, *, characters: int) -> tuple[dict[str, Prompt], lis
 
 
 def make_generation(number: int, prompt: Prompt, draw: random.Random, *, characters: int) -> Generation:
-    lines: list[str] = []
-    while sum(map(len, lines)) < characters:
-        a, b = draw.randrange(1000), draw.randrange(1000)
-        lines.append(f"Let me see what {a} plus {b} makes, which is needed in what follows: {a} + {b} = {a + b}.\n")
-    said = prompt.answer if number % 2 else f"{number}0"
+    said = answer_to(prompt.question, is_right=bool(number % 2))
     return Generation(
         sample_id=f"{number:064x}",
         prompt_id=prompt.prompt_id,
         sample_index=number % 16,
         seed=number,
         rendered=prompt.question,
-        completion=f"<think>\n{''.join(lines)}</think>\n<answer>{said}</answer>",
+        completion=trace(said, draw, characters),
         finish_reason="stop",
-        num_prompt_tokens=60,
+        num_prompt_tokens=PROMPT_TOKENS,
         num_tokens=int(characters / CHARACTERS_PER_TOKEN),
         mean_logprob=-0.3,
         model="model",

@@ -252,8 +252,9 @@ def placed(job: Submission) -> Expectations:
 
 
 def steps_are_distinct(run: Path) -> bool:
-    (history,) = run.glob("stages/sft/*/history.json")
-    steps = [row["step"] for row in json.loads(history.read_bytes()) if "loss" in row]
+    """Whether the loss curve of the finished training, if there is one, has each step once and in order."""
+    rows = [row for history in run.glob("stages/sft/*/history.json") for row in json.loads(history.read_bytes())]
+    steps = [row["step"] for row in rows if "loss" in row]
     return bool(steps) and steps == sorted(set(steps))
 
 
@@ -270,6 +271,9 @@ def main() -> int:
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder: Path = options.folder or Path(tempfile.mkdtemp(prefix="stillery-trial-"))
+    there = [name for name in options.case if (folder / name).exists()]
+    if there:
+        parser.error(f"--folder {folder} holds {there[0]} already; give another")
     results: list[Result] = []
     header = f"{'case':<17}{'seconds':>8}{'samples':>9}{'lost':>6}{'doubled':>9}{'prompts':>9}{'unmet':>7}"
     print(f"{header}{'report':>8}  verdict", flush=True)

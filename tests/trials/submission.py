@@ -27,7 +27,8 @@ class EndedError(Exception):
 class Submission:
     """One job. `places` collects, for ENGINE and TRAINER, the actors seen alive and the names of their nodes."""
 
-    def __init__(self, cluster: LocalCluster, run: Path, overrides: Sequence[str]) -> None:
+    def __init__(self, cluster: LocalCluster, run: Path, overrides: Sequence[str], *, job: str = "distill") -> None:
+        """`job` is a script's name in jobs/. Raises EndedError if the job cannot be submitted."""
         self.run = run
         self.places: dict[str, dict[str, str]] = defaultdict(dict)
         self.has_succeeded = False
@@ -38,11 +39,12 @@ class Submission:
         done = subprocess.run(
             [
                 *(str(BIN / "ray"), "job", "submit", "--address", cluster.dashboard, "--submission-id", self._id),
-                *("--no-wait", "--working-dir", str(ROOT), "--", "jobs/distill.py", f"run.dir={run}", *overrides),
+                *("--no-wait", "--working-dir", str(ROOT), "--", f"jobs/{job}.py", f"run.dir={run}", *overrides),
             ],
             env=cluster.environment, cwd=ROOT, capture_output=True, text=True, timeout=SUBMIT_LIMIT_S,
         )  # fmt: skip
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        if done.returncode != 0:
+            raise EndedError(f"the job could not be submitted\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
 
     def output(self) -> str:
         """What the driver has printed so far."""
@@ -90,10 +92,12 @@ class Submission:
 
         wait_for(holds, what=what, limit_s=limit_s, every_s=0.1)
 
-    def finish(self, *, limit_s: float) -> None:
-        """Wait for the job's end. Raises TimeoutError after the limit."""
+    def finish(self, *, limit_s: float, meanwhile: Callable[[], object] | None = None) -> None:
+        """Wait for the job's end; call `meanwhile` a few times a second. Raises TimeoutError after the limit."""
 
         def is_over() -> bool:
+            if meanwhile is not None:
+                meanwhile()
             status = self._look()
             self.has_succeeded = status == JobStatus.SUCCEEDED
             return status is not None and status.is_terminal()

@@ -4,6 +4,7 @@ import logging
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -59,7 +60,7 @@ def test_a_stage_counts_what_it_makes(recorded: Recorded) -> None:
 def test_a_tally_with_nothing_new_increments_no_counter(recorded: Recorded) -> None:
     with observe.running("generate", run="first"):
         observe.sampled(made=0, accepted=0, errors=0, tokens=0, prompt_tokens=0)
-    assert {name for name, _, _ in recorded if observe.METRICS[name].kind == "Counter"} == set()
+    assert {name for name, _, _ in recorded if observe.METRICS[name].kind == "Counter"} == {"stillery_stage_seconds"}
 
 
 def test_rejections_are_counted_by_reason(recorded: Recorded) -> None:
@@ -81,6 +82,32 @@ def test_a_failed_stage_says_so_and_its_error_passes_through(recorded: Recorded)
     assert [tags["outcome"] for _, tags in of(recorded, "stillery_stage_seconds")] == ["failed"]
     assert [value for value, _ in of(recorded, "stillery_stage_running")] == [1, 0]
     assert 1 not in [value for value, _ in of(recorded, "stillery_stage_progress")]
+
+
+def test_gauges_are_sent_again_while_the_stage_runs_and_not_afterwards(recorded: Recorded) -> None:
+    def progress() -> list[float]:
+        return [value for value, _ in of(recorded, "stillery_stage_progress")]
+
+    with observe.running("generate", run="first", refresh_s=0.01):
+        observe.progressed(1, of=4)
+        end = time.monotonic() + 10
+        while progress().count(0.25) < 4 and time.monotonic() < end:
+            time.sleep(0.01)
+    assert progress()[-1] == 1
+    assert progress().count(0.25) >= 4
+    assert [value for value, _ in of(recorded, "stillery_stage_running")].count(1) >= 3
+    sent = len(recorded)
+    time.sleep(0.05)
+    assert len(recorded) == sent
+
+
+def test_what_no_judge_looked_at_is_not_counted_as_accepted(recorded: Recorded) -> None:
+    lines: list[str] = []
+    progress = Progress("evaluate", num_prompts=4, most_samples=32, judged=False, write=lines.append)
+    with observe.running("evaluate_after", run="first"):
+        progress.add(Tally(made=5, accepted=5, tokens=700, prompt_tokens=100, needed={"a": 2}))
+    assert of(recorded, "stillery_accepted") == []
+    assert [value for value, _ in of(recorded, "stillery_samples")] == [5]
 
 
 def test_outside_a_stage_nothing_is_recorded(recorded: Recorded) -> None:

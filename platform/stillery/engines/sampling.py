@@ -175,7 +175,8 @@ class Progress:
         total.tokens += tally.tokens
         total.prompt_tokens += tally.prompt_tokens
         total.needed |= tally.needed
-        counted = {"made": tally.made, "accepted": tally.accepted, "errors": tally.errors}
+        # Without a judge, what is made counts as accepted; nobody has looked at it.
+        counted = {"made": tally.made, "accepted": tally.accepted if self.judged else 0, "errors": tally.errors}
         tokens = {"tokens": tally.tokens, "prompt_tokens": tally.prompt_tokens}
         observe.sampled(**counted, **tokens, cost=self._cost(tally))
         observe.progressed(len(total.needed), of=self.num_prompts)

@@ -46,8 +46,12 @@ def test_rays_exporter_gives_a_runs_metrics_these_names() -> None:
         register = {"Counter": recorder.register_counter_metric, "Gauge": recorder.register_gauge_metric}
         register[metric.kind](name, metric.description)
         recorder.set_metric_value(name, dict.fromkeys(metric.tag_keys, "x"), 1)
-    sent = set(re.findall(r"^(ray_stillery_\w+)\{", generate_latest().decode(), flags=re.MULTILINE))
-    assert sent == {name for name in exported() if name.startswith("ray_stillery_")}
+    lines = re.findall(r"^(ray_stillery_\w+)\{(.*)\}", generate_latest().decode(), flags=re.MULTILINE)
+    assert {name for name, _ in lines} == {name for name in exported() if name.startswith("ray_stillery_")}
+    tags = {name: set(re.findall(r"(\w+)=", labels)) for name, labels in lines}
+    for name, metric in METRICS.items():
+        seen = tags[f"ray_{name}" + ("_total" if metric.kind == "Counter" else "")]
+        assert set(metric.tag_keys) == {tag for tag in seen if not tag.startswith("otel_")}
 
 
 def missing(query: str) -> list[str]:
