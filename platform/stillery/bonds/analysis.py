@@ -3,11 +3,15 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from stillery.bonds.atoms import Span, segment
 from stillery.bonds.bonding import Labels, Structure, find_bonds, relabel
 from stillery.bonds.claims import Located, find_claims
 from stillery.bonds.reading import Step, read_steps
+from stillery.bonds.role_weights import MARKED_WEIGHTS, WEIGHTS
+from stillery.bonds.roles import pick_role, role_odds
+from stillery.bonds.signals import add_marker_signals, step_signals
 from stillery.bonds.similarity import Similarity
 from stillery.bonds.stability import find_conflicts, normalized_stability
 from stillery.records import Atom, Claim, Molecule
@@ -68,11 +72,14 @@ def dissect(
     spans = segment(text)
     steps = read_steps(text, spans, question=question or "")
     claims = find_claims(steps, question=question or "", answer=answer)
-    plain = find_bonds(steps, text, question=question or "", similarity=similarity)
+    find = partial(find_bonds, steps, text, question=question or "", similarity=similarity)
+    found = step_signals(steps, text=text, question=question or "")
+    plain = find(roles=[pick_role(role_odds(signals, WEIGHTS)) for signals in found])
     raw = [text[span.start : span.end] for span in spans]
     shown = plain
     if markers:
-        shown = find_bonds(steps, text, question=question or "", raw=raw, similarity=similarity)
+        add_marker_signals(found, raw)
+        shown = find(roles=[pick_role(role_odds(signals, MARKED_WEIGHTS)) for signals in found])
     bonds = shown.bonds if labels is None else relabel(shown.bonds, raw, labels)
     conflicts = find_conflicts(steps, claims, plain.checks)
     conflict = sum(c.weight for c in conflicts)

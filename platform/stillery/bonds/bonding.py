@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from stillery.bonds.memory import Memory, shorten
-from stillery.bonds.outcome import find_settled, question_equations
+from stillery.bonds.outcome import question_equations
 from stillery.bonds.reading import Step, specificity
 from stillery.bonds.reflection import Finding, find_checks, find_reviews
-from stillery.bonds.role_weights import MARKED_WEIGHTS, WEIGHTS
-from stillery.bonds.roles import Role, infers, pick_role, role_odds, signals
+from stillery.bonds.roles import Role
+from stillery.bonds.signals import infers
 from stillery.bonds.similarity import Similarity, WordIndex
 from stillery.records import Bond, BondKind
 
@@ -39,24 +39,18 @@ def find_bonds(
     steps: Sequence[Step],
     text: str,
     *,
+    roles: Sequence[Role],
     question: str = "",
-    raw: Sequence[str] | None = None,
     similarity: Similarity | None = None,
 ) -> Structure:
-    """All bonds of a trace. `raw` are the steps' texts with their markers, where markers may count."""
+    """All bonds of a trace. `roles` say what each step is for, where nothing that it computes decides it."""
     memory, index = Memory(), WordIndex([step.words for step in steps])
     memory.unknowns.extend(question_equations(question))
-    settled, checked = find_settled(steps), None
-    weights = WEIGHTS if raw is None else MARKED_WEIGHTS
     structure = Structure([], [], [])
-    for step in steps:
-        found = signals(step, memory=memory, index=index, settled=settled, checked=checked, raw=raw)
-        role = pick_role(role_odds(found, weights))
+    for step, role in zip(steps, roles, strict=True):
         returns = find_checks(step, steps, memory, text)
         structure.checks.extend(f for f in returns if f.verifies is not None)
-        if returns:
-            checked = step.index
-        elif role is Role.RETURNS and step.index:
+        if not returns and role is Role.RETURNS and step.index:
             returns = find_reviews(step, steps, memory, index)
         is_restated = not returns and _restates(step, memory, index)
         firm = [*_carried_states(step, steps), *_gathered_states(step, steps)]

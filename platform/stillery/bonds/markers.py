@@ -41,6 +41,20 @@ _EMPTY = re.compile(
     re.IGNORECASE,
 )
 _MAX_FILLER_CHARS = 80
+# Single markers and their like, each a signal of its own where markers count.
+MARKS = {
+    "waits": re.compile(r"\b(?:wait|hold on|hang on|oops|oh no)\b|等等|等一下", re.IGNORECASE),
+    "hums": re.compile(r"\bhmm+\b", re.IGNORECASE),
+    "actually": re.compile(r"\bactually\b", re.IGNORECASE),
+    "checks": re.compile(
+        r"\b(?:(?:re-?|double[- ]?)?check|verify|confirm|make sure|test|to be (?:sure|safe|thorough)|recap|reconsider|"
+        r"rethink)\b|检查|验证|确认",
+        re.IGNORECASE,
+    ),
+    "maybe": re.compile(r"\b(?:maybe|perhaps|possibly|i wonder)\b|也许", re.IGNORECASE),
+    "alternatively": re.compile(r"\balternatively\b|或者", re.IGNORECASE),
+    "thinks": re.compile(r"\b(?:let me|let'?s) (?:think|see)\b|让我(?:看看|想想)", re.IGNORECASE),
+}
 _TAG = re.compile(r"</?(?:think|thinking|reasoning)>|</answer>", re.IGNORECASE)
 
 

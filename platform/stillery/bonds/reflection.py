@@ -96,9 +96,10 @@ def _tested(step: Step, memory: Memory) -> Iterator[Finding]:
 
 def _revised(step: Step, memory: Memory) -> Iterator[Finding]:
     """A name that is given another value after a check failed. A number may go by a phrase ("their sum") in one case
-    and again in the next."""
+    and again in the next, and a function may be written in another form."""
     for name, key in step.assigned.items():
-        if isinstance(key, Fraction) and len(name.split()) > 1:
+        is_phrase, is_form = len(name.split()) > 1, "(" in name and not isinstance(key, Fraction)
+        if is_form or (is_phrase and isinstance(key, Fraction)):
             continue
         for source, known in reversed(memory.assigned.get(name, ())):
             if (

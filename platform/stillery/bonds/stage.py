@@ -19,7 +19,7 @@ from stillery.config import BondsConfig
 from stillery.records import Molecule, Prompt, Verdict
 from stillery.storage import Folder
 
-VERSION = 2
+VERSION = 3
 ROWS_PER_FILE = 5_000
 ROWS_PER_BATCH = 256
 
