@@ -127,7 +127,7 @@ def _add_plan(add_command: AddCommand) -> None:
 def _add_export(add_command: AddCommand) -> None:
     edge = add_command(
         "export",
-        help="edge artifacts (GGUF, ONNX, ExecuTorch) that answer like the checkpoint",
+        help="edge artifacts (GGUF, ONNX, ExecuTorch, LiteRT) that answer like the checkpoint",
         description="Export a checkpoint, compare every artifact with it in the artifact's own runtime, and keep those "
         "that agree. Exits with 1 where none is kept, or none fits the budget.",
     )
@@ -135,7 +135,7 @@ def _add_export(add_command: AddCommand) -> None:
     edge.add_argument(
         "--format",
         metavar="NAMES",
-        help="gguf,onnx,executorch or all (default: export.formats)",
+        help="gguf,onnx,executorch,litert or all (default: export.formats)",
     )
     edge.add_argument("--quantization", metavar="NAMES", help="such as Q8_0,Q4_K_M (default: two usual ones a format)")
     edge.add_argument("--out", metavar="DIR", default="exports", help="where artifacts go (default exports)")

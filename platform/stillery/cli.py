@@ -111,6 +111,9 @@ def _export(parsed: argparse.Namespace) -> int:
     config = load_config(parsed.config, parsed.overrides)
     if parsed.format:
         config.export.formats = parsed.format.split(",")
+        # A config file's quantizations belong to the formats that it names.
+        if not any(override.startswith("export.quantizations=") for override in parsed.overrides):
+            config.export.quantizations = []
     if parsed.quantization:
         config.export.quantizations = parsed.quantization.split(",")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

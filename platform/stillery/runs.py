@@ -106,6 +106,11 @@ def home() -> Path:
     return Path(os.environ.get("STILLERY_HOME") or Path.home() / ".stillery").expanduser().absolute()
 
 
+def is_submitted_job() -> bool:
+    """Whether this process is the driver of a submitted Ray job, whose working directory is Ray's temporary copy."""
+    return bool(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR"))
+
+
 def run_uri(config: Config) -> str:
     """The absolute address of the run.
 
@@ -117,7 +122,7 @@ def run_uri(config: Config) -> str:
         return str(home() / "runs" / config.run.name)
     if "://" in uri or Path(uri).is_absolute():
         return uri
-    if os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR"):
+    if is_submitted_job():
         raise UserError(
             f"run.dir={uri} is relative, and a submitted job's folder is temporary: give an absolute path or a URI"
         )

@@ -71,6 +71,18 @@ def test_a_submitted_job_samples_on_workers_and_its_output_outlives_it(head: Hea
     assert json.loads(manifest.read_text())["summary"]["num_samples"] == 24
 
 
+def test_a_submitted_export_leaves_its_artifact_in_the_folder_that_is_named(head: Head, tmp_path: Path) -> None:
+    arguments = ("jobs/export.py", "--format", "gguf", "--quantization", "Q8_0", "--max-size-mb", "1")
+    sizes = ("export.num_problems=12", "export.max_positions=150")
+    done = submit(head, *arguments, "--out", str(tmp_path / "exports"), "embedded:student", *sizes)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    manifest = json.loads((tmp_path / "exports" / "student-gguf-Q8_0" / "manifest.json").read_text())
+    assert all(check["is_passed"] for check in manifest["checks"])
+    relative = submit(head, *arguments, "embedded:student")
+    assert relative.returncode != 0
+    assert "--out exports is relative" in relative.stdout + relative.stderr
+
+
 def test_a_failing_job_says_why_and_fails(head: Head) -> None:
     done = submit(head, "jobs/distill.py", "run.dir=relative/folder")
     assert done.returncode != 0

@@ -14,6 +14,7 @@ pytest.importorskip("xllamacpp", reason="the extra `edge` is not installed")
 from export_models import STUDENT, copy_of, edit_json, edit_tensors, random_checkpoint
 from stillery.cli import main
 from stillery.config import ExportConfig, PromptsConfig
+from stillery.errors import UserError
 from stillery.export.corpus import build_corpus
 from stillery.export.formats import format_named
 from stillery.export.gate import judge, thresholds_for
@@ -159,6 +160,31 @@ def test_the_converter_check_holds_for_every_architecture(
     parity = figures(exported(checkpoint, tmp_path / "artifact"), ask(checkpoint, num_problems=6))
     assert parity.kl < 1e-6
     assert parity.top_1_agreement == 1
+
+
+def test_a_tokenizer_class_that_does_not_read_the_file_as_it_is_is_told(tmp_path: Path) -> None:
+    checkpoint = copy_of(STUDENT, tmp_path / "m")
+    texts = ["12 + 30 = 42", "<think>\n"]
+    CheckpointRuntime(checkpoint).check_tokenizer(texts)
+    edit_json(checkpoint / "tokenizer_config.json", lambda config: config.update(tokenizer_class="LlamaTokenizerFast"))
+    with pytest.raises(UserError, match=r"as LlamaTokenizer, which cuts \d of 2 texts otherwise than tokenizer.json"):
+        CheckpointRuntime(checkpoint).check_tokenizer(texts)
+
+
+@pytest.mark.parametrize("template", ["{{ bos_token }}", ""])
+def test_a_start_token_that_the_tokenizer_adds_and_the_template_writes_or_does_not(
+    tmp_path: Path, template: str
+) -> None:
+    checkpoint = copy_of(STUDENT, tmp_path / "m")
+    start, text = {"SpecialToken": {"id": "<think>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}
+    ids = {"<think>": {"id": "<think>", "ids": [1020], "tokens": ["<think>"]}}
+    processor = {"type": "TemplateProcessing", "single": [start, text], "pair": [start, text], "special_tokens": ids}
+    edit_json(checkpoint / "tokenizer.json", lambda tokenizer: tokenizer.update(post_processor=processor))
+    edit_json(checkpoint / "tokenizer_config.json", lambda config: config.update(bos_token="<think>"))
+    path = checkpoint / "chat_template.jinja"
+    path.write_text(template + path.read_text())
+    parity = figures(exported(checkpoint, tmp_path / "artifact"), ask(checkpoint))
+    assert parity.template_agreement == parity.tokenizer_agreement == 1
 
 
 @pytest.fixture(scope="module")

@@ -77,8 +77,10 @@ FAMILIES = {
         in_turn(split(_CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}" + _TAIL), byte_level(use_regex=False)),
         "<|eot_id|>", _LLAMA_3, ignore_merges=True, adds_bos="<|begin_of_text|>",
     ),
+    # Published with tokenizer_class LlamaTokenizerFast, and SmolLM with GPT2Tokenizer. transformers 5 puts pipelines of
+    # its own in the place of theirs for these names, so that neither is read as it was meant.
     "deepseek-coder": Family(
-        "deepseek-coder", "llama", "LlamaTokenizerFast",
+        "deepseek-coder", "llama", "PreTrainedTokenizerFast",
         in_turn(
             split("[\r\n]"), split(r"\s?\p{L}+"), split(r"\s?\p{P}+"), split("[一-龥ࠀ-一가-퟿]+"), DIGITS,
             byte_level(use_regex=False),
@@ -88,7 +90,7 @@ FAMILIES = {
     ),
     # SmolLM's pre-tokenizer, with the vocabulary of StarCoder 2, which has the same one.
     "smollm": Family(
-        "starcoder", "llama", "GPT2Tokenizer", in_turn(DIGITS, byte_level(use_regex=True)), "<|endoftext|>",
+        "starcoder", "llama", "PreTrainedTokenizerFast", in_turn(DIGITS, byte_level(use_regex=True)), "<|endoftext|>",
         _PLAIN,
     ),
     "gpt-2": Family("gpt-2", "llama", "GPT2Tokenizer", byte_level(use_regex=True), "<|endoftext|>", _PLAIN),
@@ -102,12 +104,14 @@ def rebuild(family: Family, vocabulary: Path) -> dict[str, Any]:
     tokens, types = tokens_of(vocabulary, "tokens"), tokens_of(vocabulary, "token_type")
     added: list[dict[str, Any]] = []
     vocab: dict[str, int] = {}
+    last = max(position for position, kind in enumerate(types) if kind == TokenType.NORMAL)
     for position, (token, kind) in enumerate(zip(tokens, types, strict=True)):
-        if kind == TokenType.NORMAL:
+        # The tokenizers library numbers what the vocabulary doesn't hold from its end on.
+        if position < last or kind == TokenType.NORMAL:
             vocab[token] = position
-        elif not re.fullmatch(r"\[PAD\d+\]", token):
+        if kind != TokenType.NORMAL and not re.fullmatch(r"\[PAD\d+\]", token):
             added.append(added_token(token, position, is_special=kind == TokenType.CONTROL))
-    first = len(vocab) + len(added)
+    first = max(last, *(token["id"] for token in added)) + 1
     for number, token in enumerate(family.more_tokens):
         added.append(added_token(token, first + number, is_special=number < 11))
     bos = family.adds_bos

@@ -112,8 +112,10 @@ def measure(checkpoint: Path, format_name: str) -> Parity:
     runtime = CheckpointRuntime(checkpoint)
     problem = Prompt("1", "sum", "What is 12 + 7?", "19", "number", [], "test", "test", None, None)
     added = [token["content"] for token in runtime.checkpoint.tokenizer["added_tokens"]]
+    texts = [*build_corpus(added), *repository_texts()]
+    runtime.check_tokenizer([text.text for text in texts])
     reference = ask_reference(
-        runtime, [problem], [*build_corpus(added), *repository_texts()], end_tokens=runtime.checkpoint.end_tokens,
+        runtime, [problem], texts, end_tokens=runtime.checkpoint.end_tokens,
         decode=runtime.decode, max_new_tokens=2, max_positions=4, context=2000,
     )  # fmt: skip
     runtime.close()

@@ -8,11 +8,12 @@ import pytest
 
 from small_run import small_config
 from stillery.config import Config, CurateConfig
-from stillery.records import Generation, Prompt, Score, Verdict
+from stillery.records import Generation, Prompt, Sample, Score, Verdict
 from stillery.runs import MANIFEST
 from stillery.storage import Folder
 from stillery.verify.acceptance import Acceptance
-from trials.run_counts import Counts, count, meets_rule
+from trials.metrics_page import agrees, parse, total
+from trials.run_counts import Counts, count, expected_metrics, meets_rule
 
 RULE = Acceptance.of(CurateConfig())
 
@@ -103,3 +104,50 @@ def test_lost_and_doubled_samples_and_missing_measurements_show(tmp_path: Path) 
     counts = count(run, config, durable={"p-0", "p-7"})
     assert counts == Counts(samples=2, lost=1, doubled=1, prompts=4, unmet=1, reached_report=False)
     assert not counts.is_sound
+
+
+def test_what_metrics_must_add_up_to_is_read_from_the_tables(tmp_path: Path) -> None:
+    run, config = finished_run(tmp_path)
+    config.teacher.endpoint.output_price = 500_000.0
+    failed = dataclasses.replace(sample(2), error="refused", num_tokens=0, num_prompt_tokens=0)
+    rows = [sample(0), dataclasses.replace(sample(1), completion="text 0"), failed]
+    kinds = {0: "correct", 1: "correct", 2: "error"}
+    tables = {
+        "generate": (rows, Generation),
+        "verify": ([verdict(row, kinds[row.sample_index]) for row in rows], Verdict),
+        "curate": ([Sample("p-0", "p", "t", "train", [], [], [], "reasoning", "m")], Sample),
+    }
+    for stage, (content, record) in tables.items():
+        output = Folder(str(run / "stages" / stage / "f"))
+        output.write_rows("rows.parquet", content, record)
+        output.write_bytes(MANIFEST, b'{"summary": {"dropped": {"error": 1, "duplicate": 1}}}')
+    expected = {
+        (name.removeprefix("ray_stillery_").removesuffix("_total"), *sorted(tags.values())): value
+        for name, tags, value in expected_metrics(run, config)
+    }
+    assert expected.items() >= {
+        ("samples", "generate"): 3, ("sample_errors", "generate"): 1, ("accepted",): 1, ("cost",): 1.0,
+        ("tokens", "completion", "generate"): 2, ("tokens", "prompt"): 2, ("kept", "curate"): 1,
+        ("rejected", "curate"): 2, ("rejected", "duplicate"): 1, ("verdicts", "correct"): 2, ("verdicts",): 3,
+        ("samples", "evaluate_after"): 1, ("tokens", "completion", "evaluate_after"): 1,
+    }.items()  # fmt: skip
+
+
+PAGE = """\
+# TYPE ray_stillery_samples_total counter
+ray_stillery_samples_total{run="a",stage="generate",WorkerId="1"} 3.0
+ray_stillery_samples_total{run="a",stage="generate",WorkerId="2"} 4.0
+ray_stillery_samples_total{run="b",stage="generate",WorkerId="3"} 9.0
+# TYPE ray_stillery_stage_progress gauge
+ray_stillery_stage_progress{run="a",stage="generate"} 0.5
+"""
+
+
+def test_a_page_is_added_up_by_tags_and_what_is_missing_counts_as_nothing() -> None:
+    page = parse(PAGE)
+    assert total(page, "ray_stillery_samples_total", {"run": "a", "stage": "generate"}) == 7
+    assert total(page, "ray_stillery_samples_total", {}) == 16
+    assert total(page, "ray_stillery_samples_total", {"run": "c"}) == 0
+    assert total(page, "ray_stillery_stage_progress", {"run": "a"}) == 0.5
+    assert agrees(0.1 + 0.2, 0.3)
+    assert not agrees(7, 8)

@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -36,7 +36,8 @@ _NUM_SPEED_TOKENS = 64
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one candidate. `folder` is None where it was refused; `parity` where it didn't even run."""
+    """What became of one candidate. `folder` is None where it was refused, and `report` where it was kept; `parity` is
+    None where it didn't even run."""
 
     format: str
     quantization: str
@@ -46,6 +47,7 @@ class Outcome:
     speed: Speed | None
     size_bytes: int
     export_s: float
+    report: Path | None = None
 
     @property
     def failed(self) -> list[str]:
@@ -142,10 +144,11 @@ class Exporter:
             checks=tried.checks,
             parity=tried.parity,
         )
-        write_json(self.out / f"{name}.failed.json", report)
+        path = self.out / f"{name}.failed.json"
+        write_json(path, report)
         # What an earlier export kept under this name is no artifact of this checkpoint.
         shutil.rmtree(self.out / name, ignore_errors=True)
-        return tried
+        return replace(tried, report=path)
 
     def _keep(self, name: str, folder: Path, manifest: dict[str, Any], tried: Outcome) -> Outcome:
         (folder / CARD).write_text(write_card(manifest, name=name), encoding="utf-8")
@@ -154,10 +157,7 @@ class Exporter:
         shutil.rmtree(final, ignore_errors=True)
         folder.rename(final)
         (self.out / f"{name}.failed.json").unlink(missing_ok=True)
-        return Outcome(
-            tried.format, tried.quantization, final, tried.checks, tried.parity, tried.speed, tried.size_bytes,
-            tried.export_s,
-        )  # fmt: skip
+        return replace(tried, folder=final)
 
 
 def _as_converter_failure(quantization: str, converter: Outcome) -> Outcome:

@@ -7,7 +7,7 @@ from stillery.export.artifact import Outcome
 
 _WIDTH, _HEIGHT = 640, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 150, 40, 50
-_COLOURS = {"gguf": "#1b6ca8", "onnx": "#c0582b", "executorch": "#3c8d40"}
+_COLOURS = {"gguf": "#1b6ca8", "onnx": "#c0582b", "executorch": "#3c8d40", "litert": "#7d4ea8"}
 
 
 def choose(
@@ -16,14 +16,15 @@ def choose(
     """The kept artifact to ship within the budget; None if there is none.
 
     Among those that are small enough (1 MB is 10^6 bytes) and whose measured accuracy dropped no further, the
-    smallest accuracy drop wins, then the higher decoding speed, then the smaller file.
+    smallest accuracy drop wins, then the higher decoding speed, then the smaller file. More right answers than the
+    checkpoint's are chance, and count as no drop.
     """
     fitting = [
-        (outcome.parity.accuracy_drop.mean, -outcome.speed.decode_tokens_per_second, outcome.size_bytes, outcome)
-        for outcome in outcomes
-        if outcome.folder is not None and outcome.parity is not None and outcome.speed is not None
-        if max_size_mb is None or outcome.size_bytes <= max_size_mb * 1e6
-        if max_accuracy_drop is None or outcome.parity.accuracy_drop.mean <= max_accuracy_drop
+        (max(o.parity.accuracy_drop.mean, 0.0), -o.speed.decode_tokens_per_second, o.size_bytes, o)
+        for o in outcomes
+        if o.folder is not None and o.parity is not None and o.speed is not None
+        if max_size_mb is None or o.size_bytes <= max_size_mb * 1e6
+        if max_accuracy_drop is None or o.parity.accuracy_drop.mean <= max_accuracy_drop
     ]
     return min(fitting, key=lambda entry: entry[:3])[3] if fitting else None
 
@@ -63,7 +64,7 @@ def plot(outcomes: Sequence[Outcome]) -> str:
     def y(accuracy: float) -> float:
         return _TOP + (high - accuracy) / (high - low) * (_HEIGHT - _TOP - _BOTTOM)
 
-    parts = [_axes(largest, low, high)]
+    parts = [_axes(largest, low, high), _legend(list(dict.fromkeys(o.format for o, _, _ in shown)))]
     parts.append(
         f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(reference):.1f}" y2="{y(reference):.1f}" '
         'stroke="#888" stroke-dasharray="4 3"/>'
@@ -100,8 +101,19 @@ def _axes(largest: float, low: float, high: float) -> str:
         px = _LEFT + step / 4 * (_WIDTH - _LEFT - _RIGHT)
         py = _TOP + step / 4 * (_HEIGHT - _TOP - _BOTTOM)
         size, accuracy = largest * step / 4 / 1e6, high - (high - low) * step / 4
-        parts.append(f'<text x="{px:.0f}" y="{_HEIGHT - _BOTTOM + 16}" text-anchor="middle">{size:.3g}</text>')
+        tick = f"{size:.2f}" if largest < 1e7 else f"{size:.0f}"
+        parts.append(f'<text x="{px:.0f}" y="{_HEIGHT - _BOTTOM + 16}" text-anchor="middle">{tick}</text>')
         parts.append(f'<text x="{_LEFT - 6}" y="{py + 4:.0f}" text-anchor="end">{accuracy:.2f}</text>')
+    return "".join(parts)
+
+
+def _legend(formats: Sequence[str]) -> str:
+    """The formats' colours, in the lower right."""
+    parts: list[str] = []
+    for row, name in enumerate(formats):
+        y = _HEIGHT - _BOTTOM - 16 * (len(formats) - row)
+        parts.append(f'<rect x="{_WIDTH - 90}" y="{y}" width="9" height="9" fill="{_COLOURS.get(name, "#555")}"/>')
+        parts.append(f'<text x="{_WIDTH - 76}" y="{y + 9}">{escape(name)}</text>')
     return "".join(parts)
 
 

@@ -17,7 +17,7 @@ from stillery.errors import UserError
 from stillery.export.artifact import Exporter, Outcome
 from stillery.export.budget import plot
 from stillery.export.corpus import build_corpus
-from stillery.export.formats import FORMATS, Format, format_named
+from stillery.export.formats import Format, all_formats, format_named
 from stillery.export.parity import Reference, ask_reference
 from stillery.export.reference import CheckpointRuntime
 from stillery.export.sources import Source
@@ -28,6 +28,7 @@ _DEFAULTS = {
     "gguf": ("Q8_0", "Q4_K_M"),
     "onnx": ("int8", "int4-k-quant-mixed"),
     "executorch": ("8da4w",),
+    "litert": ("int8", "int4"),
 }
 
 
@@ -40,7 +41,7 @@ def check_split(config: ExportConfig) -> None:
 def find_candidates(formats: Sequence[str], quantizations: Sequence[str]) -> list[tuple[Format, str]]:
     """Every format with each quantization that it has; case doesn't matter. A quantization that no format has is an
     error, and so is a format that has none of those asked for."""
-    names = list(FORMATS) if list(formats) == ["all"] else list(formats)
+    names = all_formats() if list(formats) == ["all"] else list(formats)
     made = [format_named(name) for name in names]
     known = {q.lower() for edge_format in made for q in edge_format.quantizations}
     unknown = [q for q in quantizations if q.lower() not in known]
@@ -148,10 +149,12 @@ def _spread(problems: Sequence[Prompt], config: ExportConfig) -> Sequence[Prompt
 
 def _ask(runtime: CheckpointRuntime, problems: Sequence[Prompt], config: ExportConfig) -> Reference:
     added = [token["content"] for token in runtime.checkpoint.tokenizer["added_tokens"]]
+    corpus = build_corpus(added)
+    runtime.check_tokenizer([text.text for text in corpus])
     return ask_reference(
         runtime,
         problems,
-        build_corpus(added),
+        corpus,
         end_tokens=runtime.checkpoint.end_tokens,
         decode=runtime.decode,
         max_new_tokens=config.max_new_tokens,

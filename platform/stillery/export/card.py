@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-_TITLES = {"gguf": "GGUF", "onnx": "ONNX Runtime GenAI", "executorch": "ExecuTorch"}
+_TITLES = {"gguf": "GGUF", "onnx": "ONNX Runtime GenAI", "executorch": "ExecuTorch", "litert": "LiteRT-LM"}
 
 
 def write_card(manifest: Mapping[str, Any], *, name: str) -> str:

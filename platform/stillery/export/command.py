@@ -6,6 +6,7 @@ In: a model, formats, quantizations, a budget, a config. Out: what `make_all` le
 from pathlib import Path
 
 from stillery.config import Config
+from stillery.errors import UserError
 from stillery.export.budget import choose, why_none
 from stillery.export.candidates import check_split, find_candidates, make_all, summarize, table
 from stillery.export.manifest import write_json
@@ -14,6 +15,7 @@ from stillery.export.sources import open_source
 from stillery.prompts.files import load_prompts
 from stillery.prompts.stage import draw_prompts
 from stillery.records import Prompt
+from stillery.runs import is_submitted_job
 
 
 def export(
@@ -22,8 +24,10 @@ def export(
     """Export, print the table, return the exit code: 1 where nothing was kept or nothing fits the budget.
 
     Without a format in the config it is GGUF. Raises UserError for a model, format or quantization that isn't there,
-    and for a full disk.
+    for a relative `out` in a submitted job, and for a full disk.
     """
+    if is_submitted_job() and not out.is_absolute():
+        raise UserError(f"--out {out} is relative, and a submitted job's folder is temporary: give an absolute path")
     candidates = find_candidates(config.export.formats or ["gguf"], config.export.quantizations)
     check_split(config.export)
     source = open_source(model, config.register)

@@ -1,7 +1,7 @@
 """Runs another project's converter in a process of its own, where its global state and stray files do no harm.
 
-In: a `python -m` command line. Out: nothing but the files it writes; a failure is a UserError that holds the end of
-its output.
+In: the arguments of a Python interpreter. Out: nothing but the files it writes; a failure is a UserError that holds
+the end of its output.
 """
 
 import os
@@ -25,14 +25,16 @@ def require_packages(*modules: str, for_format: str) -> None:
         raise UserError(f"export to {for_format} needs {names}; install the extra: pip install 'stillery[edge]'")
 
 
-def run_converter(arguments: Sequence[str], *, scratch: Path, for_format: str) -> None:
-    """Run `python -m` with these arguments in the folder `scratch`, offline.
+def run_converter(
+    arguments: Sequence[str], *, scratch: Path, for_format: str, interpreter: Sequence[str] = (sys.executable, "-m")
+) -> None:
+    """Run `python -m` (or another interpreter) with these arguments in the folder `scratch`, offline.
 
     Raises UserError with the exit code and the last lines of its output if it fails.
     """
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     done = subprocess.run(
-        [sys.executable, "-m", *arguments],
+        [*interpreter, *arguments],
         cwd=scratch,
         env=environment,
         stdin=subprocess.DEVNULL,

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stillery.errors import UserError
+from stillery.export import litert_runtime
 from stillery.export.converter import require_packages
 
 
@@ -73,7 +74,13 @@ FORMATS: dict[str, Callable[[], Format]] = {
     "gguf": _lazily("stillery.export.gguf_format", "GgufFormat"),
     "onnx": _lazily("stillery.export.onnx_format", "OnnxFormat"),
     "executorch": _lazily("stillery.export.executorch_format", "ExecutorchFormat"),
+    "litert": _lazily("stillery.export.litert_format", "LitertFormat"),
 }
+
+
+def all_formats() -> list[str]:
+    """What `all` stands for: every format, LiteRT only where its own environment is named."""
+    return [name for name in FORMATS if name != "litert" or litert_runtime.is_available()]
 
 
 def format_named(name: str) -> Format:

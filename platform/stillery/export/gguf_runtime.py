@@ -80,7 +80,14 @@ class GgufRuntime:
         return self._post("/tokenize", {"content": text, "add_special": False, "parse_special": True})["tokens"]
 
     def render(self, question: str) -> str:
-        return self._post("/apply-template", {"messages": [{"role": "user", "content": question}]})["prompt"]
+        """What a chat is tokenized from: the server leaves a start token out of the prompt that it renders where its
+        tokenizer adds one."""
+        prompt: str = self._post("/apply-template", {"messages": [{"role": "user", "content": question}]})["prompt"]
+        whole: list[int] = self._post("/tokenize", {"content": prompt, "add_special": True, "parse_special": True})[
+            "tokens"
+        ]
+        added = whole[: len(whole) - len(self.tokenize(prompt))]
+        return self._post("/detokenize", {"tokens": added})["content"] + prompt
 
     def close(self) -> None:
         """Stop the server and free the model."""

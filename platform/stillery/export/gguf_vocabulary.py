@@ -8,20 +8,30 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from gguf import GGUFWriter, TokenType
 
 from stillery.errors import UserError
 from stillery.export.checkpoint import Checkpoint
+from stillery.export.tokenizer_files import read_chat_template
 
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _TAIL = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 _QWEN2 = _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}" + _TAIL
 _LLAMA3 = _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}" + _TAIL
+_HAN_AND_HANGUL = "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+"
 
-# (pattern, whether whole words skip the merges) to llama.cpp's name: in `llama-bpe` they do, in the others not.
-_PRE_TOKENIZERS = {(_QWEN2, False): "qwen2", (_LLAMA3, True): "llama-bpe", (_LLAMA3, False): "smaug-bpe"}
+# What a text is split by in turn, before bytes become letters, to llama.cpp's name. `gpt-2` stands for the pattern that
+# byte-level pre-tokenizers bring along. Whole words skip the merges in `llama-bpe`, and in no other.
+_PRE_TOKENIZERS: dict[tuple[tuple[str, ...], bool], str] = {
+    ((_QWEN2,), False): "qwen2",
+    ((_LLAMA3,), True): "llama-bpe",
+    ((_LLAMA3,), False): "smaug-bpe",
+    (("gpt-2",), False): "gpt-2",
+    (("digits", "gpt-2"), False): "smollm",
+    (("[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", _HAN_AND_HANGUL, "digits"), False): "deepseek-coder",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +63,7 @@ def read_vocabulary(checkpoint: Checkpoint) -> Vocabulary:
     # The turn's end is what the tokenizer calls eos; llama.cpp stops at `eot` as well.
     eos = ids.get(_text(settings.get("eos_token")) or "", ends[0] if ends else None)
     others = [token for token in ends if token != eos]
+    template = read_chat_template(checkpoint.folder, settings)
     return Vocabulary(
         pre_tokenizer=_pre_tokenizer(checkpoint.folder, tokenizer),
         tokens=tokens,
@@ -62,8 +73,10 @@ def read_vocabulary(checkpoint: Checkpoint) -> Vocabulary:
         eos=eos if eos in ends or not ends else ends[0],
         eot=others[0] if others else None,
         pad=ids.get(_text(settings.get("pad_token")) or ""),
-        adds_bos=bos is not None and _starts_with(tokenizer.get("post_processor"), tokens[bos]),
-        chat_template=read_chat_template(checkpoint.folder, settings),
+        adds_bos=bos is not None
+        and _starts_with(tokenizer.get("post_processor"), tokens[bos])
+        and _writes_bos(template, tokens[bos]),
+        chat_template=template,
     )
 
 
@@ -87,29 +100,15 @@ def write_vocabulary(writer: GGUFWriter, vocabulary: Vocabulary) -> None:
         writer.add_chat_template(vocabulary.chat_template)
 
 
-def read_chat_template(folder: Path, settings: Mapping[str, Any]) -> str | None:
-    """The template of a folder: chat_template.jinja, else the tokenizer config's (the default of several)."""
-    file = folder / "chat_template.jinja"
-    if file.is_file():
-        return file.read_text(encoding="utf-8")
-    found: Any = settings.get("chat_template")
-    if isinstance(found, list):
-        named = {entry["name"]: entry["template"] for entry in cast(list[dict[str, str]], found)}
-        return named.get("default")
-    return found
-
-
 def _check_expressible(folder: Path, tokenizer: Mapping[str, Any]) -> None:
     model = tokenizer["model"]
+    normalizers = [n for n in _normalizers(tokenizer.get("normalizer")) if n != "NFC"]
     faults = {
+        "it is a SentencePiece model (byte fallback)": bool(model.get("byte_fallback")),
         f"model type {model['type']} (BPE is)": model["type"] != "BPE",
-        "byte fallback (SentencePiece)": bool(model.get("byte_fallback")),
         "dropout": bool(model.get("dropout")),
         "subword prefixes or suffixes": bool(model.get("continuing_subword_prefix") or model.get("end_of_word_suffix")),
-        f"normalizer {(tokenizer.get('normalizer') or {}).get('type')} (none and NFC are)": (
-            tokenizer.get("normalizer") or {"type": "NFC"}
-        )["type"]
-        != "NFC",
+        f"normalizer {', '.join(normalizers)} (none and NFC are)": bool(normalizers),
     }
     for token in tokenizer["added_tokens"]:
         if token["lstrip"] or token["rstrip"] or token["single_word"]:
@@ -119,22 +118,40 @@ def _check_expressible(folder: Path, tokenizer: Mapping[str, Any]) -> None:
         raise UserError(f"{folder}: tokenizer can't be expressed in GGUF: {found[0]}; use --format onnx or executorch")
 
 
+def _normalizers(normalizer: Mapping[str, Any] | None) -> list[str]:
+    """The types of the normalizers that change a text, in turn; an empty sequence changes none."""
+    if normalizer is None:
+        return []
+    if normalizer["type"] != "Sequence":
+        return [normalizer["type"]]
+    return [name for step in normalizer["normalizers"] for name in _normalizers(step)]
+
+
 def _pre_tokenizer(folder: Path, tokenizer: Mapping[str, Any]) -> str:
     outer: dict[str, Any] = tokenizer.get("pre_tokenizer") or {"type": "none"}
     steps: list[dict[str, Any]] = outer["pretokenizers"] if outer["type"] == "Sequence" else [outer]
-    splits = [step["pattern"].get("Regex") for step in steps if step["type"] == "Split"]
-    level = [step for step in steps if step["type"] == "ByteLevel"]
+    splits = [_split(step) for step in steps]
     ignores_merges = bool(tokenizer["model"].get("ignore_merges"))
-    if len(level) == 1 and len(steps) == len(splits) + 1 and not level[0]["add_prefix_space"]:
-        if not splits and level[0].get("use_regex", True) and not ignores_merges:
-            return "gpt-2"
-        known = _PRE_TOKENIZERS.get((splits[0], ignores_merges)) if len(splits) == 1 else None
-        if known is not None and not level[0].get("use_regex", True):
-            return known
-    raise UserError(
-        f"{folder}: tokenizer can't be expressed in GGUF: its pre-tokenizer isn't byte-level BPE with the pattern of "
-        "Qwen2, Llama 3 or GPT-2; use --format onnx or executorch"
-    )
+    known = _PRE_TOKENIZERS.get((tuple(split for split in splits if split), ignores_merges))
+    # Bytes become letters once, at the end.
+    is_byte_level = [step["type"] == "ByteLevel" for step in steps] == [False] * (len(steps) - 1) + [True]
+    if known is None or None in splits or not is_byte_level:
+        raise UserError(
+            f"{folder}: tokenizer can't be expressed in GGUF: its pre-tokenizer isn't byte-level BPE with the pattern "
+            "of Qwen2, Llama 3, SmolLM, DeepSeek Coder or GPT-2; use --format onnx or executorch"
+        )
+    return known
+
+
+def _split(step: Mapping[str, Any]) -> str | None:
+    """What one step splits a text by: a pattern or its name, nothing (an empty text), or what isn't known (None)."""
+    if step["type"] == "ByteLevel" and not step["add_prefix_space"]:
+        return "gpt-2" if step.get("use_regex", True) else ""
+    if step["type"] == "Digits" and step["individual_digits"]:
+        return "digits"
+    if step["type"] == "Split" and step["behavior"] == "Isolated" and not step["invert"]:
+        return step["pattern"].get("Regex")
+    return None
 
 
 def _tokens(tokenizer: Mapping[str, Any], *, rows: int) -> tuple[list[str], list[TokenType]]:
@@ -154,6 +171,12 @@ def _starts_with(post_processor: Mapping[str, Any] | None, token: str) -> bool:
     steps = [inner for step in steps for inner in step.get("processors", [step])]
     singles = [step["single"] for step in steps if step["type"] == "TemplateProcessing"]
     return any(single and single[0].get("SpecialToken", {}).get("id") == token for single in singles)
+
+
+def _writes_bos(template: str | None, token: str) -> bool:
+    """Whether a chat starts with the token. Where its template doesn't write it, transformers adds none to a chat, and
+    llama.cpp would."""
+    return template is None or "bos_token" in template or token in template
 
 
 def _text(token: Any) -> str | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from stillery.export.gate import Check
+from stillery.export.litert_runtime import litert_versions
 from stillery.export.parity import Parity
 from stillery.export.sources import Source
 from stillery.export.speed import Speed
@@ -68,7 +69,7 @@ def describe(
         "export_s": export_s,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "git_revision": git_revision(),
-        "packages": _versions(),
+        "packages": _versions(format_name),
         "how_to_run": how_to_run,
     }
 
@@ -84,7 +85,7 @@ def report_failure(
         "failed": [check.name for check in checks if not check.is_passed],
         "checks": [asdict(check) for check in checks],
         "parity": None if parity is None else asdict(parity),
-        "packages": _versions(),
+        "packages": _versions(format_name),
     }
 
 
@@ -121,8 +122,8 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _versions() -> dict[str, str]:
-    found: dict[str, str] = {}
+def _versions(format_name: str) -> dict[str, str]:
+    found = litert_versions() if format_name == "litert" else {}
     for package in _PACKAGES:
         try:
             found[package] = version(package)

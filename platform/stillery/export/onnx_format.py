@@ -9,7 +9,6 @@ onnxruntime-genai's own model builder. Weights alone are quantized, in blocks of
 """
 
 import json
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from stillery.errors import UserError
 from stillery.export.checkpoint import Checkpoint, open_checkpoint
 from stillery.export.converter import run_converter
 from stillery.export.onnx_runtime import OnnxRuntime
-from stillery.export.tokenizer_files import check_chat, write_tokenizer_files
+from stillery.export.tokenizer_files import check_chat, stage_checkpoint, write_tokenizer_files
 
 # The options' old names (int4_algo_config, int4_block_size) are ignored without a word.
 _BUILDER_OPTIONS = {
@@ -48,7 +47,7 @@ class OnnxFormat:
         precision, options = _BUILDER_OPTIONS[quantization]
         with tempfile.TemporaryDirectory(prefix="stillery-onnx-") as folder:
             scratch = Path(folder)
-            source = _stage(opened, scratch / "checkpoint")
+            source = stage_checkpoint(opened, scratch / "checkpoint")
             arguments = ["onnxruntime_genai.models.builder", "-i", str(source), "-o", str(out.resolve())]
             arguments += ["-p", precision, "-e", "cpu", "-c", str(scratch / "cache")]
             if options:
@@ -67,18 +66,6 @@ class OnnxFormat:
     def how_to_run(self, folder: Path) -> str:
         """Return Markdown with the commands for a computer, Android and iOS."""
         return _HOW_TO_RUN.format(folder=folder)
-
-
-def _stage(checkpoint: Checkpoint, folder: Path) -> Path:
-    """Make a folder with the checkpoint's weights (linked) and config, and the tokenizer files that will ship."""
-    folder.mkdir()
-    for path in sorted(checkpoint.folder.iterdir()):
-        if path.suffix == ".safetensors":
-            (folder / path.name).symlink_to(path.resolve())
-        elif path.name in ("config.json", "generation_config.json", "model.safetensors.index.json"):
-            shutil.copy(path, folder)
-    write_tokenizer_files(checkpoint, folder)
-    return folder
 
 
 def _correct_token_ids(checkpoint: Checkpoint, path: Path) -> None:

@@ -57,6 +57,26 @@ class CheckpointRuntime:
     def tokenize(self, text: str) -> list[int]:
         return self._tokenizer(text, add_special_tokens=False)["input_ids"]
 
+    def check_tokenizer(self, texts: Sequence[str]) -> None:
+        """Raise UserError where transformers cuts one of the texts otherwise than tokenizer.json, which artifacts hold.
+
+        A class that is named in tokenizer_config.json may put a pipeline of its own in the place of the file's.
+        """
+        from tokenizers import Tokenizer
+
+        folder = self.checkpoint.folder
+        file = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        file.no_padding()
+        file.no_truncation()
+        differing = [text for text in texts if file.encode(text, add_special_tokens=False).ids != self.tokenize(text)]
+        if differing:
+            raise UserError(
+                f"{folder}: transformers reads the tokenizer as {type(self._tokenizer).__name__}, which cuts "
+                f"{len(differing)} of {len(texts)} texts otherwise than tokenizer.json, such as {differing[0]!a}; set "
+                "tokenizer_class to PreTrainedTokenizerFast in tokenizer_config.json, or, for a model that was trained "
+                "with that class, save the tokenizer again with transformers"
+            )
+
     def render(self, question: str) -> str:
         messages = [{"role": "user", "content": question}]
         return self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)

@@ -23,7 +23,8 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARAL
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """`memory_mib` is the growth of the process's peak resident size from before the artifact was loaded."""
+    """`memory_mib` is the growth of the process's peak resident size from before the artifact was loaded. What a
+    runtime in a process of its own takes counts wholly, its interpreter included."""
 
     load_s: float
     memory_mib: float
@@ -75,9 +76,10 @@ def run(format_name: str, folder: Path, prompts: Sequence[Sequence[int]], *, max
 
 
 def _memory_kib(field: str) -> int:
-    """VmRSS (now) or VmHWM (peak) of this process."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith(f"{field}:")))
+    """VmRSS (now) or VmHWM (peak) of this process and its children."""
+    children = [pid for threads in Path("/proc/self/task").glob("*/children") for pid in threads.read_text().split()]
+    statuses = [Path(f"/proc/{process}/status").read_text().splitlines() for process in ("self", *children)]
+    return sum(int(next(line.split()[1] for line in lines if line.startswith(f"{field}:"))) for lines in statuses)
 
 
 def main() -> None:

@@ -5,6 +5,8 @@ special tokens of its post-processor to a prompt whose chat template has already
 """
 
 import json
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,10 +30,33 @@ def write_tokenizer_files(checkpoint: Checkpoint, out: Path) -> None:
         (out / template.name).write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
 
 
+def stage_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
+    """Make a folder with the checkpoint's weights (linked) and config, and the tokenizer files that will ship."""
+    folder.mkdir()
+    for path in sorted(checkpoint.folder.iterdir()):
+        if path.suffix == ".safetensors":
+            (folder / path.name).symlink_to(path.resolve())
+        elif path.name in ("config.json", "generation_config.json", "model.safetensors.index.json"):
+            shutil.copy(path, folder)
+    write_tokenizer_files(checkpoint, folder)
+    return folder
+
+
+def read_chat_template(folder: Path, settings: Mapping[str, Any]) -> str | None:
+    """The template of a folder: chat_template.jinja, else the tokenizer config's (the default of several)."""
+    file = folder / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    found: Any = settings.get("chat_template")
+    if isinstance(found, list):
+        named = {entry["name"]: entry["template"] for entry in cast(list[dict[str, str]], found)}
+        return named.get("default")
+    return found
+
+
 def check_chat(checkpoint: Checkpoint) -> None:
     """Raise UserError where a runtime couldn't hold a chat: no chat template, or no token that ends an answer."""
-    has_file = (checkpoint.folder / "chat_template.jinja").is_file()
-    if not has_file and not _tokenizer_config(checkpoint).get("chat_template"):
+    if not read_chat_template(checkpoint.folder, _tokenizer_config(checkpoint)):
         raise UserError(f"{checkpoint.folder}: has no chat template; save the tokenizer with one")
     if not checkpoint.end_tokens:
         raise UserError(f"{checkpoint.folder}: no token ends an answer; set eos_token_id in generation_config.json")

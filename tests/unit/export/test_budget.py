@@ -54,6 +54,11 @@ def test_the_best_within_a_budget(size: float | None, drop: float | None, expect
     assert choose(ALL, max_size_mb=size, max_accuracy_drop=drop) is expected
 
 
+def test_more_right_answers_than_the_checkpoints_are_no_merit() -> None:
+    lucky = outcome("Q5_0", mb=70, drop=-0.03, speed=40)
+    assert choose([lucky, BIG], max_accuracy_drop=0.01) is BIG
+
+
 def test_where_nothing_fits_the_nearest_are_named() -> None:
     said = why_none(ALL, max_size_mb=30, max_accuracy_drop=0.01)
     assert "30 MB and an accuracy drop of 0.01" in said
@@ -68,6 +73,9 @@ def test_the_plot_has_a_point_for_each_and_refused_ones_are_hollow() -> None:
     assert circles.count("none") == 1
     titles = [t.text or "" for t in root.iter("{http://www.w3.org/2000/svg}title")]
     assert "gguf Q8_0: 100.00 MB, accuracy 0.600 ± 0.070, 50 tokens/s" in titles
+    words = [t.text for t in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert words.count("gguf") == 1
+    assert "110" in words
     ElementTree.fromstring(plot([]))
 
 

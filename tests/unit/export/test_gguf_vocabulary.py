@@ -20,6 +20,18 @@ LLAMA_3 = (
 )
 
 
+GPT_2 = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
+DIGITS = {"type": "Digits", "individual_digits": True}
+
+
+def split(pattern: str) -> dict[str, Any]:
+    return {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+
+
+def in_turn(*steps: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "Sequence", "pretokenizers": list(steps)}
+
+
 def vocabulary_of(folder: Path) -> Vocabulary:
     return read_vocabulary(open_checkpoint(folder))
 
@@ -57,8 +69,46 @@ def test_the_embedded_tokenizer() -> None:
 def test_the_pre_tokenizer_is_told_by_pattern_and_merges(tmp_path: Path) -> None:
     assert vocabulary_of(with_pattern(tmp_path / "a", LLAMA_3, ignore_merges=True)).pre_tokenizer == "llama-bpe"
     assert vocabulary_of(with_pattern(tmp_path / "b", LLAMA_3, ignore_merges=False)).pre_tokenizer == "smaug-bpe"
-    gpt_2 = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
-    assert vocabulary_of(edited(tmp_path / "c", pre_tokenizer=gpt_2)).pre_tokenizer == "gpt-2"
+    assert vocabulary_of(edited(tmp_path / "c", pre_tokenizer=GPT_2)).pre_tokenizer == "gpt-2"
+
+
+def test_pre_tokenizers_of_several_steps(tmp_path: Path) -> None:
+    smollm = in_turn(DIGITS, GPT_2)
+    assert vocabulary_of(edited(tmp_path / "a", pre_tokenizer=smollm)).pre_tokenizer == "smollm"
+    patterns = ("[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+")
+    coder = in_turn(*(split(pattern) for pattern in patterns), DIGITS, GPT_2 | {"use_regex": False})
+    assert vocabulary_of(edited(tmp_path / "b", pre_tokenizer=coder)).pre_tokenizer == "deepseek-coder"
+
+
+@pytest.mark.parametrize(
+    "pre_tokenizer",
+    [
+        in_turn(GPT_2, DIGITS),
+        in_turn(DIGITS | {"individual_digits": False}, GPT_2),
+        in_turn(split(LLAMA_3), GPT_2),
+        in_turn(split(LLAMA_3)),
+        in_turn(split(LLAMA_3) | {"behavior": "Removed"}, GPT_2 | {"use_regex": False}),
+        in_turn(split(LLAMA_3) | {"invert": True}, GPT_2 | {"use_regex": False}),
+        in_turn(split(LLAMA_3), GPT_2 | {"use_regex": False, "add_prefix_space": True}),
+        in_turn(split(LLAMA_3) | {"pattern": {"String": " "}}, GPT_2 | {"use_regex": False}),
+    ],
+)
+def test_the_same_steps_in_another_order_or_with_other_settings_are_refused(
+    tmp_path: Path, pre_tokenizer: dict[str, Any]
+) -> None:
+    with pytest.raises(UserError, match="its pre-tokenizer isn't byte-level BPE"):
+        vocabulary_of(edited(tmp_path / "m", pre_tokenizer=pre_tokenizer))
+
+
+@pytest.mark.parametrize("normalizers", [[], [{"type": "NFC"}], [{"type": "Sequence", "normalizers": []}]])
+def test_a_sequence_of_no_normalizers_or_of_nfc_is_none_or_nfc(
+    tmp_path: Path, normalizers: list[dict[str, Any]]
+) -> None:
+    normalizer = {"type": "Sequence", "normalizers": normalizers}
+    assert vocabulary_of(edited(tmp_path / "m", normalizer=normalizer)).pre_tokenizer == "qwen2"
+    wrong = {"type": "Sequence", "normalizers": [*normalizers, {"type": "Prepend", "prepend": "\u2581"}]}
+    with pytest.raises(UserError, match="normalizer Prepend"):
+        vocabulary_of(edited(tmp_path / "w", normalizer=wrong))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +129,7 @@ def test_what_gguf_cannot_express_is_refused(tmp_path: Path, parts: dict[str, An
 def test_models_and_added_tokens_that_gguf_cannot_express(tmp_path: Path, edit: str) -> None:
     def change(tokenizer: dict[str, Any]) -> None:
         if edit == "byte_fallback":
-            tokenizer["model"]["byte_fallback"] = True
+            tokenizer["model"]["byte_fallback"] = True  # as in every tokenizer made from SentencePiece
         elif edit == "type":
             tokenizer["model"]["type"] = "Unigram"
         elif edit == "lstrip":
@@ -112,6 +162,12 @@ def test_a_start_token_that_the_tokenizer_adds(tmp_path: Path) -> None:
     template = {"type": "TemplateProcessing", "single": [start, text], "pair": [], "special_tokens": {}}
     folder = edited(tmp_path / "m", post_processor={"type": "Sequence", "processors": [template]})
     edit_json(folder / "tokenizer_config.json", lambda config: config.update(bos_token={"content": "<|im_start|>"}))
+    # The student's template writes its first token itself, by name.
     vocabulary = vocabulary_of(folder)
     assert vocabulary.bos == 1
     assert vocabulary.adds_bos
+    for template, adds in (("{{ bos_token }}{{ messages }}", True), ("{{ messages }}", False)):
+        (folder / "chat_template.jinja").write_text(template)
+        assert vocabulary_of(folder).adds_bos == adds
+    (folder / "chat_template.jinja").unlink()
+    assert vocabulary_of(folder).adds_bos
