@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export_models import STUDENT
+from export_models import STUDENT, copy_of, edit_json
 from stillery.errors import UserError
 from stillery.export.corpus import build_corpus
 from stillery.export.litert_format import FILE, LitertFormat
@@ -94,6 +94,18 @@ def test_tokens_and_prompts_are_the_checkpoints(bundle: LitertRuntime, checkpoin
     texts = [text.text for text in build_corpus(["<|im_end|>", "<think>"])[::7] if text.kind != "decomposed"]
     assert [bundle.tokenize(text) for text in texts] == [checkpoint.tokenize(text) for text in texts]
     assert [bundle.render(q) for q in QUESTIONS] == [checkpoint.render(q) for q in QUESTIONS]
+
+
+def test_a_chat_starts_with_the_token_that_its_template_writes(tmp_path: Path) -> None:
+    model = copy_of(STUDENT, tmp_path / "m")
+    edit_json(model / "tokenizer_config.json", lambda config: config.update(bos_token="<think>"))
+    template = model / "chat_template.jinja"
+    template.write_text("{{ bos_token }}" + template.read_text())
+    LitertFormat().write(model, tmp_path, quantization="fp32", calibration=())
+    runtime, reference = LitertFormat().load(tmp_path), CheckpointRuntime(model)
+    assert runtime.render("What is 12 + 30?") == reference.render("What is 12 + 30?")
+    assert runtime.render("").startswith("<think><|im_start|>")
+    runtime.close()
 
 
 def test_a_damaged_bundle_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -134,8 +134,14 @@ class Bundle:
         if kind == "tokenize":
             return self._engine.tokenize(request["text"])
         assert kind == "render", kind
+        return self._render(request["question"])
+
+    def _render(self, question: str) -> str:
+        """A chat's first prompt. The template renders the start token as nothing; the session puts it before."""
+        start = self._engine.bos_token_id
         with self._engine.create_conversation() as conversation:
-            return conversation.render_message_to_string({"role": "user", "content": request["question"]})
+            rendered = conversation.render_message_to_string({"role": "user", "content": question})
+        return rendered if start is None else self._engine.detokenize([start]) + rendered
 
 
 def _graph_section(path: str) -> bytes:
