@@ -28,6 +28,9 @@ from stillery.storage import Folder
 # Name, engines, and whether one of them is killed.
 CASES = (("one engine", 1, False), ("two engines", 2, False), ("two, one killed", 2, True))
 
+# Of the prompts, which are sampled too.
+VALIDATION = 6
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -54,7 +57,12 @@ def main() -> int:
 def generate(folder: Path, run: Path, prompts: int, samples: int, replicas: int, *, is_killed: bool) -> int:
     """Run the line up to the verdicts. Returns how many engine processes were seen at once."""
     command = [sys.executable, "-m", "stillery.cli", "verify", "--config", str(ROOT / "jobs/configs/demo.yaml")]
-    command += [f"prompts.num_train={prompts}", "prompts.num_validation=0", f"run.dir={run}", "cluster.address=local"]
+    command += [
+        f"prompts.num_train={prompts - VALIDATION}",
+        f"prompts.num_validation={VALIDATION}",
+        f"run.dir={run}",
+        "cluster.address=local",
+    ]
     command += ["teacher.accepted_per_prompt=null", f"teacher.samples_per_prompt={samples}", "teacher.flush_every=8"]
     command += [f"teacher.replicas={replicas}", "teacher.num_cpus=0.5", "teacher.threads=1"]
     command += [f"teacher.requests_per_call={samples * 5}"]
