@@ -55,9 +55,11 @@ lint: setup
 # The measurements behind docs/benchmarks: minutes each, on an idle machine.
 bench: setup
 	$(BIN)/python tests/trials/kill_each_stage.py
-	$(BIN)/python tests/trials/generation_speed.py
+	$(BIN)/python tests/trials/generation_speed.py --threads 1
+	$(BIN)/python tests/trials/several_engines.py
 	$(BIN)/python tests/trials/adaptive_tokens.py
 	$(BIN)/python tests/trials/recorded_scale.py
+	$(BIN)/python tests/trials/verify_speed.py
 
 # What only a machine with CUDA can show. PYTHON_GPU=python3 takes another interpreter, with whatever packages it has.
 # ARGS="--only attention engine --json OUT"
