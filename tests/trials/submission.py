@@ -134,7 +134,9 @@ def node_names(cluster: LocalCluster) -> dict[str, str]:
     """By Ray's state API: the name that each node that is alive has here, by Ray's id of it."""
     by_address = {node.address: name for name, node in cluster.nodes.items()}
     try:
-        nodes = list_nodes(address=cluster.dashboard, filters=[("state", "=", "ALIVE")], limit=1000)
+        # Not filtered by Ray, which takes a dead node that it leaves out for one that it lost on the way, and raises.
+        nodes = list_nodes(address=cluster.dashboard, limit=1000)
     except (RayStateApiException, RuntimeError, OSError):
         return {}
-    return {node.node_id: by_address[node.node_ip] for node in nodes if node.node_ip in by_address}
+    alive = [node for node in nodes if node.state == "ALIVE"]
+    return {node.node_id: by_address[node.node_ip] for node in alive if node.node_ip in by_address}
