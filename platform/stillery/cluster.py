@@ -1,5 +1,6 @@
 """The Ray cluster: connect a driver to it."""
 
+import json
 import logging
 import os
 import socket
@@ -51,12 +52,15 @@ def connect(config: ClusterConfig, *, dashboard: bool = True) -> None:
 
 def runtime_env() -> dict[str, Any]:
     """What workers need to import this very code (a submitted job's uploaded folder, else where it lies here), and to
-    print as this process does."""
-    submitted = os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") is not None
+    print as this process does. What the job was submitted with they have already, and Ray refuses to be told twice."""
+    submitted: dict[str, Any] | None = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "null"))
     source_root = Path(__file__).parent.parent
-    inside = submitted and source_root.is_relative_to(Path.cwd())
-    told = {logs.VARIABLE: os.environ[logs.VARIABLE]} if logs.is_json() else {}
-    return {"env_vars": {"PYTHONPATH": str(source_root.relative_to(Path.cwd()) if inside else source_root), **told}}
+    inside = submitted is not None and source_root.is_relative_to(Path.cwd())
+    variables = {"PYTHONPATH": str(source_root.relative_to(Path.cwd()) if inside else source_root)}
+    if logs.is_json():
+        variables[logs.VARIABLE] = os.environ[logs.VARIABLE]
+    told: dict[str, str] = ((submitted or {}).get("runtime_env") or {}).get("env_vars") or {}
+    return {"env_vars": {name: value for name, value in variables.items() if name not in told}}
 
 
 def _running_head() -> bool:

@@ -13,7 +13,7 @@ from math import floor
 from stillery.config import Config, EngineConfig, SftConfig
 from stillery.errors import UserError
 
-# The label that Ray puts on the nodes of a KubeRay or autoscaler group.
+# The label that Ray puts on the nodes of a KubeRay or autoscaler group once they run; its autoscaler starts none for it.
 NODE_GROUP = "ray.io/node-group"
 # What the grading actor holds beside the engines, and a task that reads a table.
 GRADER_CPUS = 0.25
@@ -113,10 +113,10 @@ def cluster_nodes(config: Config) -> list[Nodes]:
 
 
 def addable(config: Config, live: Sequence[Nodes]) -> list[Nodes]:
-    """What of the node groups is not there yet."""
+    """What of the node groups is not there yet, with the labels that Ray's autoscaler knows: those of the group."""
     running = Counter(node.labels.get(NODE_GROUP) for node in live)
     return [
-        Nodes(max(0, group.max_nodes - running[name]), group.resources, {NODE_GROUP: name, **group.labels})
+        Nodes(max(0, group.max_nodes - running[name]), group.resources, group.labels)
         for name, group in config.cluster.node_groups.items()
     ]
 
@@ -204,6 +204,8 @@ def _remedy(demand: Demand, fitting: int, chosen: Sequence[Nodes]) -> str:
         first = f"Set {section}.{setting}={min(fitting, demand.count - 1)}"
     elif demand.labels and not chosen:
         first = f"Change {section}.labels"
+        if NODE_GROUP in demand.labels:
+            first += f" (of nodes that are not up an autoscaler knows no {NODE_GROUP}: give the group another label)"
     elif section == "verify":
         first = "Lower verify.num_cpus or free a CPU"
     else:

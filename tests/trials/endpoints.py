@@ -1,5 +1,6 @@
 """Servers for the serving trials: ours, and bare `vllm serve` with the same engine settings. One at a time."""
 
+import collections
 import contextlib
 import os
 import signal
@@ -37,6 +38,14 @@ class Server:
         """The resident memory of the server's processes together (shared pages counted once a process)."""
         return sum(_resident_kib(pid) for pid in session_of(self.process.pid)) // 1024
 
+    def cpu_seconds(self) -> dict[str, float]:
+        """The processor time that the server's processes have had so far, by their titles."""
+        seconds: collections.Counter[str] = collections.Counter()
+        for pid in session_of(self.process.pid):
+            with contextlib.suppress(OSError):
+                seconds[_title(pid)] += _cpu_seconds(pid)
+        return dict(seconds)
+
 
 def session_of(leader: int) -> list[int]:
     """The processes of the session that `leader` leads: Ray's daemons and workers among them."""
@@ -55,6 +64,20 @@ def _resident_kib(pid: int) -> int:
             if line.startswith("VmRSS:"):
                 return int(line.split()[1])
     return 0
+
+
+def _title(pid: int) -> str:
+    """What a process calls itself: Ray's workers and vLLM's processes set their titles, a daemon has its program's."""
+    words = (Path("/proc") / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").split()
+    if not words:
+        return "?"
+    return words[0] if "::" in words[0] else Path(words[0]).name
+
+
+def _cpu_seconds(pid: int) -> float:
+    # After the name, which is in brackets and may hold blanks: state, 10 numbers, then user and system ticks.
+    fields = (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager
@@ -78,8 +101,9 @@ def stillery_endpoint(model: str, *overrides: str, home: Path | None = None) -> 
 
 
 @contextlib.contextmanager
-def bare_vllm(model: str) -> Iterator[Server]:
-    """`vllm serve` with the engine settings of our endpoint, but for the reasoning parser, which it has no need of."""
+def bare_vllm(model: str, *, own_worker: bool = False) -> Iterator[Server]:
+    """`vllm serve` with the engine settings of our endpoint, but for the reasoning parser, which it has no need of.
+    `own_worker`: with the worker in a process of its own, as vLLM has it on a CPU unless it is told otherwise."""
     port = free_port()
     engine = EngineSettings(reasoning_parser=None)
     flags = [f"--{name.replace('_', '-')}" for name, value in engine_kwargs(engine).items() if value is True]
@@ -97,6 +121,10 @@ def bare_vllm(model: str) -> Iterator[Server]:
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "OMP_NUM_THREADS": "1",
     }
+    if not own_worker:
+        # What lets vLLM leave its one worker in the engine's process on a CPU, as our endpoint does.
+        environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        command += ["--distributed-executor-backend", "uni"]
     with _server("vllm serve", command, environment, port=port, path="/health", model="bare") as server:
         yield server
 

@@ -4,7 +4,8 @@
     python tests/trials/serving_load.py [--model embedded:teacher] [--streams 1 8 32] [--overload-s 60]
 
 Both serve the same model with the same engine settings on the same machine, one after the other, never both at once.
-Prints one table: output tokens a second, and the median and 95th percentile of the time to the first token.
+Prints one table: output tokens a second, the median and 95th percentile of the time to the first token, and how many
+cores each of the server's processes had.
 """
 
 import argparse
@@ -27,6 +28,8 @@ from trials.endpoints import Server, bare_vllm, stillery_endpoint  # noqa: E402
 PROMPT = "A coin is heads up. Finn turns the coin over. Jack does not flip the coin. Is the coin still heads up?"
 REQUESTS_PER_STREAM = 6
 MAX_TOKENS = 128
+# Of a core; who takes less is not named.
+SMALLEST_SHARE = 0.02
 # The clients are one key's: its limits must not be what is measured.
 OPEN_DOORS = (
     "doors.limits.requests_per_minute=1000000",
@@ -78,13 +81,17 @@ async def measure(server: Server, streams: int) -> str:
         async def one_client(number: int) -> list[Streamed]:
             return [await stream(client, server, seed=number * 1000 + i) for i in range(REQUESTS_PER_STREAM)]
 
-        started = time.perf_counter()
+        before, started = server.cpu_seconds(), time.perf_counter()
         done = [s for part in await asyncio.gather(*map(one_client, range(streams))) for s in part]
         seconds = time.perf_counter() - started
+        after = server.cpu_seconds()
     firsts = sorted(s.first_token_s * 1000 for s in done)
     rate = sum(s.tokens for s in done) / seconds
     p95 = firsts[int(0.95 * (len(firsts) - 1))]
-    return f"{server.name:<12}{streams:>8}{rate:>12.0f}{statistics.median(firsts):>14.0f}{p95:>14.0f}"
+    row = f"{server.name:<12}{streams:>8}{rate:>12.0f}{statistics.median(firsts):>14.0f}{p95:>14.0f}"
+    shares = {name: (value - before.get(name, 0.0)) / seconds for name, value in after.items()}
+    busiest = sorted(((share, name) for name, share in shares.items() if share >= SMALLEST_SHARE), reverse=True)
+    return f"{row}  {', '.join(f'{name} {share:.2f}' for share, name in busiest)}"
 
 
 async def overload(server: Server, *, seconds: float, clients: int) -> None:
@@ -127,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--overload-s", type=float, default=60.0)
     parser.add_argument("--overload-clients", type=int, default=320)
     chosen = parser.parse_args(arguments)
-    print(f"{'server':<12}{'streams':>8}{'tokens/s':>12}{'TTFT p50 ms':>14}{'TTFT p95 ms':>14}", flush=True)
+    print(f"{'server':<12}{'streams':>8}{'tokens/s':>12}{'TTFT p50 ms':>14}{'TTFT p95 ms':>14}  cores", flush=True)
     for name in chosen.servers:
         with bare_vllm(chosen.model) if name == "vllm" else stillery_endpoint(chosen.model, *OPEN_DOORS) as server:
             for streams in chosen.streams:

@@ -121,6 +121,22 @@ def test_workers_print_as_their_driver_does(monkeypatch: pytest.MonkeyPatch) -> 
     assert cluster.runtime_env()["env_vars"][logs.VARIABLE] == "json"
 
 
+@pytest.mark.parametrize("told", [{}, {logs.VARIABLE: "json", "OTHER": "1"}, {"PYTHONPATH": "platform"}])
+def test_ray_takes_what_a_submitted_job_and_its_driver_say_together(
+    told: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray.runtime_env import runtime_env as rays_own
+
+    monkeypatch.setenv(logs.VARIABLE, "json")
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps({"runtime_env": {"env_vars": told}}))
+    # What ray.init does with both; None where they contradict each other.
+    merged: dict[str, Any] | None = rays_own._merge_runtime_env({"env_vars": told}, cluster.runtime_env())
+    assert merged is not None
+    assert merged["env_vars"][logs.VARIABLE] == "json"
+    assert "PYTHONPATH" in merged["env_vars"]
+    assert told.items() <= merged["env_vars"].items()
+
+
 def test_an_application_may_add_a_handler(capsys: pytest.CaptureFixture[str]) -> None:
     seen: list[logging.LogRecord] = []
     handler = logging.Handler()

@@ -97,9 +97,28 @@ def test_what_the_autoscaler_may_add_counts_and_what_runs_is_not_counted_twice()
 def test_a_group_can_be_named_by_arguments_and_its_typing_errors_are_told() -> None:
     group = "cluster.node_groups.teacher"
     config = load_config(None, [f"{group}.max_nodes=3", f"{group}.resources.GPU=4", f"{group}.labels.role=teacher"])
-    assert addable(config, []) == [Nodes(3, {"GPU": 4.0}, {NODE_GROUP: "teacher", "role": "teacher"})]
+    assert addable(config, []) == [Nodes(3, {"GPU": 4.0}, {"role": "teacher"})]
     with pytest.raises(UserError, match=r"node_groups\.teacher\.max_node"):
         load_config(None, [f"{group}.max_node=3"])
+
+
+def test_of_nodes_that_are_not_up_only_the_labels_count_that_rays_autoscaler_knows() -> None:
+    from ray.autoscaler._private.kuberay import autoscaling_config
+
+    limits = {"cpu": "64", "memory": "64Gi", "nvidia.com/gpu": "8"}
+    group = {
+        "groupName": "teacher-gpu", "minReplicas": 0, "maxReplicas": 2, "labels": {"role": "teacher"},
+        "rayStartParams": {}, "template": {"spec": {"containers": [{"resources": {"limits": limits}}]}},
+    }  # fmt: skip
+    told = "cluster.node_groups={teacher-gpu: {max_nodes: 2, resources: {CPU: 64, GPU: 8}, labels: {role: teacher}}}"
+    (nodes,) = addable(load_config(None, [told]), [])
+    known = autoscaling_config._node_type_from_group_spec(group, is_head=False)
+    assert nodes.labels == known["labels"]
+    assert nodes.resources.items() <= known["resources"].items()
+    by_group = load_config(None, [told, "teacher.num_gpus=8", f"teacher.labels={{{NODE_GROUP}: teacher-gpu}}"])
+    assert f"knows no {NODE_GROUP}: give the group another label" in refusal(by_group, [nodes], {"generate"})
+    by_role = load_config(None, [told, "teacher.num_gpus=8", "teacher.labels={role: teacher}"])
+    check_demands(demands_of(by_role, {"generate"}), [nodes, node(CPU=1)])
 
 
 def test_an_empty_cluster_and_an_endpoint_teacher() -> None:

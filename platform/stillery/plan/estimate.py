@@ -4,7 +4,7 @@ In: the config and the architectures of its models. Out: a Plan, whose problems 
 guessed: a time needs a stated throughput, and is unknown without one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from stillery.plan.quantities import (
     notes_on,
     num_evaluated,
     num_prompts,
+    num_trained,
     times,
 )
 from stillery.plan.stopping import Expected, expect
@@ -119,7 +120,7 @@ def make_plan(config: Config, models: Models) -> Plan:
     stages = [_generate(config, models, prompts), _verify(config, prompts), _train(config, models, expected)]
     stages += _evaluations(config, models)
     problems = [*_fit_problems(config, models), *cluster_problems(config, {s.name: s.gpus for s in stages})]
-    problems += _cost_problems(config, stages[0])
+    problems += _cost_problems(config, stages)
     return Plan(stages, expected, list(notes_on(config, expected)), problems)
 
 
@@ -147,7 +148,7 @@ def _train(config: Config, models: Models, expected: Expected) -> StagePlan:
     sft, plan = config.sft, config.plan
     memory = training_memory(models.student, sft, plan)
     row = min(plan.prompt_tokens + completion_tokens(config, "teacher"), max_length(models.student, sft.trl))
-    samples = times(num_prompts(config), expected.kept)
+    samples = times(num_trained(config), expected.kept)
     tokens = times(samples, row * float(sft.trl.get("num_train_epochs", 3)))
     steps = int(sft.trl.get("max_steps", 0))
     if steps > 0:
@@ -219,12 +220,17 @@ def _fit_problems(config: Config, models: Models) -> list[str]:
     return [problem for problem in problems if problem is not None]
 
 
-def _cost_problems(config: Config, generate: StagePlan) -> Iterator[str]:
+def _cost_problems(config: Config, stages: Sequence[StagePlan]) -> Iterator[str]:
+    """The cap is on all that a run spends at the endpoint."""
     cap = config.teacher.endpoint.max_cost
-    if config.teacher.kind == "endpoint" and cap is not None and generate.price is not None and generate.price > cap:
+    asked = [stage for stage in stages if stage.name in ("generate", "evaluate_teacher")]
+    price = _sum_known([stage.price for stage in asked])
+    if config.teacher.kind == "endpoint" and cap is not None and price is not None and price > cap:
+        names = " and ".join(stage.name for stage in asked if stage.price is not None)
         yield (
-            f"generate: costs about {generate.price:,.2f}, and teacher.endpoint.max_cost is {cap:,.2f}; raise it, or "
-            "lower teacher.samples_per_prompt, accepted_per_prompt or the number of problems"
+            f"{names}: the endpoint's tokens cost about {price:,.2f}, and teacher.endpoint.max_cost is {cap:,.2f}; "
+            "raise it, or lower teacher.samples_per_prompt, accepted_per_prompt, evaluate.samples_per_prompt or the "
+            "number of problems"
         )
 
 

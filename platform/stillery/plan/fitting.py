@@ -14,7 +14,18 @@ SHORTEST_CONTEXT = 1024
 
 def engine_problem(section: str, model: Architecture, engine: EngineConfig, plan: PlanConfig) -> str | None:
     """Why a replica does not start on its GPUs and what would, or None."""
-    if engine.num_gpus == 0 or plan.gpu_memory_gib is None:
+    if engine.num_gpus == 0:
+        return None
+    size = int(engine.engine.get("tensor_parallel_size", 1))
+    if not splits(model, size):
+        pipeline = int(engine.engine.get("pipeline_parallel_size", 1))
+        smaller = next(fewer for fewer in range(size - 1, 0, -1) if splits(model, fewer))
+        return (
+            f"{section}: {model.name} cannot be split over {size} GPUs: vLLM shares out {model.num_heads} attention "
+            f"heads, {model.kv_heads} key-value heads and {model.intermediate_size:,} values of a layer evenly. What "
+            f"would: {section}.engine.tensor_parallel_size={smaller} with {section}.num_gpus={smaller * pipeline}"
+        )
+    if plan.gpu_memory_gib is None:
         return None
     memory = engine_memory(model, engine.engine, plan)
     if memory.fits:
@@ -26,6 +37,12 @@ def engine_problem(section: str, model: Architecture, engine: EngineConfig, plan
         f"{_gib(memory.kv_cache)} of KV cache, and one sequence of {memory.sequence_tokens:,} tokens takes {_gib(need)}"
     )
     return f"{head}. {_would_fit(_engine_remedies(section, model, engine, plan, memory))}"
+
+
+def splits(model: Architecture, size: int) -> bool:
+    """Whether vLLM can share the model out over so many GPUs. Key-value heads that are too few are copied, evenly."""
+    heads = model.kv_heads % size == 0 or size % model.kv_heads == 0
+    return heads and model.num_heads % size == 0 and model.intermediate_size % size == 0
 
 
 def training_problem(model: Architecture, sft: SftConfig, plan: PlanConfig) -> str | None:
@@ -76,7 +93,7 @@ def _engine_remedies(
     pipeline = int(engine.engine.get("pipeline_parallel_size", 1))
     now = int(engine.engine.get("tensor_parallel_size", 1))
     for size in range(now + 1, plan.gpus_per_node // pipeline + 1):
-        if model.num_heads % size == 0 and fits(tensor_parallel_size=size):
+        if splits(model, size) and fits(tensor_parallel_size=size):
             yield f"{section}.engine.tensor_parallel_size={size} with {section}.num_gpus={size * pipeline}"
             break
     shorter = memory.kv_tokens // 256 * 256

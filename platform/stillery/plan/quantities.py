@@ -15,6 +15,16 @@ def num_prompts(config: Config) -> int | None:
     return prompts.num_train + prompts.num_validation if prompts.source == "tasks" else prompts.limit_train
 
 
+def num_trained(config: Config) -> float | None:
+    """Of these the ones that train; the others are for validation, sampled and not learnt from."""
+    prompts = config.prompts
+    if prompts.source == "tasks":
+        share = prompts.num_train / (prompts.num_train + prompts.num_validation)
+    else:
+        share = 1.0 if prompts.validation is not None else 1 - prompts.validation_fraction
+    return times(num_prompts(config), share)
+
+
 def num_evaluated(config: Config) -> int | None:
     """The problems that are measured, likewise."""
     prompts = config.prompts
@@ -39,10 +49,15 @@ def completion_tokens(config: Config, engine_section: str) -> float:
 def check_section(config: Config) -> None:
     """Raise UserError where a setting of the section makes no sense."""
     plan = config.plan
-    for name in ("gpu_memory_gib", "num_gpus", "completion_tokens", "num_prompts", "acceptance_concentration"):
+    sizes = ("gpu_memory_gib", "gpus_per_node", "num_gpus", "completion_tokens", "num_prompts", "num_evaluated")
+    for name in (*sizes, "acceptance_concentration"):
         value = getattr(plan, name)
         if value is not None and value <= 0:
             raise UserError(f"plan.{name} is {value:g}; it must be above 0")
+    for name in ("reserve_gib", "prompt_tokens", "gpu_price_per_hour"):
+        value = getattr(plan, name)
+        if value is not None and value < 0:
+            raise UserError(f"plan.{name} is {value:g}; it cannot be below 0")
     for name in ("teacher_tokens_per_s", "student_tokens_per_s", "training_tokens_per_s", "answers_per_s"):
         value = getattr(plan, name)
         if value is not None and value <= 0:
@@ -79,5 +94,5 @@ def times(a: float | None, b: float | None) -> float | None:
 
 
 def divide(amount: float | None, rate: float | None) -> float | None:
-    """The product, or None where a factor is not known."""
+    """The quotient, or None where either is not known."""
     return None if amount is None or rate is None else amount / rate

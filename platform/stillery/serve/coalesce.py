@@ -5,9 +5,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 
+# The first event of a chat names its role and says nothing: the next one is what a person waits for.
+_AT_ONCE = 2
+
 
 async def coalesce(pieces: AsyncIterator[str], *, interval_s: float) -> AsyncGenerator[str]:
-    """The same text in fewer pieces: the first at once, then what came within `interval_s`.
+    """The same text in fewer pieces: the first two at once, then what came within `interval_s`.
 
     The source is closed when this is closed, and its error is raised here after what came before it.
     """
@@ -21,6 +24,7 @@ async def coalesce(pieces: AsyncIterator[str], *, interval_s: float) -> AsyncGen
             queue.put_nowait(None)
 
     reader = asyncio.create_task(read())
+    num_read = 0
     try:
         while True:
             gathered = [await queue.get()]
@@ -32,7 +36,8 @@ async def coalesce(pieces: AsyncIterator[str], *, interval_s: float) -> AsyncGen
             if gathered[-1] is None:
                 await reader
                 return
-            if interval_s > 0:
+            num_read += len(gathered)
+            if interval_s > 0 and num_read >= _AT_ONCE:
                 await asyncio.wait({reader}, timeout=interval_s)
     finally:
         reader.cancel()

@@ -60,7 +60,7 @@ class ModelServer:
         from ray.serve.llm.deployment import LLMServer
 
         config = LLMConfig(**llm_config(settings, source=str(folder), name=self._name))
-        self._server: Any = LLMServer.sync_init(config)
+        self._server: Any = LLMServer.sync_init(config, engine_cls=engine_class(settings.engine))
         await self._server.start()
         if settings.probe.enabled:
             await self._probe(settings.probe)
@@ -209,6 +209,16 @@ def engine_kwargs(engine: EngineSettings) -> dict[str, Any]:
         # A seeded request whose prompt is prefilled in two chunks fails on a CPU.
         defaults |= {"dtype": "float32", "enforce_eager": True, "enable_chunked_prefill": False}
     return defaults | engine.kwargs
+
+
+def engine_class(engine: EngineSettings) -> Any:
+    """The class that starts vLLM's engine; None for Ray Serve LLM's own."""
+    spread = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
+    if engine.num_gpus or any(engine.kwargs.get(name, 1) != 1 for name in spread):
+        return None
+    from stillery.serve.cpu_engine import OneProcessEngine
+
+    return OneProcessEngine
 
 
 def llm_config(settings: ServeSettings, *, source: str, name: str) -> dict[str, Any]:

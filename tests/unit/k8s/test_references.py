@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from manifests import OVERLAYS, ROOT, Object, cluster_spec, named, pods_of, render
+from ray.autoscaler._private.kuberay import autoscaling_config
 from reference_rules import SECRETS, findings
 
 from stillery import placement
@@ -53,9 +54,10 @@ def test_the_jobs_run_fits_the_worker_groups(overlay: str, monkeypatch: pytest.M
     for name, told in config.cluster.node_groups.items():
         assert name in groups
         assert told.max_nodes <= groups[name]["maxReplicas"]
-        limits = limits_of(groups[name])
-        assert told.resources == {"CPU": int(limits["cpu"]), "GPU": int(limits["nvidia.com/gpu"])}
-        assert told.labels.items() <= groups[name]["labels"].items()
+        # What Ray's autoscaler makes of the group.
+        known = autoscaling_config._node_type_from_group_spec(groups[name], is_head=False)
+        assert told.resources == {kind: known["resources"][kind] for kind in ("CPU", "GPU")}
+        assert told.labels == known["labels"]
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

@@ -64,6 +64,6 @@ def test_an_unset_environment_variable_is_named(tmp_path: Path, monkeypatch: pyt
 def test_the_projects_own_configs_load(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GSM8K_DIR", "/data/gsm8k")
     monkeypatch.setenv("MATH_DIR", "/data/math")
-    files = sorted((Path(__file__).parents[2] / "jobs" / "configs").glob("*.yaml"))
+    files = sorted((Path(__file__).parents[3] / "jobs" / "configs").glob("*.yaml"))
     assert files
     assert all(isinstance(load_config(file), Config) for file in files)

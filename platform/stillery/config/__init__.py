@@ -1,0 +1,49 @@
+"""The configuration of a run: one dataclass a stage, read with OmegaConf.
+
+A run's config is the defaults of its dataclasses, overlaid with a YAML file, overlaid with `key=value` arguments. An
+unknown key or a value of the wrong type is an error that names the key and the nearest known one.
+
+Tables named `engine`, `sampling` and `trl` pass through unread to vLLM's EngineArgs and SamplingParams and TRL's
+SFTConfig; `stillery.passthrough` checks them against the installed version before the first stage starts.
+"""
+
+from stillery.config.data import BondsConfig, CurateConfig, PromptsConfig, VerifyConfig
+from stillery.config.loading import load_config, settings_of, to_yaml
+from stillery.config.run import ClusterConfig, Config, NodeGroup, PlanConfig, RunSettings
+from stillery.config.sampling import (
+    TEMPLATE_INSTRUCTION,
+    EndpointConfig,
+    EngineConfig,
+    EvaluateConfig,
+    RecordedConfig,
+    TeacherConfig,
+)
+from stillery.config.student import ExportConfig, ParityThresholds, RegisterConfig, ReportConfig, SftConfig
+from stillery.config.suggestion import suggest
+
+__all__ = [
+    "TEMPLATE_INSTRUCTION",
+    "BondsConfig",
+    "ClusterConfig",
+    "Config",
+    "CurateConfig",
+    "EndpointConfig",
+    "EngineConfig",
+    "EvaluateConfig",
+    "ExportConfig",
+    "NodeGroup",
+    "ParityThresholds",
+    "PlanConfig",
+    "PromptsConfig",
+    "RecordedConfig",
+    "RegisterConfig",
+    "ReportConfig",
+    "RunSettings",
+    "SftConfig",
+    "TeacherConfig",
+    "VerifyConfig",
+    "load_config",
+    "settings_of",
+    "suggest",
+    "to_yaml",
+]

@@ -1,0 +1,69 @@
+"""What the types of a config do not say: bounds, choices, and settings that exclude or need each other."""
+
+from stillery.config.run import Config
+from stillery.config.sampling import TeacherConfig
+from stillery.config.suggestion import suggest
+from stillery.errors import UserError
+from stillery.records import Split
+
+
+def check_values(config: Config) -> None:
+    """Raises UserError for the first value that cannot be meant, by the name of its key."""
+    positive = {
+        "teacher.samples_per_prompt": config.teacher.samples_per_prompt,
+        "teacher.replicas": config.teacher.replicas,
+        "evaluate.samples_per_prompt": config.evaluate.samples_per_prompt,
+        "verify.num_processes": config.verify.num_processes,
+        "verify.deadline_s": config.verify.deadline_s,
+        "curate.max_per_prompt": config.curate.max_per_prompt,
+        "sft.num_workers": config.sft.num_workers,
+        "export.num_problems": config.export.num_problems,
+        "export.max_new_tokens": config.export.max_new_tokens,
+    }
+    for key, value in positive.items():
+        if value <= 0:
+            raise UserError(f"{key} is {value}; it must be above 0")
+    _check_teacher(config.teacher)
+    if config.prompts.source not in ("tasks", "file", "hub"):
+        raise UserError(f"prompts.source is {config.prompts.source!r}; it must be tasks, file or hub")
+    above = [k for k in config.evaluate.ks if not 1 <= k <= config.evaluate.samples_per_prompt]
+    if above:
+        raise UserError(
+            f"evaluate.ks holds {above[0]}, but evaluate.samples_per_prompt is "
+            f"{config.evaluate.samples_per_prompt}: pass@k needs 1 <= k <= samples"
+        )
+    unknown = [name for name in config.evaluate.splits if name not in list(Split)]
+    if unknown:
+        raise UserError(f"evaluate.splits: no split {unknown[0]!r}{suggest(unknown[0], list(Split))}")
+    if config.sft.trl.get("save_strategy") in ("no", False):
+        raise UserError("sft.trl.save_strategy is no: the student is one of the saved checkpoints; use epoch or steps")
+    if not 0 <= config.curate.min_pass_rate <= config.curate.max_pass_rate <= 1:
+        raise UserError("curate.min_pass_rate and curate.max_pass_rate must be a band within 0 and 1")
+    if not 0 < config.prompts.validation_fraction < 1:
+        raise UserError("prompts.validation_fraction must lie between 0 and 1")
+
+
+def _check_teacher(teacher: TeacherConfig) -> None:
+    if teacher.kind not in ("vllm", "endpoint", "recorded"):
+        raise UserError(f"teacher.kind is {teacher.kind!r}; it must be vllm, endpoint or recorded")
+    if teacher.kind != "vllm" and teacher.model.startswith("embedded:"):
+        raise UserError(f"teacher.model: give the model's name; {teacher.model} is for teacher.kind=vllm")
+    if teacher.kind == "recorded":
+        if not teacher.recorded.files:
+            raise UserError("teacher.recorded.files is empty; name the files that hold the generations")
+        if teacher.accepted_per_prompt is not None or teacher.resample is not None or teacher.two_step:
+            raise UserError(
+                "teacher.kind=recorded samples nothing: accepted_per_prompt, resample and two_step must be unset"
+            )
+    if teacher.kind == "endpoint" and teacher.two_step and teacher.endpoint.api != "completions":
+        raise UserError("teacher.two_step continues a text, which needs teacher.endpoint.api=completions")
+    wanted = teacher.accepted_per_prompt
+    if wanted is not None and not 1 <= wanted <= teacher.samples_per_prompt:
+        raise UserError(
+            f"teacher.accepted_per_prompt is {wanted}; it must be between 1 and teacher.samples_per_prompt, "
+            f"which is {teacher.samples_per_prompt}"
+        )
+    if teacher.ahead < 0:
+        raise UserError(f"teacher.ahead is {teacher.ahead}; it must be 0 or more")
+    if teacher.max_replicas is not None and teacher.max_replicas < teacher.replicas:
+        raise UserError(f"teacher.max_replicas is {teacher.max_replicas}, below teacher.replicas={teacher.replicas}")

@@ -1,0 +1,75 @@
+"""Settings of the way from problems to training data: prompts, answer checking, molecules, curation."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class PromptsConfig:
+    """Where problems come from.
+
+    source `tasks`: the exact generators, with the numbers of problems a split below (over all tasks together).
+    source `file`: JSONL, Parquet or CSV files, one a split. source `hub`: a Hugging Face dataset, named in
+    `dataset`, with the dataset's split names in train, validation, test.
+    Without a validation file or split, `validation_fraction` of the training problems (by hash) become it.
+    """
+
+    source: str = "tasks"
+    tasks: list[str] = field(default_factory=list[str])
+    num_train: int = 900
+    num_validation: int = 60
+    num_test: int = 240
+    num_longer: int = 60
+    num_held_out: int = 40
+
+    dataset: str | None = None
+    subset: str | None = None
+    train: str | None = None
+    validation: str | None = None
+    test: str | None = None
+    validation_fraction: float = 0.05
+    limit_train: int | None = None
+    limit_test: int | None = None
+
+    # Our column name to theirs; only `question` and `answer` are required of the data.
+    columns: dict[str, str] = field(default_factory=dict[str, str])
+    task: str = "custom"
+    # How the answer column holds the answer: `text` (all of it), `hash` (after ####), `boxed` (in \boxed{}).
+    answer_format: str = "text"
+    answer_kind: str = "auto"
+
+
+@dataclass
+class VerifyConfig:
+    """Answer checking. One comparison gets at most `deadline_s` seconds in a worker process, of which an actor has
+    `num_processes`. There is one actor, and up to `max_actors` while answers wait; each takes `num_cpus` of Ray's CPUs.
+    """
+
+    num_processes: int = 2
+    deadline_s: float = 5.0
+    max_actors: int = 1
+    num_cpus: float = 0.25
+
+
+@dataclass
+class BondsConfig:
+    """Reasoning molecules. A trace whose stability lies below `unstable_below` counts as unstable."""
+
+    unstable_below: float = 0.5
+
+
+@dataclass
+class CurateConfig:
+    """Which generations become training data: correct ones, at most `max_per_prompt` of a prompt in order of
+    sample index. `require_template` drops what departs from the template, `deduplicate` exact repeats, `drop_flags`
+    what carries one of these readability flags.
+
+    Problems whose pass rate lies below `min_pass_rate` or above `max_pass_rate` are dropped whole: what is never
+    solved was guessed, and what is always solved teaches little.
+    """
+
+    max_per_prompt: int = 4
+    require_template: bool = True
+    deduplicate: bool = True
+    drop_flags: list[str] = field(default_factory=list[str])
+    min_pass_rate: float = 0.0
+    max_pass_rate: float = 1.0

@@ -1,0 +1,18 @@
+"""vLLM's engine on a CPU, with its one worker inside the engine's process. Imported in replicas only."""
+
+from typing import Any
+
+from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
+
+
+class OneProcessEngine(VLLMEngine):
+    """Ray Serve LLM's engine without vLLM's worker process.
+
+    vLLM gives a CPU worker a process of its own, because it sets the worker's OpenMP threads through the environment;
+    ours are set before the engine's process starts. The two processes wait for each other in a loop that keeps a core
+    busy all the while, which on a small machine is the core that the endpoint itself needs.
+    """
+
+    def _start_async_llm_engine(self, vllm_engine_args: Any, vllm_engine_config: Any, placement_group: Any) -> Any:
+        vllm_engine_config.parallel_config.distributed_executor_backend = "uni"
+        return super()._start_async_llm_engine(vllm_engine_args, vllm_engine_config, placement_group)
