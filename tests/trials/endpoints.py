@@ -1,6 +1,5 @@
 """Servers for the serving trials: ours, and bare `vllm serve` with the same engine settings. One at a time."""
 
-import collections
 import contextlib
 import os
 import signal
@@ -38,13 +37,13 @@ class Server:
         """The resident memory of the server's processes together (shared pages counted once a process)."""
         return sum(_resident_kib(pid) for pid in session_of(self.process.pid)) // 1024
 
-    def cpu_seconds(self) -> dict[str, float]:
-        """The processor time that the server's processes have had so far, by their titles."""
-        seconds: collections.Counter[str] = collections.Counter()
+    def cpu_seconds(self) -> dict[int, tuple[str, float]]:
+        """Of each of the server's processes, by its id: its title, and the processor time that it has had so far."""
+        found: dict[int, tuple[str, float]] = {}
         for pid in session_of(self.process.pid):
             with contextlib.suppress(OSError):
-                seconds[_title(pid)] += _cpu_seconds(pid)
-        return dict(seconds)
+                found[pid] = _title(pid), _cpu_seconds(pid)
+        return found
 
 
 def session_of(leader: int) -> list[int]:

@@ -89,8 +89,9 @@ async def measure(server: Server, streams: int) -> str:
     rate = sum(s.tokens for s in done) / seconds
     p95 = firsts[int(0.95 * (len(firsts) - 1))]
     row = f"{server.name:<12}{streams:>8}{rate:>12.0f}{statistics.median(firsts):>14.0f}{p95:>14.0f}"
-    shares = {name: (value - before.get(name, 0.0)) / seconds for name, value in after.items()}
-    busiest = sorted(((share, name) for name, share in shares.items() if share >= SMALLEST_SHARE), reverse=True)
+    # By process, as a process's title changes with what it is doing.
+    shares = [((used - before.get(pid, ("", 0.0))[1]) / seconds, title) for pid, (title, used) in after.items()]
+    busiest = sorted(((share, title) for share, title in shares if share >= SMALLEST_SHARE), reverse=True)
     return f"{row}  {', '.join(f'{name} {share:.2f}' for share, name in busiest)}"
 
 
@@ -133,13 +134,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--servers", nargs="+", choices=("vllm", "stillery"), default=["vllm", "stillery"])
     parser.add_argument("--overload-s", type=float, default=60.0)
     parser.add_argument("--overload-clients", type=int, default=320)
+    parser.add_argument("--overloads", type=int, default=2, help="one after the other: memory must stay after the first")
     chosen = parser.parse_args(arguments)
     print(f"{'server':<12}{'streams':>8}{'tokens/s':>12}{'TTFT p50 ms':>14}{'TTFT p95 ms':>14}  cores", flush=True)
     for name in chosen.servers:
         with bare_vllm(chosen.model) if name == "vllm" else stillery_endpoint(chosen.model, *OPEN_DOORS) as server:
             for streams in chosen.streams:
                 print(asyncio.run(measure(server, streams)), flush=True)
-            if name == "stillery" and chosen.overload_s > 0:
+            for _ in range(chosen.overloads if name == "stillery" else 0):
                 asyncio.run(overload(server, seconds=chosen.overload_s, clients=chosen.overload_clients))
 
 

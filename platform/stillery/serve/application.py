@@ -5,7 +5,7 @@ from typing import Any
 
 from stillery.serve.follower import Follower
 from stillery.serve.ingress import Ingress
-from stillery.serve.rollout import QUIET
+from stillery.serve.replicas import QUIET, actor_options
 from stillery.serve.settings import ServeSettings, load_settings, to_args
 
 
@@ -35,7 +35,7 @@ def build_application(settings: ServeSettings) -> Any:
         max_queued_requests=settings.ingress.max_ongoing_requests,
         max_surge_percent=100,
         graceful_shutdown_timeout_s=settings.follow.drain_timeout_s,
-        ray_actor_options={"num_cpus": settings.ingress.num_cpus},
+        ray_actor_options=actor_options(num_cpus=settings.ingress.num_cpus),
         logging_config=QUIET,
         backpressure_config={"status_code": 503, "retry_after_s": settings.engine.retry_after_s},
     )

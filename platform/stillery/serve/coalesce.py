@@ -3,14 +3,23 @@ model's token."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 # The first event of a chat names its role and says nothing: the next one is what a person waits for.
 _AT_ONCE = 2
+# So many streams do not hinder each other; with more of them each is gathered for longer, but never so many times.
+_FEW_STREAMS = 4
+_LONGEST = 4.0
 
 
-async def coalesce(pieces: AsyncIterator[str], *, interval_s: float) -> AsyncGenerator[str]:
-    """The same text in fewer pieces: the first two at once, then what came within `interval_s`.
+def interval(base_s: float, *, streams: int) -> float:
+    """How long the tokens of a stream are gathered while `streams` are under way: what all of them cost in a second
+    then hardly grows with their number."""
+    return base_s * min(max(streams / _FEW_STREAMS, 1.0), _LONGEST)
+
+
+async def coalesce(pieces: AsyncIterator[str], *, interval_s: Callable[[], float]) -> AsyncGenerator[str]:
+    """The same text in fewer pieces: the first two at once, then what came within `interval_s()` each time.
 
     The source is closed when this is closed, and its error is raised here after what came before it.
     """
@@ -37,8 +46,8 @@ async def coalesce(pieces: AsyncIterator[str], *, interval_s: float) -> AsyncGen
                 await reader
                 return
             num_read += len(gathered)
-            if interval_s > 0 and num_read >= _AT_ONCE:
-                await asyncio.wait({reader}, timeout=interval_s)
+            if num_read >= _AT_ONCE:
+                await asyncio.wait({reader}, timeout=interval_s())
     finally:
         reader.cancel()
         with contextlib.suppress(asyncio.CancelledError):

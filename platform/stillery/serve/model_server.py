@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from stillery.records import digest
 from stillery.registry.resolve import ServedModel, fetch
-from stillery.serve.coalesce import coalesce
+from stillery.serve.coalesce import coalesce, interval
 from stillery.serve.openai_shape import error_body, error_event, finish_response, rename_reasoning
 from stillery.serve.settings import EngineSettings, ProbeSettings, ServeSettings, load_settings, served_name
 from stillery.verify.template import parse_template
@@ -51,6 +51,7 @@ class ModelServer:
         self._digest = settings_digest(settings)
         self._name = served_name(settings)
         self._interval_s = settings.engine.stream_interval_ms / 1000
+        self._num_streams = 0
         folder = await asyncio.to_thread(fetch, served, tracking_uri=settings.tracking_uri)
         set_engine_environment(settings.engine)
         if settings.engine.reasoning_parser == OUR_PARSER:
@@ -99,7 +100,10 @@ class ModelServer:
                 yield Opening(200, version, finish_response(first.model_dump(mode="json"), version=version))
             return
         yield Opening(200, version)
-        pieces = coalesce(_texts(first, replies), interval_s=self._interval_s)
+        pieces = coalesce(
+            _texts(first, replies), interval_s=lambda: interval(self._interval_s, streams=self._num_streams)
+        )
+        self._num_streams += 1
         try:
             async with aclosing(pieces):
                 async for text in pieces:
@@ -108,6 +112,8 @@ class ModelServer:
             # The boundary: the status has been sent, so the client is told in the stream.
             log.exception("a stream broke off")
             yield error_event(500, f"the model broke off ({type(error).__name__}); ask again")
+        finally:
+            self._num_streams -= 1
 
     def served(self) -> tuple[ServedModel, str]:
         """The version, and the digest of the settings that it was started with."""

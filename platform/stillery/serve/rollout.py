@@ -7,10 +7,8 @@ from stillery.registry.resolve import ServedModel
 from stillery.serve.backend import MODEL_APPLICATION, MODEL_DEPLOYMENT
 from stillery.serve.follower import RolloutFailedError
 from stillery.serve.model_server import ModelServer, placement_bundles, settings_digest
+from stillery.serve.replicas import QUIET, actor_options
 from stillery.serve.settings import ServeSettings, to_args
-
-# The doors keep the access log: Serve's own has a line for every call between deployments.
-QUIET = {"enable_access_log": False}
 
 _POLL_S = 0.5
 _ASK_TIMEOUT_S = 10.0
@@ -39,7 +37,7 @@ def model_application(served: ServedModel, settings: ServeSettings) -> Any:
         graceful_shutdown_wait_loop_s=0.5,
         health_check_period_s=2,
         health_check_timeout_s=30,
-        ray_actor_options={"num_cpus": engine.num_cpus},
+        ray_actor_options=actor_options(num_cpus=engine.num_cpus),
         placement_group_bundles=placement_bundles(engine),
         placement_group_strategy="PACK",
         logging_config=QUIET,

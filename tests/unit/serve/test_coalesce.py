@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from stillery.serve.coalesce import coalesce
+from stillery.serve.coalesce import coalesce, interval
 from stillery.serve.openai_shape import finish_response, rename_reasoning
 
 
@@ -29,7 +29,7 @@ class Source:
 
 
 async def gather(source: Source, *, interval_s: float) -> list[str]:
-    return [piece async for piece in coalesce(source.stream(), interval_s=interval_s)]
+    return [piece async for piece in coalesce(source.stream(), interval_s=lambda: interval_s)]
 
 
 def test_the_text_stays_and_the_first_two_pieces_are_not_held_back() -> None:
@@ -46,7 +46,7 @@ def test_an_error_comes_after_what_came_before_it() -> None:
     seen: list[str] = []
 
     async def read() -> None:
-        async for piece in coalesce(source.stream(), interval_s=0.001):
+        async for piece in coalesce(source.stream(), interval_s=lambda: 0.001):
             seen.append(piece)
 
     with pytest.raises(ValueError, match="broken"):
@@ -59,7 +59,7 @@ def test_closing_closes_the_source() -> None:
     source = Source(letters, pause_s=0.01)
 
     async def leave() -> None:
-        stream = coalesce(source.stream(), interval_s=0.001)
+        stream = coalesce(source.stream(), interval_s=lambda: 0.001)
         await anext(stream)
         await stream.aclose()
 
@@ -74,6 +74,12 @@ def test_the_end_is_not_waited_for() -> None:
         return asyncio.get_running_loop().time() - started
 
     assert asyncio.run(timed()) < 5
+
+
+@pytest.mark.parametrize(("streams", "expected"), [(1, 0.05), (4, 0.05), (8, 0.1), (16, 0.2), (200, 0.2)])
+def test_many_streams_are_gathered_for_longer(streams: int, expected: float) -> None:
+    assert interval(0.05, streams=streams) == pytest.approx(expected)
+    assert interval(0.0, streams=streams) == 0.0
 
 
 def test_only_a_key_is_renamed() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from stillery.serve.model_server import Opening, judge_probe, placement_bundles
+from stillery.serve.model_server import Opening, engine_class, judge_probe, placement_bundles
 from stillery.serve.settings import EngineSettings, ProbeSettings
 
 
@@ -54,3 +54,10 @@ def test_an_error_fails() -> None:
 )
 def test_a_replica_takes_its_cpus_and_a_bundle_for_each_gpu(num_gpus: float, expected: list[dict[str, float]]) -> None:
     assert placement_bundles(EngineSettings(num_cpus=2, num_gpus=num_gpus)) == expected
+
+
+@pytest.mark.parametrize(
+    "engine", [EngineSettings(num_gpus=1), EngineSettings(kwargs={"tensor_parallel_size": 2})], ids=["GPU", "spread"]
+)
+def test_only_an_engine_of_one_cpu_worker_keeps_it_in_its_process(engine: EngineSettings) -> None:
+    assert engine_class(engine) is None
