@@ -13,7 +13,7 @@ from math import floor
 from stillery.config import Config, EngineConfig, SftConfig
 from stillery.errors import UserError
 
-# The label that Ray puts on the nodes of a KubeRay or autoscaler group once they run; its autoscaler starts none for it.
+# The label that Ray puts on the nodes of a KubeRay or autoscaler group that run; its autoscaler starts none for it.
 NODE_GROUP = "ray.io/node-group"
 # What the grading actor holds beside the engines, and a task that reads a table.
 GRADER_CPUS = 0.25

@@ -134,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--servers", nargs="+", choices=("vllm", "stillery"), default=["vllm", "stillery"])
     parser.add_argument("--overload-s", type=float, default=60.0)
     parser.add_argument("--overload-clients", type=int, default=320)
-    parser.add_argument("--overloads", type=int, default=2, help="one after the other: memory must stay after the first")
+    parser.add_argument("--overloads", type=int, default=2, help="so many in turn: does memory grow again?")
     chosen = parser.parse_args(arguments)
     print(f"{'server':<12}{'streams':>8}{'tokens/s':>12}{'TTFT p50 ms':>14}{'TTFT p95 ms':>14}  cores", flush=True)
     for name in chosen.servers:

@@ -8,6 +8,9 @@ import pytest
 
 from stillery.engines.models import check_model
 from stillery.errors import UserError
+from stillery.serve.model_server import engine_kwargs
+from stillery.serve.settings import EngineSettings
+from stillery.train.loop import trl_arguments
 
 SOURCES = sorted((Path(__file__).parents[2] / "platform" / "stillery").rglob("*.py"))
 
@@ -66,3 +69,10 @@ def test_a_local_model_without_safetensors_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(b"pickle")
     with pytest.raises(UserError, match=r"has no \*\.safetensors"):
         check_model("teacher.model", str(tmp_path))
+
+
+def test_weights_from_the_hub_are_read_from_safetensors_alone() -> None:
+    assert engine_kwargs(EngineSettings())["load_format"] == "safetensors"
+    for table in ({}, {"model_init_kwargs": {"dtype": "bfloat16"}}):
+        arguments = trl_arguments({"use_gpu": True, "trl": table, "seed": 0}, has_validation=False)
+        assert arguments["model_init_kwargs"] == {"use_safetensors": True, **table.get("model_init_kwargs", {})}

@@ -11,10 +11,10 @@ from stillery.runs import model_fingerprint
 
 EMBEDDED = "embedded:"
 
+# vLLM's EngineArgs that keep a model's author from running code here: no code of the repository's, and no pickles.
+TRUST = {"trust_remote_code": False, "load_format": "safetensors"}
 # The fields of vLLM's EngineArgs that make another model of the same weights.
 SHAPING = ("dtype", "quantization", "kv_cache_dtype", "revision", "tokenizer", "tokenizer_revision", "hf_overrides")
-
-
 # Ends of the names of architectures that no text comes out of.
 NOT_GENERATIVE = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMaskedLM")
 

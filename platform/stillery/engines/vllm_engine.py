@@ -16,7 +16,7 @@ from typing import Any
 
 from stillery.config import EngineConfig
 from stillery.engines.engine import settings_json
-from stillery.engines.models import resolve_model
+from stillery.engines.models import TRUST, resolve_model
 from stillery.records import Generation, Request
 
 
@@ -42,7 +42,7 @@ def load_engine(model: str, config: EngineConfig) -> Any:
     atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
     from vllm import LLM
 
-    defaults: dict[str, Any] = {"disable_log_stats": True, "use_tqdm_on_load": False, "trust_remote_code": False}
+    defaults: dict[str, Any] = {"disable_log_stats": True, "use_tqdm_on_load": False, **TRUST}
     if config.num_gpus == 0:
         defaults |= {"dtype": "float32", "enforce_eager": True, "distributed_executor_backend": "uni"}
         # A seeded request whose prompt is prefilled in two chunks fails on a CPU ("CPU Generator does not use offset").

@@ -18,12 +18,10 @@ def engine_problem(section: str, model: Architecture, engine: EngineConfig, plan
         return None
     size = int(engine.engine.get("tensor_parallel_size", 1))
     if not splits(model, size):
-        pipeline = int(engine.engine.get("pipeline_parallel_size", 1))
-        smaller = next(fewer for fewer in range(size - 1, 0, -1) if splits(model, fewer))
         return (
-            f"{section}: {model.name} cannot be split over {size} GPUs: vLLM shares out {model.num_heads} attention "
-            f"heads, {model.kv_heads} key-value heads and {model.intermediate_size:,} values of a layer evenly. What "
-            f"would: {section}.engine.tensor_parallel_size={smaller} with {section}.num_gpus={smaller * pipeline}"
+            f"{section}: {model.name} cannot be split over {size} GPUs: vLLM shares out its {model.num_heads} heads of "
+            f"attention, {model.kv_heads} key-value heads and layers of {model.intermediate_size:,} values evenly. "
+            f"{_would_fit(_other_sizes(section, model, engine, plan, size))}"
         )
     if plan.gpu_memory_gib is None:
         return None
@@ -41,8 +39,9 @@ def engine_problem(section: str, model: Architecture, engine: EngineConfig, plan
 
 def splits(model: Architecture, size: int) -> bool:
     """Whether vLLM can share the model out over so many GPUs. Key-value heads that are too few are copied, evenly."""
-    heads = model.kv_heads % size == 0 or size % model.kv_heads == 0
-    return heads and model.num_heads % size == 0 and model.intermediate_size % size == 0
+    shares_heads = model.num_heads % size == 0 and (model.kv_heads % size == 0 or size % model.kv_heads == 0)
+    # Of a mixture it shares out the experts, whose size is another.
+    return shares_heads and (model.is_mixture or model.intermediate_size % size == 0)
 
 
 def training_problem(model: Architecture, sft: SftConfig, plan: PlanConfig) -> str | None:
@@ -82,6 +81,16 @@ def cluster_problems(config: Config, gpus: Mapping[str, float]) -> Iterator[str]
                 f"{section}: one replica takes {engine.num_gpus:g} GPUs of one node, and plan.gpus_per_node is "
                 f"{plan.gpus_per_node}; lower {section}.engine.tensor_parallel_size and {section}.num_gpus"
             )
+
+
+def _other_sizes(section: str, model: Architecture, engine: EngineConfig, plan: PlanConfig, size: int) -> Iterator[str]:
+    """The nearest tensor parallel size by which the model can be split, and fits, where that can be known."""
+    pipeline = int(engine.engine.get("pipeline_parallel_size", 1))
+    for other in sorted(range(1, plan.gpus_per_node // pipeline + 1), key=lambda other: abs(other - size)):
+        table = {**engine.engine, "tensor_parallel_size": other}
+        if splits(model, other) and (plan.gpu_memory_gib is None or engine_memory(model, table, plan).fits):
+            yield f"{section}.engine.tensor_parallel_size={other} with {section}.num_gpus={other * pipeline}"
+            return
 
 
 def _engine_remedies(

@@ -20,6 +20,10 @@ from stillery.serve.settings import ServeSettings, load_settings
 
 log = logging.getLogger("ray.serve")
 
+# How long the endpoint waits for the registry's word and the start of the model's application, before it is up anyway.
+_DEPLOYED_WITHIN_S = 30.0
+_LOOK_S = 0.2
+
 
 @dataclass(frozen=True)
 class FollowState:
@@ -128,10 +132,14 @@ class Following:
 
 
 class Follower:
-    """The Serve deployment: one replica, a thread of its own, state for `/ready`."""
+    """The Serve deployment: one replica, a thread of its own, state for `/ready`.
+
+    It is up once the model's application is there, if the registry names one: KubeRay sends requests to a new cluster
+    as soon as every application that it finds there runs, and must not find the endpoint's alone.
+    """
 
     def __init__(self, args: Mapping[str, Any]) -> None:
-        from stillery.serve.rollout import count_replicas, roll_out, running_version
+        from stillery.serve.rollout import count_replicas, is_deployed, roll_out, running_version
 
         settings = load_settings(args)
         self._poll_s = settings.follow.poll_s
@@ -145,6 +153,9 @@ class Follower:
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
         self._thread.start()
+        deadline = time.monotonic() + _DEPLOYED_WITHIN_S
+        while time.monotonic() < deadline and not (self._error or self._following.state.registry or is_deployed()):
+            time.sleep(_LOOK_S)
 
     def state(self) -> dict[str, Any]:
         """The FollowState as plain data."""

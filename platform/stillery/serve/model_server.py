@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from stillery.engines.models import TRUST
 from stillery.records import digest
 from stillery.registry.resolve import ServedModel, fetch
 from stillery.serve.coalesce import coalesce, interval
@@ -206,7 +207,7 @@ def set_engine_environment(engine: EngineSettings) -> None:
 
 def engine_kwargs(engine: EngineSettings) -> dict[str, Any]:
     """vLLM's EngineArgs of a replica."""
-    defaults: dict[str, Any] = {"trust_remote_code": False, "enable_log_requests": False}
+    defaults: dict[str, Any] = {"enable_log_requests": False, **TRUST}
     if engine.reasoning_parser is not None:
         defaults["reasoning_parser"] = engine.reasoning_parser
         if engine.reasoning_parser == OUR_PARSER:

@@ -81,6 +81,13 @@ def _reason(application: Any) -> str:
     return (telling[-1] if telling else lines[-1] if lines else "no reason was given")[:500]
 
 
+def is_deployed() -> bool:
+    """Whether the model's application is there, in whatever state."""
+    from ray import serve
+
+    return MODEL_APPLICATION in serve.status().applications
+
+
 def count_replicas() -> int:
     """How many replicas of the model take requests."""
     from ray import serve

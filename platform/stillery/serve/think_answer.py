@@ -4,6 +4,7 @@ The thinking goes to `reasoning`, what the answer tags hold to `content`; the ta
 """
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 from vllm.entrypoints.generate.base.protocol import DeltaMessage
@@ -65,11 +66,17 @@ class ThinkAnswerParser(ReasoningParser):
 
     def count_reasoning_tokens(self, token_ids: Sequence[int]) -> int:
         """The tokens inside the think block, for the usage; 0 where its tags are not tokens of the vocabulary."""
-        opening, closing = (self.model_tokenizer.convert_tokens_to_ids(tag) for tag in (OPEN, CLOSE))
-        unknown = getattr(self.model_tokenizer, "unk_token_id", None)
-        if closing in (None, unknown) or closing not in token_ids:
+        opening, closing = self._tags
+        if closing is None or closing not in token_ids:
             return 0
         return token_ids.index(closing) - (opening in token_ids)
+
+    @cached_property
+    def _tags(self) -> list[int | None]:
+        """The tokens of the opening and the closing tag; None for one that the vocabulary does not have."""
+        unknown = getattr(self.model_tokenizer, "unk_token_id", None)
+        tokens = (self.model_tokenizer.convert_tokens_to_ids(tag) for tag in (OPEN, CLOSE))
+        return [None if token == unknown else token for token in tokens]
 
     def has_engine_confirmed_reasoning_end(self) -> bool:
         return False

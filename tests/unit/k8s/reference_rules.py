@@ -17,7 +17,7 @@ SECRETS: dict[str, set[str] | None] = {
 # Where the image has the project, and which of its folders.
 IN_IMAGE = PurePosixPath("/opt/stillery")
 # Ports that are not in the manifests: the Kubernetes API's, HTTPS to the outside, DNS.
-OUTSIDE_PORTS = {53, 443, 6443}
+OUTSIDE_PORTS = {53, 443, 6443, 8443}
 APPS = "stillery.io/app"
 
 

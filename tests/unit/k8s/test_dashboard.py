@@ -56,9 +56,17 @@ def test_rays_exporter_gives_a_runs_metrics_these_names() -> None:
 
 def missing(query: str) -> list[str]:
     """The metrics of a query that nobody sends."""
-    folder = Path(str(ray.__file__)).parent / "dashboard" / "modules" / "metrics" / "dashboards"
-    rays_own = " ".join(path.read_text() for path in folder.glob("*.py"))
-    return [name for name in names_in(query) if name not in exported() and not re.search(rf"\b{name}\b", rays_own)]
+    modules = Path(str(ray.__file__)).parent / "dashboard" / "modules"
+    drawn = " ".join(path.read_text() for path in (modules / "metrics" / "dashboards").glob("*.py"))
+    reported = re.findall(r'"(\w+)": Gauge\(', (modules / "reporter" / "reporter_agent.py").read_text())
+    rays_own = {*re.findall(r"\bray_\w+", drawn), *(f"ray_{name}" for name in reported)}
+    return [name for name in names_in(query) if name not in exported() | rays_own]
+
+
+def test_every_metric_comes_from_a_port_that_is_scraped() -> None:
+    """Ray's own come from port 8080 under `ray_`, the endpoint's from 8000. The autoscaler's own port is not open."""
+    names = {name for query in queries() for name in names_in(query)}
+    assert {name for name in names if not name.startswith(("ray_", "stillery_http_"))} == set()
 
 
 def test_every_query_names_metrics_that_exist() -> None:

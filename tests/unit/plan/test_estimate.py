@@ -37,9 +37,10 @@ def test_tokens_and_times_are_products_of_what_was_said() -> None:
     assert generate.seconds == pytest.approx(40_000 / 100 / 2)
     assert (generate.gpus, generate.price) == (2, pytest.approx(2 * 3.6 * 200 / 3600))
     assert found["verify"].seconds == pytest.approx(800 / 40)
-    assert sft.samples == pytest.approx(400)
-    assert sft.tokens == pytest.approx(400 * 60 * 2)
-    assert sft.seconds == pytest.approx(400 * 60 * 2 / 60 / 2)
+    # The ten problems for validation are sampled and not learnt from.
+    assert sft.samples == pytest.approx(360)
+    assert sft.tokens == pytest.approx(360 * 60 * 2)
+    assert sft.seconds == pytest.approx(360 * 60 * 2 / 60 / 2)
     # 240 test problems, 60 longer and 40 held out, eight times each.
     assert found["evaluate_teacher"].samples == found["evaluate_after"].samples == 340 * 8
 
@@ -88,9 +89,21 @@ def test_an_endpoint_is_paid_by_the_token_and_holds_no_gpu() -> None:
     found = stages(*settings, models=Models(None, TINY))["generate"]
     assert (found.gpus, found.memory_gib) == (0, {})
     assert found.price == pytest.approx(2000 * 100 / 1e6 * 1 + 2000 * 1000 / 1e6 * 10)
-    capped = planned(*settings, "teacher.endpoint.max_cost=20", models=Models(None, TINY))
-    assert [p for p in capped.problems if "teacher.endpoint.max_cost is 20.00" in p]
-    assert planned(*settings, "teacher.endpoint.max_cost=21", models=Models(None, TINY)).fits
+
+
+def test_the_cap_is_on_what_sampling_and_measuring_the_endpoint_cost_together() -> None:
+    settings = [
+        "teacher.kind=endpoint", "teacher.model=r1", "teacher.endpoint.base_url=https://h/v1",
+        "teacher.endpoint.output_price=10", "plan.prompt_tokens=100", "plan.completion_tokens=1000",
+        "plan.num_prompts=1000", "teacher.samples_per_prompt=2", "plan.num_evaluated=50",
+        "evaluate.samples_per_prompt=8",
+    ]  # fmt: skip
+    found = stages(*settings, models=Models(None, TINY))
+    assert (found["generate"].price, found["evaluate_teacher"].price) == (pytest.approx(20), pytest.approx(4))
+    (problem,) = planned(*settings, "teacher.endpoint.max_cost=23", models=Models(None, TINY)).problems
+    assert problem.startswith("generate and evaluate_teacher: the endpoint's tokens cost about 24.00")
+    assert "teacher.endpoint.max_cost is 23.00" in problem
+    assert planned(*settings, "teacher.endpoint.max_cost=25", models=Models(None, TINY)).fits
 
 
 def test_a_recorded_teacher_costs_nothing_and_is_not_measured() -> None:
@@ -115,12 +128,27 @@ def test_every_problem_of_a_plan_is_told_at_once() -> None:
 
 
 @pytest.mark.parametrize(
+    ("settings", "trained"),
+    [
+        (["prompts.source=file", "prompts.validation_fraction=0.1"], 900),
+        (["prompts.source=file", "prompts.validation=v.jsonl"], 1000),
+        (["prompts.num_train=75", "prompts.num_validation=25"], 750),
+    ],
+)
+def test_only_the_problems_of_the_training_split_are_learnt_from(settings: list[str], trained: int) -> None:
+    found = stages("plan.num_prompts=1000", "teacher.samples_per_prompt=1", *settings)
+    assert (found["generate"].samples, found["sft"].samples) == (1000, pytest.approx(trained))
+
+
+@pytest.mark.parametrize(
     ("setting", "said"),
     [
         ("plan.acceptance_rate=0", "must be above 0 and at most 1"),
         ("plan.acceptance_rate=70", "must be above 0 and at most 1"),
         ("plan.teacher_tokens_per_s=0", "or null if it is not known"),
         ("plan.gpu_memory_gib=-1", "must be above 0"),
+        ("plan.gpus_per_node=0", "must be above 0"),
+        ("plan.gpu_price_per_hour=-2", "cannot be below 0"),
     ],
 )
 def test_settings_that_make_no_sense_are_named(setting: str, said: str) -> None:

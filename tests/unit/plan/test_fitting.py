@@ -9,7 +9,8 @@ import yaml
 from plan_shapes import LARGE, MIDDLE, TINY
 
 from stillery.config import Config, EngineConfig, PlanConfig, SftConfig
-from stillery.plan.fitting import cluster_problems, engine_problem, training_problem
+from stillery.plan.architecture import Architecture
+from stillery.plan.fitting import cluster_problems, engine_problem, splits, training_problem
 from stillery.plan.memory import GIB, engine_memory, kv_bytes_per_token, training_memory
 
 H100 = PlanConfig(gpu_memory_gib=79.6)
@@ -49,6 +50,33 @@ def test_a_32b_model_needs_two_80_gb_gpus_for_its_whole_context() -> None:
     assert {"engine.tensor_parallel_size": 2, "num_gpus": 2} in found
     for remedy in found:
         assert engine_problem("teacher", LARGE, with_engine(one, remedy), H100) is None, remedy
+
+
+@pytest.mark.parametrize(("model", "size"), [(LARGE, 5), (MIDDLE, 7), (LARGE, 3), (MIDDLE, 8)])
+def test_a_model_that_does_not_split_evenly_is_refused_and_no_such_size_is_offered(
+    model: Architecture, size: int
+) -> None:
+    """vLLM's own assertions: query heads and layers are shared out, key-value heads shared out or copied."""
+    engine = EngineConfig(num_gpus=size, engine={"tensor_parallel_size": size, "max_num_seqs": 64})
+    for plan in (H100, PlanConfig()):
+        problem = engine_problem("teacher", model, engine, plan)
+        assert problem is not None
+        assert f"cannot be split over {size} GPUs" in problem
+        (remedy,) = remedies(problem)
+        assert engine_problem("teacher", model, with_engine(engine, remedy), plan) is None
+    assert [s for s in range(1, 9) if splits(LARGE, s)] == [1, 2, 4, 8]
+    assert [s for s in range(1, 9) if splits(MIDDLE, s)] == [1, 2, 4]
+
+
+def test_more_gpus_are_offered_only_where_they_share_the_model_evenly() -> None:
+    """On 20 GiB, five GPUs would hold what four cannot, but 40 heads and 8 key-value heads do not go by five."""
+    four = EngineConfig(num_gpus=4, engine={"tensor_parallel_size": 4, "max_num_seqs": 64, "max_model_len": 20_000})
+    small = PlanConfig(gpu_memory_gib=20)
+    five = {**four.engine, "tensor_parallel_size": 5}
+    assert engine_memory(LARGE, five, small).fits
+    problem = engine_problem("teacher", LARGE, four, small)
+    assert problem is not None
+    assert {"engine.tensor_parallel_size": 8, "num_gpus": 8} in remedies(problem)
 
 
 def test_a_32b_model_on_a_consumer_gpu_is_offered_nothing_that_does_not_work() -> None:
