@@ -20,8 +20,8 @@ class RunSettings:
 @dataclass
 class NodeGroup:
     """A group of nodes that an autoscaler makes on demand: at most `max_nodes`, each with these resources (CPU, GPU,
-    custom ones) and labels. Ray adds the label `ray.io/node-group`, the group's name, once a node runs: a run that asks for
-    it waits for nodes that are there, and none is started."""
+    custom ones) and labels. Ray adds the label `ray.io/node-group`, the group's name, once a node runs: for a run that
+    asks for it none is started."""
 
     max_nodes: int = 1
     resources: dict[str, float] = field(default_factory=dict[str, float])
