@@ -19,7 +19,7 @@ def num_trained(config: Config) -> float | None:
     """Of these the ones that train; the others are for validation, sampled and not learnt from."""
     prompts = config.prompts
     if prompts.source == "tasks":
-        share = prompts.num_train / (prompts.num_train + prompts.num_validation)
+        share = prompts.num_train / max(1, prompts.num_train + prompts.num_validation)
     else:
         share = 1.0 if prompts.validation is not None else 1 - prompts.validation_fraction
     return times(num_prompts(config), share)

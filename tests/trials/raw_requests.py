@@ -1,0 +1,120 @@
+"""Requests as bytes over a socket, so that a trial can send what an HTTP library would not; and what came back."""
+
+import contextlib
+import http.client
+import json
+import select
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from email.message import Message
+from typing import Any, Literal
+
+Address = tuple[str, int]
+Outcome = int | Literal["closed", "silent"]
+
+CHAT = "/v1/chat/completions"
+PATIENCE_S = 20.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`outcome` is the status, or `closed` for a connection that ended without one, or `silent` for one that did
+    neither in time. `seconds` since the connection was opened."""
+
+    outcome: Outcome
+    headers: Message
+    body: bytes
+    seconds: float
+
+
+def request(
+    method: str, target: str, *, key: str | None = None, body: bytes | None = None, headers: Iterable[str] = ()
+) -> bytes:
+    """The bytes of a request whose connection ends with the answer. A body is JSON unless `headers` say otherwise."""
+    lines = [f"{method} {target} HTTP/1.1", "Host: doors", "Connection: close", *headers]
+    if key is not None:
+        lines.append(f"Authorization: Bearer {key}")
+    if body is not None:
+        names = {line.partition(":")[0].lower() for line in lines[1:]}
+        if "content-type" not in names:
+            lines.append("Content-Type: application/json")
+        if not names & {"content-length", "transfer-encoding"}:
+            lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b"")
+
+
+def post(target: str, fields: Any, *, key: str | None = None) -> bytes:
+    """A request with `fields` as JSON."""
+    return request("POST", target, key=key, body=json.dumps(fields).encode())
+
+
+def chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """A body in HTTP's chunked coding."""
+    for piece in pieces:
+        yield b"%x\r\n%b\r\n" % (len(piece), piece)
+    yield b"0\r\n\r\n"
+
+
+def send(
+    address: Address, pieces: Iterable[bytes], *, cut_off: bool = False, patience_s: float = PATIENCE_S
+) -> Answer:
+    """Send the pieces of one request, until an answer begins, and read it. `cut_off`: nothing comes after the last."""
+    started = time.monotonic()
+    outcome: Outcome = "closed"
+    headers, body = Message(), b""
+    with socket.create_connection(address, timeout=patience_s) as connection:
+        response = http.client.HTTPResponse(connection)
+        try:
+            # A server that has closed is found out when its answer is read.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                for piece in pieces:
+                    if select.select([connection], [], [], 0)[0]:
+                        break
+                    connection.sendall(piece)
+                if cut_off:
+                    connection.shutdown(socket.SHUT_WR)
+            response.begin()
+            headers, body = response.headers, _read(response)
+            outcome = response.status
+        except TimeoutError:
+            outcome = "silent"
+        except (ConnectionError, http.client.HTTPException):
+            outcome = "closed"
+        finally:
+            response.close()
+    return Answer(outcome, headers, body, time.monotonic() - started)
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    try:
+        return response.read()
+    except http.client.IncompleteRead as error:
+        return error.partial
+
+
+@contextlib.contextmanager
+def begun_stream(address: Address, raw: bytes) -> Iterator[int]:
+    """A stream that has begun and is read no further until the end of the `with` block, which closes it; its status."""
+    with socket.socket() as connection:
+        # As little as can be: a stream that nobody reads must fill what lies before it.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(PATIENCE_S)
+        connection.connect(address)
+        connection.sendall(raw)
+        # It keeps the connection open until it is closed itself.
+        with contextlib.closing(http.client.HTTPResponse(connection)) as response:
+            response.begin()
+            response.read(1)
+            yield response.status
+
+
+def wait_until(true: Callable[[], bool], *, within_s: float) -> bool:
+    """Whether something became true in time."""
+    until = time.monotonic() + within_s
+    while not true():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.2)
+    return True
