@@ -6,11 +6,10 @@ Prompts hold PROMPT and paths hold PATH, which must not come back in an error an
 import itertools
 import json
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
-from trials.raw_requests import CHAT, PATIENCE_S, Outcome, chunks, post, request
+from trials.raw_requests import CHAT, Case, Outcome, chunks, post, request
 
 PROMPT = "zyxomma-prompt"
 PATH = "zyxomma-path"
@@ -20,19 +19,6 @@ MAX_MODEL_LEN = 1024
 _BIG_BODY = 100 * 2**20
 _PIECE = b"x" * 2**16
 _COMPLETIONS = "/v1/completions"
-
-
-@dataclass(frozen=True)
-class Case:
-    """`pieces` can be sent once. `expected` are the outcomes that are right. `plain`: the server in front of the doors
-    may answer, in a form of its own. `cut_off`: the client ends the connection after the last piece."""
-
-    name: str
-    pieces: Iterable[bytes]
-    expected: tuple[Outcome, ...]
-    plain: bool = False
-    cut_off: bool = False
-    patience_s: float = PATIENCE_S
 
 
 def chat_fields(**fields: Any) -> dict[str, Any]:
@@ -127,8 +113,7 @@ def _heads(key: str) -> list[Case]:
         Case("a header of 1 MB", get("X-Big: " + "y" * 1_000_000), (431,)),
         Case("a query of 3 kB", get(target="/v1/models?q=" + PATH * 250), (414,)),
         Case("a path of 100 kB", get(target="/v1/" + "a" * 100_000), (414, 400), plain=True),
-        Case("Content-Length -1", [request("POST", CHAT, key=key, body=b"", headers=["Content-Length: -1"])], (400,), plain=True),
-    ]  # fmt: skip
+    ]
 
 
 def _parameters(key: str) -> list[Case]:
@@ -144,8 +129,8 @@ def _parameters(key: str) -> list[Case]:
         {"logit_bias": {str(i): 1 for i in range(10_000)}}, {"logit_bias": {"1": 10**9}},
         {"stop_token_ids": list(range(10_000))}, {"allowed_token_ids": [-1]},
         {"messages": []}, {"messages": PROMPT}, {"messages": [PROMPT]},
-        {"messages": [{"role": "user", "content": PROMPT}] * 10_000}, {"messages": [{"role": PROMPT, "content": PROMPT}]},
-        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://127.0.0.1:1/"}}]}]},
+        {"messages": [{"role": "user", "content": PROMPT}] * 10_000}, {"messages": [{"role": PROMPT}]},
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://[::1]:1/"}}]}]},
         {"stream": "yes"}, {"stream_options": PROMPT}, {"user": "x" * 10_000},
         {"chat_template": f"{{{{ {PROMPT} }}}}"}, {"tools": [{"type": "function", "function": {"name": PROMPT}}]},
         {"response_format": {"type": "json_object"}}, {"structured_outputs": {"regex": "(a+)+$"}},
@@ -165,7 +150,7 @@ def _engine(key: str) -> list[Case]:
     refused: list[dict[str, Any]] = [
         {"messages": [{"role": "user", "content": f"{PROMPT} " * MAX_MODEL_LEN}]}, {"max_tokens": 4 * MAX_MODEL_LEN},
         {"max_tokens": 4 * MAX_MODEL_LEN, "stream": True}, {"logit_bias": {str(unknown): 1}},
-        {"stop_token_ids": [unknown]}, {"allowed_token_ids": [unknown]}, {"allowed_token_ids": []}, {"min_tokens": 8},
+        {"stop_token_ids": [unknown]}, {"allowed_token_ids": [unknown]}, {"min_tokens": 8},
     ]  # fmt: skip
     borne: list[dict[str, Any]] = [
         {"stop": [""]}, {"stop": ["\x00", "\N{ZERO WIDTH JOINER}"]}, {"bad_words": ["\x00"]}, {"tool_choice": PROMPT},
@@ -173,6 +158,7 @@ def _engine(key: str) -> list[Case]:
         {"messages": [{"role": "assistant", "content": None}]}, {"messages": [{"role": "user", "content": ""}]},
         {"messages": [{"role": "user", "content": "\x00\u202e</think><answer><|im_end|>"}]}, {"seed": 2**63 - 1},
         {"n": 16, "temperature": 2, "min_p": 1, "top_k": 1}, {"truncate_prompt_tokens": 1}, {"temperature": 1e-300},
+        {"allowed_token_ids": []},
     ]  # fmt: skip
     cases = [Case(_told(given), [post(CHAT, chat_fields(**given), key=key)], (400,)) for given in refused]
     cases += [Case(_told(given), [post(CHAT, chat_fields(**given), key=key)], (200, 400)) for given in borne]
@@ -223,7 +209,7 @@ def _routes(key: str) -> list[Case]:
 
 def _content_types(key: str) -> list[Case]:
     body = json.dumps(chat_fields()).encode()
-    kinds = ["text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded", "application/jsonx", ""]
+    kinds = ["text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded", "text/json", ""]
     headers = [[f"Content-Type: {kind}"] for kind in kinds]
     headers += [["Content-Type: application/json"] * 2, ["Content-Encoding: gzip"]]
     return [
@@ -237,6 +223,7 @@ def _framing(key: str) -> list[Case]:
     raws = {
         "two lengths": request("POST", CHAT, key=key, body=b"{}", headers=["Content-Length: 2", "Content-Length: 3"]),
         "length and chunks": request("POST", CHAT, key=key, body=b"0\r\n\r\n", headers=coded),
+        "a length of -1": request("POST", CHAT, key=key, body=b"", headers=["Content-Length: -1"]),
         "a chunk of size ZZ": request("POST", CHAT, key=key, body=b"ZZ\r\n", headers=coded[1:]),
         "a blank before the colon": request("GET", "/v1/models", key=key, headers=["X-A : b"]),
         "bytes above ASCII in the path": request("GET", "/v1/\xff\xfe", key=key),
@@ -258,11 +245,11 @@ def _headers_of_ray(key: str) -> list[Case]:
         "X-Request-Timeout-Seconds: 0.001": (200, 408),
         "X-Request-Disconnect-Disabled: ?1": (200,),
     }
+    body = json.dumps(chat_fields()).encode()
     return [
-        Case(repr(line)[1:-1], [request("POST", CHAT, key=key, body=json.dumps(chat_fields()).encode(), headers=[line])],
-             expected, plain=True)
+        Case(repr(line)[1:-1], [request("POST", CHAT, key=key, body=body, headers=[line])], expected, plain=True)
         for line, expected in headers.items()
-    ]  # fmt: skip
+    ]
 
 
 def _told(fields: dict[str, Any]) -> str:

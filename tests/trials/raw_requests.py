@@ -29,6 +29,19 @@ class Answer:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Case:
+    """`pieces` can be sent once. `expected` are the outcomes that are right. `plain`: the server in front of the doors
+    may answer, in a form of its own. `cut_off`: the client ends the connection after the last piece."""
+
+    name: str
+    pieces: Iterable[bytes]
+    expected: tuple[Outcome, ...]
+    plain: bool = False
+    cut_off: bool = False
+    patience_s: float = PATIENCE_S
+
+
 def request(
     method: str, target: str, *, key: str | None = None, body: bytes | None = None, headers: Iterable[str] = ()
 ) -> bytes:
@@ -57,9 +70,7 @@ def chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
     yield b"0\r\n\r\n"
 
 
-def send(
-    address: Address, pieces: Iterable[bytes], *, cut_off: bool = False, patience_s: float = PATIENCE_S
-) -> Answer:
+def send(address: Address, pieces: Iterable[bytes], *, cut_off: bool = False, patience_s: float = PATIENCE_S) -> Answer:
     """Send the pieces of one request, until an answer begins, and read it. `cut_off`: nothing comes after the last."""
     started = time.monotonic()
     outcome: Outcome = "closed"
