@@ -60,6 +60,7 @@ bench: setup
 	$(BIN)/python tests/trials/adaptive_tokens.py
 	$(BIN)/python tests/trials/recorded_scale.py
 	$(BIN)/python tests/trials/verify_speed.py
+	$(BIN)/python tests/trials/serving_doors.py
 
 # What only a machine with CUDA can show. PYTHON_GPU=python3 takes another interpreter, with whatever packages it has.
 # ARGS="--only attention engine --json OUT"

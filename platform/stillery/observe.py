@@ -58,28 +58,38 @@ _lock = threading.Lock()
 
 @contextlib.contextmanager
 def running(stage: str, *, run: str, refresh_s: float = REFRESH_S) -> Generator[None]:
-    """Tag what is counted inside with the run and its stage, and say that the stage runs, and how it ended.
-
-    The stage's gauges are sent again every `refresh_s` until then.
-    """
-    where = {"run": run, "stage": stage}
-    token = _where.set(where)
+    """Tag what is counted inside with the run and its stage, and say that the stage runs, and how it ended."""
     started = time.monotonic()
-    _record("stillery_stage_running", 1)
-    _record("stillery_stage_progress", 0)
+    with working_for({"run": run, "stage": stage}, refresh_s=refresh_s):
+        _record("stillery_stage_running", 1)
+        _record("stillery_stage_progress", 0)
+        outcome = "failed"
+        try:
+            yield
+            outcome = "finished"
+            _record("stillery_stage_progress", 1)
+        finally:
+            _record("stillery_stage_running", 0)
+            _record("stillery_stage_seconds", time.monotonic() - started, outcome=outcome)
+
+
+def here() -> dict[str, str]:
+    """The tags of the stage that runs, to be handed to a process that works for it; none outside a stage."""
+    return dict(_where.get() or {})
+
+
+@contextlib.contextmanager
+def working_for(where: Mapping[str, str], *, refresh_s: float = REFRESH_S) -> Generator[None]:
+    """Tag what this thread records inside with a stage's `here()`; gauges are sent again every `refresh_s`."""
+    token = _where.set(where or None)
     over = threading.Event()
     refresher = threading.Thread(target=_refresh, args=(where, over, refresh_s), daemon=True, name="gauges")
     refresher.start()
-    outcome = "failed"
     try:
         yield
-        outcome = "finished"
-        _record("stillery_stage_progress", 1)
     finally:
         over.set()
         refresher.join()
-        _record("stillery_stage_running", 0)
-        _record("stillery_stage_seconds", time.monotonic() - started, outcome=outcome)
         _gauges.clear()
         _where.reset(token)
 

@@ -1,4 +1,4 @@
-"""An endpoint under trial: asks it, judges each answer, prints a row, and counts what is not as it should be."""
+"""An endpoint under trial: its settings and keys; what is asked is judged, printed, and counted if it is wrong."""
 
 import json
 import re
@@ -8,11 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from stillery.serve.doors.keys import add_key, revoke_key
 from trials.endpoints import Server
-from trials.hostile_requests import PROMPT, chat_fields
+from trials.hostile_requests import BODY_TIMEOUT_S, MAX_MODEL_LEN, PROMPT, chat_fields
 from trials.raw_requests import CHAT, Answer, Case, post, request, send
 
 ROOT = Path(__file__).parents[2]
+# The limits of the keys `paced` (requests a minute, and at once) and `narrow` (requests under way).
+PACED, BURST = 20, 3
+STREAMS = 2
 # Every answer of the doors has it, so that what has it not was said by the server in front.
 MARK = ("x-content-type-options", "nosniff")
 LEAKS = {
@@ -24,6 +28,29 @@ LEAKS = {
     f"{tempfile.gettempdir()}/": "a path",
     "/site-packages/": "a path",
 }
+
+
+def settings(key_file: Path, access_log: Path) -> list[str]:
+    """Small limits for two keys, none that would be met for the others, and time-outs that can be waited for."""
+    return [
+        f"engine.kwargs.max_model_len={MAX_MODEL_LEN}",
+        f"doors.key_file={key_file}",
+        f"doors.access_log={access_log}",
+        f"doors.body_timeout_s={BODY_TIMEOUT_S}",
+        "doors.limits.requests_per_minute=1000000",
+        "doors.limits.burst=100000",
+        f"doors.key_limits.paced.requests_per_minute={PACED}",
+        f"doors.key_limits.paced.burst={BURST}",
+        f"doors.key_limits.narrow.concurrency={STREAMS}",
+    ]
+
+
+def make_keys(key_file: Path) -> dict[str, str]:
+    """Keys by name: two that nothing holds back, two with small limits, one for the metrics, two that are over."""
+    keys = {name: add_key(key_file, name) for name in ("open", "paced", "narrow", "revoked", "leaving")}
+    revoke_key(key_file, "revoked")
+    expired = add_key(key_file, "expired", lifetime_s=0.001)
+    return {**keys, "expired": expired, "scraper": add_key(key_file, "scraper", scope="metrics")}
 
 
 class Trial:

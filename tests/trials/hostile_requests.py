@@ -247,7 +247,7 @@ def _headers_of_ray(key: str) -> list[Case]:
     }
     body = json.dumps(chat_fields()).encode()
     return [
-        Case(repr(line)[1:-1], [request("POST", CHAT, key=key, body=body, headers=[line])], expected, plain=True)
+        Case(ascii(line)[1:-1], [request("POST", CHAT, key=key, body=body, headers=[line])], expected, plain=True)
         for line, expected in headers.items()
     ]
 

@@ -105,6 +105,10 @@ def _values(schema: dict[str, Any], document: dict[str, Any]) -> st.SearchStrate
         return st.floats(
             low if above is None else above, high, exclude_min=above is not None, allow_nan=False, allow_infinity=False
         )
-    kinds = {"string": _TEXT.filter(lambda text: len(text) >= schema.get("minLength", 0)), "boolean": st.booleans()}
-    kinds |= {"null": st.none(), "object": st.dictionaries(_TEXT, _ANYTHING, max_size=3)}
-    return kinds.get(kind or "", _ANYTHING)
+    kinds: dict[str | None, st.SearchStrategy[Any]] = {
+        "string": _TEXT.filter(lambda text: len(text) >= schema.get("minLength", 0)),
+        "boolean": st.booleans(),
+        "null": st.none(),
+        "object": st.dictionaries(_TEXT, _ANYTHING, max_size=3),
+    }
+    return kinds.get(kind, _ANYTHING)

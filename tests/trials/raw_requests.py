@@ -106,19 +106,25 @@ def _read(response: http.client.HTTPResponse) -> bytes:
 
 
 @contextlib.contextmanager
-def begun_stream(address: Address, raw: bytes) -> Iterator[int]:
-    """A stream that has begun and is read no further until the end of the `with` block, which closes it; its status."""
+def begun_stream(address: Address, raw: bytes) -> Iterator[Outcome]:
+    """A stream that has begun and is read no further until the `with` block ends, which closes it; as an outcome."""
     with socket.socket() as connection:
         # As little as can be: a stream that nobody reads must fill what lies before it.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.settimeout(PATIENCE_S)
         connection.connect(address)
-        connection.sendall(raw)
         # It keeps the connection open until it is closed itself.
         with contextlib.closing(http.client.HTTPResponse(connection)) as response:
-            response.begin()
-            response.read(1)
-            yield response.status
+            try:
+                connection.sendall(raw)
+                response.begin()
+                response.read(1)
+                outcome: Outcome = response.status
+            except TimeoutError:
+                outcome = "silent"
+            except (ConnectionError, http.client.HTTPException):
+                outcome = "closed"
+            yield outcome
 
 
 def wait_until(true: Callable[[], bool], *, within_s: float) -> bool:

@@ -22,22 +22,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "platform"), str(ROOT / "tests")]
 
-from stillery.serve.doors.keys import add_key, revoke_key  # noqa: E402
-from trials.door_trial import Trial, header  # noqa: E402
+from stillery.serve.doors.keys import revoke_key  # noqa: E402
+from trials.door_trial import BURST, PACED, STREAMS, Trial, header, make_keys, settings  # noqa: E402
 from trials.endpoints import stillery_endpoint  # noqa: E402
-from trials.hostile_requests import (  # noqa: E402
-    BODY_TIMEOUT_S,
-    MAX_MODEL_LEN,
-    PATH,
-    PROMPT,
-    chat_fields,
-    hostile_groups,
-)
+from trials.hostile_requests import PATH, PROMPT, chat_fields, hostile_groups  # noqa: E402
 from trials.random_requests import operations, try_operation  # noqa: E402
 from trials.raw_requests import CHAT, Case, begun_stream, post, request, send, wait_until  # noqa: E402
 
-PACED, BURST = 20, 3
-STREAMS = 2
 RANDOM_WITHIN_S = 45.0
 # One of each was provoked.
 REASONS = set("key rate concurrency body_size slow_body malformed parameter headers target path content_type".split())
@@ -50,9 +41,9 @@ def try_keys(trial: Trial) -> None:
     trial.get(part, "a wrong one", "stl_0123456789ab_" + "A" * 43, 401)
     trial.get(part, "an id with another's secret", keys["open"][:17] + keys["paced"][17:], 401)
     trial.get(part, "cut short", keys["open"][:-1], 401)
-    for header in ("Basic YTpi", "Bearer", f"Token {keys['open']}", f"Bearer {keys['open']} x", "Bearer \xff", ""):
-        raw = request("GET", "/v1/models", headers=[f"Authorization: {header}"])
-        trial.ask(part, Case(f"Authorization: {ascii(header.replace(keys['open'], 'KEY'))[1:-1]}", [raw], (401,)))
+    for value in ("Basic YTpi", "Bearer", f"Token {keys['open']}", f"Bearer {keys['open']} x", "Bearer \xff", ""):
+        raw = request("GET", "/v1/models", headers=[f"Authorization: {value}"])
+        trial.ask(part, Case(f"Authorization: {ascii(value.replace(keys['open'], 'KEY'))[1:-1]}", [raw], (401,)))
     twice = request("GET", "/v1/models", key=keys["open"], headers=[f"Authorization: Bearer {keys['open']}"])
     trial.ask(part, Case("two headers", [twice], (401,)))
     trial.get(part, "in the query", None, 401, target=f"/v1/models?api_key={keys['open']}")
@@ -133,31 +124,23 @@ def try_random(trial: Trial, *, num_examples: int) -> None:
 
         try_operation(name, strategy, key=trial.keys["open"], num_examples=num_examples, attempt=attempt)
         told = ", ".join(f"{count} x {outcome}" for outcome, count in sorted(outcomes.items()))
-        trial.row("random", f"{name}: {told or 'no time left'}", str(outcomes.total()), faults)
+        faults += [] if outcomes else ["no time was left"]
+        trial.row("random", f"{name}: {told}", str(outcomes.total()), faults)
 
 
-def try_afterwards(trial: Trial, *, before_mib: int, grown_mib: int) -> None:
+def try_afterwards(trial: Trial) -> None:
     part = "afterwards"
     trial.chat(part, "a chat", trial.keys["open"], 200)
     stream = [post(CHAT, chat_fields(stream=True), key=trial.keys["open"])]
     answer = trial.ask(part, Case("a stream", stream, (200,)))
     trial.check(part, "the stream is whole", answer.body.endswith(b"data: [DONE]\n\n"))
-    grown = trial.server.memory_mib() - before_mib
-    trial.check(
-        part, f"memory has grown by at most {grown_mib} MiB since the warm-up", grown <= grown_mib, f"{grown} MiB"
-    )
     # The last line is written once its answer has been sent.
     time.sleep(1)
     log = trial.access_log.read_text(encoding="utf-8")
-    for name, text, words in [
-        ("the access log", log, [*trial.secrets, PROMPT, PATH, "passwd"]),
-        (
-            "the endpoint's output",
-            trial.server.log.read_text(encoding="utf-8", errors="replace"),
-            [*trial.secrets, PROMPT],
-        ),
-    ]:
-        trial.check(part, f"no key and no prompt in {name}", not any(word in text for word in words))
+    output = trial.server.log.read_text(encoding="utf-8", errors="replace")
+    for name, text, words in [("the access log", log, [PROMPT, PATH, "passwd"]), ("the output", output, [PROMPT])]:
+        found = any(word in text for word in [*trial.secrets, *words])
+        trial.check(part, f"no key and no prompt in {name}", not found)
     lines = [json.loads(line) for line in log.splitlines()]
     trial.check(part, f"a line for each of {trial.num_answered} answers", len(lines) >= trial.num_answered, len(lines))
     missing = REASONS - {line.get("refused") for line in lines}
@@ -170,7 +153,7 @@ def warm_up(trial: Trial) -> None:
     question = {"question": "A coin is heads up. Finn turns it over. Is it still heads up?"}
     text = {"text": "<think>7 + 9 = 16.</think><answer>16</answer>", "svg": True}
     asked: Iterable[tuple[str, object]] = [
-        (CHAT, chat_fields(n=8, max_tokens=200, logprobs=True, top_logprobs=20)),
+        (CHAT, chat_fields(n=16, max_tokens=200, logprobs=True, top_logprobs=20)),
         (CHAT, chat_fields(stream=True)),
         ("/v1/completions", {"prompt": "1 2 3", "max_tokens": 8, "echo": True, "logprobs": 5}),
         ("/v1/reasoned", question),
@@ -180,41 +163,32 @@ def warm_up(trial: Trial) -> None:
         trial.ask("warm-up", Case(target, [post(target, fields, key=key)], (200,)))
 
 
-def settings(key_file: Path, access_log: Path) -> list[str]:
-    """Small limits for two keys, none that would be met for the others, and time-outs that can be waited for."""
-    return [
-        f"engine.kwargs.max_model_len={MAX_MODEL_LEN}",
-        f"doors.key_file={key_file}",
-        f"doors.access_log={access_log}",
-        f"doors.body_timeout_s={BODY_TIMEOUT_S}",
-        "doors.limits.requests_per_minute=1000000",
-        "doors.limits.burst=100000",
-        f"doors.key_limits.paced.requests_per_minute={PACED}",
-        f"doors.key_limits.paced.burst={BURST}",
-        f"doors.key_limits.narrow.concurrency={STREAMS}",
-    ]
-
-
-def make_keys(key_file: Path) -> dict[str, str]:
-    """Keys by name: two that nothing holds back, two with small limits, one for the metrics, two that are over."""
-    keys = {name: add_key(key_file, name) for name in ("open", "paced", "narrow", "revoked", "leaving")}
-    revoke_key(key_file, "revoked")
-    expired = add_key(key_file, "expired", lifetime_s=0.001)
-    return {**keys, "expired": expired, "scraper": add_key(key_file, "scraper", scope="metrics")}
-
-
 def try_doors(trial: Trial, *, num_random: int, grown_mib: int) -> None:
-    """Every part, one after the other."""
+    """Every part, one after the other; then how much memory the endpoint has taken meanwhile."""
     warm_up(trial)
     before_mib = trial.server.memory_mib()
+    grown: dict[str, int] = {}
+
+    def weigh(part: str) -> None:
+        grown[part] = trial.server.memory_mib() - before_mib
+
     try_keys(trial)
     try_limits(trial)
+    weigh("limits")
     for part, cases in hostile_groups(trial.keys["open"]).items():
         for case in cases:
             trial.ask(part, case)
+        weigh(part)
     try_bad_clients(trial)
+    weigh("clients")
     try_random(trial, num_examples=num_random)
-    try_afterwards(trial, before_mib=before_mib, grown_mib=grown_mib)
+    weigh("random")
+    try_afterwards(trial)
+    print(f"MiB above the {before_mib} after the warm-up: {', '.join(f'{p} {mib}' for p, mib in grown.items())}")
+    now_mib = trial.server.memory_mib() - before_mib
+    trial.check(
+        "afterwards", f"at most {grown_mib} MiB more than after the warm-up", now_mib <= grown_mib, f"{now_mib} MiB"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

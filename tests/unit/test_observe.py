@@ -101,6 +101,20 @@ def test_gauges_are_sent_again_while_the_stage_runs_and_not_afterwards(recorded:
     assert len(recorded) == sent
 
 
+def test_a_process_that_works_for_a_stage_records_with_its_tags(recorded: Recorded) -> None:
+    with observe.running("sft", run="first"):
+        handed = observe.here()
+    assert observe.here() == {}
+    recorded.clear()
+    with observe.working_for(handed):
+        observe.progressed(1, of=2)
+    with observe.working_for({}):
+        observe.progressed(2, of=2)
+    assert [(value, tags["run"], tags["stage"]) for value, tags in of(recorded, "stillery_stage_progress")] == [
+        (0.5, "first", "sft")
+    ]
+
+
 def test_what_no_judge_looked_at_is_not_counted_as_accepted(recorded: Recorded) -> None:
     lines: list[str] = []
     progress = Progress("evaluate", num_prompts=4, most_samples=32, judged=False, write=lines.append)

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from stillery import logs
+from stillery import logs, observe
 from stillery.records import Sample, from_table
 from stillery.storage import Folder
 
@@ -33,7 +33,7 @@ def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
     student = resolve_model(config["student"])
     data = Folder(config["data"])
     validation = dataset_of(data, "validation.parquet")
-    with tempfile.TemporaryDirectory() as scratch:
+    with observe.working_for(config["observed"]), tempfile.TemporaryDirectory() as scratch:
         arguments = SFTConfig(output_dir=scratch, **trl_arguments(config, has_validation=len(validation) > 0))
         trainer = SFTTrainer(
             model=student,
@@ -89,7 +89,7 @@ def dataset_of(data: Folder, name: str) -> Any:
 
 
 def _report_callback() -> Any:
-    """A Trainer callback that prints progress and hands each saved checkpoint to Ray Train.
+    """A Trainer callback that tells of progress and hands each saved checkpoint to Ray Train.
 
     Ray's own copies all of a checkpoint on every rank. Here one worker of each node reports the node's files, once,
     and every rank reports equally often, which Ray waits for.
@@ -106,6 +106,12 @@ def _report_callback() -> Any:
             first_of_node = ray.train.get_context().get_local_rank() == 0
             checkpoint = ray.train.Checkpoint.from_directory(folder) if first_of_node else None
             ray.train.report(metrics=metrics, checkpoint=checkpoint)
+
+        def on_step_end(
+            self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        ) -> None:
+            if state.is_world_process_zero:
+                observe.progressed(state.global_step, of=state.max_steps)
 
         def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
             row = state.log_history[-1]

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stillery import logs
+from stillery import logs, observe
 from stillery.config import SftConfig
 from stillery.engines.models import model_id, resolve_model
 from stillery.errors import UserError
@@ -118,6 +118,7 @@ def _fit(config: SftConfig, *, seed: int, out: Folder, has_validation: bool) -> 
             "threads": config.threads or max(1, int(config.num_cpus)),
             "trl": dict(config.trl),
             "where": logs.here(),
+            "observed": observe.here(),
         },
         scaling_config=ScalingConfig(
             num_workers=config.num_workers,
