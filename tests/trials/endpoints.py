@@ -35,7 +35,15 @@ class Server:
 
     def memory_mib(self) -> int:
         """The resident memory of the server's processes together (shared pages counted once a process)."""
-        return sum(_resident_kib(pid) for pid in session_of(self.process.pid)) // 1024
+        return sum(mib for _, mib in self.memory_by_process().values())
+
+    def memory_by_process(self) -> dict[int, tuple[str, int]]:
+        """Of each of the server's processes, by its id: its title, and its resident memory in MiB."""
+        found: dict[int, tuple[str, int]] = {}
+        for pid in session_of(self.process.pid):
+            with contextlib.suppress(OSError):
+                found[pid] = _title(pid), _resident_kib(pid) // 1024
+        return found
 
     def cpu_seconds(self) -> dict[int, tuple[str, float]]:
         """Of each of the server's processes, by its id: its title, and the processor time that it has had so far."""

@@ -30,6 +30,7 @@ REQUESTS_PER_STREAM = 6
 MAX_TOKENS = 128
 # Of a core; who takes less is not named.
 SMALLEST_SHARE = 0.02
+SMALLEST_GROWTH_MIB = 3
 # The clients are one key's: its limits must not be what is measured.
 OPEN_DOORS = (
     "doors.limits.requests_per_minute=1000000",
@@ -100,7 +101,7 @@ async def overload(server: Server, *, seconds: float, clients: int) -> None:
     statuses: collections.Counter[str] = collections.Counter()
     retry_after = 0
     until = time.monotonic() + seconds
-    before = server.memory_mib()
+    before = server.memory_by_process()
 
     async def client_loop(client: httpx.AsyncClient) -> None:
         nonlocal retry_after
@@ -117,12 +118,17 @@ async def overload(server: Server, *, seconds: float, clients: int) -> None:
 
     async with httpx.AsyncClient(timeout=120, limits=httpx.Limits(max_connections=None)) as client:
         await asyncio.gather(*(client_loop(client) for _ in range(clients)))
-        after = server.memory_mib()
+        after = server.memory_by_process()
         body = {"model": server.model, "messages": [{"role": "user", "content": PROMPT}], "max_tokens": 8}
         last = await client.post(f"{server.url}/v1/chat/completions", json=body)
+    totals = [sum(mib for _, mib in taken.values()) for taken in (before, after)]
+    growth = [(mib - before.get(pid, ("", 0))[1], title) for pid, (title, mib) in after.items()]
+    grown = ", ".join(
+        f"{title} {more:+d}" for more, title in sorted(growth, reverse=True) if more >= SMALLEST_GROWTH_MIB
+    )
     print(
         f"overload: {clients} clients for {seconds:.0f} s: {dict(statuses)}, {retry_after} with Retry-After; memory "
-        f"{before} -> {after} MiB; a request afterwards: {last.status_code}",
+        f"{totals[0]} -> {totals[1]} MiB ({grown}); a request afterwards: {last.status_code}",
         flush=True,
     )
 

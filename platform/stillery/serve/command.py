@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from stillery.config import ClusterConfig
 from stillery.errors import UserError
 from stillery.registry.resolve import NoSuchVersionError, find_version
+from stillery.serve import proxy_headers
 from stillery.serve.backend import MODEL_APPLICATION
 from stillery.serve.doors import check_binding
 from stillery.serve.settings import APPLICATION, Endpoint, ServeSettings, load_endpoint, served_name, to_yaml
@@ -43,6 +45,8 @@ def _run(endpoint: Endpoint) -> None:
     from stillery.cluster import connect
 
     started = time.monotonic()
+    # Of use where this starts Ray: its proxies read it when they come up.
+    os.environ.setdefault(proxy_headers.VARIABLE, proxy_headers.CALLBACK)
     connect(ClusterConfig(), dashboard=False)
     import ray
     from ray import serve
