@@ -62,7 +62,7 @@ class Backend:
 
     async def ask(self, method: str, body: dict[str, Any]) -> Reply:
         """Send a request; `method` is chat or completions. Raises RefusedError."""
-        from ray.exceptions import RayActorError, RayTaskError, TaskCancelledError
+        from ray.exceptions import RayError, RayTaskError
         from ray.serve.exceptions import BackPressureError, RayServeException
 
         for attempt in range(1, _ATTEMPTS + 1):
@@ -76,7 +76,7 @@ class Backend:
                 # The replica lives and its model failed: asking again could take the next one down too.
                 log.warning("the model failed (%s)", type(error.cause or error).__name__)
                 raise self._refuse("the model failed; try again soon") from None
-            except (RayActorError, TaskCancelledError, RayServeException, StopAsyncIteration) as error:
+            except (RayError, RayServeException, StopAsyncIteration) as error:
                 log.warning("a replica was lost before its first token (%s)", type(error).__name__)
                 if attempt == _ATTEMPTS:
                     raise self._refuse("the model is being replaced; try again soon") from None

@@ -79,9 +79,9 @@ def _wait_until_ready() -> dict[str, Any]:
     """The follower's state once a version serves. Raises UserError where the first one was refused."""
     while True:
         state = _state()
-        if state["serving"] and state["num_replicas"]:
+        if state is not None and state["serving"] and state["num_replicas"]:
             return state
-        if state["failed"]:
+        if state is not None and state["failed"]:
             version, reason = next(iter(state["failed"].items()))
             raise UserError(f"version {version} of the model did not come up: {reason}")
         time.sleep(_POLL_S)
@@ -92,11 +92,10 @@ def _follow() -> None:
     said = _state()
     while True:
         time.sleep(2)
-        with contextlib.suppress(TimeoutError):
-            state = _state()
-            for line in changes(said, state):
-                print(line, flush=True)
-            said = state
+        state = _state()
+        for line in changes(said, state) if said is not None and state is not None else []:
+            print(line, flush=True)
+        said = state or said
 
 
 def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
@@ -104,7 +103,7 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     lines: list[str] = []
     if after["starting"] and after["starting"] != before["starting"]:
         lines.append(f"version {after['starting']['version']} is coming up")
-    if after["serving"] != before["serving"]:
+    if after["serving"] and after["serving"] != before["serving"]:
         lines.append(f"version {after['serving']['version']} is serving")
     new = set(after["failed"]) - set(before["failed"])
     lines += [f"version {version} was refused: {after['failed'][version]}" for version in sorted(new)]
@@ -113,8 +112,14 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _state() -> dict[str, Any]:
+def _state() -> dict[str, Any] | None:
+    """The follower's state; None while it does not answer, as when it is being replaced."""
     from ray import serve
+    from ray.exceptions import RayError
+    from ray.serve.exceptions import RayServeException
 
     handle: Any = serve.get_deployment_handle("follower", app_name=APPLICATION)
-    return handle.state.remote().result(timeout_s=30)
+    try:
+        return handle.state.remote().result(timeout_s=30)
+    except (RayError, RayServeException, TimeoutError):
+        return None

@@ -73,6 +73,8 @@ class Following:
         if not self._looked:
             self.state = replace(self.state, serving=self._running(), since=time.time())
             self._looked = True
+        # Before a roll-out too, which takes minutes: the version that serves meanwhile is ready all the while.
+        self.state = replace(self.state, num_replicas=self._count())
         self._follow()
         self.state = replace(self.state, num_replicas=self._count())
 

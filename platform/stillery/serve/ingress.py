@@ -20,6 +20,8 @@ from stillery.serve.settings import load_settings
 
 _STATE_TTL_S = 1.0
 _STATE_TIMEOUT_S = 3.0
+# A follower that is being replaced is back by then.
+_STATE_HOLDS_S = 60.0
 
 
 class Ingress:
@@ -51,11 +53,12 @@ class Ingress:
 
 
 class Readiness:
-    """The follower's state, asked at most once a second; its last word where it does not answer."""
+    """The follower's state, asked at most once a second; where it does not answer, its last word for a minute."""
 
     def __init__(self, follower: Any) -> None:
         self._follower = follower
         self._asked_at = float("-inf")
+        self._answered_at = float("-inf")
         self._state: dict[str, Any] = {}
         self._lock = asyncio.Lock()
 
@@ -72,7 +75,10 @@ class Readiness:
 
         with contextlib.suppress(RayError, RayServeException, TimeoutError):
             self._state = await asyncio.wait_for(self._follower.state.remote(), timeout=_STATE_TIMEOUT_S)
+            self._answered_at = time.monotonic()
         self._asked_at = time.monotonic()
+        if self._asked_at - self._answered_at > _STATE_HOLDS_S:
+            self._state = {}
 
 
 def listening_host() -> str:

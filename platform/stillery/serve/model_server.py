@@ -19,7 +19,7 @@ from stillery.engines.models import TRUST
 from stillery.records import digest
 from stillery.registry.resolve import ServedModel, fetch
 from stillery.serve.coalesce import coalesce, interval
-from stillery.serve.openai_shape import error_body, error_event, finish_response, rename_reasoning
+from stillery.serve.openai_shape import engine_error, error_body, error_event, finish_response, rename_reasoning
 from stillery.serve.settings import EngineSettings, ProbeSettings, ServeSettings, load_settings, served_name
 from stillery.verify.template import parse_template
 
@@ -37,6 +37,10 @@ class Opening:
     status: int
     version: str
     body: dict[str, Any] | None = None
+
+
+class BrokenOffError(RuntimeError):
+    """vLLM gave a stream up that had begun."""
 
 
 class ProbeFailedError(RuntimeError):
@@ -71,13 +75,14 @@ class ModelServer:
         """`method` is chat or completions. Never raises for what a client sent: that becomes an Opening with 400."""
         from pydantic import ValidationError
         from ray.llm._internal.serve.core.configs import openai_api_models
+        from vllm.exceptions import VLLMValidationError
 
         try:
             request = getattr(openai_api_models, _METHODS[method]).model_validate({**body, "model": self._name})
         except ValidationError as error:
             yield Opening(400, self._served.version, error_body(400, first_complaint(error)))
             return
-        except (ValueError, TypeError) as error:
+        except (VLLMValidationError, ValueError, TypeError) as error:
             yield Opening(400, self._served.version, error_body(400, str(error).splitlines()[0][:300]))
             return
         replies = await getattr(self._server, method)(request, None)
@@ -99,6 +104,11 @@ class ModelServer:
                 yield Opening(status, version, error_body(status, error.message, param=getattr(error, "param", None)))
             else:
                 yield Opening(200, version, finish_response(first.model_dump(mode="json"), version=version))
+            return
+        error = engine_error(_text(first))
+        if error is not None:
+            status = 400 if 400 <= error["code"] < 500 else 503
+            yield Opening(status, version, error_body(status, error["message"]))
             return
         yield Opening(200, version)
         pieces = coalesce(
@@ -147,9 +157,14 @@ class ModelServer:
 
 
 async def _texts(first: Any, rest: AsyncIterator[Any]) -> AsyncGenerator[str]:
+    """The stream's events. Raises BrokenOffError where vLLM reports an error, after which it would say `[DONE]`."""
     yield _text(first)
     async for item in rest:
-        yield _text(item)
+        text = _text(item)
+        error = engine_error(text)
+        if error is not None:
+            raise BrokenOffError(error["message"])
+        yield text
 
 
 def _text(item: Any) -> str:

@@ -27,6 +27,16 @@ def error_event(status: int, message: str) -> str:
     return f"data: {json.dumps(error_body(status, message))}\n\n"
 
 
+def engine_error(event: str) -> dict[str, Any] | None:
+    """The error that vLLM's event reports in its own shape, with `code` (an HTTP status) and `message`; None if it is
+    none."""
+    if not event.startswith('data: {"error"'):
+        return None
+    error = json.loads(event.removeprefix("data: ").split("\n", 1)[0])["error"]
+    code = error.get("code")
+    return {"code": code if isinstance(code, int) else 500, "message": str(error.get("message"))}
+
+
 def rename_reasoning(events: str) -> str:
     """vLLM's `reasoning` as `reasoning_content`, in server-sent events.
 

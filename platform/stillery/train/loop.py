@@ -66,10 +66,10 @@ def trl_arguments(config: dict[str, Any], *, has_validation: bool) -> dict[str, 
     }
     if not config["use_gpu"]:
         defaults |= {"use_cpu": True, "bf16": False, "gradient_checkpointing": False, "dataloader_pin_memory": False}
-        defaults["model_init_kwargs"] = {"dtype": "float32"}
     merged = defaults | dict(config["trl"])
     # A Hub repository that has pickled weights alone is refused.
-    merged["model_init_kwargs"] = {"use_safetensors": True, **(merged.get("model_init_kwargs") or {})}
+    loading = {"use_safetensors": True, **({} if config["use_gpu"] else {"dtype": "float32"})}
+    merged["model_init_kwargs"] = loading | (merged.get("model_init_kwargs") or {})
     if has_validation:
         merged["eval_strategy"] = merged["save_strategy"]
         if "save_steps" in merged:

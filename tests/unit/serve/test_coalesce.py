@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from stillery.serve.coalesce import coalesce, interval
-from stillery.serve.openai_shape import finish_response, rename_reasoning
+from stillery.serve.openai_shape import engine_error, error_event, finish_response, rename_reasoning
 
 
 class Source:
@@ -95,3 +95,11 @@ def test_a_whole_response_names_the_version_and_drops_empty_fields() -> None:
         "choices": [{"index": 0, "message": {"role": "assistant", "content": None, "reasoning_content": "why"}}],
         "model_version": "3",
     }
+
+
+def test_only_an_error_event_is_an_error_of_the_engine() -> None:
+    died = 'data: {"error": {"message": "EngineCore died", "type": "InternalServerError", "code": 500}}\n\n'
+    assert engine_error(died) == {"code": 500, "message": "EngineCore died"}
+    assert engine_error(error_event(503, "busy")) == {"code": 500, "message": "busy"}
+    assert engine_error('data: {"choices": [{"delta": {"content": "{\\"error\\""}}]}\n\n') is None
+    assert engine_error("data: [DONE]\n\n") is None

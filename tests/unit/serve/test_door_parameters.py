@@ -163,3 +163,16 @@ def test_errors_of_an_application_get_the_one_shape(
     assert (new_status, error["message"], error["param"]) == (expected, message, param)
     assert set(error) == {"message", "type", "param", "code"}
     assert "SECRET" not in text.decode()
+
+
+def test_a_chat_without_a_length_counts_as_one_of_full_length() -> None:
+    messages = [{"role": "user", "content": "?"}]
+    bounds = ParameterBounds(max_tokens=8192, max_total_tokens=20000)
+    check_parameters({"messages": messages, "n": 2}, bounds)
+    check_parameters({"messages": messages, "n": 16, "max_tokens": 100}, bounds)
+    # A completion has a default length of vLLM's, and /v1/reasoned one of ours.
+    check_parameters({"prompt": "?", "n": 16}, bounds)
+    check_parameters({"question": "?", "best_of": 16}, bounds)
+    with pytest.raises(RefusalError, match="must be given with 3 samples") as refused:
+        check_parameters({"messages": messages, "n": 3}, bounds)
+    assert refused.value.param == "max_tokens"

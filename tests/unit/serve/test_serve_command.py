@@ -46,6 +46,8 @@ def test_the_config_that_is_shown_is_whole(capsys: pytest.CaptureFixture[str]) -
             state(serving=version("1"), failed={"2": "it failed the probe"}),
             ["version 2 was refused: it failed the probe"],
         ),
+        # A follower that was replaced has not looked yet.
+        (state(serving=version("1")), state(), []),
         (state(), state(registry="MLflow cannot be used"), ["registry: MLflow cannot be used"]),
         (state(registry="MLflow cannot be used"), state(), ["registry: answers again"]),
     ],

@@ -53,13 +53,14 @@ class Keyring:
         signature = self._sign()
         if signature == self._signature:
             return
-        self._signature = signature
         if signature is None:
-            self._records = {}
+            self._signature, self._records = None, {}
             logger.error("key file %s is gone: no key opens the endpoint until it is back", self._path)
             return
         try:
             self._records = read_keys(self._path)
+            # Only now: a file that could not be read is read again, or a revoked key would live on.
+            self._signature = signature
         except UserError as error:
             logger.error("%s; the keys read before stay in force", error)
 

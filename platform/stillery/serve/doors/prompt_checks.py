@@ -62,6 +62,11 @@ def _prompts(prompt: Any) -> list[Any]:
 def check_total(given: dict[str, Any], bounds: ParameterBounds) -> None:
     samples = max(given.get("n", 1), given.get("best_of", 1)) * max(1, len(_prompts(given.get("prompt", ""))))
     field = "max_completion_tokens" if "max_completion_tokens" in given else "max_tokens"
-    tokens = max(given.get("max_tokens", 1), given.get("max_completion_tokens", 1))
+    stated = [given[name] for name in ("max_tokens", "max_completion_tokens") if name in given]
+    if not stated and "messages" in given and samples * bounds.max_tokens > bounds.max_total_tokens:
+        # vLLM then lets a chat run until its context is full.
+        most = bounds.max_total_tokens
+        raise invalid("max_tokens", f"must be given with {samples} samples, which may have {most} tokens together")
+    tokens = max(stated, default=1)
     if samples * tokens > bounds.max_total_tokens:
         raise invalid(field, f"times the {samples} samples asked for is above {bounds.max_total_tokens}")
