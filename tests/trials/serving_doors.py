@@ -172,9 +172,8 @@ def memory_mib(trial: Trial) -> int:
 def try_doors(trial: Trial, *, num_random: int, grown_mib: int) -> None:
     """Every part, one after the other; then how much memory the endpoint has taken meanwhile."""
     warm_up(trial)
-    groups = hostile_groups(trial.keys["open"])
     # Ray's proxy holds a body whole before the doors see it: its largest is part of what it needs once.
-    for case in groups["sizes"]:
+    for case in hostile_groups(trial.keys["open"])["sizes"]:
         trial.ask("warm-up", case)
     before_mib = memory_mib(trial)
     grown: dict[str, int] = {}
@@ -185,7 +184,7 @@ def try_doors(trial: Trial, *, num_random: int, grown_mib: int) -> None:
     try_keys(trial)
     try_limits(trial)
     weigh("limits")
-    for part, cases in groups.items():
+    for part, cases in hostile_groups(trial.keys["open"]).items():
         for case in cases:
             trial.ask(part, case)
         weigh(part)
