@@ -44,7 +44,8 @@ from stillery.stages import STAGES  # noqa: E402
 DASHBOARD = ROOT / "k8s" / "grafana" / "stillery.json"
 EMBEDDED = (
     *SMALL, "run.name=embedded", "teacher.accepted_per_prompt=2", "curate.max_per_prompt=2", "evaluate.splits=[test]",
-    "export.formats=[]",
+    # Enough training for Ray to report of it half-way.
+    "sft.trl.num_train_epochs=12", "sft.trl.per_device_train_batch_size=2", "export.formats=[]",
 )  # fmt: skip
 # About 30 s of sampling, so that its progress is reported half-way.
 ENDPOINT = (

@@ -146,8 +146,12 @@ class ModelServer:
                 "logprobs": True,
                 "top_logprobs": 0,
             }
-            async with asyncio.timeout(probe.timeout_s):
-                opening = await anext(aiter(self.answer("chat", body)))
+            try:
+                async with asyncio.timeout(probe.timeout_s):
+                    opening = await anext(aiter(self.answer("chat", body)))
+            except TimeoutError:
+                complaint = f"it was not answered within {probe.timeout_s:g} s"
+                continue
             assert isinstance(opening, Opening)
             complaint = judge_probe(opening, probe)
             if not complaint:

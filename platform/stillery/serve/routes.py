@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from importlib.resources import files
+from math import ceil
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -37,7 +38,7 @@ def add_routes(app: FastAPI, settings: ServeSettings, *, backend: Backend, readi
 def _add_error_handlers(app: FastAPI) -> None:
     async def refused(_: Request, error: Exception) -> Response:
         assert isinstance(error, RefusedError)
-        headers = {"retry-after": f"{error.retry_after_s:.0f}"} if error.retry_after_s is not None else None
+        headers = {"retry-after": str(max(1, ceil(error.retry_after_s)))} if error.retry_after_s is not None else None
         return JSONResponse(error.body(), status_code=error.status, headers=headers)
 
     async def invalid(_: Request, error: Exception) -> Response:
