@@ -37,7 +37,7 @@ class Reply:
     """A response that has begun: its opening, and the events of a stream (None if the opening is all)."""
 
     opening: Opening
-    events: AsyncGenerator[str] | None
+    events: "Events | None"
 
 
 def find_model() -> Any:
@@ -86,7 +86,7 @@ class Backend:
         else:
             raise AssertionError("every attempt returns or raises")
         assert isinstance(opening, Opening)
-        return Reply(opening, _events(pieces) if opening.body is None else None)
+        return Reply(opening, Events(pieces) if opening.body is None else None)
 
     def _refuse(self, message: str) -> RefusedError:
         return RefusedError(503, message, retry_after_s=self._retry_after_s)
@@ -100,21 +100,27 @@ class Backend:
         return self._handle
 
 
-async def _events(pieces: Any) -> AsyncGenerator[str]:
-    """The stream's events. Closing this stops the model's work on it."""
-    from ray.exceptions import RayError
-    from ray.serve.exceptions import RayServeException
+class Events:
+    """The events of a stream, for one reader, who closes it."""
 
-    finished = False
-    try:
-        async for piece in pieces:
-            yield piece
-        finished = True
-    except (RayError, RayServeException) as error:
-        log.warning("a stream broke off (%s)", type(error).__name__)
-        finished = True
-        yield error_event(503, "the model's replica was lost in mid-stream; ask again")
-    finally:
-        if not finished:
+    def __init__(self, pieces: Any) -> None:
+        self._pieces = pieces
+        self._over = False
+
+    async def __aiter__(self) -> AsyncGenerator[str]:
+        from ray.exceptions import RayError
+        from ray.serve.exceptions import RayServeException
+
+        try:
+            async for piece in self._pieces:
+                yield piece
+        except (RayError, RayServeException) as error:
+            log.warning("a stream broke off (%s)", type(error).__name__)
+            yield error_event(503, "the model's replica was lost in mid-stream; ask again")
+        self._over = True
+
+    def close(self) -> None:
+        """Stop the model's work on a stream that was not read to its end, or not at all."""
+        if not self._over:
             with contextlib.suppress(RuntimeError):
-                pieces.cancel()
+                self._pieces.cancel()

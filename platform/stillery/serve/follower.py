@@ -88,6 +88,9 @@ class Following:
             self.state = replace(self.state, fallback=fallback)
         elif wanted.version not in failed:
             self._change(wanted, fallback=fallback)
+        elif self.state.serving is None and self._running() == wanted:
+            log.info("version %s came up late, and is serving", wanted.version)
+            self.state = replace(self.state, serving=wanted, failed={}, fallback=fallback, since=time.time())
 
     def _wanted(self) -> tuple[ServedModel | None, bool]:
         """The version to serve, and whether it is the fallback. None where the registry does not tell."""

@@ -10,8 +10,9 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
-from stillery.serve.backend import Backend, RefusedError, Reply
+from stillery.serve.backend import Backend, Events, RefusedError, Reply
 from stillery.serve.best_of import Answered, choose, weigh
 from stillery.serve.model_server import first_complaint
 from stillery.serve.molecules import describe_trace
@@ -198,4 +199,18 @@ def _response(reply: Reply) -> Response:
     headers = {VERSION_HEADER: reply.opening.version}
     if reply.events is None:
         return JSONResponse(reply.opening.body, status_code=reply.opening.status, headers=headers)
-    return StreamingResponse(reply.events, media_type="text/event-stream", headers=headers)
+    return _EventStream(reply.events, headers=headers)
+
+
+class _EventStream(StreamingResponse):
+    """A stream of events whose client may leave at any time, also before the first of them is sent."""
+
+    def __init__(self, events: Events, *, headers: dict[str, str]) -> None:
+        super().__init__(events, media_type="text/event-stream", headers=headers)
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._events.close()

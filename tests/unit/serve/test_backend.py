@@ -101,17 +101,20 @@ def test_a_stream_that_breaks_off_says_so_and_does_not_look_whole() -> None:
     assert not any("[DONE]" in event for event in events)
 
 
-def test_a_client_that_leaves_cancels_the_models_work() -> None:
+@pytest.mark.parametrize(("num_read", "cancelled"), [(0, True), (1, True), (3, False)])
+def test_a_client_that_leaves_cancels_the_models_work(num_read: int, cancelled: bool) -> None:
     handle = Handle(STREAM)
 
     async def leave() -> None:
         reply = await Backend(retry_after_s=2, find=lambda: handle).ask("chat", {})
         assert reply.events is not None
-        await anext(reply.events)
-        await reply.events.aclose()
+        events = aiter(reply.events)
+        for _ in range(num_read):
+            await anext(events, None)
+        reply.events.close()
 
     asyncio.run(leave())
-    assert handle.replies[0].cancelled
+    assert handle.replies[0].cancelled == cancelled
 
 
 def test_before_a_model_is_up_the_answer_is_503() -> None:

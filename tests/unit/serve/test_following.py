@@ -16,11 +16,12 @@ class Registry:
         self.champion: str | None = "1"
         self.broken: set[str] = set()
         self.deployed: list[str] = []
+        self.running = running
         self.following = Following(
             load_settings({"model": "models:/coin@champion", "fallback": fallback}),
             find=self._find,
             deploy=self._deploy,
-            running=lambda: running,
+            running=lambda: self.running,
             count=lambda: len(self.deployed),
         )
 
@@ -131,3 +132,14 @@ def test_a_first_version_that_is_broken_leaves_nothing_to_restore() -> None:
     registry.broken = {"1"}
     registry.steps(lambda: None)
     assert (registry.deployed, registry.serving) == (["1"], None)
+
+
+def test_a_first_version_that_comes_up_late_is_taken_as_it_is() -> None:
+    registry = Registry()
+    registry.broken = {"1"}
+    registry.steps()
+    assert registry.serving is None
+    registry.steps(lambda: setattr(registry, "running", version("1")))
+    assert registry.serving == "1"
+    assert registry.following.state.failed == {}
+    assert registry.deployed == ["1"]

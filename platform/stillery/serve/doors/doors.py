@@ -54,6 +54,7 @@ class Doors:
         self._log = AccessLog(settings.access_log)
         self._metrics = metrics.Metrics()
         self._num_in_flight = 0
+        self._num_draining = 0
         # Tasks that give slots back, held so that none is collected half-way.
         self._releases: set[asyncio.Task[None]] = set()
 
@@ -94,7 +95,7 @@ class Doors:
         except RefusalError as refusal:
             with contextlib.suppress(ClientLeftError):
                 if not (refusal.status == 408 or _waits_for_continue(scope, body)):
-                    await body.drain()
+                    await self._drain(body)
                 await _say(exchange, refusal)
             return refusal.reason
         except Exception as error:
@@ -125,6 +126,16 @@ class Doors:
                 check_parameters(parse_body(content, max_depth=settings.max_json_depth), settings.bounds)
             inner = {**scope, "headers": _inner_headers(scope, exchange.request_id)}
             await run_application(self._app, inner, content, receive, exchange, timeout_s=settings.request_timeout_s)
+
+    async def _drain(self, body: BodyReader) -> None:
+        """Read what is left of a refused body, so that its client gets to the answer; of too many at once, not."""
+        if self._num_draining >= self._settings.max_in_flight:
+            return
+        self._num_draining += 1
+        try:
+            await body.drain()
+        finally:
+            self._num_draining -= 1
 
     def _key_name(self, scope: Scope, *, is_metrics: bool) -> str:
         if self._keyring is None:
