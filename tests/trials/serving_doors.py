@@ -30,6 +30,8 @@ from trials.random_requests import operations, try_operation  # noqa: E402
 from trials.raw_requests import CHAT, Case, begun_stream, post, request, send, wait_until  # noqa: E402
 
 RANDOM_WITHIN_S = 45.0
+# Rounds of two bodies of 100 MiB each.
+LARGE_BODIES = 5
 # One of each was provoked.
 REASONS = set("key rate concurrency body_size slow_body malformed parameter headers target path content_type".split())
 LONG_STREAM = {"stream": True, "ignore_eos": True, "max_tokens": 900, "n": 8, "logprobs": True, "top_logprobs": 20}
@@ -172,9 +174,11 @@ def memory_mib(trial: Trial) -> int:
 def try_doors(trial: Trial, *, num_random: int, grown_mib: int) -> None:
     """Every part, one after the other; then how much memory the endpoint has taken meanwhile."""
     warm_up(trial)
-    # Ray's proxy holds a body whole before the doors see it: its largest is part of what it needs once.
-    for case in hostile_groups(trial.keys["open"])["sizes"]:
-        trial.ask("warm-up", case)
+    # Ray's proxy holds a body whole before the doors see it: its memory and the HTTP side's grow with the first of
+    # these, and then stay.
+    for _ in range(LARGE_BODIES):
+        for case in hostile_groups(trial.keys["open"])["sizes"]:
+            trial.ask("warm-up", case)
     before_mib = memory_mib(trial)
     grown: dict[str, int] = {}
 
