@@ -33,12 +33,9 @@ class Server:
     log: Path
     ready_after_s: float
 
-    def memory_mib(self) -> int:
-        """The resident memory of the server's processes together (shared pages counted once a process)."""
-        return sum(mib for _, mib in self.memory_by_process().values())
-
     def memory_by_process(self) -> dict[int, tuple[str, int]]:
-        """Of each of the server's processes, by its id: its title, and its resident memory in MiB."""
+        """Of each of the server's processes, by its id: its title, and its resident memory in MiB (shared pages
+        count once a process)."""
         found: dict[int, tuple[str, int]] = {}
         for pid in session_of(self.process.pid):
             with contextlib.suppress(OSError):
