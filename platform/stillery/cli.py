@@ -68,7 +68,7 @@ def _bonds(parsed: argparse.Namespace) -> int:
 
 
 def _patterns(parsed: argparse.Namespace) -> int:
-    from stillery.bonds.patterns_command import describe_patterns
+    from stillery.bonds.corpus.command import describe_patterns
 
     describe_patterns(parsed.file, parsed.other, problem=parsed.problem, as_json=parsed.json)
     return 0

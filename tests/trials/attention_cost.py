@@ -27,7 +27,7 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "platform")]
 
-from stillery.bonds.attention import BLOCK_SIZE, attention_energy, steps_of_tokens  # noqa: E402
+from stillery.bonds.measure.attention import BLOCK_SIZE, attention_energy, steps_of_tokens  # noqa: E402
 
 TEACHER = ROOT / "platform" / "stillery" / "embedded" / "models" / "teacher"
 LINE = "Tom has {0} apples and buys {1} more, so he has {0} + {1} = {2} apples.\n"

@@ -7,11 +7,11 @@ language model say what kind each bond is.
 """
 
 from stillery.bonds.analysis import analyze
-from stillery.bonds.attention import attention_energy
-from stillery.bonds.checking import backward_verification, consistency_check, exploration_paths
-from stillery.bonds.labelling import label_molecules
-from stillery.bonds.reinforcement import reinforce
-from stillery.bonds.stability import is_unstable
+from stillery.bonds.claims.reinforcement import reinforce
+from stillery.bonds.measure.attention import attention_energy
+from stillery.bonds.measure.checking import backward_verification, consistency_check, exploration_paths
+from stillery.bonds.measure.stability import is_unstable
+from stillery.bonds.model.labelling import label_molecules
 
 __all__ = [
     "analyze",

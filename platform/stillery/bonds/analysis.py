@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from stillery.bonds.atoms import Span, segment
-from stillery.bonds.bonding import Labels, Structure, find_bonds, relabel
-from stillery.bonds.claims import Located, find_claims
-from stillery.bonds.reading import Step, read_steps
-from stillery.bonds.role_weights import MARKED_WEIGHTS, WEIGHTS
-from stillery.bonds.roles import pick_role, role_odds
-from stillery.bonds.signals import add_marker_signals, step_signals
-from stillery.bonds.similarity import Similarity
-from stillery.bonds.stability import find_conflicts, normalized_stability
+from stillery.bonds.claims.claims import Located, find_claims
+from stillery.bonds.claims.reading import Step, read_steps
+from stillery.bonds.measure.stability import find_conflicts, normalized_stability
+from stillery.bonds.model.bonding import Labels, Structure, find_bonds, relabel
+from stillery.bonds.model.role_weights import MARKED_WEIGHTS, WEIGHTS
+from stillery.bonds.model.roles import pick_role, role_odds
+from stillery.bonds.model.signals import add_marker_signals, step_signals
+from stillery.bonds.model.similarity import Similarity
+from stillery.bonds.steps.segmentation import Span, segment
 from stillery.records import Atom, Claim, Molecule
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stillery.bonds.analysis import analyze
-from stillery.bonds.stability import is_unstable
+from stillery.bonds.measure.stability import is_unstable
 from stillery.errors import UserError
 from stillery.records import BondKind, Molecule
 
@@ -135,7 +135,7 @@ def _read_spans(value: Any, where: str) -> tuple[tuple[int, int], ...]:
 def write_reinforced(out: Path, traces: Sequence[Trace]) -> list[Trace]:
     """Write the traces with checks inserted, a line of JSON each: the row as it was, with the new text and the spans
     of what was inserted. Returns the new traces."""
-    from stillery.bonds.reinforcement import reinforce
+    from stillery.bonds.claims.reinforcement import reinforce
 
     new: list[Trace] = []
     num_added = num_changed = num_unchecked = 0
@@ -166,8 +166,8 @@ def write_drawing(
     out: Path, molecules: Sequence[tuple[str, Molecule]], *, question: str | None, layout: str = "arcs"
 ) -> None:
     """One molecule as .svg, .png or .html, or two side by side as .html; a page shows `layout` first and has both."""
-    from stillery.bonds.drawing import to_png, to_svg
-    from stillery.bonds.page import molecule_page
+    from stillery.bonds.draw.drawing import to_png, to_svg
+    from stillery.bonds.draw.page import molecule_page
 
     most = 2 if out.suffix == ".html" else 1
     if out.suffix not in (".html", ".svg", ".png"):

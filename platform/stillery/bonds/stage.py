@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from stillery import records
 from stillery.bonds.analysis import analyze
-from stillery.bonds.stability import is_unstable
+from stillery.bonds.measure.stability import is_unstable
 from stillery.config import BondsConfig
 from stillery.records import Molecule, Prompt, Verdict
 from stillery.storage import Folder

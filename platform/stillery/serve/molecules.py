@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from stillery.bonds import analyze
-from stillery.bonds.drawing import to_svg
+from stillery.bonds.draw.drawing import to_svg
 from stillery.records import Molecule
 
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from stillery.bonds.labelling import Complete
-from stillery.bonds.memory import shorten
-from stillery.bonds.reinforcement import CheckRequest, Write
+from stillery.bonds.claims.memory import shorten
+from stillery.bonds.claims.reinforcement import CheckRequest, Write
+from stillery.bonds.model.labelling import Complete
 from stillery.config import EngineConfig
 from stillery.engines.asking import ask
 from stillery.engines.sources import Source

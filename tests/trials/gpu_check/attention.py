@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from stillery.bonds.attention import BLOCK_SIZE, attention_energy
+from stillery.bonds.measure.attention import BLOCK_SIZE, attention_energy
 from trials.attention_cost import TEACHER, by_matrices, trace
 from trials.gpu_check.evidence import Figures, demand
 

@@ -19,11 +19,11 @@ from scipy.optimize import minimize
 
 from shared_data import shared_data
 from stillery.bonds import analyze
-from stillery.bonds.atoms import segment
-from stillery.bonds.bonding import find_bonds
-from stillery.bonds.reading import Step, read_steps
-from stillery.bonds.roles import Role, pick_role, role_odds
-from stillery.bonds.signals import Signals, add_marker_signals, step_signals
+from stillery.bonds.claims.reading import Step, read_steps
+from stillery.bonds.model.bonding import find_bonds
+from stillery.bonds.model.roles import Role, pick_role, role_odds
+from stillery.bonds.model.signals import Signals, add_marker_signals, step_signals
+from stillery.bonds.steps.segmentation import segment
 from stillery.records import Atom, Bond, BondKind
 
 DATA = Path(__file__).parents[2] / "data" / "bonds"
@@ -168,7 +168,7 @@ def keyword_counts(traces: Sequence[Labelled]) -> Counter[tuple[str, str]]:
 def print_weights() -> None:
     """role_weights.py, fitted on the tune half."""
     print('"""Weights of the step roles, fitted on the tune half of the labelled steps; see docs/bonds.md."""\n')
-    print("from stillery.bonds.roles import Weights\n")
+    print("from stillery.bonds.model.roles import Weights\n")
     traces = load_all("tune")
     for name, markers in (("WEIGHTS", False), ("MARKED_WEIGHTS", True)):
         print(f"{name}: Weights = {{")

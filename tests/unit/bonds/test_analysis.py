@@ -6,7 +6,7 @@ from fractions import Fraction
 import pytest
 
 from stillery.bonds import analyze, backward_verification, consistency_check, exploration_paths
-from stillery.bonds.bonding import BANDS
+from stillery.bonds.model.bonding import BANDS
 from stillery.records import BondKind, Claim, Molecule, from_table, to_table
 
 STORY = "start 7\nthen picks 9: 7 + 9 = 16\ncheck: 16 - 9 = 7, ok\nthen finds 14: 16 + 14 = 30\n<answer>30</answer>"

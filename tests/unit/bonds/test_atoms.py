@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stillery.bonds.atoms import segment
+from stillery.bonds.steps.segmentation import segment
 
 
 def pieces(text: str) -> list[str]:

@@ -10,7 +10,7 @@ import torch
 import transformers as tf
 
 import stillery
-from stillery.bonds.attention import attention_energy, energies_of_mass, steps_of_tokens, with_energies
+from stillery.bonds.measure.attention import attention_energy, energies_of_mass, steps_of_tokens, with_energies
 from stillery.records import Bond, BondKind, Molecule
 
 TEACHER = Path(stillery.__file__).parent / "embedded" / "models" / "teacher"

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stillery.bonds.drawing import LAYOUTS, to_png, to_svg
-from stillery.bonds.drawing_arcs import arc_layout
-from stillery.bonds.drawing_force import force_layout, force_positions
-from stillery.bonds.drawing_layout import CONFLICT, STYLES, Layout, state_of
+from stillery.bonds.draw.arcs import arc_layout
+from stillery.bonds.draw.drawing import LAYOUTS, to_png, to_svg
+from stillery.bonds.draw.force import force_layout, force_positions
+from stillery.bonds.draw.layout import CONFLICT, STYLES, Layout, state_of
 from stillery.records import Atom, Bond, BondKind, Claim, Molecule
 
 SVG = "{http://www.w3.org/2000/svg}"

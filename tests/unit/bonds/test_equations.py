@@ -8,10 +8,10 @@ from fractions import Fraction
 import pytest
 
 from shared_data import shared_data
-from stillery.bonds import algebra
-from stillery.bonds.equations import Equation, find_equations
-from stillery.bonds.expressions import NoExpressionError, parse
-from stillery.bonds.tokens import prepare, tokenize
+from stillery.bonds.claims import algebra
+from stillery.bonds.claims.equations import Equation, find_equations
+from stillery.bonds.claims.expressions import NoExpressionError, parse
+from stillery.bonds.claims.tokens import prepare, tokenize
 
 
 def equations(text: str) -> list[Equation]:

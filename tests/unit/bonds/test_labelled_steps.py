@@ -14,7 +14,7 @@ from labelled_steps import (
     training_rows,
 )
 
-from stillery.bonds.role_weights import MARKED_WEIGHTS, WEIGHTS
+from stillery.bonds.model.role_weights import MARKED_WEIGHTS, WEIGHTS
 
 
 def f1(counts: Counter[tuple[str, str]]) -> float:

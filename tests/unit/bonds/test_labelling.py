@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stillery.bonds import analyze, label_molecules
-from stillery.bonds.labelling import LabelCache, LabelTask, MalformedReplyError, parse_labels
+from stillery.bonds.model.labelling import LabelCache, LabelTask, MalformedReplyError, parse_labels
 from stillery.errors import UserError
 from stillery.records import BondKind, Message
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stillery.bonds.page import molecule_page
+from stillery.bonds.draw.page import molecule_page
 from stillery.records import Atom, Bond, BondKind, Claim, Molecule
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)><!--<script> ]]> \u2028\ud800 &amp; \"'"

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from stillery.bonds.patterns import KINDS, bond_divergence, bond_statistics, jensen_shannon
-from stillery.bonds.patterns_effective import extract_patterns, match_patterns
-from stillery.bonds.patterns_isomers import find_isomers, formula
+from stillery.bonds.corpus.effective import extract_patterns, match_patterns
+from stillery.bonds.corpus.isomers import find_isomers, formula
+from stillery.bonds.corpus.patterns import KINDS, bond_divergence, bond_statistics, jensen_shannon
 from stillery.records import Atom, Bond, BondKind, Claim, Molecule
 
 LOGIC, CHECK, IDEA = KINDS

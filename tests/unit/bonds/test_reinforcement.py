@@ -9,10 +9,10 @@ import pytest
 
 from shared_data import shared_data
 from stillery.bonds import analyze, reinforce
-from stillery.bonds.equations import find_equations
-from stillery.bonds.reinforcement import CheckRequest
-from stillery.bonds.routes import substitute_into, undo
-from stillery.bonds.tokens import prepare, tokenize
+from stillery.bonds.claims.equations import find_equations
+from stillery.bonds.claims.reinforcement import CheckRequest
+from stillery.bonds.claims.routes import substitute_into, undo
+from stillery.bonds.claims.tokens import prepare, tokenize
 from stillery.records import BondKind
 
 STORY = (

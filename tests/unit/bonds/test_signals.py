@@ -4,11 +4,11 @@ import re
 
 import pytest
 
-from stillery.bonds.atoms import segment
-from stillery.bonds.reading import read_steps
-from stillery.bonds.role_weights import MARKED_WEIGHTS, WEIGHTS
-from stillery.bonds.roles import Role, pick_role, role_odds
-from stillery.bonds.signals import Signals, add_marker_signals, step_signals
+from stillery.bonds.claims.reading import read_steps
+from stillery.bonds.model.role_weights import MARKED_WEIGHTS, WEIGHTS
+from stillery.bonds.model.roles import Role, pick_role, role_odds
+from stillery.bonds.model.signals import Signals, add_marker_signals, step_signals
+from stillery.bonds.steps.segmentation import segment
 
 QUESTION = "Tom has 14 apples and buys 25 more. How many has he?"
 TRACE = (

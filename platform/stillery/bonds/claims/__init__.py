@@ -1,0 +1,1 @@
+"""What steps say that can be checked, and what decides it."""

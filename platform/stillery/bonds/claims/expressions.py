@@ -1,0 +1,255 @@
+"""Tokens in, the expression that starts at one of them out: its exact value, and the numbers and names it uses.
+
+A recursive-descent parser with a bounded depth, over text as people and models write it: units after numbers, currency
+signs, per cent, LaTeX fractions and roots, "9 times 13", "half of 40". Nothing is ever evaluated as code.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from stillery.bonds.claims import algebra
+from stillery.bonds.claims.algebra import Value
+from stillery.bonds.claims.juxtaposition import FRACTION_WORDS, is_factorial, is_implicit_product, is_product_by_of
+from stillery.bonds.claims.numerals import read_numeral
+from stillery.bonds.claims.tokens import Token
+from stillery.bonds.claims.units import unit_length
+
+_MAX_DEPTH = 16
+_MAX_TOKENS = 120
+
+
+class NoExpressionError(ValueError):
+    """No expression starts at this token."""
+
+
+@dataclass(slots=True)
+class Expression:
+    """What was parsed: tokens `first` up to, not including, `end`. `value` is None where it is out of bounds."""
+
+    first: int
+    end: int
+    value: Value | None
+    num_operations: int
+    operands: list[Fraction] = field(default_factory=list[Fraction])
+    has_unit: bool = False
+
+    def constant(self) -> Fraction | None:
+        return None if self.value is None else self.value.constant()
+
+
+def parse(tokens: Sequence[Token], first: int, *, functions: frozenset[str] = frozenset()) -> Expression:
+    """The longest expression that starts at token `first`.
+
+    `functions` are the names whose application, as in f(2), stands for one unknown and is no product. Raises
+    NoExpressionError where none starts.
+    """
+    parser = _Parser(tokens, first, functions)
+    value = parser.sum()
+    return Expression(first, parser.at, value, parser.num_operations, parser.operands, parser.has_unit)
+
+
+class _Parser:
+    def __init__(self, tokens: Sequence[Token], first: int, functions: frozenset[str]) -> None:
+        self.tokens = tokens
+        self.at = first
+        self.limit = min(len(tokens), first + _MAX_TOKENS)
+        self.functions = functions
+        self.depth = 0
+        self.num_operations = 0
+        self.operands: list[Fraction] = []
+        self.has_unit = False
+
+    def peek(self, offset: int = 0) -> Token | None:
+        at = self.at + offset
+        return self.tokens[at] if at < self.limit else None
+
+    def is_next(self, kind: str, *texts: str) -> bool:
+        token = self.peek()
+        return token is not None and token.kind == kind and (not texts or token.text in texts)
+
+    def sum(self) -> Value | None:
+        self.depth += 1
+        if self.depth > _MAX_DEPTH:
+            raise NoExpressionError("nested too deeply")
+        value = self.product()
+        while self.is_next("op", "+", "-"):
+            sign, at, depth = self.tokens[self.at].text, self.at, self.depth
+            self.at += 1
+            try:
+                other = self.product()
+            except NoExpressionError:
+                self.at, self.depth = at, depth
+                break
+            self.num_operations += 1
+            value = algebra.attempt(algebra.add if sign == "+" else algebra.subtract, value, other)
+        self.depth -= 1
+        return value
+
+    def product(self) -> Value | None:
+        value = self.signed()
+        while True:
+            at, depth = self.at, self.depth
+            if self.is_next("op", "*", "/"):
+                operation = algebra.multiply if self.tokens[self.at].text == "*" else algebra.divide
+                self.at += 1
+            elif is_product_by_of(self.tokens, self.at, self.limit):
+                operation = algebra.multiply
+                self.at += 1
+            elif is_implicit_product(self.tokens, self.at, self.limit):
+                operation = algebra.multiply
+            else:
+                return value
+            try:
+                other = self.signed() if self.tokens[at].kind == "op" else self.powered()
+            except NoExpressionError:
+                self.at, self.depth = at, depth
+                return value
+            self.num_operations += 1
+            value = algebra.attempt(operation, value, other)
+
+    def signed(self) -> Value | None:
+        if self.is_next("op", "-", "+"):
+            negative = self.tokens[self.at].text == "-"
+            self.at += 1
+            self.depth += 1
+            if self.depth > _MAX_DEPTH:
+                raise NoExpressionError("nested too deeply")
+            value = self.signed()
+            self.depth -= 1
+            if negative and self.operands and value is not None and value.constant() == -self.operands[-1]:
+                self.operands[-1] = -self.operands[-1]
+            return algebra.attempt(lambda a, _: algebra.negate(a), value, value) if negative else value
+        return self.powered()
+
+    def powered(self) -> Value | None:
+        value = self.primary()
+        while True:
+            if self.is_next("super"):
+                exponent = _read_int(self.tokens[self.at].text)
+                self.at += 1
+                self.num_operations += 1
+                value = algebra.attempt(algebra.power, value, exponent)
+            elif self.is_next("op", "^"):
+                self.at += 1
+                self.depth += 1
+                if self.depth > _MAX_DEPTH:
+                    raise NoExpressionError("nested too deeply")
+                exponent = self.signed() if not self.is_next("open") else self.group()
+                self.depth -= 1
+                self.num_operations += 1
+                value = algebra.attempt(algebra.power, value, exponent)
+            elif self.is_next("post"):
+                post = self.tokens[self.at]
+                if post.text == "!" and not (post.glued and is_factorial(self.tokens, self.at, self.limit)):
+                    return value
+                self.at += 1
+                value = self.posted(value, post.text)
+            else:
+                return value
+
+    def posted(self, value: Value | None, sign: str) -> Value | None:
+        if sign == "%":
+            return algebra.attempt(algebra.divide, value, algebra.number(100))
+        if sign == "!":
+            self.num_operations += 1
+            return algebra.factorial(value)
+        return value
+
+    def primary(self) -> Value | None:
+        while self.is_next("money"):
+            self.at += 1
+        token = self.peek()
+        if token is None:
+            raise NoExpressionError("the text ends")
+        if token.kind == "num" and token.value is not None:
+            return self.numeral()
+        if token.kind == "name":
+            return self.named(token)
+        if token.kind == "open":
+            return self.group()
+        if token.kind == "frac":
+            self.at += 1
+            top, bottom = self.argument(), self.argument()
+            self.num_operations += 1
+            return algebra.attempt(algebra.divide, top, bottom)
+        if token.kind == "sqrt":
+            self.at += 1
+            value = self.argument()
+            self.num_operations += 1
+            return algebra.attempt(lambda a, _: algebra.root(a), value, value)
+        if token.kind == "box":
+            self.at += 1
+            return self.group()
+        if token.kind == "word":
+            return self.worded(token)
+        raise NoExpressionError(token.text)
+
+    def numeral(self) -> Value | None:
+        value, self.at = read_numeral(self.tokens, self.at, self.limit)
+        self.operands.append(value)
+        self.skip_unit()
+        return algebra.number(value)
+
+    def skip_unit(self) -> None:
+        """Past the words after a number, if the expression goes on behind them ("5 apples + 3", "8 (Ann) + 2")."""
+        is_of = is_product_by_of(self.tokens, self.at, self.limit)
+        length = 0 if is_of else unit_length(self.tokens[self.at : self.limit])
+        if length:
+            self.at += length
+            self.has_unit = True
+
+    def named(self, token: Token) -> Value | None:
+        self.at += 1
+        name = token.text
+        opening = self.peek()
+        if name in self.functions and opening is not None and opening.kind == "open" and opening.glued:
+            start, depth = self.at, self.depth
+            try:
+                inner = self.group()
+            except NoExpressionError:
+                self.at, self.depth = start, depth
+                return algebra.symbol(name)
+            key = "" if inner is None else str(inner.constant() if inner.constant() is not None else inner.key())
+            return algebra.symbol(f"{name}({key})")
+        return algebra.symbol(name)
+
+    def group(self) -> Value | None:
+        """A parenthesis or a LaTeX group, its closing bracket included."""
+        if not self.is_next("open"):
+            raise NoExpressionError("no bracket")
+        self.at += 1
+        value = self.sum()
+        if not self.is_next("close"):
+            raise NoExpressionError("no closing bracket")
+        self.at += 1
+        return value
+
+    def argument(self) -> Value | None:
+        """What a LaTeX command or a root is applied to: a group, or one number or name."""
+        return self.group() if self.is_next("open") else self.primary()
+
+    def worded(self, token: Token) -> Value | None:
+        """A fraction in words before "of" ("half of 40"), or "square root of 9"."""
+        words = [t.text.casefold() for i in range(3) if (t := self.peek(i)) is not None and t.kind == "word"]
+        if words[:3] == ["square", "root", "of"]:
+            self.at += 3
+            value = self.powered()
+            self.num_operations += 1
+            return algebra.attempt(lambda a, _: algebra.root(a), value, value)
+        after = self.peek(1)
+        factor = FRACTION_WORDS.get(token.text.casefold())
+        if factor is None or after is None:
+            raise NoExpressionError(token.text)
+        if after.text.casefold() == "of" or (token.text.casefold() == "twice" and after.kind in ("num", "money")):
+            self.at += 1
+            if token.text.casefold() == "twice":
+                other = self.primary()
+                self.num_operations += 1
+                return algebra.attempt(algebra.multiply, algebra.number(factor), other)
+            return algebra.number(factor)
+        raise NoExpressionError(token.text)
+
+
+def _read_int(text: str) -> Value | None:
+    return algebra.number(int(text)) if text.lstrip("-").isdigit() and len(text) < 4 else None

@@ -1,0 +1,38 @@
+"""What two things side by side mean in an expression: a place between them among tokens in, yes or no out.
+
+`at` is the token in question, `limit` the end of what is looked at.
+"""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from stillery.bonds.claims.polynomials import PI
+from stillery.bonds.claims.tokens import Token
+
+FRACTION_WORDS = {"half": Fraction(1, 2), "third": Fraction(1, 3), "quarter": Fraction(1, 4), "twice": Fraction(2)}
+
+
+def is_product_by_of(tokens: Sequence[Token], at: int, limit: int) -> bool:
+    """Whether "of" multiplies: after a per cent sign or a fraction, before a number."""
+    if at + 1 >= limit or tokens[at].text.casefold() != "of" or tokens[at + 1].kind not in ("num", "money", "frac"):
+        return False
+    before = tokens[at - 1]
+    is_fraction = before.kind == "num" and at > 1 and tokens[at - 2].text == "/"
+    return is_fraction or before.text in ("%", "percent", ")") or before.text.casefold() in FRACTION_WORDS
+
+
+def is_implicit_product(tokens: Sequence[Token], at: int, limit: int) -> bool:
+    """Whether two factors stand side by side: 2x, 3(4), (a)(b), 3√13; never number by number."""
+    if at >= limit or tokens[at - 1].kind not in ("num", "name", "close", "super"):
+        return False
+    token, before = tokens[at], tokens[at - 1]
+    if token.kind == "open":
+        return token.text == "(" and (token.glued or before.kind == "close")
+    if token.kind in ("frac", "sqrt"):
+        return True
+    return token.kind == "name" and (token.glued or before.kind == "name" or token.text == PI)
+
+
+def is_factorial(tokens: Sequence[Token], at: int, limit: int) -> bool:
+    """Whether an exclamation mark goes on to something, and so does not end a sentence."""
+    return at + 1 < limit and (tokens[at + 1].glued or tokens[at + 1].kind in ("op", "rel", "close"))

@@ -1,0 +1,66 @@
+"""What a trace ends with, and where it first got there."""
+
+from collections.abc import Sequence
+
+from stillery.bonds.claims.equations import find_equations
+from stillery.bonds.claims.expressions import NoExpressionError, parse
+from stillery.bonds.claims.memory import Work
+from stillery.bonds.claims.reading import Key, Step
+from stillery.bonds.claims.tokens import prepare, tokenize
+
+_MAX_QUESTION_CHARS = 4000
+# The place of the question among the steps.
+QUESTION = -1
+
+
+def question_equations(question: str) -> list[Work]:
+    """The equations with an unknown that a question states, as work of the step before the first."""
+    if len(question) > _MAX_QUESTION_CHARS:
+        return []
+    equations = find_equations(prepare(tokenize(question)))
+    return [Work(QUESTION, e) for e in equations if e.relation == "=" and e.names()]
+
+
+def final_key(steps: Sequence[Step]) -> Key | None:
+    """The value of the last answer that a trace gives; without one, its last result. None where neither is a value."""
+    answers = [step for step in steps if step.is_answer and not step.is_question]
+    for step in reversed(answers):
+        key = _answer_key(step)
+        if key is not None:
+            return key
+    if answers:
+        return None
+    return next((next(reversed(step.results)) for step in reversed(steps) if step.results), None)
+
+
+def _answer_key(step: Step) -> Key | None:
+    boxes = [i for i, token in enumerate(step.tokens) if token.kind == "box"]
+    if "<answer>" in step.text.casefold():
+        boxes.append(0)
+    starts = boxes or [
+        i + 1
+        for i, token in enumerate(step.tokens)
+        if token.kind in ("rel", "relword")
+        or token.text in (":", "#")
+        or (token.kind == "word" and i + 1 == len(step.tokens))
+    ]
+    for at in reversed(starts):
+        try:
+            value = parse(step.tokens, at).value
+        except NoExpressionError:
+            continue
+        if value is not None and value.is_number():
+            constant = value.constant()
+            return constant if constant is not None else value.key()
+    return None
+
+
+def find_settled(steps: Sequence[Step]) -> int | None:
+    """The first step that reached what the trace ends with; the first that gives an answer if no value decides."""
+    final = final_key(steps)
+    first = next((s.index for s in steps if s.is_answer and not s.is_question), None)
+    reached = None
+    if final is not None:
+        reached = next((s.index for s in steps if final in s.results or final in s.assigned.values()), None)
+    known = [i for i in (first, reached) if i is not None]
+    return min(known, default=None)

@@ -1,0 +1,245 @@
+"""Which earlier steps a step returns to, and what it does there: withdraw, recompute, undo, substitute, doubt, go over.
+
+Each finding says whether the check was independent (by another route than the step it checks) and whether it came out
+right; only independent checks that come out right earn credit for stability.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from stillery.bonds.claims import algebra
+from stillery.bonds.claims.algebra import Value
+from stillery.bonds.claims.equations import Equation, operands_of
+from stillery.bonds.claims.memory import Memory, Work, recipe_of, shorten
+from stillery.bonds.claims.polynomials import UnboundedError
+from stillery.bonds.claims.reading import Key, Step, key_of, specificity
+from stillery.bonds.model.similarity import WordIndex
+
+_MIN_REVIEW_COSINE = 0.25
+# The specificity of 0, 1 and 2.
+_TRIVIAL = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One return of step `target` to step `source`. `verifies` is True or False for an independent check that came
+    out right or wrong, None for what is none."""
+
+    source: int
+    target: int
+    strength: float
+    origin: str
+    evidence: str
+    verifies: bool | None = None
+
+
+def find_checks(step: Step, steps: Sequence[Step], memory: Memory, text: str) -> list[Finding]:
+    """The steps that one returns to, by what it computes, puts in, withdraws or replays."""
+    found = [*_withdrawn(step, memory), *_tested(step, memory), *_revised(step, memory), *_checked_states(step, steps)]
+    for equation in step.equations:
+        if equation.computes:
+            found += _recomputed(step, equation, memory, text)
+            found += _undone(step, equation, memory, text)
+            found += _reached_again(step, equation, steps, memory)
+    found += _substituted(step, memory, text)
+    return found
+
+
+def _withdrawn(step: Step, memory: Memory) -> Iterator[Finding]:
+    for key in step.refuted:
+        # "That is not 1" says little of which step it is about, unless it stands beside what is so.
+        if specificity(key) <= _TRIVIAL and not step.works_out():
+            continue
+        source = memory.source(key, before=step.index)
+        if source is None and isinstance(key, str):
+            source = next(
+                (i for i, known in _assignments(memory) if str(known).casefold() == key and i < step.index), None
+            )
+        if source is not None and (key in memory.makers or key in memory.givers or isinstance(key, str)):
+            shown = key if isinstance(key, str) else str(key)
+            yield Finding(
+                source, step.index, 0.8, "claims", f"step {step.index} contradicts step {source}'s {shown}", False
+            )
+
+
+def _assignments(memory: Memory) -> Iterator[tuple[int, Key]]:
+    latest = [entry for entries in memory.assigned.values() for entry in entries if isinstance(entry[1], str)]
+    return iter(sorted(latest, key=lambda entry: -entry[0]))
+
+
+def _checked_states(step: Step, steps: Sequence[Step]) -> Iterator[Finding]:
+    for state in step.states:
+        if not state.counted:
+            continue
+        source = next(
+            (s.index for s in reversed(steps[max(0, step.index - 12) : step.index])
+             if any(not t.counted and (t.value == state.value or state.value in t.value.split()) for t in s.states)),
+            None,
+        )  # fmt: skip
+        if source is not None and not step.rejects():
+            evidence = f"step {step.index} finds step {source}'s {shorten(state.value)} by another route"
+            yield Finding(source, step.index, 0.75, "claims", evidence, state.holds)
+
+
+def _tested(step: Step, memory: Memory) -> Iterator[Finding]:
+    """A result put to a test that it does not pass: "3 + 5 = 8, not 7" where a step had made 3."""
+    if not step.rejects():
+        return
+    for equation in step.equations:
+        for operand in operands_of(equation) if equation.computes else ():
+            work = memory.maker(operand, before=step.index)
+            if work is not None:
+                evidence = f"step {step.index} tests step {work.step}'s {operand}, and it fails"
+                yield Finding(work.step, step.index, 0.8, "claims", evidence, False)
+
+
+def _revised(step: Step, memory: Memory) -> Iterator[Finding]:
+    """A name that is given another value after a check failed. A number may go by a phrase ("their sum") in one case
+    and again in the next, and a function may be written in another form."""
+    for name, key in step.assigned.items():
+        is_phrase, is_form = len(name.split()) > 1, "(" in name and not isinstance(key, Fraction)
+        if is_form or (is_phrase and isinstance(key, Fraction)):
+            continue
+        for source, known in reversed(memory.assigned.get(name, ())):
+            if (
+                known != key
+                and source < step.index
+                and memory.last_failure is not None
+                and memory.last_failure > source
+            ):
+                yield Finding(
+                    source, step.index, 0.8, "claims", f"step {step.index} revises step {source}'s {name}", False
+                )
+                break
+
+
+def _recomputed(step: Step, equation: Equation, memory: Memory, text: str) -> Iterator[Finding]:
+    """The same computation again, with the same result or another."""
+    recipe = recipe_of(equation)
+    if recipe is None:
+        return
+    start = text[equation.start : equation.end].split("=")[0].strip()
+    for work in reversed(memory.recipes.get(recipe, ())):
+        if work.step < step.index and equation.holds is True and key_of(work.equation) != key_of(equation):
+            evidence = f"step {step.index} puts step {work.step}'s {work.text(text)} right"
+            yield Finding(work.step, step.index, 0.8, "claims", evidence, False)
+            return
+        if work.step < step.index - 2:
+            evidence = f"step {step.index} recomputes step {work.step}'s {shorten(start)}"
+            yield Finding(work.step, step.index, 0.68, "claims", evidence)
+            return
+
+
+def _undone(step: Step, equation: Equation, memory: Memory, text: str) -> Iterator[Finding]:
+    """A computation whose result is what an earlier one started from, starting from what it came to."""
+    operands = operands_of(equation)
+    result = equation.right.constant()
+    if result is None or len(operands) < 2:
+        return
+    for operand in operands:
+        rest = list(operands)
+        rest.remove(operand)
+        for work in reversed(memory.makers.get(operand, ())):
+            before = operands_of(work.equation)
+            if work.step >= step.index or result not in before or len(before) < 2:
+                continue
+            is_same = recipe_of(work.equation) == recipe_of(equation)
+            if is_same or (work.equation.subject and work.equation.subject == equation.subject):
+                continue
+            others = list(before)
+            others.remove(result)
+            is_telling = max(specificity(v) for v in (operand, result, *rest)) > 0.5
+            if sorted(map(abs, others)) == sorted(map(abs, rest)) and is_telling:
+                shown = shorten(text[equation.start : equation.end])
+                evidence = f"step {step.index} undoes step {work.step}'s {work.text(text)} by {shown}"
+                yield Finding(work.step, step.index, 0.78, "claims", evidence, equation.holds)
+                return
+
+
+def _reached_again(step: Step, equation: Equation, steps: Sequence[Step], memory: Memory) -> Iterator[Finding]:
+    """A result that an earlier step reached from other numbers, neither step resting on the other."""
+    key, recipe = key_of(equation), recipe_of(equation)
+    if key is None or recipe is None or specificity(key) < 1:
+        return
+    for work in reversed(memory.makers.get(key, ())):
+        other = recipe_of(work.equation)
+        if work.step >= step.index or other is None or other[0] == recipe[0]:
+            continue
+        if _rests_on(equation, work, steps) or step.index - work.step < 2:
+            continue
+        evidence = f"step {step.index} reaches step {work.step}'s {_show(key)} another way"
+        yield Finding(work.step, step.index, 0.74, "claims", evidence, equation.holds)
+        return
+
+
+def _rests_on(equation: Equation, work: Work, steps: Sequence[Step]) -> bool:
+    """Whether a computation starts from the numbers of another step, so that it only goes on from there."""
+    mine = {o for o in operands_of(equation) if specificity(o) > 0.2}
+    theirs = set(operands_of(work.equation))
+    return bool(mine) and mine <= theirs | steps[work.step].values
+
+
+def _show(key: Key) -> str:
+    return str(key) if isinstance(key, Fraction | str) else "expression"
+
+
+def _substituted(step: Step, memory: Memory, text: str) -> Iterator[Finding]:
+    """A value put back for its name into an equation that stood before it; it fits if both sides then agree."""
+    numbers = [e for e in step.equations if e.left is not None and e.left.num_operations and e.left.value is not None]
+    operands = {o for e in numbers for o in operands_of(e)}
+    for work in reversed(memory.unknowns) if operands else ():
+        names = work.equation.names()
+        if len(names) != 1:
+            continue
+        (name,) = names
+        for index, key in reversed(memory.assigned.get(name, ())):
+            if not isinstance(key, Fraction) or not work.step < index < step.index or key not in operands:
+                continue
+            put = [_put(s.value, name, key) for s in (work.equation.left, work.equation.right) if s is not None]
+            if not any(_works_out(e, side) for e in numbers for side in put):
+                continue
+            where = "the question's equation" if work.step < 0 else f"step {work.step}'s {work.text(text)}"
+            evidence = f"step {step.index} puts step {index}'s {name} = {key} into {where}"
+            verifies = all(e.holds is not False for e in numbers) and _agree(put)
+            yield Finding(index, step.index, 0.78, "claims", evidence, verifies)
+            return
+
+
+def _works_out(equation: Equation, side: Value | None) -> bool:
+    """Whether an equation starts from a side of another one with its unknown put in."""
+    left = equation.left
+    return side is not None and left is not None and left.value is not None and algebra.equal(left.value, side)
+
+
+def _agree(sides: Sequence[Value | None]) -> bool:
+    return len(sides) == 2 and sides[0] is not None and sides[1] is not None and algebra.equal(sides[0], sides[1])
+
+
+def _put(value: Value | None, name: str, key: Fraction) -> Value | None:
+    if value is None:
+        return None
+    try:
+        return algebra.substitute(value, {name: algebra.number(key)})
+    except UnboundedError:
+        return None
+
+
+def find_reviews(step: Step, steps: Sequence[Step], memory: Memory, index: WordIndex) -> list[Finding]:
+    """The steps that one which checks nothing by itself looks at again: those whose results or words it takes up."""
+    sources: dict[int, Finding] = {}
+    verb = "asks about" if step.is_question else "looks again at"
+    for value in sorted(step.values, key=lambda v: (-specificity(v), -v)):
+        source = memory.source(value, before=step.index)
+        if source is not None and specificity(value) > 0.2 and source not in sources:
+            evidence = f"step {step.index} {verb} step {source}'s {value}"
+            sources[source] = Finding(source, step.index, 0.6 + 0.04 * specificity(value), "claims", evidence)
+    for cosine, source in index.nearest(step.index):
+        if cosine >= _MIN_REVIEW_COSINE and source not in sources and not steps[source].is_question:
+            words = ", ".join(index.shared(source, step.index)[:3])
+            evidence = f"step {step.index} {verb} step {source}: {words}"
+            sources[source] = Finding(source, step.index, 0.6 + 0.05 * cosine, "similarity", evidence)
+    if not sources and step.index:
+        evidence = f"step {step.index} looks back on step {step.index - 1}"
+        sources[step.index - 1] = Finding(step.index - 1, step.index, 0.6, "similarity", evidence)
+    return list(sources.values())

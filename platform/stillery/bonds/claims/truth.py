@@ -1,0 +1,157 @@
+"""Whether a relation between two expressions holds, read as a fair person reads it: a rounded decimal is no mistake.
+
+A side that may go on past what was read, in either direction, decides nothing.
+"""
+
+from collections.abc import Sequence
+
+from stillery.bonds.claims import algebra
+from stillery.bonds.claims.algebra import Value
+from stillery.bonds.claims.expressions import Expression
+from stillery.bonds.claims.polynomials import UnboundedError
+from stillery.bonds.claims.tokens import Token
+
+_CLEAN = frozenset(("stop", "comma", "word", "relword", "rel", "money", "close", "open", "other", "bar"))
+_CLEAN_BEFORE = _CLEAN - {"close"}
+NO_SUBJECT = frozenset(
+    "so then thus hence therefore because since that which and but or if when where we i it this now just also let "
+    "there here what have get gives have's has".split()
+)
+_REMAINDER = frozenset("remainder mod modulo r base".split())
+_LEFT_OVER = frozenset("remaining leftover left over remainder".split())
+_REMAINDER_REACH = 9
+_LARGE_UNITS = frozenset("hundred thousand million billion dozen percent".split())
+_RELATIVE_TOLERANCE = 0.01
+
+
+def decide(tokens: Sequence[Token], left: Expression, right: Expression, at: int, relation: str) -> bool | None:
+    """Whether the relation holds; None where a side is unknown, conditional on a variable, or not wholly read."""
+    if left.value is None or right.value is None:
+        return None
+    if not is_clean_before(tokens, left.first) or not is_clean(tokens, right.end):
+        return None
+    if relation in ("=", "≈"):
+        return _decide_equal(tokens, left, right, at, relation)
+    one, two = left.value.approximate(), right.value.approximate()
+    if one is None or two is None or (left.num_operations == 0 and right.num_operations == 0 and left.has_unit):
+        return None
+    if relation == "≠":
+        return not algebra.equal(left.value, right.value)
+    return {"<": one < two, ">": one > two, "≤": one <= two, "≥": one >= two}[relation]
+
+
+def _decide_equal(tokens: Sequence[Token], left: Expression, right: Expression, at: int, relation: str) -> bool | None:
+    assert left.value is not None
+    assert right.value is not None
+    if are_equal(left.value, right.value):
+        return True
+    if not (left.value.is_number() and right.value.is_number()):
+        return None
+    if left.num_operations == 0 and (right.num_operations == 0 or left.has_unit or _is_named(tokens, left.first)):
+        return None
+    is_inexact = any(operand.denominator != 1 for operand in left.operands)
+    if _is_rounding(left.value, right, tokens, is_stated=relation == "≈", is_inexact=is_inexact):
+        return True
+    leading = right.operands[0] if right.num_operations and right.operands else None
+    if leading is not None and left.value.constant() == leading and not left.has_unit:
+        return True
+    one, two = left.value.constant(), right.value.constant()
+    is_percent = tokens[right.end - 1].text == "%" or any(t.text == "%" for t in tokens[left.first : at])
+    if one is not None and two is not None and is_percent and one in (two * 100, two / 100):
+        return True
+    if _is_prefix(tokens, right, left) or _is_range(tokens, left):
+        return None
+    following = [t.text.casefold() for t in tokens[right.end : right.end + _REMAINDER_REACH]]
+    if following[:1] and following[0] in _LARGE_UNITS:
+        return None
+    if following[:1] in (["cents"], ["cent"]) and any(t.kind == "money" for t in tokens[left.first : at]):
+        return None
+    if any(t.text == "/" for t in tokens[left.first : at]) and _LEFT_OVER & set(following):
+        return None
+    return False
+
+
+def are_equal(one: Value, two: Value) -> bool:
+    try:
+        return algebra.equal(one, two)
+    except UnboundedError:
+        return False
+
+
+def _is_rounding(
+    value: Value, right: Expression, tokens: Sequence[Token], *, is_stated: bool, is_inexact: bool
+) -> bool:
+    """Whether the right side is the value to the digits that it gives, rounded or cut off; for ≈ also within 1%.
+
+    A value that itself comes from decimals may be off by one in the last digit.
+    """
+    one, two = value.approximate(), right.value.approximate() if right.value else None
+    if one is None or two is None:
+        return False
+    if is_stated and abs(one - two) <= _RELATIVE_TOLERANCE * max(abs(one), abs(two)):
+        return True
+    decimals = [t.text.partition(".")[2] for t in tokens[right.first : right.end] if t.kind == "num" and "." in t.text]
+    if decimals and right.num_operations:
+        return abs(one - two) < sum(10.0 ** -len(digits) for digits in decimals)
+    if not decimals and (not is_stated or right.num_operations):
+        return False
+    unit = 10.0 ** -len(decimals[0]) if decimals else 1.0
+    is_cut_off = abs(two) <= abs(one) < abs(two) + unit and one * two >= 0
+    slack = 1.0001 if is_inexact else 0.5001
+    return abs(one - two) <= slack * unit or is_cut_off
+
+
+def is_clean_before(tokens: Sequence[Token], first: int) -> bool:
+    """Whether nothing mathematical stands before an expression, to which it would belong."""
+    if first == 0:
+        return True
+    before = tokens[first - 1]
+    two_before = tokens[first - 2] if first > 1 else None
+    if two_before is not None and two_before.kind in ("num", "close") and before.text in (",", ":"):
+        return not tokens[first].glued
+    if before.kind == "word" and before.text.casefold() in _REMAINDER:
+        return False
+    if before.kind == "op":
+        is_dash = before.end - before.start == 1 and before.text == "-" and not tokens[first].glued
+        return is_dash and (two_before is None or two_before.kind in ("word", "stop"))
+    return before.kind in _CLEAN_BEFORE
+
+
+def is_clean(tokens: Sequence[Token], end: int) -> bool:
+    """Whether nothing mathematical follows an expression, to which it would belong."""
+    if end >= len(tokens):
+        return True
+    following = {t.text.casefold() for t in tokens[end : end + _REMAINDER_REACH]}
+    if _REMAINDER & following or any(t.kind == "func" for t in tokens[end : end + 2]):
+        return False
+    after = tokens[end + 1] if end + 1 < len(tokens) else None
+    if tokens[end].text in (".", ":") and after is not None and after.kind in ("command", "num", "op"):
+        return tokens[end].text == "." and tokens[end].end < after.start
+    if tokens[end].text == "." and after is not None and after.text in (".", "…"):
+        return False
+    if tokens[end].text == "/" and after is not None and after.kind == "word":
+        return True
+    is_word_operator = tokens[end].kind == "op" and tokens[end].end - tokens[end].start > 3
+    if is_word_operator and (after is None or after.kind not in ("num", "name", "open", "money")):
+        return True
+    return tokens[end].kind in _CLEAN or tokens[end].text == "!"
+
+
+def _is_named(tokens: Sequence[Token], first: int) -> bool:
+    """Whether words before a number make it part of a name ("the divisors of 284 = ...")."""
+    return first > 0 and tokens[first - 1].kind == "word" and tokens[first - 1].text.casefold() not in NO_SUBJECT
+
+
+def _is_range(tokens: Sequence[Token], side: Expression) -> bool:
+    """Whether a side reads as a range ("so far 1-5 and 6-10 = 10") rather than as a difference below zero."""
+    if side.end - side.first != 3 or not all(token.glued for token in tokens[side.first + 1 : side.end]):
+        return False
+    low, dash, high = tokens[side.first : side.end]
+    return dash.text == "-" and low.value is not None and high.value is not None and 0 <= low.value < high.value
+
+
+def _is_prefix(tokens: Sequence[Token], short: Expression, long: Expression) -> bool:
+    """Whether one side is how the other begins: a product that is worked out piece by piece."""
+    width = short.end - short.first
+    pieces = [[t.text for t in tokens[side.first : side.first + width]] for side in (short, long)]
+    return 2 < width < long.end - long.first and pieces[0] == pieces[1]

@@ -1,0 +1,1 @@
+"""Patterns of bonds over many traces."""

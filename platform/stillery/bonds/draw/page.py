@@ -1,0 +1,124 @@
+"""The interactive page: one molecule, or two side by side, in; one self-contained HTML document out.
+
+It loads nothing and works from a file. Texts of a trace are hostile input: they travel as JSON in a data block, with
+every character that could end it escaped, and the script puts them on the page as text, never as markup. A content
+security policy lets this one script run, by its hash, and nothing else, so that no text could load or run anything
+even if that failed.
+"""
+
+import base64
+import hashlib
+import html
+import json
+import math
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any
+
+from stillery.bonds.draw.force import force_positions
+from stillery.bonds.draw.layout import state_of, summarize
+from stillery.records import Atom, BondKind, Molecule
+
+KINDS = tuple(BondKind)
+# One script on the page, in this order.
+SCRIPTS = ("page_dom.js", "page_layout.js", "page_view.js", "page.js")
+
+
+def molecule_page(
+    molecules: Sequence[tuple[str, Molecule]],
+    *,
+    title: str = "Reasoning molecule",
+    question: str | None = None,
+    layout: str = "arcs",
+) -> str:
+    """The page of one or two (name, molecule) pairs, such as a teacher's and its student's for one question.
+
+    It opens with `layout`, arcs or force, and a button changes to the other. Raises ValueError for another number of
+    molecules, or one without atoms.
+    """
+    if len(molecules) not in (1, 2):
+        raise ValueError(f"the page shows one molecule, or two side by side; got {len(molecules)}")
+    for name, molecule in molecules:
+        if not molecule.atoms:
+            raise ValueError(f"molecule {name!r} has no atoms: there is nothing to show")
+    style, script = _asset("page.css"), "\n".join(map(_asset, SCRIPTS))
+    policy = (
+        f"default-src 'none'; script-src 'sha256-{_sha256(script)}'; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    asked = f'<p class="question">{html.escape(question)}</p>' if question else ""
+    page = f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{html.escape(title)}</title>
+<link rel="icon" href="data:,">
+<style>
+{style}</style>
+</head>
+<body>
+<header>
+<h1>{html.escape(title)}</h1>
+{asked}
+</header>
+<noscript><p class="missing">This page draws its molecules with JavaScript, which is switched off here.</p></noscript>
+<main data-layout="{html.escape(layout)}"></main>
+<script type="application/json" id="molecules">{_json([_data(name, m) for name, m in molecules])}</script>
+<script>{script}</script>
+</body>
+</html>
+"""
+    # Half a surrogate pair, which a tokenizer may leave behind, has no place in UTF-8.
+    return page.encode("utf-8", "replace").decode()
+
+
+def _asset(name: str) -> str:
+    return resources.files("stillery.bonds.draw").joinpath(name).read_text(encoding="utf-8")
+
+
+def _sha256(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _json(value: Any) -> str:
+    """JSON that is safe inside a script element: without `<`, `>` and `&` nothing in it can end or open a tag."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _data(name: str, molecule: Molecule) -> dict[str, Any]:
+    """What the script needs of a molecule; kinds are indices into KINDS."""
+    energies = molecule.energies or [math.nan] * len(molecule.bonds)
+    return {
+        "name": name,
+        "summary": summarize(molecule),
+        "atoms": [_atom(atom) for atom in molecule.atoms],
+        "places": force_positions(molecule),
+        "bonds": [
+            {
+                "source": bond.source,
+                "target": bond.target,
+                "kind": KINDS.index(BondKind(bond.kind)),
+                "strength": bond.strength,
+                "origin": bond.origin,
+                "evidence": bond.evidence,
+                "energy": energy if math.isfinite(energy) else None,
+            }
+            for bond, energy in zip(molecule.bonds, energies, strict=True)
+        ],
+    }
+
+
+def _atom(atom: Atom) -> dict[str, Any]:
+    false = [claim for claim in atom.claims if claim.holds is False]
+    return {
+        "text": atom.text,
+        "kind": atom.kind,
+        "state": state_of(atom),
+        "inserted": atom.inserted,
+        "false": [{"text": claim.text, "by": claim.corrected_by} for claim in false],
+        "true": [claim.text for claim in atom.claims if claim.holds],
+    }

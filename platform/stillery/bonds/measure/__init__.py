@@ -1,0 +1,1 @@
+"""What a molecule or a model's attention amounts to."""

@@ -1,0 +1,1 @@
+"""What each step is for and which steps are joined."""

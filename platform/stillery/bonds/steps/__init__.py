@@ -1,0 +1,1 @@
+"""Where a trace falls into steps."""
