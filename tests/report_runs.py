@@ -3,6 +3,8 @@
 from typing import Any
 
 from score_rows import make_scores
+from stillery.bonds import analyze
+from stillery.bonds.corpus.comparison import compare
 from stillery.metrics import summarize
 from stillery.records import Score
 from stillery.report import Evaluation, ReportData, StageLine
@@ -38,6 +40,20 @@ def make_evaluation(outcomes: tuple[str, str, str, str], **changes: Any) -> Eval
         *make_scores("held-1", held_out, split="held_out", task="dates", **changes),
     ]
     return Evaluation(scores, summarize(scores, ks=[1, 4]))
+
+
+def make_comparison() -> dict[str, Any]:
+    """What compare_bonds says of the three models' test samples."""
+    outcomes = {"teacher": TEACHER, "student_before": BEFORE, "student_after": AFTER}
+    scores = {role: make_evaluation(rows, model=role).scores for role, rows in outcomes.items()}
+    found = {
+        role: [
+            analyze(s.completion, markers=False, sample_id=f"{role}/{s.sample_id}") for s in rows if s.split == "test"
+        ]
+        for role, rows in scores.items()
+    }
+    problems = {f"{role}/{s.sample_id}": s.prompt_id for role, rows in scores.items() for s in rows}
+    return {**compare(found, problems=problems), "split": "test", "failed": 0, "failures": []}
 
 
 def make_report(**changes: Any) -> ReportData:

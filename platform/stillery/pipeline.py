@@ -7,6 +7,7 @@ changed setting re-runs only the stages that it reaches.
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from stillery import cluster, logs, observe, placement, tracing
@@ -47,7 +48,7 @@ def run_pipeline(config: Config, *, until: str | None = None) -> dict[str, Outpu
     stays, and the same command goes on from there.
     """
     check(config)
-    wanted = stages_until(until)
+    wanted = stages_of(config, until)
     if not Folder(run_uri(config)).is_local and any(stage.name == "sft" for stage in wanted):
         raise UserError(f"run.dir={config.run.dir}: checkpoints need a path; give a folder that every node mounts")
     with open_run(config) as run, tracing.traced(config.run.name, git_revision=run.git_revision):
@@ -75,15 +76,16 @@ def run_pipeline(config: Config, *, until: str | None = None) -> dict[str, Outpu
         return outputs
 
 
-def stages_until(last: str | None) -> tuple[Stage, ...]:
-    """The stages up to and including `last`, or only those that `last` depends on and itself."""
-    if last is None:
-        return STAGES
-    needed = {last}
-    for stage in reversed(STAGES):
+def stages_of(config: Config, last: str | None = None) -> tuple[Stage, ...]:
+    """The enabled stages, or only `last` and those that it depends on. None of them needs one that is not enabled."""
+    enabled = [stage for stage in STAGES if stage.enabled(config)]
+    names = {stage.name for stage in enabled}
+    stages = [replace(s, needs=tuple(n for n in s.needs if n.partition(".")[0] in names)) for s in enabled]
+    needed = names if last is None else {last}
+    for stage in reversed(stages):
         if stage.name in needed:
             needed.update(need.partition(".")[0] for need in stage.needs)
-    return tuple(stage for stage in STAGES if stage.name in needed)
+    return tuple(stage for stage in stages if stage.name in needed)
 
 
 def input_fingerprint(need: str, outputs: Mapping[str, Output]) -> str:

@@ -250,7 +250,8 @@ class Molecule:
 
     `conflict` counts what is false and not corrected, `stability` is normalised (used for choosing and rewarding),
     `stability_sum` the article's sum of strengths minus conflict. `energies` holds, where a model was at hand, the
-    attention energy of each bond in the order of `bonds`.
+    attention energy of each bond in the order of `bonds`. `error` says why a trace could not be analysed; it then has
+    no atoms.
     """
 
     sample_id: str
@@ -260,6 +261,7 @@ class Molecule:
     stability: float
     stability_sum: float
     energies: list[float]
+    error: str | None = None
 
 
 _SCALARS: dict[Any, pa.DataType] = {

@@ -13,6 +13,7 @@ from stillery.evaluate import stage as evaluate_stage
 from stillery.export import stage as export_stage
 from stillery.prompts import stage as prompts_stage
 from stillery.registry import stage as registry_stage
+from stillery.registry.lineage import EVALUATIONS
 from stillery.report import stage as report_stage
 from stillery.runs import Output, Run
 from stillery.storage import Folder
@@ -39,7 +40,8 @@ class Stage:
     """A step of the line. `settings` is what of the config shapes its output, `needs` the stages before it.
 
     `prompts.trained` and `prompts.measured` need only those problems: others may change without a new output. Ray is
-    started, or connected to, when the first stage that `uses_ray` is due.
+    started, or connected to, when the first stage that `uses_ray` is due. A stage that is not `enabled` is left
+    out, and the stages behind it do without it.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Stage:
     settings: Callable[[Config], dict[str, Any]]
     work: Callable[[Job], dict[str, Any]]
     uses_ray: bool = True
+    enabled: Callable[[Config], bool] = lambda _: True
 
 
 def _prompts(job: Job) -> dict[str, Any]:
@@ -80,6 +83,11 @@ def _bonds(job: Job) -> dict[str, Any]:
         prompts=job.folder("prompts"),
         out=job.out,
     )
+
+
+def _compare_bonds(job: Job) -> dict[str, Any]:
+    scores = {role: job.folder(stage) for stage, role in EVALUATIONS.items()}
+    return bonds_stage.compare_models(scores=scores, out=job.out)
 
 
 def _curate(job: Job) -> dict[str, Any]:
@@ -175,14 +183,25 @@ def _report(job: Job) -> dict[str, Any]:
     )
 
 
+def _with_bonds(config: Config) -> bool:
+    return config.bonds.enabled
+
+
 TRAINED, MEASURED = "prompts.trained", "prompts.measured"
-EVALUATIONS = ("evaluate_teacher", "evaluate_before", "evaluate_after")
+BEFORE_REGISTRATION = ("prompts", "generate", "verify", "bonds", "curate", "sft", *EVALUATIONS, "compare_bonds")
 
 STAGES = (
     Stage("prompts", prompts_stage.VERSION, (), stage_settings.of_prompts, _prompts, uses_ray=False),
     Stage("generate", teacher_stage.VERSION, (TRAINED,), stage_settings.of_generate, _generate),
     Stage("verify", verify_stage.VERSION, (TRAINED, "generate"), stage_settings.of_verify, _verify),
-    Stage("bonds", bonds_stage.VERSION, (TRAINED, "generate", "verify"), stage_settings.of_bonds, _bonds),
+    Stage(
+        "bonds",
+        bonds_stage.VERSION,
+        (TRAINED, "generate", "verify"),
+        stage_settings.of_bonds,
+        _bonds,
+        enabled=_with_bonds,
+    ),
     Stage("curate", curate_stage.VERSION, (TRAINED, "generate", "verify"), stage_settings.of_curate, _curate),
     Stage("sft", sft_stage.VERSION, ("curate",), stage_settings.of_sft, _sft),
     Stage(
@@ -191,9 +210,17 @@ STAGES = (
     Stage("evaluate_before", evaluate_stage.VERSION, (MEASURED,), stage_settings.of_evaluate_before, _evaluate_before),
     Stage("evaluate_after", evaluate_stage.VERSION, (MEASURED, "sft"), stage_settings.of_evaluate, _evaluate_after),
     Stage(
+        "compare_bonds",
+        bonds_stage.VERSION,
+        tuple(EVALUATIONS),
+        lambda _: {},
+        _compare_bonds,
+        enabled=_with_bonds,
+    ),
+    Stage(
         "register",
         registry_stage.VERSION,
-        ("prompts", "generate", "verify", "bonds", "curate", "sft", *EVALUATIONS),
+        BEFORE_REGISTRATION,
         stage_settings.of_register,
         _register,
         uses_ray=False,
@@ -209,7 +236,7 @@ STAGES = (
     Stage(
         "report",
         report_stage.VERSION,
-        ("prompts", "generate", "verify", "bonds", "curate", "sft", *EVALUATIONS, "register", "export"),
+        (*BEFORE_REGISTRATION, "register", "export"),
         stage_settings.of_report,
         _report,
         uses_ray=False,

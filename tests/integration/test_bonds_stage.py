@@ -1,12 +1,14 @@
 """The bonds stage on a real Ray, alone: tables in, tables out, in order."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from score_rows import make_scores
 from stillery.bonds import stage
 from stillery.config import BondsConfig
-from stillery.records import Generation, Molecule, Prompt, Verdict, from_table, to_table
+from stillery.records import Generation, Molecule, Prompt, Score, Verdict, from_table, to_table
 from stillery.storage import Folder
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -67,4 +69,23 @@ def test_verdicts_of_other_samples_are_refused(tmp_path: Path) -> None:
 
 def test_no_generations_make_an_empty_summary(tmp_path: Path) -> None:
     folders = {name: Folder(str(tmp_path / name)) for name in ("generations", "verdicts", "prompts", "out")}
-    assert run(folders) == {"molecules": 0, "bonds": {}, "by_verdict": {}}
+    assert run(folders) == {"molecules": 0, "bonds": {}, "by_verdict": {}, "failed": 0, "failures": []}
+
+
+def test_evaluated_models_are_compared_on_the_test_split(tmp_path: Path) -> None:
+    folders = {role: Folder(str(tmp_path / role)) for role in ("teacher", "student_before", "student_after")}
+    outcomes = {"teacher": "++++", "student_after": "++--"}
+    for role, signs in outcomes.items():
+        rows = [
+            replace(score, sample_id=f"{role}/{score.sample_id}")
+            for problem, split in (("p", "test"), ("q", "validation"))
+            for score in make_scores(problem, signs, split=split)
+        ]
+        folders[role].write_rows("scores.parquet", rows, Score)
+    out = Folder(str(tmp_path / "out"))
+    summary = stage.compare_models(scores=folders, out=out)
+    assert {role: model["molecules"] for role, model in summary["models"].items()} == {"teacher": 4, "student_after": 4}
+    assert list(summary["divergence"]) == ["student_after"]
+    assert summary["failed"] == 0
+    assert out.names(".parquet") == ["student_after-00000.parquet", "teacher-00000.parquet"]
+    assert len(out.read_rows("teacher-00000.parquet", Molecule)) == 8

@@ -6,7 +6,7 @@ import pytest
 
 from small_run import small_config
 from stillery.errors import UserError
-from stillery.pipeline import run_pipeline
+from stillery.pipeline import run_pipeline, stages_of
 from stillery.stages import STAGES
 
 
@@ -23,3 +23,11 @@ def test_every_stage_that_needs_another_comes_after_it() -> None:
     for stage in STAGES:
         assert {need.partition(".")[0] for need in stage.needs} <= seen
         seen.add(stage.name)
+
+
+def test_without_bonds_the_stages_behind_them_do_without(tmp_path: Path) -> None:
+    stages = stages_of(small_config(tmp_path, "bonds.enabled=false"))
+    names = [stage.name for stage in stages]
+    assert names == [stage.name for stage in STAGES if stage.name not in ("bonds", "compare_bonds")]
+    assert all(need.partition(".")[0] in names for stage in stages for need in stage.needs)
+    assert [stage.name for stage in stages_of(small_config(tmp_path), "verify")] == ["prompts", "generate", "verify"]

@@ -52,8 +52,10 @@ class VerifyConfig:
 
 @dataclass
 class BondsConfig:
-    """Reasoning molecules. A trace whose stability lies below `unstable_below` counts as unstable."""
+    """Reasoning molecules, unless not `enabled`. A trace whose stability lies below `unstable_below` counts as
+    unstable."""
 
+    enabled: bool = True
     unstable_below: float = 0.5
 
 

@@ -48,7 +48,8 @@ def params_of(config: Mapping[str, Any]) -> dict[str, str]:
 
 def metrics_of(outputs: Mapping[str, Output]) -> dict[str, float]:
     """`MODEL/SPLIT/MEASURE` of every evaluation there is: pass_at_K and majority_at_K with their standard errors
-    (fractions), and the plain measures. MLflow allows no @ in a name."""
+    (fractions), and the plain measures. MLflow allows no @ in a name. `bonds/MODEL/...`, where bonds were looked at:
+    the share of each kind, the mean stability, and a student's divergence from the teacher in bits."""
     metrics: dict[str, float] = {}
     for stage, model in EVALUATIONS.items():
         if stage not in outputs:
@@ -56,7 +57,20 @@ def metrics_of(outputs: Mapping[str, Output]) -> dict[str, float]:
         for split, figures in outputs[stage].summary["splits"].items():
             for name, value in figures["overall"].items():
                 metrics |= _measure(f"{model}/{split}/{name.replace('@', '_at_')}", value)
+    if "compare_bonds" in outputs:
+        metrics |= _bond_metrics(outputs["compare_bonds"].summary)
     return {_key(name): value for name, value in metrics.items()}
+
+
+def _bond_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
+    metrics: dict[str, float] = {}
+    for role, found in summary["models"].items():
+        metrics |= {f"bonds/{role}/{kind}": share[0] for kind, share in found["shares"].items()}
+        if found["mean_stability"] is not None:
+            metrics[f"bonds/{role}/mean_stability"] = found["mean_stability"]
+    for role, found in summary["divergence"].items():
+        metrics |= {f"bonds/{role}/{part}_divergence": found[part]["value"] for part in ("marginal", "transitions")}
+    return metrics
 
 
 def _measure(name: str, value: Any) -> dict[str, float]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from stillery.records import Score, Split
+from stillery.records import Molecule, Score, Split
 
 SPLIT_NAMES = {
     Split.TEST: "Test",
@@ -47,7 +47,8 @@ class ReportData:
 
     `registered` and `funnel` are the summaries of registration and curation, `verdicts` counts the teacher's
     verdicts, `history` is the trainer's log, `num_prompts` the number of problems of each split, and `artifacts` the
-    candidates of the export.
+    candidates of the export. `by_verdict` and `compared` are what the stages bonds and compare_bonds summarized,
+    `molecules` those of the samples whose text the page shows side by side, by sample_id.
     """
 
     run_name: str
@@ -62,6 +63,9 @@ class ReportData:
     history: Sequence[Mapping[str, Any]] = ()
     num_prompts: Mapping[str, int] = field(default_factory=dict[str, int])
     artifacts: Sequence[Mapping[str, Any]] = ()
+    by_verdict: Mapping[str, Mapping[str, float]] | None = None
+    compared: Mapping[str, Any] | None = None
+    molecules: Mapping[str, Molecule] = field(default_factory=dict[str, Molecule])
     stages: Sequence[StageLine] = ()
     config_yaml: str = ""
     num_traces: int = 6

@@ -1,5 +1,6 @@
 """The report stage: the outputs of the stages of a run in, report.html out. A stage that did not run is left out."""
 
+import dataclasses
 import json
 import time
 from collections import Counter
@@ -7,13 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from stillery.config import ReportConfig
-from stillery.records import Prompt, Score, Verdict, from_table
+from stillery.records import Molecule, Prompt, Score, Verdict, from_table
 from stillery.report.data import Evaluation, ReportData, StageLine
 from stillery.report.page import render
+from stillery.report.traces import choose_samples
 from stillery.runs import MANIFEST, Output
 from stillery.storage import Folder
 
-VERSION = 2
+VERSION = 3
 
 REPORT = "report.html"
 
@@ -32,6 +34,7 @@ def write_report(
     Returns the summary {"path": address of the page}.
     """
     curated, registered, exported = (outputs.get(stage) for stage in ("curate", "register", "export"))
+    bonded, compared = outputs.get("bonds"), outputs.get("compare_bonds")
     data = ReportData(
         run_name=run_name,
         git_revision=git_revision,
@@ -45,10 +48,14 @@ def write_report(
         history=_history(outputs.get("sft")),
         num_prompts=_count_values(outputs.get("prompts"), Prompt, column="split"),
         artifacts=exported.summary["candidates"] if exported else [],
+        by_verdict=bonded.summary["by_verdict"] if bonded else None,
+        compared=compared.summary if compared else None,
         stages=[_stage_line(output) for output in outputs.values()],
         config_yaml=config_yaml,
         num_traces=config.num_traces,
     )
+    shown = {sample.sample_id for sample in choose_samples(data).values()}
+    data = dataclasses.replace(data, molecules=_molecules(compared, shown))
     out.write_bytes(REPORT, render(data).encode())
     return {"path": (out / REPORT).uri}
 
@@ -57,6 +64,18 @@ def _evaluation(output: Output | None) -> Evaluation | None:
     if output is None or not output.summary["splits"]:
         return None
     return Evaluation(from_table(output.folder.read_all(Score), Score), output.summary)
+
+
+def _molecules(output: Output | None, samples: set[str]) -> dict[str, Molecule]:
+    """The molecules of a few samples."""
+    import pyarrow.compute as pc
+
+    found: dict[str, Molecule] = {}
+    if output is not None and samples:
+        for name in output.folder.names(".parquet"):
+            wanted = output.folder.read_table(name, Molecule).filter(pc.field("sample_id").isin(sorted(samples)))
+            found |= {molecule.sample_id: molecule for molecule in from_table(wanted, Molecule)}
+    return found
 
 
 def _history(output: Output | None) -> list[dict[str, Any]]:

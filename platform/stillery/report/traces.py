@@ -14,14 +14,12 @@ DEMONSTRATION_TASK = "equations"
 def demonstration(data: ReportData) -> str:
     """The same problem, answered by the teacher, the student before training and the student after."""
     title, identifier = "The same problem, before and after", "demonstration"
-    prompt_id = choose_problem(data)
-    if prompt_id is None:
+    samples = choose_samples(data)
+    if not samples:
         text = "No test problem was answered by any model of this run."
         return section(title, paragraph(text, style="missing"), identifier=identifier)
-    columns = [("Teacher", data.teacher), ("Student before", data.before), ("Student after", data.after)]
-    shown = [
-        (name, _first_sample(evaluation.scores, prompt_id) if evaluation else None) for name, evaluation in columns
-    ]
+    columns = [("Teacher", "teacher"), ("Student before", "before"), ("Student after", "after")]
+    shown = [(name, samples.get(style)) for name, style in columns]
     problem = next(sample for _, sample in shown if sample is not None)
     note = (
         "Each model's first sample on this test problem. Chosen: the first problem (of the equations task, where "
@@ -36,6 +34,15 @@ def demonstration(data: ReportData) -> str:
         f'<p class="note">{note}</p>',
         identifier=identifier,
     )
+
+
+def choose_samples(data: ReportData) -> dict[str, Score]:
+    """Each model's first sample of the demonstrated problem, by the model's style; empty if there is none."""
+    prompt_id = choose_problem(data)
+    if prompt_id is None:
+        return {}
+    found = {style: _first_sample(evaluation.scores, prompt_id) for style, _, evaluation in data.models}
+    return {style: sample for style, sample in found.items() if sample is not None}
 
 
 def choose_problem(data: ReportData) -> str | None:

@@ -1,5 +1,7 @@
 """The bonds stage without Ray: what a batch of generations becomes, and what is counted of the molecules."""
 
+from typing import Any
+
 import pyarrow as pa
 import pytest
 
@@ -64,3 +66,20 @@ def test_molecules_out_of_the_verdicts_order_are_never_counted(verdicts: list[tu
     made = [analyze(GOOD, markers=False, sample_id=name) for name in ("a", "b")]
     with pytest.raises(AssertionError, match="out of order"):
         Tally(0.5).add(made, iter(verdicts))
+
+
+def test_a_trace_that_cannot_be_analysed_is_counted_and_named_and_ends_nothing() -> None:
+    def break_on_false(text: str, **rest: Any) -> Molecule:
+        if text == FALSE:
+            raise RecursionError("nested too deeply")
+        return analyze(text, **rest)
+
+    rows = batch(("a", "q", GOOD), ("b", "q", FALSE), ("c", "q", GOOD))
+    molecules = from_table(analyze_batch(rows, questions=QUESTIONS, analyze=break_on_false), Molecule)
+    assert [m.error for m in molecules] == [None, "RecursionError: nested too deeply", None]
+    tally = Tally(unstable_below=0.5)
+    tally.add(molecules, iter([("a", "correct"), ("b", "wrong"), ("c", "correct")]))
+    summary = tally.summary()
+    assert (summary["molecules"], summary["failed"]) == (2, 1)
+    assert summary["failures"] == [["b", "RecursionError: nested too deeply"]]
+    assert list(summary["by_verdict"]) == ["correct"]

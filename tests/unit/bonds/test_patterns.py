@@ -6,7 +6,7 @@ import pytest
 
 from stillery.bonds.corpus.effective import extract_patterns, match_patterns
 from stillery.bonds.corpus.isomers import find_isomers, formula
-from stillery.bonds.corpus.patterns import KINDS, bond_divergence, bond_statistics, jensen_shannon
+from stillery.bonds.corpus.patterns import KINDS, bond_divergence, bond_statistics
 from stillery.records import Atom, Bond, BondKind, Claim, Molecule
 
 LOGIC, CHECK, IDEA = KINDS
@@ -95,17 +95,21 @@ def test_a_corpus_without_bonds_is_refused() -> None:
         bond_divergence([chain("a", [LOGIC])], [molecule("b", [], texts=["only step"])])
 
 
-def test_jensen_shannon_is_bounded_by_one_bit() -> None:
-    one, other = np.array([1.0, 0.0]), np.array([0.0, 1.0])
-    assert jensen_shannon(one, other) == pytest.approx(1.0)
-    assert jensen_shannon(one, one) == 0.0
-    # Against the definition, by entropies.
+def test_corpora_without_a_kind_in_common_are_one_bit_apart() -> None:
+    found = bond_divergence([chain("a", [LOGIC] * 3)], [chain("b", [IDEA] * 3)]).marginal
+    assert found.value == pytest.approx(1.0)
+    assert bond_divergence([chain("a", [LOGIC])], [chain("b", [LOGIC])]).marginal.value == 0.0
+
+
+def test_the_divergence_is_the_entropy_that_the_corpus_explains() -> None:
+    left, right = chain("a", [LOGIC] * 7 + [CHECK] * 2 + [IDEA]), chain("b", [LOGIC] + [CHECK] * 5 + [IDEA] * 4)
     p, q = np.array([0.7, 0.2, 0.1]), np.array([0.1, 0.5, 0.4])
 
     def entropy(x: np.ndarray) -> float:
         return float(-(x * np.log2(x)).sum())
 
-    assert jensen_shannon(p, q) == pytest.approx(entropy((p + q) / 2) - (entropy(p) + entropy(q)) / 2)
+    expected = entropy((p + q) / 2) - (entropy(p) + entropy(q)) / 2
+    assert bond_divergence([left], [right]).marginal.value == pytest.approx(expected)
 
 
 def test_different_corpora_stand_out_of_the_null_and_equal_ones_do_not() -> None:

@@ -66,3 +66,21 @@ def test_losses_have_steps_and_leave_out_what_is_not_finite() -> None:
 
 def test_stage_metrics_are_the_plain_numbers() -> None:
     assert stage_metrics({"kept": 3, "dropped": {"x": 1}, "path": "p"}) == {"kept": 3.0}
+
+
+def test_bonds_become_metrics_where_they_were_looked_at() -> None:
+    shares = {"strong_logic": [0.7, 0.6, 0.8], "reflection_verification": [0.3, 0.2, 0.4]}
+    summary = {
+        "models": {
+            "teacher": {"shares": shares, "mean_stability": 0.9},
+            "student_before": {"shares": {}, "mean_stability": None},
+        },
+        "divergence": {"student_after": {"marginal": {"value": 0.01}, "transitions": {"value": 0.02}}},
+    }
+    assert metrics_of({"compare_bonds": Output("compare_bonds", "f", Folder("/x"), summary)}) == {
+        "bonds/teacher/strong_logic": 0.7,
+        "bonds/teacher/reflection_verification": 0.3,
+        "bonds/teacher/mean_stability": 0.9,
+        "bonds/student_after/marginal_divergence": 0.01,
+        "bonds/student_after/transitions_divergence": 0.02,
+    }

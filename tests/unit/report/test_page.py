@@ -1,13 +1,15 @@
+import dataclasses
 import re
 from html.parser import HTMLParser
 
 import pytest
 
-from report_runs import AFTER, BEFORE, FUNNEL, make_evaluation, make_report
+from report_runs import AFTER, BEFORE, FUNNEL, make_comparison, make_evaluation, make_report
 from score_rows import make_score
+from stillery.bonds import analyze
 from stillery.metrics import summarize
 from stillery.report import Evaluation, ReportData, render
-from stillery.report.traces import choose_problem
+from stillery.report.traces import choose_problem, choose_samples
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)></pre></style>\"'&"
 
@@ -178,3 +180,25 @@ def test_edge_artifacts_have_a_row_each_with_what_refused_them() -> None:
     for shown in ("gguf Q8_0", "0.91", "2.0e-04", "97.0%", "50.0% ± 8.0", "812", "55.0% ± 8.0", "refused: kl, top_1"):
         assert shown in section
     assert 'id="artifacts"' not in render(make_report())
+
+
+def test_bonds_of_the_models_and_the_molecules_of_the_shown_problem() -> None:
+    data = make_report(
+        compared=make_comparison(), by_verdict={"correct": {"traces": 1200, "mean_stability": 0.91, "unstable": 12}}
+    )
+    shown = choose_samples(data)
+    molecules = {s.sample_id: analyze(s.completion, markers=False, sample_id=s.sample_id) for s in shown.values()}
+    page = Page(render(dataclasses.replace(data, molecules=molecules)))
+    sections = [attributes["id"] for tag, attributes in page.tags if tag == "section"]
+    assert sections[:3] == ["results", "demonstration", "bonds"]
+    images = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert len(images) == 3
+    assert all(str(image["src"]).startswith("data:image/svg+xml;base64,") for image in images)
+    assert any("3 steps" in str(image["alt"]) or "5 steps" in str(image["alt"]) for image in images)
+    text = " ".join(page.text.split())
+    assert "Distance to the teacher" in text
+    assert "1.0%" in text, "12 of 1,200 unstable"
+
+
+def test_a_run_without_bonds_has_no_such_section() -> None:
+    assert 'id="bonds"' not in render(make_report())
