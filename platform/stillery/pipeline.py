@@ -1,8 +1,8 @@
 """Running the line: which stages are missing, and doing them one after the other.
 
-A stage runs if no finished output carries its fingerprint, which covers its settings, its inputs' fingerprints, the
+A stage runs if no finished output carries its fingerprint, which covers its settings, the contents of its inputs, the
 models and files that it reads, and its version. So a second run of the same command does only what is missing, and a
-changed setting re-runs only the stages that it reaches.
+changed setting re-runs only the stages that it reaches: not those whose inputs come out the same.
 """
 
 import time
@@ -57,7 +57,7 @@ def run_pipeline(config: Config, *, until: str | None = None) -> dict[str, Outpu
         num_run, is_connected = 0, False
         for number, stage in enumerate(wanted):
             settings = stage.settings(config)
-            inputs = {need: input_fingerprint(need, outputs) for need in stage.needs}
+            inputs = {need: input_key(need, outputs, told=stage.reads_summaries) for need in stage.needs}
             fingerprint = fingerprint_of(stage.name, version=stage.version, settings=settings, inputs=inputs)
             finished = run.output(stage.name, fingerprint)
             if finished is None:
@@ -88,10 +88,13 @@ def stages_of(config: Config, last: str | None = None) -> tuple[Stage, ...]:
     return tuple(stage for stage in stages if stage.name in needed)
 
 
-def input_fingerprint(need: str, outputs: Mapping[str, Output]) -> str:
-    """The fingerprint of an output, or of one part of it (`prompts.trained`)."""
+def input_key(need: str, outputs: Mapping[str, Output], *, told: bool) -> str:
+    """What a stage's fingerprint covers of an input: the contents of its tables or of one part (`prompts.trained`),
+    with `told` also what it reported."""
     name, _, part = need.partition(".")
-    return str(outputs[name].summary["parts"][part]) if part else outputs[name].fingerprint
+    if part:
+        return str(outputs[name].summary["parts"][part])
+    return outputs[name].told if told else outputs[name].content
 
 
 def _run_stage(
@@ -118,7 +121,7 @@ def _run_stage(
             fingerprint,
             version=stage.version,
             settings=settings,
-            inputs=inputs,
+            inputs={need: {"fingerprint": _made(need, outputs), "content": key} for need, key in inputs.items()},
             summary={**summary, "seconds": seconds},
         )
         logs.say(f"{stage.name}: finished in {seconds:.0f} s", seconds=seconds)
@@ -128,6 +131,10 @@ def _run_stage(
             span.set_attributes({"stillery.rows_in": rows_in, "stillery.rows_out": output.folder.num_rows()})
             span.set_attributes(tracing.counts_of(summary))
     return output
+
+
+def _made(need: str, outputs: Mapping[str, Output]) -> str:
+    return outputs[need.partition(".")[0]].fingerprint
 
 
 def _place(config: Config, stage: Stage, fingerprint: str) -> dict[str, str]:

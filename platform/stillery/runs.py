@@ -7,7 +7,7 @@
         *.parquet, checkpoint/, ...       what the stage made
         manifest.json                     settings, inputs, git revision, counts, checksums: written last
 
-A fingerprint covers the stage's own settings, its inputs' fingerprints and the version number that the stage
+A fingerprint covers the stage's own settings, the contents of what it reads and the version number that the stage
 carries, so a changed setting makes a new output beside the old one. An output without a manifest is unfinished:
 the stage may resume from what is there.
 """
@@ -34,12 +34,25 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A finished output of a stage. `summary` is what the stage reported: counts, metrics, seconds."""
+    """A finished output of a stage. `summary` is what the stage reported: counts, metrics, seconds; `files` are the
+    checksums of its tables, by name."""
 
     stage: str
     fingerprint: str
     folder: Folder
     summary: dict[str, Any]
+    files: dict[str, str]
+
+    @property
+    def content(self) -> str:
+        """What the tables hold, whatever settings made them: the later stages' key."""
+        return records.digest("content", self.files)[:16]
+
+    @property
+    def told(self) -> str:
+        """What the tables hold and what the stage reported, but for the time that it took."""
+        reported = {key: value for key, value in self.summary.items() if key != "seconds"}
+        return records.digest("told", self.files, reported)[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +68,7 @@ class Run:
         if not folder.exists(MANIFEST):
             return None
         manifest = json.loads(folder.read_bytes(MANIFEST))
-        return Output(stage, fingerprint, folder, manifest["summary"])
+        return Output(stage, fingerprint, folder, manifest["summary"], manifest["files"])
 
     def stage_folder(self, stage: str, fingerprint: str) -> Folder:
         return self.folder / "stages" / stage / fingerprint
@@ -76,28 +89,34 @@ class Run:
         *,
         version: int,
         settings: Mapping[str, Any],
-        inputs: Mapping[str, str],
+        inputs: Mapping[str, Mapping[str, str]],
         summary: Mapping[str, Any],
     ) -> Output:
-        """Mark a stage's output as complete: the manifest is written last, so its existence says so."""
+        """Mark a stage's output as complete: the manifest is written last, so its existence says so.
+
+        `inputs` says of each input which output it is (`fingerprint`) and what the stage's own fingerprint covers of
+        it (`content`).
+        """
         folder = self.stage_folder(stage, fingerprint)
+        tables = [*folder.names(".parquet"), *(name for name in folder.names(".json") if name != MANIFEST)]
+        files = {name: checksum(folder.read_bytes(name)) for name in tables}
         manifest = {
             "stage": stage,
             "version": version,
             "fingerprint": fingerprint,
             "settings": dict(settings),
-            "inputs": dict(inputs),
+            "inputs": {name: dict(made_of) for name, made_of in inputs.items()},
             "git_revision": self.git_revision,
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "files": {name: checksum(folder.read_bytes(name)) for name in folder.names(".parquet")},
+            "files": files,
             "summary": dict(summary),
         }
         folder.write_bytes(MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode())
-        return Output(stage, fingerprint, folder, dict(summary))
+        return Output(stage, fingerprint, folder, dict(summary), files)
 
 
 def fingerprint_of(stage: str, *, version: int, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
-    """16 hex digits that change when the stage's settings, its inputs or its meaning (version) change."""
+    """16 hex digits that change when the stage's settings, its inputs' contents or its meaning (version) change."""
     return records.digest("stage", stage, version, dict(settings), dict(inputs))[:16]
 
 
@@ -177,27 +196,3 @@ def git_revision() -> str:
 
 def checksum(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
-
-
-def file_fingerprint(path: Path) -> str:
-    """The SHA-256 of a file's contents."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def model_fingerprint(model: Path) -> str:
-    """What a local model folder holds: its files' contents, weights by size and their first and last MiB.
-
-    Hashing all of a 65 GB teacher at every start would take minutes; a retrained model changes its last MiB.
-    """
-    parts: list[Any] = []
-    for path in sorted(p for p in model.iterdir() if p.is_file() and p.suffix in (".json", ".jinja", ".safetensors")):
-        size = path.stat().st_size
-        if size <= 64 << 20:
-            parts.append([path.name, file_fingerprint(path)])
-            continue
-        with path.open("rb") as file:
-            head = file.read(1 << 20)
-            file.seek(-(1 << 20), os.SEEK_END)
-            parts.append([path.name, size, checksum(head), checksum(file.read())])
-    return records.digest("model", parts)

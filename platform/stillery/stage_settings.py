@@ -3,42 +3,35 @@
 import dataclasses
 from typing import Any
 
-from stillery.config import Config, EngineConfig, settings_of
+from stillery.config import Config, EngineConfig, TeacherConfig, settings_of
 from stillery.engines.models import model_id
 from stillery.engines.recorded import fingerprints
+from stillery.neutral import ENGINE_SECTION, SFT_CONFIG, shaping, shaping_engine
 from stillery.prompts import stage as prompts_stage
 from stillery.registry import stage as registry_stage
 from stillery.teacher.stage import recorded_of
 from stillery.verify.acceptance import Acceptance
 
-# How a model is run does not change what it is asked: these keys are left out of fingerprints, so that moving a run
-# to more replicas or another machine makes nothing again.
-PLACEMENT = (
-    "replicas",
-    "max_replicas",
-    "num_cpus",
-    "num_gpus",
-    "resources",
-    "labels",
-    "threads",
-    "cpu_kv_cache_gb",
-    "requests_per_call",
-    "flush_every",
-)
 # What of the teacher's section says how it samples for training, and not how it is asked.
 _TRAINING_ONLY = ("sampling", "samples_per_prompt", "accepted_per_prompt", "ahead", "resample")
 
 
 def _sampled(section: EngineConfig) -> dict[str, Any]:
-    settings = {key: value for key, value in settings_of(section).items() if key not in PLACEMENT}
-    if "endpoint" in settings:
-        shaping = {key: settings["endpoint"][key] for key in ("api", "tokenizer", "send_seed")}
-        settings["endpoint"] = shaping if settings["kind"] == "endpoint" else None
+    settings = {key: value for key, value in settings_of(section).items() if key not in ENGINE_SECTION}
+    settings["engine"] = shaping_engine(section)
+    if isinstance(section, TeacherConfig):
+        settings["endpoint"] = _endpoint(section) if section.kind == "endpoint" else None
     return settings
 
 
+def _endpoint(teacher: TeacherConfig) -> dict[str, Any]:
+    tokenizer = teacher.endpoint.tokenizer
+    identity = None if tokenizer is None else model_id(tokenizer)
+    return {"api": teacher.endpoint.api, "tokenizer": identity, "send_seed": teacher.endpoint.send_seed}
+
+
 def _teacher_identity(config: Config) -> str:
-    return model_id(config.teacher.model) if config.teacher.kind == "vllm" else config.teacher.model
+    return model_id(config.teacher.model, config.teacher) if config.teacher.kind == "vllm" else config.teacher.model
 
 
 def of_prompts(config: Config) -> dict[str, Any]:
@@ -60,8 +53,10 @@ def of_verify(config: Config) -> dict[str, Any]:
 
 
 def of_sft(config: Config) -> dict[str, Any]:
-    settings = {key: getattr(config.sft, key) for key in ("num_workers", "use_gpu", "trl")}
-    return {**settings, "seed": config.run.seed, "student": model_id(config.sft.student)}
+    """The number of workers is part of the global batch, and a GPU brings a precision of its own."""
+    placed = {"num_workers": config.sft.num_workers, "use_gpu": config.sft.use_gpu}
+    trl = shaping(config.sft.trl, neutral=SFT_CONFIG)
+    return {**placed, "trl": trl, "seed": config.run.seed, "student": model_id(config.sft.student)}
 
 
 def of_evaluate(config: Config) -> dict[str, Any]:

@@ -39,7 +39,8 @@ class Job:
 class Stage:
     """A step of the line. `settings` is what of the config shapes its output, `needs` the stages before it.
 
-    `prompts.trained` and `prompts.measured` need only those problems: others may change without a new output. Ray is
+    `prompts.trained` and `prompts.measured` need only those problems, `sft.checkpoint` only the trained model: the rest
+    may change without a new output. A stage that `reads_summaries` depends on what its inputs reported, too. Ray is
     started, or connected to, when the first stage that `uses_ray` is due. A stage that is not `enabled` is left
     out, and the stages behind it do without it.
     """
@@ -51,6 +52,7 @@ class Stage:
     work: Callable[[Job], dict[str, Any]]
     uses_ray: bool = True
     enabled: Callable[[Config], bool] = lambda _: True
+    reads_summaries: bool = False
 
 
 def _prompts(job: Job) -> dict[str, Any]:
@@ -187,7 +189,7 @@ def _with_bonds(config: Config) -> bool:
     return config.bonds.enabled
 
 
-TRAINED, MEASURED = "prompts.trained", "prompts.measured"
+TRAINED, MEASURED, CHECKPOINT = "prompts.trained", "prompts.measured", "sft.checkpoint"
 BEFORE_REGISTRATION = ("prompts", "generate", "verify", "bonds", "curate", "sft", *EVALUATIONS, "compare_bonds")
 
 STAGES = (
@@ -208,7 +210,9 @@ STAGES = (
         "evaluate_teacher", evaluate_stage.VERSION, (MEASURED,), stage_settings.of_evaluate_teacher, _evaluate_teacher
     ),
     Stage("evaluate_before", evaluate_stage.VERSION, (MEASURED,), stage_settings.of_evaluate_before, _evaluate_before),
-    Stage("evaluate_after", evaluate_stage.VERSION, (MEASURED, "sft"), stage_settings.of_evaluate, _evaluate_after),
+    Stage(
+        "evaluate_after", evaluate_stage.VERSION, (MEASURED, CHECKPOINT), stage_settings.of_evaluate, _evaluate_after
+    ),
     Stage(
         "compare_bonds",
         bonds_stage.VERSION,
@@ -224,11 +228,12 @@ STAGES = (
         stage_settings.of_register,
         _register,
         uses_ray=False,
+        reads_summaries=True,
     ),
     Stage(
         "export",
         export_stage.VERSION,
-        ("prompts", "sft", "register"),
+        ("prompts", CHECKPOINT, "register"),
         stage_settings.of_export,
         _export,
         uses_ray=False,
@@ -240,5 +245,6 @@ STAGES = (
         stage_settings.of_report,
         _report,
         uses_ray=False,
+        reads_summaries=True,
     ),
 )

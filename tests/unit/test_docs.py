@@ -11,8 +11,11 @@ from typing import Any, Union, get_args, get_origin
 import pytest
 
 from stillery.config import Config, load_config
+from stillery.neutral import ENGINE_ARGS as NEUTRAL_ENGINE_ARGS
+from stillery.neutral import ENGINE_SECTION
+from stillery.neutral import SFT_CONFIG as NEUTRAL_SFT_CONFIG
 from stillery.passthrough import ENGINE_ARGS, SAMPLING_PARAMS, SFT_CONFIG, check_tables
-from stillery.pipeline import input_fingerprint, stages_of
+from stillery.pipeline import input_key, stages_of
 from stillery.prompts.stage import draw_prompts, summarize_prompts
 from stillery.runs import Output, fingerprint_of
 from stillery.stages import STAGES
@@ -112,10 +115,12 @@ def _fingerprints(*overrides: str) -> dict[str, str]:
     summary = summarize_prompts(draw_prompts(config.prompts, seed=config.run.seed))
     found: dict[str, Output] = {}
     for stage in stages_of(config):
-        inputs = {need: input_fingerprint(need, found) for need in stage.needs}
+        inputs = {need: input_key(need, found, told=stage.reads_summaries) for need in stage.needs}
         settings = stage.settings(config)
         fingerprint = fingerprint_of(stage.name, version=stage.version, settings=settings, inputs=inputs)
-        found[stage.name] = Output(stage.name, fingerprint, Folder("memory://none"), summary)
+        # As if every stage that runs again wrote something else.
+        told = {"parts": summary["parts"] if stage.name == "prompts" else {"checkpoint": fingerprint}}
+        found[stage.name] = Output(stage.name, fingerprint, Folder("memory://none"), told, {"rows": fingerprint})
     return {name: output.fingerprint for name, output in found.items()}
 
 
@@ -128,6 +133,17 @@ def test_a_change_reaches_just_the_stages_that_the_table_names() -> None:
         after = _fingerprints(change.split("`")[1])
         expected = {"all": names, "none": []}.get(reached, reached.split(", "))
         assert [name for name in names if after.get(name) != before[name]] == expected, change
+
+
+def test_what_does_not_shape_an_output_is_listed_with_its_reason() -> None:
+    rows = re.findall(r"^\| (`.*) \| (`.*`) \| (.*) \|$", DATA_FLOW, flags=re.MULTILINE)
+    for of, neutral in (
+        ("`teacher`, `evaluate`", ENGINE_SECTION),
+        ("`teacher.engine`, `evaluate.engine` (vLLM)", NEUTRAL_ENGINE_ARGS),
+        ("`sft.trl` (TRL)", NEUTRAL_SFT_CONFIG),
+    ):
+        listed = {key: reason for who, keys, reason in rows if who == of for key in re.findall(r"`(\w+)`", keys)}
+        assert listed == neutral
 
 
 def test_links_between_pages_lead_somewhere() -> None:

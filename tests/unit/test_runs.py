@@ -9,7 +9,7 @@ import pytest
 from stillery.config import Config, load_config
 from stillery.errors import UserError
 from stillery.records import Message
-from stillery.runs import file_fingerprint, fingerprint_of, model_fingerprint, open_run, run_uri
+from stillery.runs import Output, fingerprint_of, open_run, run_uri
 from stillery.storage import Folder
 
 
@@ -89,13 +89,19 @@ def test_a_run_works_on_another_file_system() -> None:
         _ = folder.local
 
 
-def test_model_fingerprint_follows_the_contents(tmp_path: Path) -> None:
-    first, second = tmp_path / "a", tmp_path / "b"
-    for folder in (first, second):
-        folder.mkdir()
-        (folder / "config.json").write_text("{}")
-        (folder / "model.safetensors").write_bytes(b"weights")
-    assert model_fingerprint(first) == model_fingerprint(second)
-    (second / "model.safetensors").write_bytes(b"weightz")
-    assert model_fingerprint(first) != model_fingerprint(second)
-    assert file_fingerprint(first / "model.safetensors") != file_fingerprint(second / "model.safetensors")
+def test_an_output_is_told_by_what_it_holds_not_by_what_made_it(tmp_path: Path) -> None:
+    def made(fingerprint: str, text: str, **summary: object) -> Output:
+        run.stage_folder("curate", fingerprint).write_rows("rows.parquet", [Message("user", text)], Message)
+        return run.complete("curate", fingerprint, version=1, settings={"a": fingerprint}, inputs={}, summary=summary)
+
+    with open_run(config_at(tmp_path)) as run:
+        first, same = made("f1", "hi", rows=1, seconds=3.0), made("f2", "hi", rows=1, seconds=9.0)
+        assert (first.content, first.told) == (same.content, same.told)
+        assert run.output("curate", "f1") == first
+        other_report = made("f3", "hi", rows=2, seconds=3.0)
+        assert (other_report.content == first.content, other_report.told == first.told) == (True, False)
+        other_rows = made("f4", "ho", rows=1)
+        assert (other_rows.content == first.content, other_rows.told == first.told) == (False, False)
+        run.stage_folder("curate", "f5").write_bytes("history.json", b"[1]")
+        with_json = made("f5", "hi", rows=1)
+        assert with_json.content != first.content

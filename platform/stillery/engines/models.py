@@ -1,20 +1,19 @@
 """What a config means by a model: `embedded:teacher`, a local Hugging Face folder, or a Hub name."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from stillery.config import EngineConfig
 from stillery.errors import UserError
+from stillery.hashing import model_fingerprint
+from stillery.neutral import LIMITS, shaping_engine
 from stillery.records import digest
-from stillery.runs import model_fingerprint
 
 EMBEDDED = "embedded:"
 
 # vLLM's EngineArgs that keep a model's author from running code here: no code of the repository's, and no pickles.
 TRUST = {"trust_remote_code": False, "load_format": "safetensors"}
-# The fields of vLLM's EngineArgs that make another model of the same weights.
-SHAPING = ("dtype", "quantization", "kv_cache_dtype", "revision", "tokenizer", "tokenizer_revision", "hf_overrides")
 # Ends of the names of architectures that no text comes out of.
 NOT_GENERATIVE = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMaskedLM")
 
@@ -106,12 +105,15 @@ def _check_shards(key: str, folder: Path) -> None:
         )
 
 
-def model_id(model: str, engine: Mapping[str, Any] | None = None) -> str:
+def model_id(model: str, engine: EngineConfig | None = None) -> str:
     """What identifies the model in sample ids and fingerprints: its contents for a folder, its name for the Hub.
 
-    A retrained model in the same folder is another model; the same files in another folder are the same. Those keys
-    of an `engine` table that change what a model says are part of its identity, those that place it are not.
+    A retrained model in the same folder is another model; the same files in another folder are the same. What of an
+    `engine` changes what a model says is part of its identity; what places it, or only cuts its samples off, is not.
     """
-    identity = "sha:" + model_fingerprint(Path(resolve_model(model))) if is_folder(model) else model
-    shaped = {key: value for key, value in (engine or {}).items() if key in SHAPING}
+    shaped = {} if engine is None else {k: v for k, v in shaping_engine(engine).items() if k not in LIMITS}
+    identity = model
+    if is_folder(model):
+        reads_all = shaped.get("load_format", "safetensors") != "safetensors"
+        identity = "sha:" + model_fingerprint(Path(resolve_model(model)), other_weights=reads_all)
     return f"{identity}+{digest('engine', shaped)[:8]}" if shaped else identity

@@ -8,11 +8,10 @@ rows, in the order of the files. They are read, joined and handed on one by one:
 Nothing is left out silently: a `Tally` counts what was, and why, with examples.
 """
 
-import hashlib
 import json
-import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -28,6 +27,7 @@ from stillery.engines.recorded_columns import (
 )
 from stillery.engines.recorded_files import Row, find_files, is_own, read_batches, read_rows
 from stillery.errors import UserError
+from stillery.hashing import file_fingerprint
 from stillery.records import Generation, Prompt, conform, digest, from_row, sample_id
 
 _MAX_INDEX = 1_000_000
@@ -130,16 +130,13 @@ def read_recorded(recorded: Recorded, prompts: Iterable[Prompt], *, tally: Tally
         )
 
 
-def fingerprints(recorded: Recorded) -> dict[str, str]:
-    """What identifies the files' contents: SHA-256 of local ones, the store's own mark (ETag and the like) else."""
-    found: dict[str, str] = {}
-    for filesystem, path in find_files(recorded.files):
-        if "file" in filesystem.protocol:
-            with filesystem.open(path, "rb") as file:
-                found[posixpath.basename(path)] = hashlib.file_digest(file, "sha256").hexdigest()
-        else:
-            found[path] = str(filesystem.ukey(path))
-    return found
+def fingerprints(recorded: Recorded) -> list[str]:
+    """What identifies the files' contents, in the order in which they are read: SHA-256 of local ones, the store's own
+    mark (ETag and the like) else."""
+    return [
+        file_fingerprint(Path(path)) if "file" in filesystem.protocol else f"{path}:{filesystem.ukey(path)}"
+        for filesystem, path in find_files(recorded.files)
+    ]
 
 
 def _foreign(filesystem: Any, path: str, *, joiner: _Joiner, recorded: Recorded, tally: Tally) -> Iterator[Generation]:

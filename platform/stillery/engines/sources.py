@@ -40,7 +40,7 @@ def vllm_source(
     """A model that vLLM runs on this cluster."""
     from stillery.engines.vllm_engine import VllmEngine
 
-    identity = model_id(model, engine.engine)
+    identity = model_id(model, engine)
     start: Callable[[], Engine] = functools.partial(VllmEngine, model, engine, model_id=identity)
     return Source(
         identity=identity,

@@ -20,7 +20,8 @@ from stillery.export.litert_runtime import litert_versions
 from stillery.export.parity import Parity
 from stillery.export.sources import Source
 from stillery.export.speed import Speed
-from stillery.runs import file_fingerprint, git_revision, model_fingerprint
+from stillery.hashing import file_fingerprint, model_fingerprint
+from stillery.runs import git_revision
 
 MANIFEST = "manifest.json"
 CARD = "README.md"

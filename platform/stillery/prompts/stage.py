@@ -12,11 +12,11 @@ from typing import Any
 
 from stillery.config import PromptsConfig, suggest
 from stillery.errors import UserError
+from stillery.hashing import file_fingerprint
 from stillery.prompts.buckets import Bucket, check_disjoint, draw
 from stillery.prompts.files import load_prompts, split_names
 from stillery.prompts.tasks import HELD_OUT_TASK, TASKS, Problem
 from stillery.records import Prompt, Split, digest
-from stillery.runs import file_fingerprint
 from stillery.storage import Folder
 
 VERSION = 1

@@ -45,7 +45,8 @@ def fine_tune(config: SftConfig, *, seed: int, samples: Folder, out: Folder) -> 
         copy_model(Path(folder), checkpoint)
     history = result.return_value
     out.write_bytes("history.json", json.dumps(history, indent=1).encode())
-    made = {"model": model_id(str(checkpoint)), "num_parameters": count_parameters(checkpoint)}
+    model = model_id(str(checkpoint))
+    made = {"model": model, "num_parameters": count_parameters(checkpoint), "parts": {"checkpoint": model}}
     return {**counts, **_losses(history), **made}
 
 

@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from stillery.config import EngineConfig
 from stillery.engines.models import check_model, is_folder, model_id, resolve_model
 from stillery.errors import UserError
 
@@ -29,8 +31,45 @@ def test_a_hub_name_is_left_alone() -> None:
 
 
 def test_settings_that_change_what_a_model_says_are_part_of_it_and_its_placement_is_not() -> None:
-    assert model_id("Qwen/QwQ-32B", {"tensor_parallel_size": 8}) == "Qwen/QwQ-32B"
-    assert model_id("Qwen/QwQ-32B", {"quantization": "fp8"}) not in ("Qwen/QwQ-32B", model_id("x", {"dtype": "half"}))
+    def identity(**engine: Any) -> str:
+        return model_id("Qwen/QwQ-32B", EngineConfig(engine=engine))
+
+    assert identity(tensor_parallel_size=8, max_num_seqs=4, max_model_len=900, enforce_eager=True) == "Qwen/QwQ-32B"
+    others = [
+        identity(quantization="fp8"),
+        identity(dtype="half"),
+        identity(revision="v2"),
+        identity(override_generation_config={"eos_token_id": 1}),
+        identity(override_generation_config={"eos_token_id": 2}),
+        identity(speculative_config={"model": "a/draft"}),
+        identity(a_field_of_a_later_version=True),
+        model_id("Qwen/QwQ-32B", EngineConfig(num_gpus=1)),
+    ]
+    assert len({"Qwen/QwQ-32B", *others}) == len(others) + 1
+
+
+def test_a_path_in_an_engine_table_counts_by_what_lies_there(tmp_path: Path) -> None:
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": 1}')
+    engine = EngineConfig(engine={"generation_config": str(tmp_path)})
+    first = model_id("a/model", engine)
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": 2}')
+    assert model_id("a/model", engine) != first
+
+
+def test_pickled_weights_count_only_where_they_are_loaded(tmp_path: Path) -> None:
+    folder = make_model(tmp_path / "m")
+    reading_all = EngineConfig(engine={"load_format": "auto"})
+    before, before_all = model_id(str(folder)), model_id(str(folder), reading_all)
+    (folder / "pytorch_model.bin").write_bytes(b"pickle")
+    assert model_id(str(folder)) == before
+    assert model_id(str(folder), reading_all) != before_all
+
+
+def test_the_embedded_models_keep_their_ids() -> None:
+    """Their samples' seeds come from these: the figures of the demo rest on them."""
+    engine = EngineConfig(engine={"max_model_len": 1024, "max_num_seqs": 256})
+    assert model_id("embedded:teacher", engine) == "sha:f63cb2d642874f8cd0e90f1abee0ff57"
+    assert model_id("embedded:student") == "sha:d6b920918d120e0085ba61adfe0e951a"
 
 
 def test_the_embedded_models_are_model_folders() -> None:

@@ -286,6 +286,6 @@ def test_fingerprints_follow_the_contents(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "a.jsonl", [{"prompt_id": "p1", "completion": "4"}])
     recorded = Recorded(name="old", files=[path])
     before = fingerprints(recorded)
-    assert list(before) == ["a.jsonl"]
+    assert len(before) == 1
     write_lines(tmp_path / "a.jsonl", [{"prompt_id": "p1", "completion": "5"}])
     assert fingerprints(recorded) != before

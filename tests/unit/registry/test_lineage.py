@@ -48,7 +48,7 @@ def test_secrets_are_struck_out_wherever_they_are() -> None:
 
 def test_metrics_of_every_model_and_split() -> None:
     summary = {"ks": [1, 4], "splits": {"test": {"overall": MEASURES, "by_task": {}}}}
-    outputs = {"evaluate_after": Output("evaluate_after", "f", Folder("/x"), summary)}
+    outputs = {"evaluate_after": Output("evaluate_after", "f", Folder("/x"), summary, {})}
     assert metrics_of(outputs) == {
         "student_after/test/num_problems": 4,
         "student_after/test/pass_at_1": 0.5,
