@@ -7,7 +7,9 @@ from functools import partial
 
 from stillery.bonds.claims.claims import Located, find_claims
 from stillery.bonds.claims.reading import Step, read_steps
-from stillery.bonds.measure.stability import find_conflicts, normalized_stability
+from stillery.bonds.measure.answers import find_answer_conflicts
+from stillery.bonds.measure.conflicts import Conflict, find_conflicts
+from stillery.bonds.measure.stability import Parts, measure
 from stillery.bonds.model.bonding import Labels, Structure, find_bonds, relabel
 from stillery.bonds.model.role_weights import MARKED_WEIGHTS, WEIGHTS
 from stillery.bonds.model.roles import pick_role, role_odds
@@ -19,12 +21,14 @@ from stillery.records import Atom, Claim, Molecule
 
 @dataclass(frozen=True, slots=True)
 class Dissection:
-    """A molecule with what it was made from: the steps as they were read, and the bonds and checks found without
-    markers."""
+    """A molecule with what it was made from: the steps as they were read, the bonds and checks found without markers,
+    what is wrong, and the parts of the stability."""
 
     molecule: Molecule
     steps: list[Step]
     plain: Structure
+    conflicts: list[Conflict]
+    parts: Parts
 
 
 def analyze(
@@ -81,12 +85,16 @@ def dissect(
         add_marker_signals(found, raw)
         shown = find(roles=[pick_role(role_odds(signals, MARKED_WEIGHTS)) for signals in found])
     bonds = shown.bonds if labels is None else relabel(shown.bonds, raw, labels)
-    conflicts = find_conflicts(steps, claims, plain.checks)
+    conflicts = find_conflicts(steps, claims, plain.checks, question=question or "")
+    conflicts += find_answer_conflicts(steps, claims, question or "")
     conflict = sum(c.weight for c in conflicts)
-    stability = normalized_stability(steps, plain.support, checks=plain.checks, claims=claims, conflicts=conflicts)
+    parts = measure(
+        steps, plain.support, checks=plain.checks, claims=claims, conflicts=conflicts, question=question or ""
+    )
     total = round(sum(bond.strength for bond in bonds) - conflict, 6)
     atoms = _atoms(text, spans, steps, claims, inserted)
-    return Dissection(Molecule(sample_id, atoms, bonds, conflict, stability, total, []), steps, plain)
+    molecule = Molecule(sample_id, atoms, bonds, conflict, parts.stability, total, [])
+    return Dissection(molecule, steps, plain, conflicts, parts)
 
 
 def _atoms(

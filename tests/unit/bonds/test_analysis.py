@@ -86,8 +86,13 @@ def test_an_answer_is_compared_with_the_right_one() -> None:
 
 
 def test_a_supposition_or_a_question_is_no_false_claim() -> None:
-    for text in ("Is 4 + 9 = 14?", "if 4 + 9 = 14 the sum is even.", "4 + 9 = 14, not 13"):
+    for text in ("Is 4 + 9 = 14?", "if 4 + 9 = 14 the sum is even.", "4 + 9 = 14, no", "it is not 4 + 9 = 13"):
         assert all(claim.holds is not False for claim in claims(analyze(text)))
+
+
+def test_a_computation_on_the_way_to_a_rejection_is_a_claim() -> None:
+    for text in ("maybe 2: 4 * 2 + 7 = 24 + 7 = 31, had 31, no", "4 + 9 = 14, not 13", "4 + 9 = 14, had 13, no"):
+        assert next(claim.holds for claim in claims(analyze(text))) is False, text
 
 
 def test_markers_may_inform_bonds_but_not_stability() -> None:

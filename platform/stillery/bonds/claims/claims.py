@@ -94,7 +94,7 @@ def _from_equation(step: Step, equation: Equation, condition: _Condition) -> Loc
     else:
         kind = "arithmetic"
         topic = ("recipe", recipe_of(equation) or (equation.recipe, equation.relation))
-    if holds is False and not is_asserted(step, equation.start):
+    if holds is False and not _is_stated(step, equation):
         holds = None
     claim = Claim(equation.start, equation.end, text, kind, holds, None)
     return Located(step.index, claim, topic, key, equation)
@@ -115,7 +115,7 @@ def _put_solutions(located: Sequence[Located], steps: Sequence[Step]) -> list[Lo
             names = equation.names()
             value = known.get(next(iter(names))) if len(names) == 1 else None
             holds = solves(equation, next(iter(names)), value) if isinstance(value, Fraction) else None
-            if holds is False and not is_asserted(steps[entry.step], equation.start):
+            if holds is False and not _is_stated(steps[entry.step], equation):
                 holds = None
             entry = replace(entry, claim=replace(entry.claim, holds=holds))
         result.append(entry)
@@ -134,12 +134,29 @@ def solves(equation: Equation, name: str, value: Fraction) -> bool | None:
         return None
 
 
+def _is_stated(step: Step, equation: Equation) -> bool:
+    """Whether a step states an equation, and does not ask it, suppose it or take it back at once.
+
+    A step that ends in "no" takes back its last equation ("4*2 + 7 = 31, no"), unless it compares a value ("had 31,
+    no"); one that says "not 31" takes back what comes to 31. The computations before it stand.
+    """
+    if step.rejects():
+        is_last = equation is step.equations[-1]
+        is_taken_back = step.fails and is_last and not step.compared
+        if is_taken_back or key_of(equation) in step.refuted or not equation.is_whole:
+            return False
+        return not step.is_question and not _supposes(step, equation.start)
+    return is_asserted(step, equation.start)
+
+
 def is_asserted(step: Step, position: int) -> bool:
     """Whether a step states what stands at a position, and does not ask it, suppose it or take it back at once."""
-    if step.is_question or step.rejects():
-        return False
+    return not (step.is_question or step.rejects() or _supposes(step, position))
+
+
+def _supposes(step: Step, position: int) -> bool:
     clause = _CLAUSE_END.split(step.text[: position - step.start])[-1]
-    return _IF.search(clause) is None
+    return _IF.search(clause) is not None
 
 
 def _from_answer(step: Step, answer: str | None) -> list[Located]:

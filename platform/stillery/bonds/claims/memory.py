@@ -11,6 +11,7 @@ from stillery.bonds.claims.equations import Equation, operands_of
 from stillery.bonds.claims.reading import Key, Step, key_of
 
 _RECENT = 6
+_MAX_BEHIND = 40
 
 # How a value was worked out: its operands in order of size, and how many operations.
 Recipe = tuple[tuple[Fraction, ...], int, Key]
@@ -55,6 +56,7 @@ class Memory:
     )
     sides: dict[Key, int] = field(default_factory=dict[Key, int])
     last_failure: int | None = None
+    started_from: set[Fraction] = field(default_factory=set[Fraction])
     unknowns: deque[Work] = field(default_factory=lambda: deque(maxlen=_RECENT))
 
     def add(self, step: Step, *, is_check: bool = False) -> None:
@@ -68,6 +70,7 @@ class Memory:
                 if not is_check and not any(w.equation.holds == equation.holds for w in self.recipes.get(recipe, ())):
                     self.makers[key].append(work)
                 self.recipes[recipe].append(work)
+                self.started_from |= set() if is_check else set(operands_of(equation))
             elif equation.left is not None and (equation.left.value and equation.left.value.names()):
                 self.unknowns.append(work)
         for name, key in step.assigned.items() if not step.rejects() else ():
@@ -86,6 +89,19 @@ class Memory:
     def maker(self, key: Key, *, before: int) -> Work | None:
         """The computation that a value last came from, in an earlier step."""
         return next((w for w in reversed(self.makers.get(key, ())) if w.step < before), None)
+
+    def behind(self, work: Work) -> set[Fraction]:
+        """The numbers that a computation started from, and those that these came from in turn: the first few."""
+        found: set[Fraction] = set()
+        frontier = [work]
+        while frontier and len(found) < _MAX_BEHIND:
+            current = frontier.pop()
+            for operand in operands_of(current.equation):
+                if operand not in found:
+                    found.add(operand)
+                    maker = self.maker(operand, before=current.step)
+                    frontier += [] if maker is None else [maker]
+        return found
 
     def origin(self, key: Key, *, before: int) -> int | None:
         """The step that worked a value out, else the one that gave it to a name."""

@@ -1,6 +1,7 @@
 """What a trace ends with, and where it first got there."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 from stillery.bonds.claims.equations import find_equations
 from stillery.bonds.claims.expressions import NoExpressionError, parse
@@ -9,6 +10,13 @@ from stillery.bonds.claims.reading import Key, Step
 from stillery.bonds.claims.tokens import prepare, tokenize
 
 _MAX_QUESTION_CHARS = 4000
+_NUMBER_WORDS = {
+    word: Fraction(number)
+    for number, word in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+        "seventeen eighteen nineteen twenty".split()
+    )
+} | {"dozen": Fraction(12), "half": Fraction(1, 2), "third": Fraction(1, 3), "quarter": Fraction(1, 4)}
 # The place of the question among the steps.
 QUESTION = -1
 
@@ -19,6 +27,14 @@ def question_equations(question: str) -> list[Work]:
         return []
     equations = find_equations(prepare(tokenize(question)))
     return [Work(QUESTION, e) for e in equations if e.relation == "=" and e.names()]
+
+
+def question_values(question: str) -> set[Fraction]:
+    """The numbers that a question gives, in digits or in words ("a dozen"), also as per cents."""
+    tokens = tokenize(question[:_MAX_QUESTION_CHARS])
+    given = {token.value for token in tokens if token.value is not None}
+    given |= {number for token in tokens if (number := _NUMBER_WORDS.get(token.text.casefold())) is not None}
+    return given | {value / 100 for value in given}
 
 
 def final_key(steps: Sequence[Step]) -> Key | None:

@@ -51,6 +51,13 @@ _ANSWER = re.compile(
 )
 _FAILS = re.compile(r"[,;]\s*(?:no|wrong|incorrect|fails?|false|✗|✘|错)\s*[.!。]?\s*$", re.IGNORECASE)
 _HAD = re.compile(r"\bhad (\w+)[,;]\s*(?:no|wrong|incorrect|fails?|false)\s*[.!]?\s*$", re.IGNORECASE)
+_VALUE = r"[-−]?\$?\d+(?:,\d{3})*(?:\.\d+)?(?:/\d+)?|[^\W\d_]+"
+# "54, had 54": what a step finds, beside what it was to find.
+_COMPARED = re.compile(
+    rf"(?<![\w.])(?P<found>{_VALUE})\s*[,;]\s*(?:but\s+|and\s+)?(?:(?:I|we)\s+)?(?:had|expected|wanted)\s+(?P<had>{_VALUE})"
+    r"(?![\w/]|\.\d)"
+)
+_MAY_COMPARE = re.compile(r"[,;][^,;\d]{0,12}\b(?:had|expected|wanted) ")
 _YES_NO = re.compile(r"(?:<answer>|\banswer(?: is|:))\s*(?:yes|no|true|false|是|否)\b", re.IGNORECASE)
 _NAME = r"[a-zA-Z](?:_\w{1,8}|_\{\w{1,8}\})?"
 _APPLIED = re.compile(rf"(?<![a-zA-Z\\])({_NAME})\(")
@@ -64,7 +71,8 @@ _TRIVIAL = frozenset((Fraction(0), Fraction(1), Fraction(2), Fraction(-1)))
 
 @dataclass(slots=True)
 class Step:
-    """One atom as it is read. Values are numbers that it names; results are those that it works out."""
+    """One atom as it is read. Values are numbers that it names; results are those that it works out; `compared` are
+    pairs of what it finds and what it was to find, as they are written."""
 
     index: int
     start: int
@@ -79,6 +87,7 @@ class Step:
     names: frozenset[str]
     sides: frozenset[Key]
     refuted: list[Key]
+    compared: list[tuple[str, str]]
     fails: bool
     is_question: bool
     is_tentative: bool
@@ -137,6 +146,7 @@ def _read(index: int, text: str, span: Span, functions: frozenset[str], replay: 
         index, span.start, span.end, body, equations, states, content_words(body), _values(tokens, equations),
         results, assigned,
         frozenset(t.text for t in tokens if t.kind == "name"), sides, _refuted(tokens, body, states),
+        [(m["found"], m["had"]) for m in _COMPARED.finditer(body)] if is_read and _MAY_COMPARE.search(body) else [],
         fails=_FAILS.search(body) is not None and bool(equations or states),
         is_question=_QUESTION_END.search(body) is not None,
         is_tentative=_TENTATIVE.search(body) is not None,

@@ -169,8 +169,17 @@ def _reached_again(step: Step, equation: Equation, steps: Sequence[Step], memory
         if _rests_on(equation, work, steps) or step.index - work.step < 2:
             continue
         evidence = f"step {step.index} reaches step {work.step}'s {_show(key)} another way"
-        yield Finding(work.step, step.index, 0.74, "claims", evidence, equation.holds)
+        verifies = equation.holds if _is_another_route(equation, work, memory) else None
+        yield Finding(work.step, step.index, 0.74, "claims", evidence, verifies)
         return
+
+
+def _is_another_route(equation: Equation, work: Work, memory: Memory) -> bool:
+    """Whether a computation of a known result starts from numbers that the trace has, and not only from those that the
+    result was worked out from: anyone can write 39 as 30 + 9, and writing its own steps in one line is no check."""
+    mine = {operand for operand in operands_of(equation) if specificity(operand) > _TRIVIAL}
+    is_known = all(operand in memory.makers or operand in memory.started_from for operand in mine)
+    return is_known and not mine <= memory.behind(work)
 
 
 def _rests_on(equation: Equation, work: Work, steps: Sequence[Step]) -> bool:

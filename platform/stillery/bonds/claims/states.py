@@ -39,6 +39,11 @@ _NTH = re.compile(
 _POSITIONS = {"first": 0, "starts": 0, "begins": 0, "second": 1, "third": 2, "last": -1, "ends": -1}
 
 
+def other_side(side: str) -> str | None:
+    """The opposite of a side that a thing may show (heads, tails; on, off), None for what is none."""
+    return _OTHER.get(side)
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """A state that a step asserts: `subject` is what is in it, `value` the state; `start` and `end` are in the step.
@@ -107,7 +112,7 @@ class Replay:
 
     def _read_holdings(self, text: str, body: str) -> list[State]:
         listed = _LIST.match(body)
-        pairs = _read_pairs(listed["body"]) if listed is not None else {}
+        pairs = read_pairs(listed["body"]) if listed is not None else {}
         start = text.find(listed["body"]) if listed is not None else 0
         if len(pairs) >= 2 and listed is not None:
             head = listed["head"].casefold().strip()
@@ -128,7 +133,7 @@ class Replay:
         return found
 
 
-def _read_pairs(body: str) -> dict[str, str]:
+def read_pairs(body: str) -> dict[str, str]:
     """ "Ann cup, Bob ball" as a mapping; empty if any part is no pair."""
     pairs: dict[str, str] = {}
     for part in re.split(r"[,;]", body):

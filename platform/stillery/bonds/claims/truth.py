@@ -61,6 +61,8 @@ def _decide_equal(tokens: Sequence[Token], left: Expression, right: Expression, 
         return True
     if _is_prefix(tokens, right, left) or _is_range(tokens, left):
         return None
+    if tokens[at].kind != "rel" and _is_named(tokens, left.first):
+        return None
     following = [t.text.casefold() for t in tokens[right.end : right.end + _REMAINDER_REACH]]
     if following[:1] and following[0] in _LARGE_UNITS:
         return None
