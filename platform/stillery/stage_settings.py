@@ -5,11 +5,10 @@ from typing import Any
 
 from stillery.config import Config, EngineConfig, TeacherConfig, settings_of
 from stillery.engines.models import model_id
-from stillery.engines.recorded import fingerprints
 from stillery.neutral import ENGINE_SECTION, SFT_CONFIG, shaping, shaping_engine
 from stillery.prompts import stage as prompts_stage
+from stillery.readers.files import fingerprints
 from stillery.registry import stage as registry_stage
-from stillery.teacher.stage import recorded_of
 from stillery.verify.acceptance import Acceptance
 
 # What of the teacher's section says how it samples for training, and not how it is asked.
@@ -42,7 +41,7 @@ def of_prompts(config: Config) -> dict[str, Any]:
 def of_generate(config: Config) -> dict[str, Any]:
     settings = {**_sampled(config.teacher), "seed": config.run.seed, "model": _teacher_identity(config)}
     if config.teacher.kind == "recorded":
-        settings |= {"files": fingerprints(recorded_of(config.teacher))}
+        settings |= {"files": fingerprints(config.teacher.recorded.files, key="teacher.recorded.files")}
     if config.teacher.accepted_per_prompt is not None:
         settings |= {**of_verify(config), "accepted": dataclasses.asdict(Acceptance.of(config.curate))}
     return settings

@@ -41,6 +41,12 @@ def check_values(config: Config) -> None:
         raise UserError("curate.min_pass_rate and curate.max_pass_rate must be a band within 0 and 1")
     if not 0 < config.prompts.validation_fraction < 1:
         raise UserError("prompts.validation_fraction must lie between 0 and 1")
+    rows = {"prompts": config.prompts, "teacher.recorded": config.teacher.recorded}
+    for section, settings in rows.items():
+        if settings.on_bad_row not in ("drop", "error"):
+            raise UserError(f"{section}.on_bad_row is {settings.on_bad_row!r}; it must be drop or error")
+        if not 0 <= settings.max_bad_share <= 1:
+            raise UserError(f"{section}.max_bad_share is {settings.max_bad_share:g}; it must lie between 0 and 1")
 
 
 def _check_teacher(teacher: TeacherConfig) -> None:

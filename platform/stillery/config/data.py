@@ -8,7 +8,8 @@ class PromptsConfig:
     """Where problems come from.
 
     source `tasks`: the exact generators, with the numbers of problems a split below (over all tasks together).
-    source `file`: JSONL, Parquet or CSV files, one a split. source `hub`: a Hugging Face dataset, named in
+    source `file`: JSON (lines or a list), Parquet or CSV files, also compressed, one a split (or a glob or folder of
+    several). source `hub`: a Hugging Face dataset, named in
     `dataset`, with the dataset's split names in train, validation, test.
     Without a validation file or split, `validation_fraction` of the training problems (by hash) become it.
     """
@@ -30,12 +31,18 @@ class PromptsConfig:
     limit_train: int | None = None
     limit_test: int | None = None
 
-    # Our column name to theirs; only `question` and `answer` are required of the data.
+    # Our column name to theirs, or to a path into nested values such as meta.answer; only `question` and `answer` are
+    # required of the data.
     columns: dict[str, str] = field(default_factory=dict[str, str])
     task: str = "custom"
     # How the answer column holds the answer: `text` (all of it), `hash` (after ####), `boxed` (in \boxed{}).
     answer_format: str = "text"
     answer_kind: str = "auto"
+    # How an answer names its choice: `auto`, `letter`, `text`, `index` (from 0), `number` (from 1).
+    choice_answers: str = "auto"
+    # A row that cannot be used: `drop` it, counted, up to this share of a split's rows, or `error`.
+    on_bad_row: str = "drop"
+    max_bad_share: float = 0.01
 
 
 @dataclass

@@ -66,14 +66,18 @@ class EndpointConfig:
 class RecordedConfig:
     """Recorded generations as the teacher (teacher.kind `recorded`); `teacher.model` is the name it goes by.
 
-    `files` are JSONL, Parquet or CSV files (paths, globs, folders, fsspec URIs), or the folder of another run's
-    generations. `columns` maps our names to theirs: completion (text, or a list of texts), or thinking and answer;
-    prompt_id or question, by which a row finds its prompt; sample_index, finish_reason, num_tokens,
-    num_prompt_tokens, mean_logprob, rendered, model. A dotted name is a path into a nested value.
+    `files` are JSON (lines or a list), Parquet or CSV files, also compressed (paths, globs, folders, fsspec URIs), or
+    the folder of another run's generations. A row that cannot be used is dropped and counted, up to `max_bad_share` of
+    all rows, or ends the run (`on_bad_row: error`). `columns` maps our names to theirs: completion (text, or a list of
+    texts), or thinking and answer; prompt_id or question, by which a row finds its prompt; sample_index, finish_reason,
+    num_tokens, num_prompt_tokens, mean_logprob, rendered, model, is_correct, error. A dotted name is a path into a
+    nested value.
     """
 
     files: list[str] = field(default_factory=list[str])
     columns: dict[str, str] = field(default_factory=dict[str, str])
+    on_bad_row: str = "drop"
+    max_bad_share: float = 0.01
 
 
 @dataclass

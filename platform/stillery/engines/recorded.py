@@ -1,9 +1,8 @@
 """Recorded generations as a teacher: samples that someone else, or an earlier run, has made already.
 
-In: files of generations (JSONL, Parquet or CSV, also compressed; paths, globs, folders or fsspec URIs) with their
-columns mapped to ours, or the folder of a run's own generations; and the prompts that they answer. Out: Generation
-rows, in the order of the files. They are read, joined and handed on one by one: what stays in memory of each is a
-64-bit digest, to know it again.
+In: files of generations (paths, globs, folders or fsspec URIs) with their columns mapped to ours, or the folder of a
+run's own generations; and the prompts that they answer. Out: Generation rows, in the order of the files. They are read,
+joined and handed on one by one: what stays in memory of each is a 64-bit digest, to know it again.
 
 Nothing is left out silently: a `Tally` counts what was, and why, with examples.
 """
@@ -11,10 +10,10 @@ Nothing is left out silently: a `Tally` counts what was, and why, with examples.
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from stillery.engines.endpoint_api import whole_text
 from stillery.engines.recorded_columns import (
@@ -22,15 +21,22 @@ from stillery.engines.recorded_columns import (
     map_cells,
     read_completion,
     read_finish_reason,
-    read_number,
     split_samples,
 )
-from stillery.engines.recorded_files import Row, find_files, is_own, read_batches, read_rows
 from stillery.errors import UserError
-from stillery.hashing import file_fingerprint
+from stillery.readers.cells import printable, read_id, read_number
+from stillery.readers.files import find_files, naming, read_rows
+from stillery.readers.left_out import LeftOut
+from stillery.readers.normalization import question_key
+from stillery.readers.options import hide_options
+from stillery.readers.parquet_rows import read_batches
+from stillery.readers.rows import Row, RowError
 from stillery.records import Generation, Prompt, conform, digest, from_row, sample_id
 
 _MAX_INDEX = 1_000_000
+
+# No model's context is longer.
+_MAX_TOKENS = 1_000_000_000
 
 _NUM_EXAMPLES = 3
 
@@ -41,13 +47,15 @@ class Recorded:
 
     `name` stands for the teacher and is part of every sample's id. `columns` maps our column names to theirs; theirs
     may be a path into nested values, such as choices.0.message.content. At most `samples_per_prompt` samples of a
-    prompt are used, in order of sample index (None: all).
+    prompt are used, in order of sample index (None: all). `on_bad_row` and `max_bad_share` are as LeftOut has them.
     """
 
     name: str
     files: Sequence[str]
     columns: Mapping[str, str] = field(default_factory=dict[str, str])
     samples_per_prompt: int | None = None
+    on_bad_row: str = "drop"
+    max_bad_share: float = 0.01
 
 
 @dataclass(slots=True)
@@ -56,11 +64,15 @@ class Tally:
 
     Not used: `unknown` (of no prompt asked for), `duplicate` (the same sample a second time), `beyond` (more than
     samples_per_prompt). Used all the same: `repeated` (a text that the prompt has already under another index), `empty`
-    (no text), `missing` (null: an error row), `uncounted` (no number of tokens: 0).
+    (no text), `missing` (null: an error row), `uncounted` (no number of tokens: 0). What the files themselves say of
+    the samples that are used: `called_correct`, `called_wrong`.
+
+    Rows in which no sample can be read are in `left_out`.
     """
 
     counts: dict[str, int] = field(default_factory=dict[str, int])
     examples: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    left_out: LeftOut = field(default_factory=lambda: LeftOut("teacher.recorded", "drop", 0.0))
 
     def add(self, what: str, where: str = "") -> None:
         self.counts[what] = self.counts.get(what, 0) + 1
@@ -69,6 +81,14 @@ class Tally:
 
     def __getitem__(self, what: str) -> int:
         return self.counts.get(what, 0)
+
+    def summary(self) -> dict[str, Any]:
+        return {"recorded": dict(self.counts), "examples": dict(self.examples), "rows": self.left_out.summary()}
+
+    def __str__(self) -> str:
+        """The line of a log."""
+        said = ", ".join(f"{what.replace('_', ' ')} {count:,}" for what, count in self.counts.items())
+        return f"samples: {said}; {self.left_out}"
 
 
 class _Joiner:
@@ -82,8 +102,10 @@ class _Joiner:
         self.seen: set[int] = set()
         for prompt in prompts:
             self.questions[prompt.prompt_id] = prompt.question
-            key = _question_key(prompt.question)
-            self.by_question[key] = None if key in self.by_question else prompt.prompt_id
+            # Whoever made the generations may have shown the options, or had them in a column of their own.
+            bare = hide_options(prompt.question, prompt.choices)
+            for key in {question_key(prompt.question), question_key(bare)}:
+                self.by_question[key] = None if key in self.by_question else prompt.prompt_id
 
     def again(self, *parts: Any) -> bool:
         """Whether these parts were seen before; they are from now on."""
@@ -103,17 +125,19 @@ class _Joiner:
 def read_recorded(recorded: Recorded, prompts: Iterable[Prompt], *, tally: Tally) -> Iterator[Generation]:
     """The recorded samples of these prompts, in the order of the files; `tally` is filled as they go by.
 
-    Raises UserError for a file that cannot be read, a column that is not there, a value of the wrong type, and where
-    no sample belongs to any prompt.
+    Raises UserError for a file that cannot be read, where more rows cannot be used than `max_bad_share` allows (the
+    first of them with `on_bad_row: error`), and where no sample belongs to any prompt.
     """
     check_columns(recorded.columns)
     joiner = _Joiner(prompts)
+    tally.left_out = LeftOut("teacher.recorded", recorded.on_bad_row, recorded.max_bad_share)
     failed: dict[str, Generation] = {}
-    for filesystem, path in find_files(recorded.files):
-        if is_own(filesystem, path):
+    for filesystem, path in find_files(recorded.files, key="teacher.recorded.files"):
+        if _is_own(filesystem, path):
             yield from _own(filesystem, path, joiner=joiner, recorded=recorded, failed=failed, tally=tally)
         else:
             yield from _foreign(filesystem, path, joiner=joiner, recorded=recorded, tally=tally)
+    tally.left_out.check()
     # A sample that failed gives way to a later one with its id, as in the log.
     for row in failed.values():
         if joiner.again("sample", row.sample_id):
@@ -130,72 +154,114 @@ def read_recorded(recorded: Recorded, prompts: Iterable[Prompt], *, tally: Tally
         )
 
 
-def fingerprints(recorded: Recorded) -> list[str]:
-    """What identifies the files' contents, in the order in which they are read: SHA-256 of local ones, the store's own
-    mark (ETag and the like) else."""
-    return [
-        file_fingerprint(Path(path)) if "file" in filesystem.protocol else f"{path}:{filesystem.ukey(path)}"
-        for filesystem, path in find_files(recorded.files)
-    ]
-
-
 def _foreign(filesystem: Any, path: str, *, joiner: _Joiner, recorded: Recorded, tally: Tally) -> Iterator[Generation]:
     for row in read_rows(filesystem, path):
-        cells = map_cells(row, recorded.columns)
-        prompt_id = _join(row, cells, joiner=joiner, by_question="question" in recorded.columns)
-        for sample in split_samples(row, cells):
+        tally.left_out.num_rows += 1
+        try:
+            if isinstance(row, RowError):
+                raise row
+            cells = map_cells(row, recorded.columns)
+            prompt_id = _join(row, cells, joiner=joiner, by_question="question" in recorded.columns)
+            drafts = [_draft(row, sample) for sample in split_samples(row, cells)]
+        except RowError as fault:
+            tally.left_out.add(fault)
+            continue
+        for draft in drafts:
             tally.add("found")
             if prompt_id is None:
-                asked = str(cells.get("question") or cells.get("prompt_id"))[:60]
+                asked = printable(str(cells.get("question") or cells.get("prompt_id"))[:60])
                 tally.add("unknown", f"{row.where}: {asked!r}")
                 continue
-            generation = _generation(row, sample, prompt_id=prompt_id, joiner=joiner, recorded=recorded, tally=tally)
+            generation = _generation(draft, row.where, prompt_id, joiner=joiner, recorded=recorded, tally=tally)
             if generation is not None:
                 yield generation
 
 
 def _join(row: Row, cells: Mapping[str, Any], *, joiner: _Joiner, by_question: bool) -> str | None:
     """The id of the prompt that a row answers: by prompt_id where there is one, unless the question was mapped."""
-    given = cells.get("prompt_id")
-    if given is not None and not (by_question and str(given) not in joiner.questions):
-        return str(given) if str(given) in joiner.questions else None
-    key = _question_key(str(cells.get("question") or ""))
+    given = read_id(row, "prompt_id", cells.get("prompt_id"))
+    if given is not None and not (by_question and given not in joiner.questions):
+        return given if given in joiner.questions else None
+    key = question_key(str(cells.get("question") or ""))
     if key in joiner.by_question and joiner.by_question[key] is None:
-        raise UserError(f"{row.where}: several prompts ask this question; map columns.prompt_id to tell them apart")
+        raise RowError(
+            row.where,
+            "question of several prompts",
+            "several prompts ask this question; map columns.prompt_id to tell them apart",
+        )
     return joiner.by_question.get(key)
 
 
-def _question_key(question: str) -> str:
-    """Questions are the same if they differ in white space at most."""
-    return digest(" ".join(question.split()))
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """One sample of a row, read."""
+
+    completion: str | None
+    finish_reason: str | None
+    sample_index: int | None
+    rendered: str | None
+    num_prompt_tokens: int
+    num_tokens: int | None
+    mean_logprob: float | None
+    model: str | None
+    is_correct: bool | None
+    error: str | None
+
+
+def _draft(row: Row, cells: Mapping[str, Any]) -> _Draft:
+    wanted = read_number(row, "sample_index", cells.get("sample_index"))
+    if wanted is not None and not (wanted.is_integer() and 0 <= wanted < _MAX_INDEX):
+        raise RowError(
+            row.where,
+            "bad sample_index",
+            f"sample_index is {wanted:g}; expected a whole number from 0 to {_MAX_INDEX - 1}",
+        )
+    error, flag = cells.get("error"), cells.get("is_correct")
+    return _Draft(
+        completion=read_completion(row, cells),
+        finish_reason=read_finish_reason(row, cells),
+        sample_index=None if wanted is None else int(wanted),
+        rendered=whole_text(str(cells["rendered"])) if cells.get("rendered") else None,
+        num_prompt_tokens=_count(row, cells, "num_prompt_tokens") or 0,
+        num_tokens=_count(row, cells, "num_tokens"),
+        mean_logprob=read_number(row, "mean_logprob", cells.get("mean_logprob")),
+        model=read_id(row, "model", cells.get("model")),
+        is_correct=None if flag is None else bool(flag),
+        error=whole_text(str(error)) if error else None,
+    )
+
+
+def _count(row: Row, cells: Mapping[str, Any], name: str) -> int | None:
+    number = read_number(row, name, cells.get(name))
+    if number is not None and not 0 <= number < _MAX_TOKENS:
+        raise RowError(row.where, "not a number", f"{name} is {number:g}; expected a number of tokens")
+    return None if number is None else int(number)
 
 
 def _generation(
-    row: Row, cells: Mapping[str, Any], *, prompt_id: str, joiner: _Joiner, recorded: Recorded, tally: Tally
+    draft: _Draft, where: str, prompt_id: str, *, joiner: _Joiner, recorded: Recorded, tally: Tally
 ) -> Generation | None:
     """One sample as a record; None for one that is not used."""
-    completion, finish_reason = read_completion(row, cells), read_finish_reason(cells.get("finish_reason"))
-    wanted = read_number(row, cells, "sample_index")
-    if wanted is not None and not (wanted.is_integer() and 0 <= wanted < _MAX_INDEX):
-        raise UserError(f"{row.where}: sample_index is {wanted:g}; expected a whole number from 0 to {_MAX_INDEX - 1}")
-    if wanted is not None and joiner.again("index", prompt_id, int(wanted), completion):
-        tally.add("duplicate", row.where)
+    completion = draft.completion
+    if draft.sample_index is not None and joiner.again("index", prompt_id, draft.sample_index, completion):
+        tally.add("duplicate", where)
         return None
-    index = joiner.take_index(prompt_id, None if wanted is None else int(wanted))
+    index = joiner.take_index(prompt_id, draft.sample_index)
     if recorded.samples_per_prompt is not None and index >= recorded.samples_per_prompt:
         tally.add("beyond")
         return None
     tally.add("used")
     if completion is None:
-        tally.add("missing", row.where)
+        tally.add("missing", f"{where}: {printable(draft.error)}" if draft.error else where)
     elif not completion.strip():
-        tally.add("empty", row.where)
+        tally.add("empty", where)
     elif joiner.again("text", prompt_id, completion):
-        tally.add("repeated", row.where)
-    num_tokens = read_number(row, cells, "num_tokens")
-    if num_tokens is None:
+        tally.add("repeated", where)
+    if draft.num_tokens is None:
         tally.add("uncounted")
-    rendered = whole_text(str(cells.get("rendered") or joiner.questions[prompt_id]))
+    if draft.is_correct is not None:
+        tally.add("called_correct" if draft.is_correct else "called_wrong")
+    rendered = draft.rendered or joiner.questions[prompt_id]
     made_of = {"recorded": recorded.name, "completion": completion}
     return Generation(
         sample_id=sample_id(prompt_id=prompt_id, rendered=rendered, model=recorded.name, sampling=made_of, index=index),
@@ -204,23 +270,35 @@ def _generation(
         seed=0,
         rendered=rendered,
         completion=completion or "",
-        finish_reason=finish_reason,
-        num_prompt_tokens=int(read_number(row, cells, "num_prompt_tokens") or 0),
-        num_tokens=int(num_tokens or 0),
-        mean_logprob=read_number(row, cells, "mean_logprob"),
-        model=str(cells.get("model") or recorded.name),
+        finish_reason=draft.finish_reason,
+        num_prompt_tokens=draft.num_prompt_tokens,
+        num_tokens=draft.num_tokens or 0,
+        mean_logprob=draft.mean_logprob,
+        model=draft.model or recorded.name,
         sampling=json.dumps({"recorded": recorded.name}),
         round=0,
         surplus=False,
-        error="recorded without a completion" if completion is None else None,
+        error=(draft.error or "recorded without a completion") if completion is None else None,
     )
+
+
+def _is_own(filesystem: Any, path: str) -> bool:
+    """Whether a file is a table of Generation rows, which a run wrote."""
+    if not path.endswith(".parquet"):
+        return False
+    with filesystem.open(path, "rb") as file, naming(path):
+        # A compressed file is nobody's own: a run writes none.
+        if file.read(4) != b"PAR1":
+            return False
+        metadata = pq.read_schema(file).metadata or {}
+    return metadata.get(b"stillery.record") == Generation.__name__.encode()
 
 
 def _own(
     filesystem: Any, path: str, *, joiner: _Joiner, recorded: Recorded, failed: dict[str, Generation], tally: Tally
 ) -> Iterator[Generation]:
     """A run's own rows keep their ids, models and settings. Failed ones are put into `failed`, for later."""
-    for batch in read_batches(filesystem, path):
+    for batch in _batches(filesystem, path):
         for values in conform(pa.Table.from_batches([batch]), Generation).to_pylist():
             row = from_row(values, Generation)
             where = f"{path}: sample {row.sample_id}"
@@ -238,3 +316,8 @@ def _own(
             else:
                 tally.add("used")
                 yield replace(row, sample_index=joiner.take_index(row.prompt_id, row.sample_index))
+
+
+def _batches(filesystem: Any, path: str) -> Iterator[pa.RecordBatch]:
+    with naming(path), filesystem.open(path, "rb") as file:
+        yield from read_batches(file)

@@ -1,22 +1,27 @@
 """The columns of recorded generations, mapped to ours and checked: a row of a file to the cells of its samples."""
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from stillery.config import suggest
 from stillery.engines.endpoint_api import join_thinking, whole_text
-from stillery.engines.recorded_files import Row
 from stillery.errors import UserError
+from stillery.readers.cells import NO_COLUMN, NOT_TEXT, checked, look_up, names_of, read_text
+from stillery.readers.rows import Row, RowError, kind_of
+from stillery.readers.shapes import columns_of, is_conversation, read_turns, unmark
 
 # Columns that bear these names are taken as they are; `columns` maps others to them.
-NAMED = ("prompt_id", "question", "completion", "finish_reason", "num_tokens", "num_prompt_tokens", "mean_logprob")
+NAMED = (
+    "prompt_id", "question", "completion", "finish_reason", "num_tokens", "num_prompt_tokens", "mean_logprob", "error",
+)  # fmt: skip
 
-# These are taken only where `columns` maps them: an `answer` is mostly the gold one.
-MAPPED = ("thinking", "answer", "sample_index", "rendered", "model")
+# These are taken only where `columns` maps them, or the row's shape gives them: an `answer` is mostly the gold one.
+MAPPED = ("thinking", "answer", "sample_index", "rendered", "model", "is_correct")
 
 # Where a row holds a list of completions, each of these is a list as long.
-PER_SAMPLE = ("completion", "thinking", "answer", "sample_index", "finish_reason", "num_tokens", "mean_logprob")
+PER_SAMPLE = (
+    "completion", "thinking", "answer", "sample_index", "finish_reason", "num_tokens", "mean_logprob", "is_correct",
+)  # fmt: skip
 
 # What other servers call vLLM's finish reasons.
 _FINISH = {"eos": "stop", "eos_token": "stop", "end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length"}
@@ -33,29 +38,55 @@ def check_columns(columns: Mapping[str, str], *, key: str = "columns") -> None:
 
 
 def map_cells(row: Row, columns: Mapping[str, str]) -> dict[str, Any]:
-    """The row's values under our names. Raises UserError where it lacks a mapped column or what is required."""
+    """The row's values under our names: what is mapped, else what bears the name, else what the row's shape gives.
+    Raises RowError where it lacks a mapped column or what is required."""
+    shaped = _shaped(row)
     cells = {name: row.values[name] for name in NAMED if name in row.values and name not in columns}
+    if not {"completion", "thinking"} & (cells.keys() | columns.keys()):
+        cells |= {name: cell for name, cell in shaped.items() if name not in columns and name not in cells}
+    elif "question" in shaped and not {"question", "prompt_id"} & (cells.keys() | columns.keys()):
+        cells["question"] = shaped["question"]
     for ours, theirs in columns.items():
         try:
-            cells[ours] = _look_up(row.values, theirs)
-        except (KeyError, IndexError, TypeError, ValueError):
-            raise UserError(
-                f"{row.where}: no {theirs!r}, which columns.{ours} names; it has {', '.join(map(str, row.values))}"
+            cells[ours] = look_up({**shaped, **row.values}, theirs)
+        except LookupError:
+            raise RowError(
+                row.where,
+                f"{NO_COLUMN} for the {ours}",
+                f"no {theirs!r}, which columns.{ours} names; it has {names_of(row.values)}",
             ) from None
-    if "completion" not in cells and "thinking" not in cells:
-        raise UserError(f"{row.where}: no completion; map columns.completion to one of {', '.join(row.values)}")
-    if "prompt_id" not in cells and "question" not in cells:
-        raise UserError(f"{row.where}: no question; map columns.question to one of {', '.join(row.values)}")
-    return cells
+    for ours, needed in (("completion", ("completion", "thinking")), ("question", ("question", "prompt_id"))):
+        if not any(name in cells for name in needed):
+            raise RowError(
+                row.where,
+                f"{NO_COLUMN} for the {ours}",
+                f"no {ours}; map columns.{ours} to one of {names_of(row.values)}",
+            )
+    return {name: checked(row, name, _said(row, name, cell)) for name, cell in cells.items()}
 
 
-def _look_up(values: Any, name: str) -> Any:
-    """The value of a column, or at a path of keys and list positions joined by dots."""
-    if isinstance(values, Mapping) and name in values:
-        return cast(Mapping[str, Any], values)[name]
-    head, dot, rest = name.partition(".")
-    inner = values[int(head)] if isinstance(values, list) else values[head]
-    return _look_up(inner, rest) if dot else inner
+def _shaped(row: Row) -> dict[str, Any]:
+    try:
+        found = columns_of(row.values)
+    except ValueError as error:
+        raise RowError(row.where, "conversation of several turns", str(error)) from None
+    return {} if found is None else found[1]
+
+
+def _said(row: Row, name: str, cell: Any) -> Any:
+    """The text of a cell that holds a conversation, as a question or as an answer to it."""
+    if name not in ("question", "completion", "answer") or not is_conversation(cell):
+        return cell
+    turns = cast(list[dict[str, Any]], cell)
+    try:
+        if name == "question":
+            return read_turns(turns).question
+        # A completion may stand alone, as the turn that follows the prompt's.
+        asked = turns if len(turns) > 1 else [{"role": "user", "content": ""}, *turns]
+        said = read_turns(asked)
+    except ValueError as error:
+        raise RowError(row.where, "conversation of several turns", str(error)) from None
+    return join_thinking(said.thinking, said.completion)
 
 
 def split_samples(row: Row, cells: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -68,37 +99,48 @@ def split_samples(row: Row, cells: Mapping[str, Any]) -> Iterator[dict[str, Any]
     for name in PER_SAMPLE:
         cell = cells.get(name)
         if cell is not None and (not isinstance(cell, list) or len(cast(list[Any], cell)) != count):
-            raise UserError(f"{row.where}: {name} is not a list of {count}, as there are completions")
+            raise RowError(
+                row.where, "lists of different lengths", f"{name} is not a list of {count}, as there are completions"
+            )
     for position in range(count):
         yield {k: v[position] if k in PER_SAMPLE and isinstance(v, list) else v for k, v in cells.items()}
 
 
 def read_completion(row: Row, cells: Mapping[str, Any]) -> str | None:
+    """A sample's text in the template's order: thinking that its source keeps apart, or closes with markers of its own,
+    is put between the template's tags."""
     for name in ("completion", "thinking", "answer"):
         cell = cells.get(name)
         if cell is not None and not isinstance(cell, str):
-            raise UserError(
-                f"{row.where}: {name} is a {type(cell).__name__}; expected text, or a list of texts. A nested value is "
-                f"named by its path, such as columns.{name}=message.content"
+            raise RowError(
+                row.where,
+                NOT_TEXT,
+                f"{name} is {kind_of(cell)}; expected text, or a list of texts. A nested value is named by its path, "
+                f"such as columns.{name}=message.content",
             )
-    if "thinking" not in cells:
-        return None if cells["completion"] is None else whole_text(cells["completion"])
-    if cells["thinking"] is None and cells["answer"] is None:
-        return None
-    truncated = read_finish_reason(cells.get("finish_reason")) == "length"
-    return whole_text(join_thinking(cells["thinking"], cells["answer"], truncated=truncated))
+        if isinstance(cell, str) and any("\udc80" <= c <= "\udcff" for c in _odd(cell)):
+            read_text(row, name, cell)
+    truncated = read_finish_reason(row, cells) == "length"
+    if "thinking" in cells:
+        thinking, answer = cells["thinking"], cells["answer"]
+        if thinking is None and answer is None:
+            return None
+    else:
+        thinking, answer = None, cells["completion"]
+        if answer is None:
+            return None
+        unmarked = unmark(answer)
+        if unmarked is not None:
+            thinking, answer = unmarked
+    return whole_text(join_thinking(thinking, answer, truncated=truncated))
 
 
-def read_finish_reason(cell: Any) -> str | None:
-    reason = "" if cell is None else str(cell).lower()
+def _odd(text: str) -> str:
+    return "" if text.isascii() else text
+
+
+def read_finish_reason(row: Row, cells: Mapping[str, Any]) -> str | None:
+    """vLLM's name of the reason, whatever other servers call it."""
+    cell = cells.get("finish_reason")
+    reason = "" if cell is None else read_text(row, "finish_reason", str(cell)).lower()
     return _FINISH.get(reason, reason) or None
-
-
-def read_number(row: Row, cells: Mapping[str, Any], name: str) -> float | None:
-    """A numeric cell; None where it is null or NaN, as data frames write a missing one."""
-    cell = cells.get(name)
-    try:
-        value = None if cell is None else float(cell)
-    except (TypeError, ValueError):
-        raise UserError(f"{row.where}: {name} is {str(cell)[:40]!r}; expected a number") from None
-    return None if value is None or math.isnan(value) else value

@@ -53,4 +53,4 @@ def export(
 
 def _prompts(config: Config) -> list[Prompt]:
     from_tasks = config.prompts.source == "tasks"
-    return draw_prompts(config.prompts, seed=config.run.seed) if from_tasks else load_prompts(config.prompts)
+    return draw_prompts(config.prompts, seed=config.run.seed) if from_tasks else load_prompts(config.prompts).prompts

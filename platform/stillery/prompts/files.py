@@ -1,51 +1,59 @@
 """Problems from files and from Hugging Face datasets.
 
-In: the prompts section of the config. Out: Prompt rows of train, validation and test. Their columns are mapped to
-ours by `prompts.columns`; every fault of the data is a UserError that names the row, the column and the remedy.
+In: the prompts section of the config. Out: Prompt rows of train, validation and test, and what was left out of each,
+counted by reason. Their columns are mapped to ours by `prompts.columns`.
 """
 
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, cast
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from stillery.config import PromptsConfig, suggest
 from stillery.errors import UserError
-from stillery.prompts.gold import FORMATS, read_gold
-from stillery.prompts.rows import Row, read_file, read_hub
-from stillery.prompts.splits import Placed, carve_validation, check_disjoint_splits, check_unique
-from stillery.records import AnswerKind, Prompt, Split, digest
+from stillery.prompts.choices import CHOICE_ANSWERS
+from stillery.prompts.gold import FORMATS
+from stillery.prompts.hub import read_hub
+from stillery.prompts.problem_rows import COLUMNS, Placed, to_problem
+from stillery.prompts.splits import carve_validation, drop_repeated, drop_shared
+from stillery.readers.files import find_files, read_rows
+from stillery.readers.left_out import POLICIES, LeftOut
+from stillery.readers.rows import Row, RowError
+from stillery.records import AnswerKind, Prompt, Split
 from stillery.verify.compare import AUTO
 
-REQUIRED = ("question", "answer")
-COLUMNS = (*REQUIRED, "task", "prompt_id", "choices", "answer_kind")
 
-# What other datasets call these; they are only ever suggested, since a guess could take the wrong column.
-_LIKELY = {
-    "question": ("problem", "prompt", "query", "input", "instruction", "text"),
-    "answer": ("final_answer", "expected_answer", "gold", "target", "label", "solution", "output", "response"),
-}
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Problems, train first, then validation, then test; and for each split that was read, what was left out of it."""
+
+    prompts: list[Prompt]
+    left_out: dict[Split, LeftOut]
 
 
-def load_prompts(config: PromptsConfig, *, revision: str | None = None) -> list[Prompt]:
-    """The problems of the source `file` or `hub`, train first, then validation, then test.
+def load_prompts(config: PromptsConfig, *, revision: str | None = None) -> Loaded:
+    """The problems of the source `file` or `hub`.
 
     `limit_train` and `limit_test` keep the first so many of a split; validation is carved out of what is kept.
-    Raises UserError for whatever is wrong with the settings or the data.
+    Raises UserError for whatever is wrong with the settings, for data that cannot be read, and where more rows of a
+    split cannot be used than `max_bad_share` allows.
     """
-    _check_settings(config)
-    given = _read(config, revision=revision)
-    splits = {split: to_problems(rows, config=config, split=split) for split, rows in given.items()}
-    for problems in splits.values():
-        check_unique(problems)
-    check_disjoint_splits(splits)
+    check_settings(config)
+    left_out: dict[Split, LeftOut] = {}
+    splits: dict[Split, list[Placed]] = {}
+    for split, rows in _sources(config, revision=revision).items():
+        left_out[split] = LeftOut("prompts", config.on_bad_row, config.max_bad_share)
+        problems = to_problems(rows, config=config, split=split, left_out=left_out[split])
+        splits[split] = drop_repeated(problems, left_out=left_out[split])
+        left_out[split].check()
+    splits = drop_shared(splits, left_out=left_out)
+    for told in left_out.values():
+        told.check()
     train, test = splits[Split.TRAIN][: config.limit_train], splits[Split.TEST][: config.limit_test]
     validation = splits.get(Split.VALIDATION)
     if validation is None:
         train, validation = carve_validation(train, fraction=config.validation_fraction)
     if all(placed.prompt.answer is None for placed in test):
         raise UserError(f"prompts.test={config.test}: no problem of it has an answer, so nothing could be measured")
-    return [placed.prompt for placed in (*train, *validation, *test)]
+    return Loaded([placed.prompt for placed in (*train, *validation, *test)], left_out)
 
 
 def split_names(config: PromptsConfig) -> dict[Split, str]:
@@ -59,28 +67,45 @@ def split_names(config: PromptsConfig) -> dict[Split, str]:
     return {split: name for split, name in names.items() if name is not None}
 
 
-def to_problems(rows: Sequence[Row], *, config: PromptsConfig, split: Split) -> list[Placed]:
-    """The rows of one split as prompts. Raises UserError for a missing column or the first faulty row."""
-    columns = _resolve_columns(rows[0], config.columns)
-    return [Placed(_to_prompt(row, columns=columns, config=config, split=split), row.where) for row in rows]
+def to_problems(
+    rows: Iterable[Row | RowError], *, config: PromptsConfig, split: Split, left_out: LeftOut
+) -> list[Placed]:
+    """The rows of one split as problems; faulty ones are counted. Raises UserError for a mapped column that no row
+    has, and where there are no rows."""
+    problems: list[Placed] = []
+    seen: set[str] = set()
+    for row in rows:
+        left_out.num_rows += 1
+        try:
+            if isinstance(row, RowError):
+                raise row
+            problems.append(to_problem(row, config=config, split=split, seen=seen))
+        except RowError as fault:
+            left_out.add(fault)
+    if left_out.num_rows == 0:
+        raise UserError(f"{split_names(config)[split]}: the file has no rows; give one with at least one problem")
+    left_out.check()
+    for ours, theirs in config.columns.items():
+        if ours not in seen:
+            raise UserError(
+                f"{split_names(config)[split]}: no row has a column {theirs!r} for the {ours}, which "
+                f"prompts.columns.{ours} names; correct it or leave it out"
+            )
+    return problems
 
 
-def _read(config: PromptsConfig, *, revision: str | None) -> dict[Split, list[Row]]:
-    names = split_names(config)
-    if config.source == "file":
-        return {split: read_file(Path(name).expanduser()) for split, name in names.items()}
-    if config.dataset is None:
-        raise UserError("prompts.source is hub, but prompts.dataset is not set; name a dataset or a local folder")
-    found = read_hub(config.dataset, subset=config.subset, revision=revision, splits=list(names.values()))
-    return {split: found[name] for split, name in names.items()}
-
-
-def _check_settings(config: PromptsConfig) -> None:
+def check_settings(config: PromptsConfig) -> None:
+    """Raise UserError for settings of files and datasets that cannot be meant."""
     kinds = [AUTO, *map(str, AnswerKind)]
-    if config.answer_kind not in kinds:
-        raise UserError(f"prompts.answer_kind is {config.answer_kind!r}{suggest(config.answer_kind, kinds)}")
-    if config.answer_format not in FORMATS:
-        raise UserError(f"prompts.answer_format is {config.answer_format!r}{suggest(config.answer_format, FORMATS)}")
+    named = (
+        ("answer_kind", config.answer_kind, kinds),
+        ("answer_format", config.answer_format, FORMATS),
+        ("choice_answers", config.choice_answers, CHOICE_ANSWERS),
+        ("on_bad_row", config.on_bad_row, POLICIES),
+    )
+    for name, value, known in named:
+        if value not in known:
+            raise UserError(f"prompts.{name} is {value!r}{suggest(value, known)}")
     for key in config.columns:
         if key not in COLUMNS:
             raise UserError(f"prompts.columns.{key}: not one of our columns{suggest(key, COLUMNS)}")
@@ -89,73 +114,16 @@ def _check_settings(config: PromptsConfig) -> None:
             raise UserError(f"prompts.{name} is {limit}; it must be above 0, or null for all")
 
 
-def _resolve_columns(first: Row, mapping: Mapping[str, str]) -> dict[str, str]:
-    """Our names to theirs, for the columns that are there; the first row speaks for all."""
-    resolved = {ours: mapping.get(ours, ours) for ours in COLUMNS}
-    for ours, theirs in resolved.items():
-        if theirs not in first.values and (ours in REQUIRED or ours in mapping):
-            likely = next((name for name in _LIKELY.get(ours, ()) if name in first.values), "THEIRS")
-            raise UserError(
-                f"{first.where}: no column {theirs!r} for the {ours}; it has {', '.join(first.values)}. "
-                f"Name the right one, such as prompts.columns.{ours}={likely}"
-            )
-    return {ours: theirs for ours, theirs in resolved.items() if theirs in first.values}
+def _sources(config: PromptsConfig, *, revision: str | None) -> dict[Split, Iterator[Row | RowError]]:
+    names = split_names(config)
+    if config.source == "file":
+        return {split: _read(split, name) for split, name in names.items()}
+    if config.dataset is None:
+        raise UserError("prompts.source is hub, but prompts.dataset is not set; name a dataset or a local folder")
+    found = read_hub(config.dataset, subset=config.subset, revision=revision, splits=list(names.values()))
+    return {split: iter(found[name]) for split, name in names.items()}
 
 
-def _to_prompt(row: Row, *, columns: Mapping[str, str], config: PromptsConfig, split: Split) -> Prompt:
-    cells = {ours: row.values.get(theirs) for ours, theirs in columns.items()}
-    if columns["answer"] not in row.values:
-        raise UserError(f"{row.where}: no {columns['answer']!r}; give it, or null for general data")
-    question = cells["question"]
-    if not isinstance(question, str) or not question.strip():
-        raise UserError(f"{row.where}: {columns['question']!r} is {question!r}; expected the text of a question")
-    choices = _choices(row, cells.get("choices"))
-    answer, kind = _gold(row, cells, choices=choices, config=config)
-    task = str(cells.get("task") or config.task)
-    source = "file" if config.source == "file" else f"hub:{config.dataset}"
-    identity = [question, choices] if choices else [question]
-    given_id = cells.get("prompt_id")
-    return Prompt(
-        prompt_id=digest("prompt", source, task, *identity) if given_id is None else str(given_id),
-        task=task,
-        question=question,
-        answer=answer,
-        answer_kind=kind,
-        choices=choices,
-        source=source,
-        split=split,
-        num_steps=None,
-        facts=None,
-    )
-
-
-def _choices(row: Row, cell: Any) -> list[str]:
-    if isinstance(cell, str) and cell.lstrip().startswith("["):
-        try:
-            cell = json.loads(cell)
-        except json.JSONDecodeError:
-            raise UserError(f"{row.where}: choices {cell[:40]!r} is not a JSON list of texts") from None
-    if cell is None:
-        return []
-    if not isinstance(cell, list) or not all(isinstance(choice, str) for choice in cast(list[Any], cell)):
-        raise UserError(f"{row.where}: choices is {str(cast(object, cell))[:40]!r}; expected a list of texts")
-    return cast(list[str], cell)
-
-
-def _gold(
-    row: Row, cells: Mapping[str, Any], *, choices: list[str], config: PromptsConfig
-) -> tuple[str | None, AnswerKind]:
-    wanted = str(cells.get("answer_kind") or config.answer_kind)
-    if wanted not in (AUTO, *AnswerKind):
-        raise UserError(f"{row.where}: answer_kind {wanted!r}{suggest(wanted, [AUTO, *map(str, AnswerKind)])}")
-    cell = cells["answer"]
-    if cell is None or wanted == AnswerKind.NONE:
-        return None, AnswerKind.NONE
-    if isinstance(cell, bool):
-        cell = "yes" if cell else "no"
-    if not isinstance(cell, (str, int, float)):
-        raise UserError(f"{row.where}: the answer is a {type(cell).__name__}; expected text, a number or null")
-    try:
-        return read_gold(str(cell), answer_format=config.answer_format, answer_kind=wanted, choices=choices)
-    except ValueError as error:
-        raise UserError(f"{row.where}: {error}") from None
+def _read(split: Split, name: str) -> Iterator[Row | RowError]:
+    for filesystem, path in find_files([name], key=f"prompts.{split}"):
+        yield from read_rows(filesystem, path)

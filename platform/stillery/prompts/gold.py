@@ -5,6 +5,7 @@ In: one cell and the settings `answer_format` and `answer_kind`. Out: the answer
 rather than counted as wrong later.
 """
 
+import re
 from collections.abc import Sequence
 
 from stillery.records import AnswerKind
@@ -17,12 +18,18 @@ from stillery.verify.quantity import parse_quantity
 
 FORMATS = ("text", "hash", "boxed")
 
+_HASHED = re.compile(r"\n#### [^\n]+\s*\Z")
 
-def read_gold(cell: str, *, answer_format: str, answer_kind: str, choices: Sequence[str]) -> tuple[str, AnswerKind]:
-    """The answer in a cell and its kind, which `auto` infers. Raises ValueError, saying what is wrong and the remedy,
-    for a cell without an answer in this format and for an answer that is not of the kind."""
-    answer = extract(cell, answer_format=answer_format)
+
+def read_gold(answer: str, *, answer_kind: str, choices: Sequence[str]) -> tuple[str, AnswerKind]:
+    """An answer and its kind, which `auto` infers. Raises ValueError, saying what is wrong and the remedy, for an
+    answer that is not of the kind."""
     if answer_kind == AUTO:
+        if answer.casefold() == "nan":
+            raise ValueError(
+                f"the answer is {answer}, which data frames write for none; give null for general data, or set "
+                "prompts.answer_kind=string if the word is meant"
+            )
         return answer, infer_kind(answer, choices=choices)
     kind = AnswerKind(answer_kind)
     fault = _mismatch(answer, kind=kind, choices=choices)
@@ -45,6 +52,10 @@ def extract(cell: str, *, answer_format: str) -> str:
         answer = last_boxed(cell)
         if answer is None:
             raise ValueError("the answer has no complete \\boxed{...}; set prompts.answer_format to text or hash")
+    elif _HASHED.search(cell):
+        raise ValueError("the answer ends in a line of ####; set prompts.answer_format=hash if it follows that")
+    elif last_boxed(cell) is not None and not cell.strip(" $").startswith("\\boxed"):
+        raise ValueError("the answer is a text with a \\boxed{...}; set prompts.answer_format=boxed if that is it")
     if not answer.strip():
         raise ValueError("the answer is empty; give one, or null for general data that is never checked")
     return answer.strip()

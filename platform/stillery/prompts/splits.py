@@ -1,49 +1,79 @@
 """Splits: one problem is in one of them.
 
-In: the problems of each split, with the places they came from. Out: the same as prompts of train, validation and
-test, after the checks that keep a measurement honest: no problem twice, none of them on both sides.
+In: the problems of each split, with the places they came from. Out: the same without those that are there twice, on one
+side or on both, each counted; what a student trains on must not be what it is measured on.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from stillery.errors import UserError
-from stillery.records import Prompt, Split, digest
+from stillery.prompts.problem_rows import Placed
+from stillery.readers.left_out import LeftOut
+from stillery.readers.rows import RowError
+from stillery.records import AnswerKind, Prompt, Split, digest
+from stillery.verify.choices import choice_of
+from stillery.verify.compare import compare
+
+_MEASURED_FIRST = (Split.TEST, Split.VALIDATION, Split.TRAIN)
+_SHOWN_CHARS = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """A problem and the place it came from."""
-
-    prompt: Prompt
-    where: str
-
-
-def check_unique(problems: Sequence[Placed]) -> None:
-    """Raise UserError, naming both rows, if a split has a problem or a prompt_id twice."""
-    seen: dict[str, str] = {}
+def drop_repeated(problems: Sequence[Placed], *, left_out: LeftOut) -> list[Placed]:
+    """The first of the problems that are the same, and of those with the same prompt_id. Where the same problem has
+    different answers none of them is kept: one is wrong, and nothing says which."""
+    groups: dict[str, list[Placed]] = {}
     for placed in problems:
-        for what, key in (("question", question_key(placed.prompt)), ("prompt_id", placed.prompt.prompt_id)):
-            first = seen.setdefault(f"{what} {key}", placed.where)
-            if first != placed.where:
-                raise UserError(f"{placed.where}: the same {what} as {first}; remove one of them")
+        groups.setdefault(placed.key, []).append(placed)
+    kept: list[Placed] = []
+    ids: dict[str, str] = {}
+    for group in groups.values():
+        first, *others = group
+        other = next((p for p in others if not _may_be_same(first.prompt, p.prompt)), None)
+        for placed in others:
+            said = f"the same question as {first.where}"
+            if other is None:
+                left_out.add(RowError(placed.where, "duplicate question", f"{said}; remove one of them"))
+            else:
+                left_out.add(_conflict(placed, first, said))
+        if other is not None:
+            left_out.add(_conflict(first, other, f"the same question as {other.where}"))
+            continue
+        if (place := ids.setdefault(first.prompt.prompt_id, first.where)) != first.where:
+            left_out.add(RowError(first.where, "duplicate prompt_id", f"the same prompt_id as {place}; remove one"))
+            continue
+        kept.append(first)
+    return kept
 
 
-def check_disjoint_splits(splits: Mapping[Split, Sequence[Placed]]) -> None:
-    """Raise UserError, with the count and the first example, if a problem is in two splits: what a student trains
-    on must not be what it is measured on."""
-    order = [s for s in (Split.TEST, Split.VALIDATION, Split.TRAIN) if s in splits]
-    for position, measured in enumerate(order):
-        places = {question_key(p.prompt): p.where for p in splits[measured]}
-        for other in order[position + 1 :]:
-            shared = [p for p in splits[other] if question_key(p.prompt) in places]
-            if shared:
-                example = shared[0]
-                raise UserError(
-                    f"contamination: {len(shared)} {measured} problem(s) are in the {other} split too, the first at "
-                    f"{places[question_key(example.prompt)]} and {example.where}: "
-                    f"{example.prompt.question[:60]!r}; remove them from {other}"
+def drop_shared(
+    splits: Mapping[Split, Sequence[Placed]], *, left_out: Mapping[Split, LeftOut]
+) -> dict[Split, list[Placed]]:
+    """The splits, without the training problems that validation or test has too and the validation problems that test
+    has. A prompt_id of two different problems counts likewise: later tables are joined by it."""
+    kept: dict[Split, list[Placed]] = {}
+    places: dict[str, tuple[Split, str]] = {}
+    for split in _MEASURED_FIRST:
+        if split not in splits:
+            continue
+        kept[split] = []
+        for placed in splits[split]:
+            by_question, by_id = places.get(f"q {placed.key}"), places.get(f"i {placed.prompt.prompt_id}")
+            if by_question is not None:
+                other, where = by_question
+                text = (
+                    f"contamination: this {split} problem is in the {other} split too, at {where}: "
+                    f"{placed.prompt.question[:_SHOWN_CHARS]!r}; remove it from {split}"
                 )
+                left_out[split].add(RowError(placed.where, f"in the {other} split too", text))
+            elif by_id is not None:
+                text = f"the prompt_id of another problem, of {by_id[0]} at {by_id[1]}; make ids unique, or map none"
+                left_out[split].add(RowError(placed.where, "prompt_id of another split", text))
+            else:
+                kept[split].append(placed)
+        for placed in kept[split]:
+            places[f"q {placed.key}"] = places[f"i {placed.prompt.prompt_id}"] = split, placed.where
+    return kept
 
 
 def carve_validation(train: Sequence[Placed], *, fraction: float) -> tuple[list[Placed], list[Placed]]:
@@ -57,8 +87,8 @@ def carve_validation(train: Sequence[Placed], *, fraction: float) -> tuple[list[
             f"{train[0].where}: one training problem cannot be split into training and validation; "
             "give more, or set prompts.validation"
         )
-    ranked = sorted(train, key=lambda placed: _position(placed.prompt))
-    num_below = sum(_position(placed.prompt) < fraction for placed in ranked)
+    ranked = sorted(train, key=_position)
+    num_below = sum(_position(placed) < fraction for placed in ranked)
     chosen = {p.prompt.prompt_id for p in ranked[: min(max(num_below, 1), len(train) - 1)]}
     validation = [
         replace(p, prompt=replace(p.prompt, split=Split.VALIDATION)) for p in train if p.prompt.prompt_id in chosen
@@ -66,11 +96,25 @@ def carve_validation(train: Sequence[Placed], *, fraction: float) -> tuple[list[
     return [p for p in train if p.prompt.prompt_id not in chosen], validation
 
 
-def question_key(prompt: Prompt) -> str:
-    """What makes two problems the same: the question without case and spacing, and the choices."""
-    return digest(" ".join(prompt.question.split()).casefold(), prompt.choices)
+def _conflict(placed: Placed, other: Placed, said: str) -> RowError:
+    answers = f"{placed.prompt.answer!r} here, {other.prompt.answer!r} there"
+    return RowError(placed.where, "conflicting answers", f"{said} with another answer ({answers}); keep the right one")
 
 
-def _position(prompt: Prompt) -> float:
+def _may_be_same(first: Prompt, second: Prompt) -> bool:
+    """Whether two gold answers of one question could be the same: nothing that exact comparison tells apart."""
+    mine, theirs = _named(first), _named(second)
+    if mine is None or theirs is None or mine == theirs:
+        return mine == theirs
+    return compare(theirs, mine, answer_kind=AnswerKind(first.answer_kind), choices=first.choices) is not False
+
+
+def _named(prompt: Prompt) -> str | None:
+    """The answer; of a choice its text, since the other row may have the choices in another order."""
+    letter = choice_of(prompt.answer, prompt.choices) if prompt.answer is not None and prompt.choices else None
+    return prompt.answer if letter is None else prompt.choices[ord(letter) - ord("A")]
+
+
+def _position(placed: Placed) -> float:
     """A number in [0, 1) that is spread evenly over questions."""
-    return int(digest("validation", question_key(prompt))[:8], 16) / 2**32
+    return int(digest("validation", placed.key)[:8], 16) / 2**32

@@ -10,16 +10,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from stillery import logs
 from stillery.config import PromptsConfig, suggest
 from stillery.errors import UserError
 from stillery.hashing import file_fingerprint
 from stillery.prompts.buckets import Bucket, check_disjoint, draw
 from stillery.prompts.files import load_prompts, split_names
 from stillery.prompts.tasks import HELD_OUT_TASK, TASKS, Problem
+from stillery.readers.files import fingerprints
 from stillery.records import Prompt, Split, digest
 from stillery.storage import Folder
 
-VERSION = 1
+VERSION = 2
 
 # The splits that shape the student; the others are only measured on.
 TRAINED = (Split.TRAIN, Split.VALIDATION)
@@ -35,16 +37,21 @@ BUCKETS = {
 
 
 def make_prompts(config: PromptsConfig, *, seed: int, out: Folder) -> dict[str, Any]:
-    """Write prompts.parquet and return how many problems there are, by split and task.
+    """Write prompts.parquet and return how many problems there are, by split and task, and which rows of a file or
+    dataset were left out, and why.
 
     `seed` shapes the source `tasks` alone. Raises UserError for faulty settings or data.
     """
     if config.source == "tasks":
         prompts = draw_prompts(config, seed=seed)
-    else:
-        prompts = load_prompts(config, revision=_revision(config))
-    out.write_rows("prompts.parquet", prompts, Prompt)
-    return summarize_prompts(prompts)
+        out.write_rows("prompts.parquet", prompts, Prompt)
+        return summarize_prompts(prompts)
+    loaded = load_prompts(config, revision=_revision(config))
+    out.write_rows("prompts.parquet", loaded.prompts, Prompt)
+    for split, left_out in loaded.left_out.items():
+        logs.say(f"prompts: {split}: {left_out}")
+    told = {str(split): left_out.summary() for split, left_out in loaded.left_out.items()}
+    return {**summarize_prompts(loaded.prompts), "rows": told}
 
 
 def source_fingerprints(config: PromptsConfig) -> dict[str, str]:
@@ -53,7 +60,7 @@ def source_fingerprints(config: PromptsConfig) -> dict[str, str]:
     if config.source == "tasks":
         return {}
     if config.source == "file":
-        return {str(split): _file_fingerprint(split, Path(name)) for split, name in split_names(config).items()}
+        return {str(split): _files_fingerprint(split, name) for split, name in split_names(config).items()}
     if config.dataset is None:
         raise UserError("prompts.source is hub, but prompts.dataset is not set; name a dataset or a local folder")
     return {"dataset": config.dataset, "revision": _revision(config) or _folder_fingerprint(Path(config.dataset))}
@@ -160,11 +167,9 @@ def _revision(config: PromptsConfig) -> str | None:
         ) from None
 
 
-def _file_fingerprint(split: Split, path: Path) -> str:
-    path = path.expanduser()
-    if not path.is_file():
-        raise UserError(f"prompts.{split}={path}: no such file")
-    return file_fingerprint(path)
+def _files_fingerprint(split: Split, name: str) -> str:
+    found = fingerprints([name], key=f"prompts.{split}")
+    return digest(found) if len(found) > 1 else found[0]
 
 
 def _folder_fingerprint(folder: Path) -> str:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from stillery import logs
 from stillery.config import CurateConfig, TeacherConfig, VerifyConfig
 from stillery.engines.asking import ask
 from stillery.engines.prompting import messages_of
@@ -20,7 +21,7 @@ from stillery.storage import Folder
 from stillery.teacher.judging import VerdictJudge, start_grader
 from stillery.teacher.recorded import in_order
 
-VERSION = 2
+VERSION = 3
 ROWS_PER_FILE = 20_000
 
 
@@ -44,7 +45,8 @@ def generate(
         tally = Tally()
         recorded = recorded_of(config)
         counts = _write(in_order(read_recorded(recorded, asked, tally=tally)), num_prompts=len(asked), out=out)
-        return {**counts.summary(), "recorded": dict(tally.counts), "examples": dict(tally.examples)}
+        logs.say(f"generate: {tally}")
+        return {**counts.summary(), **tally.summary()}
     conversations = [messages_of(p, system_prompt=config.system_prompt, instruction=config.instruction) for p in asked]
     judge = None
     if config.accepted_per_prompt is not None:
@@ -73,6 +75,8 @@ def recorded_of(config: TeacherConfig) -> Recorded:
         files=config.recorded.files,
         columns=config.recorded.columns,
         samples_per_prompt=config.samples_per_prompt,
+        on_bad_row=config.recorded.on_bad_row,
+        max_bad_share=config.recorded.max_bad_share,
     )
 
 

@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from stillery.engines import log
-from stillery.engines.recorded import Recorded, Tally, fingerprints, read_recorded
+from stillery.engines.recorded import Recorded, Tally, read_recorded
 from stillery.engines.recorded_columns import check_columns
 from stillery.errors import UserError
+from stillery.readers.files import fingerprints
 from stillery.records import Generation, Prompt, to_table
 from stillery.storage import Folder
 
@@ -187,7 +188,7 @@ def test_ids_of_another_collection_give_way_to_a_mapped_question(tmp_path: Path)
         ('{"prompt_id": "p1"}', {}, "line 1: no completion; map columns.completion to one of prompt_id"),
         ('{"completion": "x"}', {}, "line 1: no question; map columns.question to one of completion"),
         ('{"prompt_id": "p1", "completion": "x"}', {"completion": "out"}, "no 'out', which columns.completion names"),
-        ('{"prompt_id": "p1", "completion": {"text": "x"}}', {}, "completion is a dict; expected text"),
+        ('{"prompt_id": "p1", "completion": {"text": "x"}}', {}, "completion is an object; expected text"),
         ('{"prompt_id": "p1", "completion": [["x"]]}', {}, "completion is a list; expected text"),
         ('{"prompt_id": "p1", "completion": ["x"], "num_tokens": 3}', {}, "num_tokens is not a list of 1"),
         ('{"prompt_id": "p1", "completion": ["x"], "num_tokens": [3, 4]}', {}, "num_tokens is not a list of 1"),
@@ -199,8 +200,9 @@ def test_ids_of_another_collection_give_way_to_a_mapped_question(tmp_path: Path)
         ),
         ('{"prompt_id": "p1", "completion": "x", "i": 1e12}', {"sample_index": "i"}, "expected a whole number from 0"),
         ('{"prompt_id": "p1", "complet', {}, "line 1: not JSON"),
-        ("[" * 100_000, {}, "line 1: not JSON"),
-        ("[1]", {}, "line 1: a list; expected one JSON object"),
+        ("[" * 100_000, {}, "element 1: not JSON"),
+        ('{"a": ' * 100_000, {}, "line 1: not JSON"),
+        ("[1]", {}, "element 1: an integer; expected a list of JSON objects"),
         ("", {}, "of 0 samples none belongs"),
     ],
 )
@@ -213,12 +215,12 @@ def test_faults_name_the_row_and_the_remedy(tmp_path: Path, line: str, columns: 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     bad = {
-        "a.txt": (b"x", "suffix is not one of .jsonl, .json, .parquet, .csv"),
+        "a.txt": (b"x", "suffix is not one of .jsonl, .ndjson, .json, .parquet, .csv"),
         "a.parquet": (b"x", "a.parquet: cannot be read"),
-        "a.jsonl": (b'{"completion": "\xff"}\n', "byte 16 is not UTF-8"),
+        "a.jsonl": (b'{"prompt_id": "p1", "completion": "\xff"}\n', "a byte that is not UTF-8 .0xff."),
         "b.jsonl.gz": (gzip.compress(b'{"prompt_id": "p1", "completion": "x"}\n' * 999)[:-20], "cannot be read"),
-        "a.csv": (b"prompt_id,completion\np1\n", "line 2: not as many cells as the header has"),
-        "b.csv": (b'prompt_id,completion\np1,"x\n', "not CSV"),
+        "a.csv": (b"prompt_id,completion\np1\n", "line 2: 1 cells, but the header has 2"),
+        "b.csv": (b'prompt_id,completion\np1,"x\n', "line 2: a quote that is never closed"),
     }
     for name, (data, message) in bad.items():
         (tmp_path / name).write_bytes(data)
@@ -285,7 +287,7 @@ def test_two_runs_generations_make_one_teacher(tmp_path: Path) -> None:
 def test_fingerprints_follow_the_contents(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "a.jsonl", [{"prompt_id": "p1", "completion": "4"}])
     recorded = Recorded(name="old", files=[path])
-    before = fingerprints(recorded)
+    before = fingerprints(recorded.files, key="files")
     assert len(before) == 1
     write_lines(tmp_path / "a.jsonl", [{"prompt_id": "p1", "completion": "5"}])
-    assert fingerprints(recorded) != before
+    assert fingerprints(recorded.files, key="files") != before

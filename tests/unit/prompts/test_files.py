@@ -10,9 +10,13 @@ import pytest
 
 from stillery.config import PromptsConfig
 from stillery.errors import UserError
-from stillery.prompts.files import load_prompts
+from stillery.prompts import files
 from stillery.prompts.gold import extract, read_gold
 from stillery.records import Prompt, Split
+
+
+def load_prompts(config: PromptsConfig) -> list[Prompt]:
+    return files.load_prompts(config).prompts
 
 
 def _write(path: Path, rows: list[dict[str, Any]]) -> str:
@@ -151,7 +155,7 @@ def test_answers_are_extracted(cell: str, answer_format: str, answer: str) -> No
     ],
 )
 def test_the_kind_is_inferred(answer: str, kind: str) -> None:
-    gold = read_gold(answer, answer_format="text", answer_kind="auto", choices=[])
+    gold = read_gold(answer, answer_kind="auto", choices=[])
     assert gold == (answer, kind)
 
 
@@ -164,13 +168,13 @@ def test_a_missing_file(tmp_path: Path) -> None:
     [
         ("x.jsonl", "", "x.jsonl: the file has no rows"),
         ("x.csv", "question,answer\n", "x.csv: the file has no rows"),
-        ("x.txt", "a", "suffix '.txt' is not one of .jsonl, .json, .parquet, .csv"),
+        ("x.txt", "a", "the suffix is not one of .jsonl, .ndjson, .json, .parquet, .csv"),
         ("x.jsonl", '{"question": "a", "answer": "1"}\n{"question": "b"\n', "x.jsonl line 2: not JSON"),
-        ("x.jsonl", "[1, 2]\n", "x.jsonl line 1: a list; expected one JSON object a line"),
-        ("x.parquet", "PAR2", "x.parquet: not a Parquet file"),
+        ("x.jsonl", "[1, 2]\n", "x.jsonl element 1: an integer; expected a list of JSON objects"),
+        ("x.parquet", "PAR2", "x.parquet: cannot be read"),
         ("x.csv", "question,answer\na,b,c\n", "x.csv line 2: 3 cells, but the header has 2"),
-        ("x.csv", 'question,answer\n"a,b\n', "not CSV"),
-        ("x.jsonl", '{"question": "a", "answer": "1"}\n{"question": "b"}\n', "line 2: no 'answer'"),
+        ("x.csv", 'question,answer\n"a,b\n', "line 2: a quote that is never closed"),
+        ("x.jsonl", '{"question": "a", "answer": "1"}\n{"question": "b"}\n', "line 2: no column 'answer'"),
         ("x.jsonl", '{"question": " ", "answer": "1"}\n', "line 1: 'question' is ' '; expected the text"),
         ("x.jsonl", '{"question": "a", "answer": ""}\n', "line 1: the answer is empty"),
         ("x.jsonl", '{"question": "a", "answer": [1]}\n', "line 1: the answer is a list"),
@@ -183,7 +187,7 @@ def test_a_faulty_file(tmp_path: Path, name: str, text: str, expected: str) -> N
 
 
 def test_bytes_that_are_not_utf8(tmp_path: Path) -> None:
-    (tmp_path / "x.jsonl").write_bytes(b'{"question": "caf\xe9"}\n')
+    (tmp_path / "x.jsonl").write_bytes(b'{"question": "caf\xe9", "answer": "1"}\n')
     assert "not UTF-8" in _fault(_config(tmp_path, test=str(tmp_path / "x.jsonl")))
 
 
@@ -194,7 +198,7 @@ def test_a_missing_column_lists_the_columns_and_suggests_the_mapping(tmp_path: P
 
 
 def test_a_mapping_to_a_column_that_is_not_there(tmp_path: Path) -> None:
-    assert "no column 'kind' for the task" in _fault(_config(tmp_path, columns={"task": "kind"}))
+    assert "no row has a column 'kind' for the task" in _fault(_config(tmp_path, columns={"task": "kind"}))
 
 
 def test_a_mapping_from_an_unknown_column(tmp_path: Path) -> None:
@@ -216,7 +220,8 @@ def test_a_prompt_id_twice(tmp_path: Path) -> None:
 
 def test_contamination_names_the_count_and_the_first_example(tmp_path: Path) -> None:
     text = _fault(_config(tmp_path, train_rows=_problems(0, 103)))
-    assert text.startswith("contamination: 3 test problem(s) are in the train split too")
+    assert "contamination: this train problem is in the test split too" in text
+    assert "in the test split too 3" in text
     assert "test.jsonl line 1" in text
     assert "train.jsonl line 101" in text
     assert "What is 100 + 100?" in text
@@ -224,7 +229,7 @@ def test_contamination_names_the_count_and_the_first_example(tmp_path: Path) -> 
 
 def test_contamination_of_validation(tmp_path: Path) -> None:
     config = _config(tmp_path, validation=_write(tmp_path / "validation.jsonl", _problems(39, 45)))
-    assert "1 validation problem(s) are in the train split" in _fault(config)
+    assert "in the validation split too 1" in _fault(config)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +237,7 @@ def test_contamination_of_validation(tmp_path: Path) -> None:
     [
         ("abc", {"answer_kind": "number"}, "line 1: the answer 'abc' should be of kind number, but it is not a"),
         ("maybe", {"answer_kind": "yes_no"}, "it says neither yes nor no"),
-        ("E", {"answer_kind": "choice"}, "it names none of the 2 choices"),
+        ("E", {"answer_kind": "choice"}, "the answer 'E' names none of the 2 choices"),
         ("18", {"answer_format": "hash"}, "the answer has no ####"),
         ("18", {"answer_format": "boxed"}, "no complete \\boxed"),
         ("18", {"answer_kind": "numbr"}, "did you mean number?"),

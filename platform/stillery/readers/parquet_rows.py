@@ -1,0 +1,45 @@
+"""Parquet a few rows at a time."""
+
+from collections.abc import Iterator
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stillery.readers.rows import Row, RowError, Unreadable
+
+_BATCH_ROWS = 256
+
+
+def read_parquet(file: IO[bytes], path: str) -> Iterator[Row | RowError]:
+    """The rows of a Parquet file, counted from 0."""
+    yield from rows_of(read_batches(file), path)
+
+
+def read_batches(file: IO[bytes]) -> Iterator[pa.RecordBatch]:
+    """A Parquet file a few rows at a time: buffered, or a row group would be read as a whole."""
+    yield from pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False).iter_batches(batch_size=_BATCH_ROWS)
+
+
+def rows_of(batches: Iterator[pa.RecordBatch], name: str) -> Iterator[Row]:
+    """The rows of Arrow tables, counted from 0; a cell without a Python value is Unreadable."""
+    number = 0
+    for batch in batches:
+        for values in _values(batch):
+            yield Row(f"{name} row {number}", values)
+            number += 1
+
+
+def _values(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    try:
+        return batch.to_pylist()
+    except (ValueError, OverflowError, pa.ArrowException):
+        cells = {name: [_value(cell) for cell in batch.column(name)] for name in batch.schema.names}
+        return [{name: column[i] for name, column in cells.items()} for i in range(batch.num_rows)]
+
+
+def _value(cell: Any) -> Any:
+    try:
+        return cell.as_py()
+    except (ValueError, OverflowError, pa.ArrowException) as error:
+        return Unreadable(str(error).splitlines()[0])
