@@ -67,7 +67,7 @@ bench: setup
 PYTHON_GPU ?= $(BIN)/python
 gpu-check:
 	@command -v $(PYTHON_GPU) >/dev/null || { echo "no $(PYTHON_GPU): run make setup ENGINE=gpu, or give PYTHON_GPU=python3"; exit 2; }
-	PYTHONPATH=$(CURDIR)/platform:$(CURDIR)/tests $(PYTHON_GPU) -m trials.gpu_check $(ARGS)
+	PYTHONPATH=$(CURDIR)/platform:$(CURDIR)/tests$(if $(PYTHONPATH),:$(PYTHONPATH)) $(PYTHON_GPU) -m trials.gpu_check $(ARGS)
 
 format: setup
 	$(BIN)/ruff check --fix .
