@@ -1,13 +1,16 @@
 """Versions in a registry without a training run: a checkpoint's folder as the source, and scores if a test says so."""
 
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from stillery.config import RegisterConfig
 from stillery.records import Score
 from stillery.registry import mlflow_store
-from stillery.storage import Folder
+from stillery.registry.gate import Evaluation
+from stillery.registry.scores import log_evaluation
+
+PROTOCOL = {"sampling": {"temperature": 1.0}, "samples_per_prompt": 5}
 
 
 def register_folder(
@@ -16,6 +19,7 @@ def register_folder(
     *,
     after: Sequence[Score] = (),
     before: Sequence[Score] = (),
+    protocol: Mapping[str, Any] | None = PROTOCOL,
     tracking_uri: str | None = None,
 ) -> str:
     """Make `folder` (which holds the files of a checkpoint) a version, and return its number."""
@@ -24,11 +28,9 @@ def register_folder(
     uri = mlflow_store.resolve_tracking_uri(tracking_uri)
     with mlflow_store.connect(uri, experiment=RegisterConfig().experiment) as store:
         run = store.client.create_run(store.experiment_id)
-        with tempfile.TemporaryDirectory() as scores:
-            for evaluation, rows in (("evaluate_after", after), ("evaluate_before", before)):
-                if rows:
-                    Folder(scores).write_rows(f"{evaluation}.parquet", list(rows), Score)
-            store.client.log_artifacts(run.info.run_id, scores, "scores")
+        for evaluation, rows in (("evaluate_after", after), ("evaluate_before", before)):
+            if rows:
+                log_evaluation(store, run.info.run_id, evaluation, Evaluation(rows, protocol))
         try:
             store.client.create_registered_model(name)
         except MlflowException as error:

@@ -170,6 +170,10 @@ def closing_table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
         lines.insert(
             0, f"{'model':<16}{'split':<10}{'problems':>9}{'pass@1':>16}{f'pass@{top}':>9}{f'majority@{top}':>12}"
         )
+    failed = {stage: summary["failed"] for stage, summary in summaries.items() if summary.get("failed")}
+    if failed:
+        shares = ", ".join(f"{share:.1%} in {stage}" for stage, share in failed.items())
+        lines.append(f"samples that failed, and count in no rate: {shares}")
     if "curate" in summaries:
         funnel = summaries["curate"]
         lines.append(f"samples: {funnel['generated']} generated, {funnel['correct']} correct, {funnel['kept']} kept")
@@ -195,9 +199,14 @@ def _accuracy_rows(role: str, summary: Mapping[str, Any]) -> list[str]:
         pass_1 = f"{overall['pass@1']['mean']:.3f} ± {overall['pass@1']['standard_error'] or 0:.3f}"
         rows.append(
             f"{role:<16}{split:<10}{overall['num_problems']:>9}{pass_1:>16}"
-            f"{overall[f'pass@{top}']['mean']:>9.3f}{overall[f'majority@{top}']['mean']:>12.3f}"
+            f"{_mean(overall, f'pass@{top}'):>9}{_mean(overall, f'majority@{top}'):>12}"
         )
     return rows
+
+
+def _mean(measures: Mapping[str, Any], name: str) -> str:
+    """A measure that failures may have left no problem for."""
+    return f"{measures[name]['mean']:.3f}" if name in measures else "-"
 
 
 if __name__ == "__main__":

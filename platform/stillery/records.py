@@ -58,6 +58,11 @@ class VerdictKind(StrEnum):
     UNCHECKED = "unchecked"
 
 
+# Failures of ours: an engine gave no sample, or the answer was not compared. They say nothing about the model, so they
+# count in no rate.
+FAILURES = frozenset({VerdictKind.TIMEOUT, VerdictKind.ERROR})
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """One problem. `answer` is None for general data, which is never checked.

@@ -1,10 +1,14 @@
 """The stages of the line: what each one needs, what of the config shapes its output, and the call that does it."""
 
+import dataclasses
+import functools
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from stillery import logs, stage_settings
+from stillery import cluster, logs, stage_settings
 from stillery.bonds import stage as bonds_stage
 from stillery.config import Config, EngineConfig, to_yaml
 from stillery.curate import stage as curate_stage
@@ -12,6 +16,7 @@ from stillery.engines.sources import Source, teacher_source, vllm_source
 from stillery.evaluate import stage as evaluate_stage
 from stillery.export import stage as export_stage
 from stillery.prompts import stage as prompts_stage
+from stillery.records import Split
 from stillery.registry import stage as registry_stage
 from stillery.registry.lineage import EVALUATIONS
 from stillery.report import stage as report_stage
@@ -73,7 +78,11 @@ def _generate(job: Job) -> dict[str, Any]:
 
 def _verify(job: Job) -> dict[str, Any]:
     return verify_stage.verify_generations(
-        job.config.verify, generations=job.folder("generate"), prompts=job.folder("prompts"), out=job.out
+        job.config.verify,
+        generations=job.folder("generate"),
+        prompts=job.folder("prompts"),
+        out=job.out,
+        max_failure_share=job.config.run.max_failure_share,
     )
 
 
@@ -134,7 +143,7 @@ def _evaluate_student(job: Job, *, role: str, model: str) -> dict[str, Any]:
 
 
 def _evaluate(
-    job: Job, *, role: str, source: Source, engine: EngineConfig, asking: Mapping[str, str | None]
+    job: Job, *, role: str, source: Source, engine: EngineConfig, asking: Mapping[str, Any]
 ) -> dict[str, Any]:
     return evaluate_stage.evaluate(
         job.config.evaluate,
@@ -144,6 +153,7 @@ def _evaluate(
         asking=asking,
         verify=job.config.verify,
         seed=job.config.run.seed,
+        max_failure_share=job.config.run.max_failure_share,
         prompts=job.folder("prompts"),
         run=job.run,
         out=job.out,
@@ -160,7 +170,23 @@ def _register(job: Job) -> dict[str, Any]:
         outputs=job.outputs,
         checkpoint=job.folder("sft").local / "checkpoint",
         out=job.out,
+        measure=functools.partial(_measure_champion, job),
     )
+
+
+def _measure_champion(job: Job, checkpoint: Path) -> tuple[Folder, Mapping[str, Any]]:
+    """Measure another model on the test problems just as this run's students were."""
+    cluster.connect(job.config.cluster)
+    out = job.out / "champion"
+    # The run's folder is the one that every machine reaches.
+    shared = out.local / "checkpoint"
+    shutil.rmtree(shared, ignore_errors=True)
+    shutil.copytree(checkpoint, shared)
+    evaluate = dataclasses.replace(job.config.evaluate, splits=[Split.TEST.value])
+    measured = dataclasses.replace(job, config=dataclasses.replace(job.config, evaluate=evaluate), out=out)
+    summary = _evaluate_student(measured, role="champion", model=str(shared))
+    shutil.rmtree(shared)
+    return out, summary
 
 
 def _export(job: Job) -> dict[str, Any]:

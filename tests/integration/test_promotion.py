@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from registered_models import register_folder, scores_at
+from registered_models import PROTOCOL, register_folder, scores_at
 from stillery.config import RegisterConfig
 from stillery.engines.models import resolve_model
 from stillery.errors import UserError
 from stillery.registry import mlflow_store
+from stillery.registry.gate import Evaluation
 from stillery.registry.promotion import DECISION_TAG, champions, promote, roll_back
 from stillery.registry.resolve import ServedModel, fetch, find_version
+from stillery.registry.scores import log_evaluation
 
 STUDENT = Path(resolve_model("embedded:student"))
 
@@ -51,6 +53,19 @@ def test_the_gate_decides_and_rollback_returns_to_the_one_before() -> None:
     # Rolling back twice goes further back, not to and fro.
     roll_back("coin")
     assert champion() == "1"
+
+
+def test_only_what_was_measured_in_one_way_is_compared() -> None:
+    cold = {**PROTOCOL, "sampling": {"temperature": 0.0}}
+    register_folder("coin", STUDENT, after=scores_at(0.4), before=scores_at(0.2))
+    register_folder("coin", STUDENT, after=scores_at(0.8), before=scores_at(0.2), protocol=cold)
+    promote("coin", "1")
+    with pytest.raises(UserError, match=r"not comparable with champion version 1: .*temperature 1\.0 against 0\.0"):
+        promote("coin", "2")
+    with connected() as store:
+        run_id = store.client.get_model_version("coin", "2").run_id
+        log_evaluation(store, run_id, "champion-1", Evaluation(scores_at(0.6), cold))
+    assert "beats champion version 1: test pass@1 +20.0 points" in promote("coin", "2")
 
 
 def test_a_champion_that_was_set_by_hand_can_be_rolled_back_to() -> None:

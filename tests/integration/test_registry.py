@@ -1,6 +1,8 @@
 """Registration with a real MLflow on SQLite: lineage, aliases, the gate, and calls that are repeated or were killed."""
 
+import dataclasses
 import json
+import shutil
 import socket
 import time
 from pathlib import Path
@@ -13,7 +15,7 @@ from stillery.errors import UserError
 from stillery.metrics import summarize
 from stillery.records import Score
 from stillery.registry import mlflow_store
-from stillery.registry.stage import register
+from stillery.registry.stage import Measure, register
 from stillery.runs import Output, Run
 from stillery.storage import Folder
 
@@ -58,18 +60,22 @@ def _score(problem: str, index: int, *, correct: bool) -> Score:
     )
 
 
-def _scores(share: float, *, prefix: str = "p") -> list[Score]:
-    return [_score(f"{prefix}{n}", i, correct=i < 4 * share) for n in range(12) for i in range(4)]
+def _scores(share: float, *, question: str = "q") -> list[Score]:
+    scores = [_score(f"p{n}", i, correct=i < 4 * share) for n in range(12) for i in range(4)]
+    return [dataclasses.replace(score, question=question) for score in scores]
 
 
-def _outputs(folder: Path, *, before: float, after: float, prefix: str = "p") -> dict[str, Output]:
+def _outputs(
+    folder: Path, *, before: float, after: float, question: str = "q", temperature: float = 1.0
+) -> dict[str, Output]:
     """Finished outputs of the stages that registration reads."""
     run = Run(Folder(str(folder)), "abc123")
     summaries: dict[str, dict[str, Any]] = {s: {"count": 7} for s in ("prompts", "generate", "curate", "sft")}
     for stage, share in (("evaluate_teacher", 1.0), ("evaluate_before", before), ("evaluate_after", after)):
-        rows = _scores(share, prefix=prefix)
+        rows = _scores(share, question=question)
         run.stage_folder(stage, f"fp-{stage}").write_rows("scores.parquet", rows, Score)
-        summaries[stage] = summarize(rows, ks=[1, 4])
+        protocol = {"sampling": {"temperature": temperature}}
+        summaries[stage] = {**summarize(rows, ks=[1, 4]), "protocol": protocol}
     history = [{"step": s, "epoch": s / 2, "loss": 2.0 / s, "learning_rate": 1e-4} for s in (1, 2, 3)]
     run.stage_folder("sft", "fp-sft").write_bytes("history.json", json.dumps(history).encode())
     settings = {"engine": {"hf_token": "hf_secret"}}
@@ -79,8 +85,19 @@ def _outputs(folder: Path, *, before: float, after: float, prefix: str = "p") ->
     }
 
 
+def _unmeasured(checkpoint: Path) -> tuple[Folder, dict[str, Any]]:
+    raise AssertionError(f"{checkpoint} was measured again")
+
+
 def _register(
-    home: Path, checkpoint: Path, *, run: str = "one", before: float = 0.25, after: float = 0.75, prefix: str = "p"
+    home: Path,
+    checkpoint: Path,
+    *,
+    run: str = "one",
+    before: float = 0.25,
+    after: float = 0.75,
+    measure: Measure = _unmeasured,
+    **how: Any,
 ) -> dict[str, Any]:
     config = Config()
     config.teacher.engine = {"hf_token": "hf_secret"}
@@ -90,9 +107,10 @@ def _register(
         git_revision="abc123",
         fingerprint=f"register-{run}",
         resolved_config=to_yaml(config),
-        outputs=_outputs(home / run, before=before, after=after, prefix=prefix),
+        outputs=_outputs(home / run, before=before, after=after, **how),
         checkpoint=checkpoint,
         out=Folder(str(home / run / "out")),
+        measure=measure,
     )
 
 
@@ -154,7 +172,7 @@ def test_the_registered_folder_loads_in_transformers(tmp_path: Path, checkpoint:
     assert AutoTokenizer.from_pretrained(folder).chat_template is not None
 
 
-def test_the_gate_over_four_students(tmp_path: Path, checkpoint: Path) -> None:
+def test_the_gate_over_three_students(tmp_path: Path, checkpoint: Path) -> None:
     first = _register(tmp_path, checkpoint, run="one", before=0.25, after=0.5)
     assert first["aliases"] == ["challenger", "champion"]
     assert first["gain"]["mean"] == pytest.approx(0.25)
@@ -164,15 +182,65 @@ def test_the_gate_over_four_students(tmp_path: Path, checkpoint: Path) -> None:
     assert worse["aliases"] == ["challenger"]
     assert worse["decision"].startswith("does not beat champion version 1")
 
-    elsewhere = _register(tmp_path, checkpoint, run="three", after=1.0, prefix="other")
-    assert elsewhere["aliases"] == ["challenger"]
-    assert elsewhere["gain"] is None
-    assert elsewhere["decision"].startswith("not comparable with champion version 1")
-
-    better = _register(tmp_path, checkpoint, run="four", after=1.0)
+    better = _register(tmp_path, checkpoint, run="three", after=1.0)
     assert better["aliases"] == ["challenger", "champion"]
-    assert better["version"] == "4"
+    assert better["version"] == "3"
     assert better["decision"].startswith("beats champion version 1")
+
+
+@dataclasses.dataclass
+class Champion:
+    """Measures a champion: what it is asked to measure, and how that does on the new problems in the new way."""
+
+    folder: Folder
+    rate: float
+    how: dict[str, Any]
+    seen: list[bytes] = dataclasses.field(default_factory=list[bytes])
+
+    def measure(self, checkpoint: Path) -> tuple[Folder, dict[str, Any]]:
+        self.seen.append((checkpoint / "model.safetensors").read_bytes())
+        rows = _scores(self.rate, question=self.how.get("question", "q"))
+        self.folder.write_rows("scores.parquet", rows, Score)
+        return self.folder, {"protocol": {"sampling": {"temperature": self.how.get("temperature", 1.0)}}}
+
+
+@pytest.mark.parametrize("how", [{"question": "another q"}, {"temperature": 0.2}])
+def test_a_champion_measured_otherwise_is_measured_again(
+    tmp_path: Path, checkpoint: Path, how: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both were promoted at +34 points before: the ids of the problems agreed, and nothing else was compared."""
+    monkeypatch.setenv("STILLERY_HOME", str(tmp_path / "home"))
+    champion = Champion(Folder(str(tmp_path / "measured")), 0.75, how)
+    _register(tmp_path, checkpoint, run="one", before=0.0, after=0.25)
+    second = _register(tmp_path, checkpoint, run="two", before=0.0, after=0.5, measure=champion.measure, **how)
+    assert second["aliases"] == ["challenger"]
+    assert second["decision"].startswith("does not beat champion version 1: test pass@1 -25.0 points")
+    assert champion.seen == [(checkpoint / "model.safetensors").read_bytes()]
+
+    # What was measured stays with the challenger's run, and a repeated call measures nothing.
+    kept = {a.path for a in _client(tmp_path).list_artifacts(second["run_id"], "scores")}
+    assert {"scores/champion-1.parquet", "scores/champion-1.json"} <= kept
+    assert _register(tmp_path, checkpoint, run="two", before=0.0, after=0.5, **how) == second
+
+    better = _register(tmp_path, checkpoint, run="three", before=0.0, after=1.0, measure=champion.measure, **how)
+    assert better["decision"].startswith("beats champion version 1: test pass@1 +25.0 points")
+
+
+def test_a_champion_that_cannot_be_fetched_stays(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STILLERY_HOME", str(tmp_path / "home"))
+    first = _register(tmp_path, checkpoint, run="one", before=0.0, after=0.25)
+    (model,) = _client(tmp_path).search_logged_models([_client(tmp_path).get_run(first["run_id"]).info.experiment_id])
+    shutil.rmtree(model.artifact_location.removeprefix("file://"))
+    second = _register(tmp_path, checkpoint, run="two", before=0.0, after=1.0, temperature=0.2)
+    assert second["aliases"] == ["challenger"]
+    assert second["gain"] is None
+    for part in (
+        "temperature 1.0 against 0.2",
+        "could not be measured again (models:/stillery-student/1 could not be fetched",
+    ):
+        assert part in second["decision"]
 
 
 def _contents(home: Path) -> dict[str, int]:
@@ -244,6 +312,7 @@ def test_an_unreachable_server_is_named_soon(tmp_path: Path, checkpoint: Path) -
             outputs=_outputs(tmp_path, before=0, after=1),
             checkpoint=checkpoint,
             out=Folder(str(tmp_path / "out")),
+            measure=_unmeasured,
         )
     assert time.monotonic() - started < 45
     assert "MLflow cannot be used at http://***@127.0.0.1" in str(caught.value)

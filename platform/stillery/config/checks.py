@@ -39,6 +39,8 @@ def check_values(config: Config) -> None:
         raise UserError("sft.trl.save_strategy is no: the student is one of the saved checkpoints; use epoch or steps")
     if not 0 <= config.curate.min_pass_rate <= config.curate.max_pass_rate <= 1:
         raise UserError("curate.min_pass_rate and curate.max_pass_rate must be a band within 0 and 1")
+    if not 0 <= config.run.max_failure_share <= 1:
+        raise UserError(f"run.max_failure_share is {config.run.max_failure_share}; it must lie between 0 and 1")
     if not 0 < config.prompts.validation_fraction < 1:
         raise UserError("prompts.validation_fraction must lie between 0 and 1")
     rows = {"prompts": config.prompts, "teacher.recorded": config.teacher.recorded}

@@ -10,11 +10,16 @@ from stillery.config.student import ExportConfig, RegisterConfig, ReportConfig, 
 @dataclass
 class RunSettings:
     """Where a run lives. `dir` is an absolute path or an fsspec URI; null means HOME/runs/NAME, where HOME is
-    $STILLERY_HOME or ~/.stillery."""
+    $STILLERY_HOME or ~/.stillery.
+
+    A stage that samples or grades ends with an error if a larger share of its samples than `max_failure_share` failed
+    for a reason that is not the model's.
+    """
 
     name: str = "run"
     dir: str | None = None
     seed: int = 0
+    max_failure_share: float = 0.05
 
 
 @dataclass

@@ -11,12 +11,12 @@ from typing import Any
 from stillery.config import CurateConfig
 from stillery.errors import UserError
 from stillery.metrics import pass_rate
-from stillery.records import Generation, Message, Prompt, Sample, Split, Verdict, VerdictKind, from_table
+from stillery.records import FAILURES, Generation, Message, Prompt, Sample, Split, Verdict, VerdictKind, from_table
 from stillery.storage import Folder
 from stillery.verify.acceptance import Acceptance
 from stillery.verify.template import OPEN_THINK
 
-VERSION = 3
+VERSION = 4
 ROWS_PER_FILE = 20_000
 
 Row = tuple[Generation, Verdict]
@@ -81,11 +81,11 @@ def choose(
     They are taken in order of sample index: in order of completion, short ones would be favoured.
     """
     accepted: list[Generation] = []
-    dropped: Counter[str] = Counter()
     rule = Acceptance.of(config)
     keys: set[str] = set()
     num_counted = num_successes = 0
-    for generation, verdict in sorted(rows, key=lambda row: (row[0].sample_index, row[0].round)):
+    last, dropped = last_tries(rows)
+    for generation, verdict in last:
         key = rule.key(sample_id=generation.sample_id, completion=generation.completion)
         reason = rule.why_dropped(verdict) or ("duplicate" if key in keys else None)
         if reason is None:
@@ -94,7 +94,8 @@ def choose(
         else:
             dropped[reason] += 1
         if not generation.surplus:
-            num_counted += generation.round == 0
+            # What failed for a reason of ours says nothing of how difficult the problem is.
+            num_counted += verdict.verdict not in FAILURES
             num_successes += reason is None
     rate = pass_rate(max(1, num_counted), num_successes, wanted=accepted_per_prompt)
     if accepted and not config.min_pass_rate <= rate <= config.max_pass_rate:
@@ -103,6 +104,19 @@ def choose(
     if len(accepted) > config.max_per_prompt:
         dropped["beyond max_per_prompt"] += len(accepted) - config.max_per_prompt
     return accepted[: config.max_per_prompt], dropped
+
+
+def last_tries(rows: Iterable[Row]) -> tuple[list[Row], Counter[str]]:
+    """One prompt's samples in order of index, each by its last try, and how many tries were replaced by a later one.
+
+    A second try is made where the first was cut off for length; the first may be right all the same, and is one sample
+    with the second.
+    """
+    ordered = sorted(rows, key=lambda row: (row[0].sample_index, row[0].round))
+    last_round = {generation.sample_index: generation.round for generation, _ in ordered}
+    last = [row for row in ordered if row[0].round == last_round[row[0].sample_index]]
+    num_replaced = len(ordered) - len(last)
+    return last, Counter({"tried again": num_replaced} if num_replaced else {})
 
 
 def to_sample(generation: Generation, prompt: Prompt) -> Sample:

@@ -4,7 +4,9 @@ In: prompts and a model. Out: scores, one row a sample, and the metrics made of 
 student and the distilled one are measured in the same way, on the same problems, by the same verifier.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from stillery.config import EngineConfig, EvaluateConfig, VerifyConfig
@@ -12,13 +14,15 @@ from stillery.engines.asking import ask
 from stillery.engines.prompting import messages_of
 from stillery.engines.sources import Source
 from stillery.errors import UserError
-from stillery.metrics import summarize
-from stillery.records import Generation, Prompt, Score, Verdict, from_table
+from stillery.metrics import check_failures, summarize
+from stillery.neutral import shaping_engine
+from stillery.records import FAILURES, Generation, Prompt, Score, Split, Verdict, digest, from_table
 from stillery.runs import Run
 from stillery.storage import Folder
-from stillery.verify.stage import grade_rows
+from stillery.verify.stage import VERSION as VERIFIER_VERSION
+from stillery.verify.stage import grade_rows, why_failed
 
-VERSION = 1
+VERSION = 2
 ROWS_AT_ONCE = 20_000
 
 
@@ -28,18 +32,21 @@ def evaluate(
     role: str,
     source: Source,
     engine: EngineConfig,
-    asking: Mapping[str, str | None],
+    asking: Mapping[str, Any],
     verify: VerifyConfig,
     seed: int,
+    max_failure_share: float,
     prompts: Folder,
     run: Run,
     out: Folder,
 ) -> dict[str, Any]:
-    """Write scores.parquet and return the metrics.
+    """Write scores.parquet and return the metrics, the share that `failed`, and the `protocol`: what must agree between
+    two models for their scores to be compared.
 
     `role` names the model in tables (teacher, student_before, student_after), `source` is the model, `engine` says what
-    it takes to run it; `asking` holds the `system_prompt` and `instruction` that shape its prompt. Raises UserError if
-    the prompts hold no problem of `config.splits`.
+    it takes to run it; `asking` holds the `system_prompt` and `instruction` that shape its prompt, and whatever else
+    does. Raises UserError if the prompts hold no problem of `config.splits`, and if a larger share of the samples than
+    `max_failure_share` failed for a reason that is not the model's.
     """
     chosen = [p for p in from_table(prompts.read_all(Prompt), Prompt) if p.split in config.splits]
     if not chosen:
@@ -59,10 +66,45 @@ def evaluate(
     )
     generations = [row for rows in asked.read(rows=ROWS_AT_ONCE) for row in rows]
     by_id = {p.prompt_id: p for p in chosen}
-    verdicts = grade_rows(verify, generations, by_id)
+    verdicts = _grade(verify, generations, by_id)
     scores = [score(role, by_id[g.prompt_id], g, v) for g, v in zip(generations, verdicts, strict=True)]
+    failures = Counter(why_failed(v.detail, v.verdict) for v in verdicts if v.verdict in FAILURES)
+    failed = check_failures(f"evaluate {role}", failures, num_samples=len(scores), most=max_failure_share)
     out.write_rows("scores.parquet", scores, Score)
-    return summarize(scores, ks=config.ks)
+    protocol = _protocol(config, engine=engine, asking=asking, verify=verify, prompts=chosen)
+    return {**summarize(scores, ks=config.ks), "failed": failed, "protocol": protocol}
+
+
+def _grade(verify: VerifyConfig, generations: Sequence[Generation], by_id: Mapping[str, Prompt]) -> list[Verdict]:
+    """The verdicts; samples that could not be graded are graded once more."""
+    verdicts = grade_rows(verify, generations, by_id)
+    failed = [n for n, row in enumerate(generations) if row.error is None and verdicts[n].verdict in FAILURES]
+    if failed:
+        for number, again in zip(failed, grade_rows(verify, [generations[n] for n in failed], by_id), strict=True):
+            verdicts[number] = again
+    return verdicts
+
+
+def _protocol(
+    config: EvaluateConfig,
+    *,
+    engine: EngineConfig,
+    asking: Mapping[str, Any],
+    verify: VerifyConfig,
+    prompts: Sequence[Prompt],
+) -> dict[str, Any]:
+    """How a model is measured, as plain data. The seed is no part of it: it only draws other samples."""
+    dtype = {"dtype": "auto" if engine.num_gpus else "float32"}
+    problems = sorted((asdict(p) for p in prompts if p.split == Split.TEST), key=lambda problem: problem["prompt_id"])
+    return {
+        "sampling": dict(config.sampling),
+        "samples_per_prompt": config.samples_per_prompt,
+        "asking": dict(asking),
+        "engine": {**dtype, **shaping_engine(engine)},
+        "verifier": {"version": VERIFIER_VERSION, "deadline_s": verify.deadline_s},
+        "evaluation_version": VERSION,
+        "test_problems": digest("problems", problems),
+    }
 
 
 def score(role: str, prompt: Prompt, generation: Generation, verdict: Verdict) -> Score:

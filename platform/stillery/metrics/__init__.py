@@ -1,7 +1,20 @@
 """How well a model does, from `Score` rows, always with the uncertainty beside the number."""
 
-from stillery.metrics.accuracy import Estimate, estimate, majority_at_k, pass_at_k, pass_rate
+from stillery.metrics.accuracy import Estimate, estimate, group_by_problem, majority_at_k, pass_at_k, pass_rate
+from stillery.metrics.failures import TooManyFailuresError, check_failures
 from stillery.metrics.gain import Gain, paired_gain
 from stillery.metrics.summary import summarize
 
-__all__ = ["Estimate", "Gain", "estimate", "majority_at_k", "paired_gain", "pass_at_k", "pass_rate", "summarize"]
+__all__ = [
+    "Estimate",
+    "Gain",
+    "TooManyFailuresError",
+    "check_failures",
+    "estimate",
+    "group_by_problem",
+    "majority_at_k",
+    "paired_gain",
+    "pass_at_k",
+    "pass_rate",
+    "summarize",
+]

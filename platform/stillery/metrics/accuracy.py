@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from stillery.records import Score, VerdictKind
+from stillery.records import FAILURES, Score, VerdictKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +90,11 @@ def estimate(values: Iterable[float]) -> Estimate:
 
 
 def group_by_problem(scores: Iterable[Score]) -> dict[str, list[Score]]:
-    """The checked samples of each problem. Unchecked ones have no gold answer, so they say nothing of accuracy."""
+    """The samples of each problem that were checked. Unchecked ones have no gold answer, and failures of ours have no
+    answer, so they say nothing of accuracy."""
     problems: dict[str, list[Score]] = {}
     for score in scores:
-        if score.verdict != VerdictKind.UNCHECKED:
+        if score.verdict != VerdictKind.UNCHECKED and score.verdict not in FAILURES:
             problems.setdefault(score.prompt_id, []).append(score)
     return problems
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stillery.metrics.accuracy import count_correct, estimate, group_by_problem
-from stillery.records import Score, Split
+from stillery.records import Score, Split, VerdictKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,22 +25,30 @@ def paired_gain(before: Sequence[Score], after: Sequence[Score], *, split: str =
     seed, and with few problems, where a gate must not be fooled, a percentile bootstrap is too narrow. Where all
     differences are equal its width is zero.
 
+    A problem on which all of one model's samples failed for a reason of ours is left out.
+
     Raises ValueError if the two were not measured on the same problems, or on fewer than two.
     """
     from scipy.special import stdtrit
 
-    rates_before, rates_after = _rates(before, split=split), _rates(after, split=split)
-    if unpaired := rates_before.keys() ^ rates_after.keys():
+    if unpaired := measured_problems(before, split=split) ^ measured_problems(after, split=split):
         raise ValueError(
             f"the two models were measured on different problems of split {split!r}: {len(unpaired)} have only one "
             f"side, such as {min(unpaired)}; evaluate both on the same prompts"
         )
-    if len(rates_before) < 2:
-        raise ValueError(f"split {split!r} has {len(rates_before)} problems; an interval needs at least 2")
-    difference = estimate(rates_after[problem] - rate for problem, rate in rates_before.items())
+    rates_before, rates_after = _rates(before, split=split), _rates(after, split=split)
+    paired = sorted(rates_before.keys() & rates_after.keys())
+    if len(paired) < 2:
+        raise ValueError(f"split {split!r} has {len(paired)} problems; an interval needs at least 2")
+    difference = estimate(rates_after[problem] - rates_before[problem] for problem in paired)
     assert difference.standard_error is not None
     margin = float(stdtrit(difference.num_problems - 1, 0.975)) * difference.standard_error
     return Gain(difference.mean, difference.mean - margin, difference.mean + margin, difference.num_problems)
+
+
+def measured_problems(scores: Sequence[Score], *, split: str) -> set[str]:
+    """The problems of a split that a model was to answer, those among them where every sample failed."""
+    return {score.prompt_id for score in scores if score.split == split and score.verdict != VerdictKind.UNCHECKED}
 
 
 def _rates(scores: Sequence[Score], *, split: str) -> dict[str, float]:

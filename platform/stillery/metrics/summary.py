@@ -5,7 +5,9 @@
 
 MEASURES holds num_problems, num_samples, an {"mean", "standard_error"} for each of pass@1, pass@K and majority@K
 (largest K), the shares template_ok and truncated (stopped by the token limit, whatever the verdict),
-mean_num_tokens, and the count of each verdict in verdicts.
+mean_num_tokens, the share of samples that failed for a reason of ours, and the count of each verdict in verdicts.
+Failed samples count in failed and verdicts alone; a problem that keeps fewer than k samples is left out of pass@k and
+majority@k, which are left out where no problem is left.
 """
 
 import dataclasses
@@ -15,16 +17,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from stillery.metrics.accuracy import count_correct, estimate, group_by_problem, majority_at_k, pass_at_k
-from stillery.records import Score
+from stillery.records import FAILURES, Score
 
 
 def summarize(scores: Sequence[Score], *, ks: Sequence[int]) -> dict[str, Any]:
     """The measures of one model's samples, for each split: overall, by task, and by number of steps where known.
 
-    Timeouts, errors, unparsed and truncated samples are not correct, and are told apart from wrong ones in
-    `verdicts`. Unchecked samples appear in `verdicts` alone; a group with nothing else is left out.
+    Unparsed and truncated samples are not correct, and are told apart from wrong ones in `verdicts`. Unchecked samples
+    appear in `verdicts` alone; a group in which nothing was checked is left out.
 
-    Raises ValueError if a problem has fewer checked samples than the largest k.
+    Raises ValueError if a problem has fewer samples than the largest k, failed ones included.
     """
     all_ks = sorted({1, *ks})
     splits = {
@@ -54,13 +56,19 @@ def _groups(scores: Sequence[Score], key: Callable[[Score], Any]) -> dict[Any, l
 def _measure(scores: Sequence[Score], *, ks: Sequence[int]) -> dict[str, Any]:
     problems = group_by_problem(scores)
     checked = [sample for samples in problems.values() for sample in samples]
+    num_failed = sum(score.verdict in FAILURES for score in scores)
     measures: dict[str, Any] = {"num_problems": len(problems), "num_samples": len(checked)}
+    failures = Counter(score.prompt_id for score in scores if score.verdict in FAILURES)
     for k in ks:
-        measures[f"pass@{k}"] = _mean_and_error(
-            [pass_at_k(len(samples), count_correct(samples), k) for samples in problems.values()]
-        )
-    measures[f"majority@{ks[-1]}"] = _mean_and_error([majority_at_k(samples, ks[-1]) for samples in problems.values()])
+        # Without failures every problem has enough, or pass_at_k says which k is too many.
+        enough = [samples for problem, samples in problems.items() if len(samples) >= k or not failures[problem]]
+        if enough:
+            rates = [pass_at_k(len(samples), count_correct(samples), k) for samples in enough]
+            measures[f"pass@{k}"] = _mean_and_error(rates)
+        if enough and k == ks[-1]:
+            measures[f"majority@{k}"] = _mean_and_error([majority_at_k(samples, k) for samples in enough])
     return measures | {
+        "failed": num_failed / (num_failed + len(checked)),
         "template_ok": statistics.fmean(sample.template == "ok" for sample in checked),
         "truncated": statistics.fmean(sample.finish_reason == "length" for sample in checked),
         "mean_num_tokens": statistics.fmean(sample.num_tokens for sample in checked),

@@ -1,18 +1,31 @@
 """The gate: whether a new student becomes the champion.
 
-In: the scores of the new student, of the present champion if there is one, and of the untouched student. Out: a
-decision with its reason. The new one must be better on the same problems by more than chance: the lower end of the
-95% interval of the paired difference in pass@1 must be above zero.
+In: the evaluations of the new student, of the present champion if there is one, and of the untouched student. Out: a
+decision with its reason. The new one must be better on the same problems, measured in the same way, by more than
+chance: the lower end of the 95% interval of the paired difference in pass@1 must be above zero, and stay there if every
+sample that failed for a reason of ours had gone against it.
 """
 
-from collections.abc import Sequence
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 from stillery.metrics import Gain, paired_gain
-from stillery.records import Score, Split, VerdictKind
+from stillery.records import FAILURES, Score, Split, VerdictKind
 
 CHALLENGER = "challenger"
 CHAMPION = "champion"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How a model did. `protocol` says how it was measured: by which verifier, with which sampling, prompts, precision
+    and problems; None where nobody wrote it down."""
+
+    scores: Sequence[Score]
+    protocol: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,27 +39,36 @@ class Decision:
 
 
 def decide(
-    after: Sequence[Score],
+    after: Evaluation,
     *,
-    untouched: Sequence[Score],
-    champion: Sequence[Score] | None,
+    untouched: Evaluation,
+    champion: Evaluation | None,
     champion_name: str = CHAMPION,
+    remedy: str = "",
 ) -> Decision:
     """Compare the new student with the champion, or with the untouched student where there is no champion yet.
 
-    `champion_name` is how the decision calls the champion, such as `champion version 3`.
+    `champion_name` is how the decision calls the champion, such as `champion version 3`; `remedy` is what it says of
+    two that cannot be compared.
     """
     against = "the untouched student" if champion is None else champion_name
     opponent = untouched if champion is None else champion
     consequence = "no champion is set" if champion is None else "champion unchanged"
-    fault = _incomparable(opponent, after)
+    fault = too_few(after) or incomparable(opponent, after)
     if fault is not None:
-        return Decision(False, f"not comparable with {against}: {fault}; {consequence}", against, None)
-    gain = paired_gain(opponent, after, split=Split.TEST)
-    promote = gain.low > 0
-    verb = "beats" if promote else "does not beat"
-    outcome = "promoted to champion" if promote else consequence
-    return Decision(promote, f"{verb} {against}: {describe(gain)}; {outcome}", against, gain)
+        reason = "; ".join(part for part in (fault, remedy, consequence) if part)
+        return Decision(False, f"not comparable with {against}: {reason}", against, None)
+    gain = paired_gain(opponent.scores, after.scores, split=Split.TEST)
+    if gain.low <= 0:
+        return Decision(False, f"does not beat {against}: {describe(gain)}; {consequence}", against, gain)
+    worst = paired_gain(
+        _settled(opponent.scores, VerdictKind.CORRECT), _settled(after.scores, VerdictKind.WRONG), split=Split.TEST
+    )
+    if worst.low <= 0:
+        num_failed = sum(score.verdict in FAILURES for score in [*opponent.scores, *after.scores])
+        doubt = f"{num_failed} samples failed for other reasons than the models, and could undo it"
+        return Decision(False, f"may beat {against}: {describe(gain)}, but {doubt}; {consequence}", against, gain)
+    return Decision(True, f"beats {against}: {describe(gain)}; promoted to champion", against, gain)
 
 
 def describe(gain: Gain) -> str:
@@ -57,23 +79,58 @@ def describe(gain: Gain) -> str:
     )
 
 
-def _incomparable(before: Sequence[Score], after: Sequence[Score]) -> str | None:
-    """Why two models cannot be compared on the test split, with the remedy; None if they can."""
-    problems_before, problems_after = _problems(before), _problems(after)
-    if not problems_before:
-        return (
-            "its run has no scores on the test split: evaluate and register it with stillery, or move the alias by hand"
-        )
-    unpaired = problems_before ^ problems_after
-    if unpaired:
-        return (
-            f"it was measured on other test problems ({len(unpaired)} of {len(problems_before | problems_after)} have "
-            "only one side): train both with the same prompts settings, or move the alias by hand"
-        )
-    if len(problems_after) < 2:
-        return f"{len(problems_after)} test problem(s) give no interval: raise the number of test problems"
+def too_few(evaluation: Evaluation) -> str | None:
+    """Why a model cannot be compared with any other on the test split; None if it can."""
+    num_problems = len(_problems(evaluation.scores))
+    if num_problems < 2:
+        return f"{num_problems} test problem(s) give no interval: raise the number of test problems"
     return None
 
 
-def _problems(scores: Sequence[Score]) -> set[str]:
-    return {s.prompt_id for s in scores if s.split == Split.TEST and s.verdict != VerdictKind.UNCHECKED}
+def incomparable(before: Evaluation, after: Evaluation) -> str | None:
+    """Why two models cannot be compared on the test split as they were measured; None if they can."""
+    problems_before, problems_after = _problems(before.scores), _problems(after.scores)
+    if not problems_before:
+        return "its run has no scores on the test split"
+    num_problems = len(problems_before.keys() | problems_after.keys())
+    unpaired = problems_before.keys() ^ problems_after.keys()
+    if unpaired:
+        return f"it was measured on other test problems ({len(unpaired)} of {num_problems} have only one side)"
+    changed = [problem for problem, content in problems_before.items() if problems_after[problem] != content]
+    if changed:
+        return (
+            f"it was measured on other test problems ({len(changed)} of {num_problems} differ in their question, "
+            f"answer or number of samples, such as {min(changed)})"
+        )
+    if before.protocol is None or after.protocol is None:
+        return "it is not on record how it was measured"
+    differences = _differences(before.protocol, after.protocol)
+    return f"it was measured in another way ({', '.join(differences[:5])})" if differences else None
+
+
+def _problems(scores: Sequence[Score]) -> dict[str, tuple[str, str | None, int]]:
+    """Of each test problem the question, the answer and the number of samples."""
+    problems: dict[str, tuple[str, str | None, int]] = {}
+    for score in scores:
+        if score.split == Split.TEST and score.verdict != VerdictKind.UNCHECKED:
+            _, _, count = problems.get(score.prompt_id, ("", None, 0))
+            problems[score.prompt_id] = (score.question, score.gold, count + 1)
+    return problems
+
+
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any], *, prefix: str = "") -> list[str]:
+    """The dotted names of what differs, with both values."""
+    found: list[str] = []
+    for key in sorted(before.keys() | after.keys()):
+        one, other = before.get(key), after.get(key)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            tables = cast(Mapping[str, Any], one), cast(Mapping[str, Any], other)
+            found += _differences(*tables, prefix=f"{prefix}{key}.")
+        elif one != other:
+            found.append(f"{prefix}{key} {json.dumps(one)[:80]} against {json.dumps(other)[:80]}")
+    return found
+
+
+def _settled(scores: Sequence[Score], verdict: VerdictKind) -> list[Score]:
+    """The scores as if every sample that failed had come out in one way."""
+    return [dataclasses.replace(s, verdict=verdict) if s.verdict in FAILURES else s for s in scores]

@@ -15,10 +15,10 @@ from typing import Any, cast
 from stillery.config import RegisterConfig
 from stillery.errors import UserError
 from stillery.registry import mlflow_store
-from stillery.registry.gate import CHAMPION, Decision, decide
+from stillery.registry.gate import CHAMPION, Decision, decide, incomparable
 from stillery.registry.lineage import redact
 from stillery.registry.mlflow_store import Store
-from stillery.registry.scores import read_scores
+from stillery.registry.scores import champion_name, read_evaluation
 
 DECISION_TAG = "stillery.decision"
 HISTORY_TAG = "stillery.champions"
@@ -101,14 +101,23 @@ def champions(store: Store, name: str) -> list[dict[str, str]]:
 
 
 def _decide(store: Store, candidate: Any, champion: Any | None) -> Decision:
-    scores = read_scores(store, candidate, "evaluate_after")
-    if not scores:
+    after = read_evaluation(store, candidate.run_id, "evaluate_after")
+    if not after.scores:
         return Decision(False, "cannot be judged: its run has no scores; register it with stillery", "", None)
+    untouched = read_evaluation(store, candidate.run_id, "evaluate_before")
+    if champion is None:
+        return decide(after, untouched=untouched, champion=None)
+    opponent = read_evaluation(store, champion.run_id, "evaluate_after")
+    if incomparable(opponent, after) is not None:
+        # Perhaps the candidate's run measured this champion again when it was registered.
+        measured = read_evaluation(store, candidate.run_id, champion_name(champion))
+        opponent = measured if measured.scores else opponent
     return decide(
-        scores,
-        untouched=read_scores(store, candidate, "evaluate_before"),
-        champion=None if champion is None else read_scores(store, champion, "evaluate_after"),
-        champion_name=CHAMPION if champion is None else f"champion version {champion.version}",
+        after,
+        untouched=untouched,
+        champion=opponent,
+        champion_name=f"champion version {champion.version}",
+        remedy="register it with this champion in place, which is then measured again",
     )
 
 

@@ -1,21 +1,40 @@
-"""The scores of a registered version, as its own run kept them."""
+"""The evaluations of a registered version, as its own run kept them: scores/NAME.parquet and scores/NAME.json."""
 
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from stillery.records import Score
+from stillery.registry.gate import Evaluation
 from stillery.registry.mlflow_store import Store
 from stillery.storage import Folder
 
+_FOLDER = "scores"
 
-def read_scores(store: Store, version: Any, evaluation: str) -> list[Score]:
-    """The scores of one evaluation, such as `evaluate_after`; none if the version was registered without them, by hand
-    perhaps."""
-    name = f"{evaluation}.parquet"
-    kept = [a.path for a in store.client.list_artifacts(version.run_id, "scores")] if version.run_id else []
-    if f"scores/{name}" not in kept:
-        return []
+
+def champion_name(version: Any) -> str:
+    """The name under which a challenger's run keeps what it measured of the champion."""
+    return f"champion-{version.version}"
+
+
+def log_evaluation(store: Store, run_id: str, name: str, evaluation: Evaluation) -> None:
+    """Keep an evaluation with a run; its protocol first, so that scores without one were never written here."""
+    store.client.log_dict(run_id, dict(evaluation.protocol or {}), f"{_FOLDER}/{name}.json")
     with tempfile.TemporaryDirectory() as folder:
-        path = store.client.download_artifacts(version.run_id, f"scores/{name}", folder)
-        return Folder(str(Path(path).parent)).read_rows(name, Score)
+        Folder(folder).write_rows(f"{name}.parquet", list(evaluation.scores), Score)
+        store.client.log_artifact(run_id, str(Path(folder) / f"{name}.parquet"), _FOLDER)
+
+
+def read_evaluation(store: Store, run_id: str | None, name: str) -> Evaluation:
+    """An evaluation, such as `evaluate_after`; without scores or protocol if a run, by hand perhaps, has none."""
+    kept = {a.path for a in store.client.list_artifacts(run_id, _FOLDER)} if run_id else set[str]()
+    if f"{_FOLDER}/{name}.parquet" not in kept:
+        return Evaluation([], None)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(store.client.download_artifacts(run_id, f"{_FOLDER}/{name}.parquet", folder))
+        scores = Folder(str(path.parent)).read_rows(path.name, Score)
+        if f"{_FOLDER}/{name}.json" not in kept:
+            return Evaluation(scores, None)
+        told = Path(store.client.download_artifacts(run_id, f"{_FOLDER}/{name}.json", folder))
+        return Evaluation(scores, json.loads(told.read_text(encoding="utf-8")) or None)

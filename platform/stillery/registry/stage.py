@@ -7,26 +7,31 @@ completed by the next; a call that finished is not repeated.
 
 import dataclasses
 import json
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
 
+from stillery import logs
 from stillery.config import RegisterConfig
 from stillery.errors import UserError
+from stillery.metrics import TooManyFailuresError
 from stillery.records import Score, from_table
 from stillery.registry import mlflow_store
-from stillery.registry.gate import CHALLENGER, CHAMPION, Decision, decide
+from stillery.registry.gate import CHALLENGER, CHAMPION, Decision, Evaluation, decide, incomparable, too_few
 from stillery.registry.lineage import EVALUATIONS, losses_of, metrics_of, params_of, redact, stage_metrics
 from stillery.registry.mlflow_store import Store
 from stillery.registry.promotion import DECISION_TAG, move_champion
-from stillery.registry.scores import read_scores
+from stillery.registry.resolve import ServedModel, fetch
+from stillery.registry.scores import champion_name, log_evaluation, read_evaluation
 from stillery.runs import MANIFEST, Output
 from stillery.storage import Folder
 
-VERSION = 1
+VERSION = 2
+
+# Measures a checkpoint (a local folder) as the new student was measured: (scores, summary of the evaluation).
+Measure = Callable[[Path], tuple[Folder, Mapping[str, Any]]]
 
 _LINEAGE = ("generate", "curate", "sft")
 _DATASETS = ("prompts", "generate", "curate")
@@ -47,12 +52,16 @@ def register(
     outputs: Mapping[str, Output],
     checkpoint: Path,
     out: Folder,
+    measure: Measure,
 ) -> dict[str, Any]:
     """Register the checkpoint (a local Hugging Face folder) and return the summary.
 
     `outputs` holds at least sft, evaluate_before and evaluate_after; `resolved_config` is YAML. The summary has
     name, version, aliases, run_id, tracking_uri, experiment, source, checkpoint_folder (the folder of the
     downloaded model that is the checkpoint), decision and gain (fractions; null if it could not be measured).
+
+    A champion that was measured on other problems or in another way is fetched from the registry and measured again by
+    `measure`. Where it cannot be fetched or asked, it stays champion.
 
     Raises UserError if MLflow cannot be reached or the checkpoint is not there.
     """
@@ -68,7 +77,7 @@ def register(
         if version is None or mlflow_store.DONE_TAG not in run.data.tags:
             _log_run(store, run, settings=settings, outputs=outputs)
             version = _log_version(store, run, name=config.name, outputs=outputs, checkpoint=checkpoint, key=key)
-            _set_aliases(store, name=config.name, version=version, outputs=outputs)
+            _set_aliases(store, name=config.name, version=version, outputs=outputs, measure=measure)
             store.client.set_tag(run.info.run_id, mlflow_store.DONE_TAG, "true")
             store.client.set_terminated(run.info.run_id, "FINISHED")
         summary = _summarize(store, run, name=config.name, version=version.version) | {"experiment": config.experiment}
@@ -101,11 +110,9 @@ def _log_run(store: Store, run: Any, *, settings: Mapping[str, Any], outputs: Ma
         store.client.log_dict(run_id, manifest, f"manifests/{stage}.json")
         tags = {"stillery.fingerprint": output.fingerprint, "stillery.uri": redact(output.folder.uri)}
         mlflow_store.log_stage(store, run, stage=stage, tags=tags, metrics=stage_metrics(output.summary))
-    with tempfile.TemporaryDirectory() as folder:
-        for stage in EVALUATIONS:
-            if stage in outputs:
-                Folder(folder).write_table(f"{stage}.parquet", outputs[stage].folder.read_all(Score))
-        store.client.log_artifacts(run_id, folder, "scores")
+    for stage in EVALUATIONS:
+        if stage in outputs:
+            log_evaluation(store, run_id, stage, _evaluation(outputs[stage].folder, outputs[stage].summary))
 
 
 def _log_version(
@@ -118,29 +125,65 @@ def _log_version(
     return mlflow_store.register_version(store, run, name=name, source=source, tags=tags)
 
 
-def _set_aliases(store: Store, *, name: str, version: Any, outputs: Mapping[str, Output]) -> None:
+def _set_aliases(store: Store, *, name: str, version: Any, outputs: Mapping[str, Output], measure: Measure) -> None:
     """Challenger always; champion as the gate says. The decision is kept before the alias moves, so that a call
     killed in between does not measure the new champion against itself."""
     store.client.set_registered_model_alias(name, CHALLENGER, version.version)
     kept = version.tags.get(DECISION_TAG)
-    decision = json.loads(kept) if kept else dataclasses.asdict(_decide(store, name=name, outputs=outputs))
+    decision = (
+        json.loads(kept)
+        if kept
+        else dataclasses.asdict(_decide(store, name=name, version=version, outputs=outputs, measure=measure))
+    )
     store.client.set_model_version_tag(name, version.version, DECISION_TAG, json.dumps(decision))
     if decision["promote"]:
         move_champion(store, name, str(version.version), why=decision["reason"])
 
 
-def _decide(store: Store, *, name: str, outputs: Mapping[str, Output]) -> Decision:
+def _decide(store: Store, *, name: str, version: Any, outputs: Mapping[str, Output], measure: Measure) -> Decision:
+    after, untouched = (
+        _evaluation(outputs[s].folder, outputs[s].summary) for s in ("evaluate_after", "evaluate_before")
+    )
     champion = mlflow_store.get_alias(store, name, CHAMPION)
+    if champion is None:
+        return decide(after, untouched=untouched, champion=None)
+    opponent, remedy = _opponent(store, champion, after=after, run_id=version.run_id, measure=measure)
     return decide(
-        _scores(outputs["evaluate_after"].folder),
-        untouched=_scores(outputs["evaluate_before"].folder),
-        champion=None if champion is None else read_scores(store, champion, "evaluate_after"),
-        champion_name=CHAMPION if champion is None else f"champion version {champion.version}",
+        after,
+        untouched=untouched,
+        champion=opponent,
+        champion_name=f"champion version {champion.version}",
+        remedy=remedy,
     )
 
 
-def _scores(folder: Folder) -> list[Score]:
-    return from_table(folder.read_all(Score), Score)
+def _opponent(
+    store: Store, champion: Any, *, after: Evaluation, run_id: str, measure: Measure
+) -> tuple[Evaluation, str]:
+    """The champion's evaluation, measured again if it has none that the new student's can be compared with; and, where
+    that cannot be done, why."""
+    found = read_evaluation(store, champion.run_id, "evaluate_after")
+    fault = incomparable(found, after)
+    if fault is None or too_few(after) is not None:
+        return found, ""
+    logs.say(f"register: champion version {champion.version} is measured again, for {fault}")
+    source = f"models:/{champion.name}/{champion.version}"
+    try:
+        folder, summary = measure(
+            Path(fetch(ServedModel(str(champion.version), source), tracking_uri=store.tracking_uri))
+        )
+    except TooManyFailuresError:
+        # Another start may measure it.
+        raise
+    except UserError as error:
+        return found, f"it could not be measured again ({error})"
+    measured = _evaluation(folder, summary)
+    log_evaluation(store, run_id, champion_name(champion), measured)
+    return measured, "this was found after it was measured again"
+
+
+def _evaluation(folder: Folder, summary: Mapping[str, Any]) -> Evaluation:
+    return Evaluation(from_table(folder.read_all(Score), Score), summary.get("protocol"))
 
 
 def _summarize(store: Store, run: Any, *, name: str, version: str) -> dict[str, Any]:

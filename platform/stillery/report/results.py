@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from stillery.metrics import Gain, paired_gain
+from stillery.metrics import Gain, group_by_problem, paired_gain
 from stillery.records import Split
 from stillery.report.charts import Bar, Point, Series, grouped_bars, lines
 from stillery.report.data import SPLIT_NAMES, Evaluation, ReportData
@@ -21,13 +21,23 @@ def comparison(data: ReportData) -> str:
     """All models on all splits."""
     ks = sorted({k for _, _, evaluation in data.models for k in evaluation.summary["ks"] if k > 1})
     most = max(ks, default=1)
-    head = ["Model", "pass@1 ± SE", *(f"pass@{k}" for k in ks), f"majority@{most}", "template ok", "cut off", "tokens"]
+    head = [
+        "Model",
+        "pass@1 ± SE",
+        *(f"pass@{k}" for k in ks),
+        f"majority@{most}",
+        "template ok",
+        "cut off",
+        "tokens",
+        "failed",
+    ]
     groups = [(_split_heading(data, split), _comparison_rows(data, split, ks=ks)) for split in data.splits]
     body = table(head, groups, label="Accuracy of the models by split") if groups else ""
     note = (
         "pass@k: at least one of k samples is right. majority@k: the most frequent answer of k samples is right. "
         "SE: standard error, clustered by problem. Template ok: the completion thinks once and answers once. "
-        "Cut off: stopped by the token limit. Tokens: mean length of a completion."
+        "Cut off: stopped by the token limit. Tokens: mean length of a completion. Failed: samples that an engine did "
+        "not give, or that could not be graded; they count in no other number."
     )
     missing = "".join(paragraph(text, style="missing") for text in _missing_models(data))
     return section("Teacher and student compared", body, missing, f'<p class="note">{note}</p>', identifier="results")
@@ -44,7 +54,10 @@ def breakdown(data: ReportData) -> str:
 def gain(data: ReportData) -> Gain | None:
     """The paired gain on the test split, if both students were measured on enough of it."""
     before, after = _measures(data.before), _measures(data.after)
-    if data.before is None or data.after is None or before is None or after is None or after["num_problems"] < 2:
+    if data.before is None or data.after is None or before is None or after is None:
+        return None
+    answered = [group_by_problem(s for s in e.scores if s.split == Split.TEST) for e in (data.before, data.after)]
+    if len(answered[0].keys() & answered[1].keys()) < 2:
         return None
     return paired_gain(data.before.scores, data.after.scores)
 
@@ -87,7 +100,7 @@ def _comparison_rows(data: ReportData, split: str, *, ks: list[int]) -> list[lis
     for _, name, evaluation in data.models:
         measures = evaluation.measures(split)
         if measures is None:
-            rows.append([name] + [NONE] * (5 + len(ks)))
+            rows.append([name] + [NONE] * (6 + len(ks)))
             continue
         vote = measures.get(f"majority@{max(ks, default=1)}")
         samples = [measures.get(f"pass@{k}") for k in ks]
@@ -99,6 +112,7 @@ def _comparison_rows(data: ReportData, split: str, *, ks: list[int]) -> list[lis
             percent(measures["template_ok"]),
             percent(measures["truncated"]),
             f"{measures['mean_num_tokens']:,.1f}",
+            percent(measures["failed"]),
         ])  # fmt: skip
     return rows
 

@@ -15,7 +15,7 @@ from stillery.report.traces import choose_samples
 from stillery.runs import MANIFEST, Output
 from stillery.storage import Folder
 
-VERSION = 3
+VERSION = 4
 
 REPORT = "report.html"
 

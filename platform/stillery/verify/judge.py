@@ -13,6 +13,9 @@ from stillery.verify.extract import extract_answer
 from stillery.verify.readability import find_flags
 from stillery.verify.template import parse_template
 
+# How the detail of a verdict begins where the engine gave no sample.
+NO_SAMPLE = "generation:"
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -92,7 +95,7 @@ def _prepare(job: Job) -> Verdict | Pending:
         flag_evidence=[flag.evidence for flag in flags],
     )
     if job.error is not None:
-        return dataclasses.replace(blank, detail=f"generation: {job.error}")
+        return dataclasses.replace(blank, detail=f"{NO_SAMPLE} {job.error}")
     is_cut = job.finish_reason == "length"
     if job.answer is None or job.answer_kind == AnswerKind.NONE:
         return dataclasses.replace(blank, verdict=_without_gold(is_cut=is_cut, is_empty=not parts.visible.strip()))

@@ -11,12 +11,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from stillery import records
+from stillery import logs, records
 from stillery.config import VerifyConfig
 from stillery.errors import UserError
-from stillery.records import Generation, Prompt, Verdict
+from stillery.metrics import check_failures
+from stillery.records import FAILURES, Generation, Prompt, Verdict
 from stillery.storage import Folder
-from stillery.verify.judge import Job
+from stillery.verify.judge import NO_SAMPLE, Job
 from stillery.verify.pool import GradingPool
 from stillery.verify.template import OPEN_THINK
 
@@ -30,22 +31,66 @@ GRADED_COLUMNS = ["sample_id", "prompt_id", "rendered", "completion", "finish_re
 
 
 def verify_generations(
-    config: VerifyConfig, *, generations: Folder, prompts: Folder, out: Folder
-) -> dict[str, dict[str, int]]:
+    config: VerifyConfig, *, generations: Folder, prompts: Folder, out: Folder, max_failure_share: float
+) -> dict[str, Any]:
     """Write one verdict per generation into `out` (verdicts-00000.parquet, … of 20,000 rows) and count them.
 
-    Returns {"verdicts": {kind: rows}, "templates": {state: rows}, "flags": {flag: rows}}. Needs a running Ray.
-    Raises UserError where a generation's prompt is not among the prompts.
+    What could not be graded is graded once more; so it is, alone, at the next start if this one ends for it.
+
+    Returns {"verdicts": {kind: rows}, "templates": {state: rows}, "flags": {flag: rows}, "failed": share}, where failed
+    are those that an engine made and grading could not decide. Needs a running Ray. Raises UserError where a
+    generation's prompt is not among the prompts, and where a larger share than `max_failure_share` failed.
     """
     names = generations.names(".parquet")
+    num_samples = generations.num_rows()
+    if not out.names(".parquet") or out.num_rows() != num_samples:
+        numbers = count()
+        for table in _verified(config, generations, names, prompts) if names else [records.to_table([], Verdict)]:
+            out.write_table(f"verdicts-{next(numbers):05d}.parquet", table)
+    _grade_again(config, generations, prompts, out)
     summary = {"verdicts": Counter[str](), "templates": Counter[str](), "flags": Counter[str]()}
-    numbers = count()
-    for table in _verified(config, generations, names, prompts) if names else [records.to_table([], Verdict)]:
-        out.write_table(f"verdicts-{next(numbers):05d}.parquet", table)
+    failures = Counter[str]()
+    for name in out.names(".parquet"):
+        table = out.read_table(name, Verdict)
         summary["verdicts"].update(table["verdict"].to_pylist())
         summary["templates"].update(table["template"].to_pylist())
         summary["flags"].update(flag for flags in table["flags"].to_pylist() for flag in flags)
-    return {key: dict(sorted(counts.items())) for key, counts in summary.items()}
+        failures.update(why_failed(row["detail"], row["verdict"]) for row in _ungraded(table).to_pylist())
+    share = check_failures("verify", failures, num_samples=num_samples, most=max_failure_share)
+    return {**{key: dict(sorted(counts.items())) for key, counts in summary.items()}, "failed": share}
+
+
+def _ungraded(verdicts: pa.Table) -> pa.Table:
+    """The verdicts that grading failed to reach; where there is no sample, there was nothing to grade."""
+    import pyarrow.compute as pc
+
+    engines = pc.fill_null(pc.starts_with(verdicts["detail"], NO_SAMPLE), False)
+    return verdicts.filter(pc.and_(pc.is_in(verdicts["verdict"], pa.array(sorted(FAILURES))), pc.invert(engines)))
+
+
+def _grade_again(config: VerifyConfig, generations: Folder, prompts: Folder, out: Folder) -> None:
+    """Grade what failed once more, in this process, and put the verdicts in place."""
+    import pyarrow.compute as pc
+
+    failed = {name: _ungraded(out.read_table(name, Verdict))["sample_id"].to_pylist() for name in out.names(".parquet")}
+    wanted = {sample for samples in failed.values() for sample in samples}
+    if not wanted:
+        return
+    logs.say(f"verify: grading {len(wanted):,} samples again that were not decided")
+    by_id = {p.prompt_id: p for p in records.from_table(prompts.read_all(Prompt), Prompt)}
+    is_wanted = pc.field("sample_id").isin(sorted(wanted))
+    tables = (generations.read_table(name, Generation).filter(is_wanted) for name in generations.names(".parquet"))
+    rows = [row for table in tables for row in records.from_table(table, Generation)]
+    again = {verdict.sample_id: verdict for verdict in grade_rows(config, rows, by_id)}
+    for name, samples in failed.items():
+        if samples:
+            verdicts = out.read_rows(name, Verdict)
+            out.write_rows(name, [again.get(v.sample_id, v) for v in verdicts], Verdict)
+
+
+def why_failed(detail: str | None, verdict: str) -> str:
+    """The reason of a failed verdict, for counting."""
+    return (detail or verdict).removeprefix(NO_SAMPLE).strip()
 
 
 def grade_rows(

@@ -89,6 +89,37 @@ def test_a_band_goes_by_the_rate_that_fits_the_stopping_rule(
     assert len(choose(inside, rows, accepted_per_prompt=wanted)[0]) == num_right
 
 
+def again(row: Generation, kind: str = "correct") -> tuple[Generation, Verdict]:
+    """A second try at a sample."""
+    second = dataclasses.replace(row, round=1, sample_id=f"{row.sample_id}r", completion=f"{row.completion} again")
+    return second, verdict(second, kind)
+
+
+def test_a_second_try_replaces_an_accepted_first() -> None:
+    """Both were counted as accepted of one sample, which ended the stage."""
+    first = generation(0)
+    second = again(first)
+    kept, dropped = choose(CurateConfig(min_pass_rate=1.0), [(first, verdict(first)), second])
+    assert kept == [second[0]]
+    assert dropped == {"tried again": 1}
+    assert choose(CurateConfig(), [(first, verdict(first)), again(first, "wrong")]) == (
+        [],
+        {"tried again": 1, "wrong": 1},
+    )
+
+
+@pytest.mark.parametrize("kind", ["error", "timeout"])
+def test_failures_of_ours_make_no_problem_difficult(kind: str) -> None:
+    rows = [*rated("++"), *[(row, verdict(row, kind)) for row in (generation(2), generation(3))]]
+    kept, dropped = choose(CurateConfig(min_pass_rate=1.0), rows)
+    assert len(kept) == 2
+    assert dropped == {kind: 2}
+    # A second try that failed says nothing of the first, which was cut off.
+    cut = generation(4)
+    rows += [(cut, verdict(cut, "truncated")), again(cut, kind)]
+    assert len(choose(CurateConfig(min_pass_rate=1.0), rows)[0]) == 2
+
+
 def write_inputs(root: Path, kind: str) -> dict[str, Folder]:
     rows = [generation(0), generation(1)]
     prompt = Prompt("p", "t", "1+0?", "1", "number", [], "test", "train", 1, None)

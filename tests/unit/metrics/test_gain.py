@@ -1,6 +1,6 @@
 import pytest
 
-from score_rows import make_scores
+from score_rows import make_score, make_scores
 from stillery.metrics import paired_gain
 from stillery.records import Score
 
@@ -36,6 +36,12 @@ def test_only_the_split_that_is_asked_for_counts() -> None:
     before, after = _model("--", "--"), _model("++", "++")
     longer = make_scores("q", "--", split="longer")
     assert paired_gain(before, after + longer).num_problems == 2
+
+
+def test_a_problem_without_an_answer_is_left_out_of_the_gain() -> None:
+    failed = [make_score("p2", i, verdict="error") for i in range(2)]
+    found = paired_gain(_model("--", "--", "++"), [*_model("++", "++"), *failed])
+    assert (found.mean, found.num_problems) == (1.0, 2)
 
 
 def test_different_problems_are_refused_by_name() -> None:

@@ -45,12 +45,26 @@ def test_steps_come_in_numeric_order() -> None:
     assert list(summarize(scores, ks=[1])["splits"]["test"]["by_num_steps"]) == ["2", "9", "10"]
 
 
-def test_failures_are_not_correct_but_are_told_apart_from_wrong_answers() -> None:
+def test_what_is_not_right_is_told_apart_and_failures_of_ours_are_no_answers() -> None:
     verdicts = ["correct", "wrong", "unparsed", "truncated", "timeout", "error"]
     scores = [make_score("p", i, verdict=verdict) for i, verdict in enumerate(verdicts)]
     overall = summarize(scores, ks=[1])["splits"]["test"]["overall"]
-    assert overall["pass@1"]["mean"] == pytest.approx(1 / 6)
+    assert overall["pass@1"]["mean"] == pytest.approx(1 / 4)
+    assert (overall["num_samples"], overall["failed"]) == (4, pytest.approx(2 / 6))
     assert overall["verdicts"] == dict.fromkeys(sorted(verdicts), 1)
+
+
+def test_a_problem_that_lost_samples_is_left_out_where_they_are_too_few() -> None:
+    lost = [*make_scores("a", "+++"), make_score("a", 3, verdict="error")]
+    gone = [make_score("b", i, verdict="timeout") for i in range(4)]
+    overall = summarize([*lost, *gone, *make_scores("c", "----")], ks=[2, 4])["splits"]["test"]["overall"]
+    assert overall["num_problems"] == 2
+    assert overall["pass@2"]["mean"] == 0.5
+    assert overall["pass@4"] == overall["majority@4"] == {"mean": 0.0, "standard_error": None}
+    alone = summarize(lost, ks=[4])["splits"]["test"]["overall"]
+    assert {"pass@4", "majority@4"}.isdisjoint(alone)
+    assert alone["pass@1"]["mean"] == 1.0
+    assert summarize(gone, ks=[4])["splits"] == {}
 
 
 def test_unchecked_samples_count_as_verdicts_but_not_as_failures() -> None:

@@ -1,14 +1,20 @@
-"""The gate: promotion takes a gain beyond chance, on the same problems."""
+"""The gate: promotion takes a gain beyond chance, on the same problems, measured in the same way."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from stillery.records import Score
-from stillery.registry.gate import decide
+from stillery.registry.gate import Evaluation, decide
+
+PROTOCOL = {"sampling": {"temperature": 1.0, "max_tokens": 512}, "samples_per_prompt": 10, "verifier": {"version": 2}}
 
 
-def _scores(rates: dict[str, float], *, split: str = "test", samples: int = 10) -> list[Score]:
+def _scores(rates: dict[str, float], *, split: str = "test", samples: int = 10) -> Evaluation:
     """`samples` scores a problem, of which the given share is correct."""
-    return [
+    scores = [
         Score(
             model="m",
             prompt_id=problem,
@@ -29,6 +35,7 @@ def _scores(rates: dict[str, float], *, split: str = "test", samples: int = 10) 
         for problem, rate in rates.items()
         for index in range(samples)
     ]
+    return Evaluation(scores, PROTOCOL)
 
 
 def _problems(rate: float, *, count: int = 20) -> dict[str, float]:
@@ -70,25 +77,87 @@ def test_a_gain_within_chance_is_not_enough() -> None:
 
 
 def test_only_the_test_split_counts() -> None:
-    after = _scores(_problems(0.2)) + _scores({"long": 1.0}, split="longer")
-    before = _scores(_problems(0.2)) + _scores({"long": 0.0}, split="longer")
+    after, before = (
+        Evaluation([*_scores(_problems(0.2)).scores, *_scores({"long": rate}, split="longer").scores], PROTOCOL)
+        for rate in (1.0, 0.0)
+    )
     assert not decide(after, untouched=before, champion=None).promote
 
 
-def test_a_champion_measured_on_other_problems_stays() -> None:
-    champion = _scores({f"other{n}": 0.0 for n in range(20)})
-    decision = decide(_scores(_problems(1.0)), untouched=_scores(_problems(0.0)), champion=champion)
+def challenge(champion: Evaluation, challenger: Evaluation | None = None) -> str:
+    """The reason for which a challenger that is always right is not promoted."""
+    after = challenger or _scores(_problems(1.0))
+    decision = decide(after, untouched=_scores(_problems(0.0)), champion=champion)
     assert not decision.promote
-    assert decision.gain is None
-    assert decision.reason.startswith("not comparable with champion: it was measured on other test problems (40 of 40")
-    assert "same prompts settings" in decision.reason
     assert decision.reason.endswith("champion unchanged")
+    return decision.reason
+
+
+def test_a_champion_measured_on_other_problems_stays() -> None:
+    reason = challenge(_scores({f"other{n}": 0.0 for n in range(20)}))
+    assert reason.startswith("not comparable with champion: it was measured on other test problems (40 of 40 have only")
+
+
+def changed(evaluation: Evaluation, **fields: Any) -> Evaluation:
+    return Evaluation([dataclasses.replace(score, **fields) for score in evaluation.scores], evaluation.protocol)
+
+
+@pytest.mark.parametrize("fields", [{"question": "another q"}, {"gold": "2"}])
+def test_a_champion_measured_on_other_questions_with_the_same_ids_stays(fields: dict[str, str]) -> None:
+    """Promoted before at +100 points: the ids alone were compared."""
+    reason = challenge(changed(_scores(_problems(0.0)), **fields))
+    assert "measured on other test problems (20 of 20 differ in their question, answer or number of samples" in reason
+
+
+def test_a_champion_with_fewer_samples_stays() -> None:
+    assert "number of samples" in challenge(_scores(_problems(0.0), samples=4))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "named"),
+    [
+        ({**PROTOCOL, "sampling": {"temperature": 0.2, "max_tokens": 512}}, "sampling.temperature 0.2 against 1.0"),
+        ({**PROTOCOL, "sampling": {"temperature": 1.0}}, "sampling.max_tokens null against 512"),
+        ({**PROTOCOL, "verifier": {"version": 1}}, "verifier.version 1 against 2"),
+        ({**PROTOCOL, "asking": {"instruction": "Think."}}, 'asking {"instruction": "Think."} against null'),
+        ({key: PROTOCOL[key] for key in ("sampling", "verifier")}, "samples_per_prompt null against 10"),
+        (None, "it is not on record how it was measured"),
+    ],
+)
+def test_a_champion_measured_in_another_way_stays(protocol: dict[str, Any] | None, named: str) -> None:
+    """Promoted before at +100 points: how they were measured was not compared."""
+    assert named in challenge(Evaluation(_scores(_problems(0.0)).scores, protocol))
 
 
 def test_a_champion_without_scores_stays() -> None:
-    decision = decide(_scores(_problems(1.0)), untouched=_scores(_problems(0.0)), champion=[])
+    assert "no scores on the test split" in challenge(Evaluation([], None))
+
+
+def failing(evaluation: Evaluation, failed: Sequence[int], *, verdict: str = "error") -> Evaluation:
+    """The same with the samples of these indices failed."""
+    return Evaluation(
+        [dataclasses.replace(s, verdict=verdict) if s.sample_index in failed else s for s in evaluation.scores],
+        evaluation.protocol,
+    )
+
+
+def test_failures_of_ours_are_no_wrong_answers() -> None:
+    after = failing(_scores(_problems(0.8)), [9])
+    decision = decide(after, untouched=_scores(_problems(0.8)), champion=None)
+    assert decision.gain is not None
+    assert decision.gain.mean == pytest.approx(8 / 9 - 8 / 10)
+    assert decide(
+        failing(_scores(_problems(0.8)), [9], verdict="timeout"), untouched=_scores(_problems(0.2)), champion=None
+    ).promote
+
+
+def test_failures_that_could_undo_a_gain_promote_nobody() -> None:
+    """All that the challenger got wrong is missing."""
+    after = failing(_scores(_problems(0.8)), [8, 9])
+    decision = decide(after, untouched=_scores(_problems(0.8)), champion=None)
     assert not decision.promote
-    assert "no scores on the test split" in decision.reason
+    assert "may beat the untouched student" in decision.reason
+    assert "40 samples failed" in decision.reason
 
 
 def test_one_problem_proves_nothing() -> None:

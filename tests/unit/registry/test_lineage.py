@@ -77,7 +77,7 @@ def test_bonds_become_metrics_where_they_were_looked_at() -> None:
         },
         "divergence": {"student_after": {"marginal": {"value": 0.01}, "transitions": {"value": 0.02}}},
     }
-    assert metrics_of({"compare_bonds": Output("compare_bonds", "f", Folder("/x"), summary)}) == {
+    assert metrics_of({"compare_bonds": Output("compare_bonds", "f", Folder("/x"), summary, {})}) == {
         "bonds/teacher/strong_logic": 0.7,
         "bonds/teacher/reflection_verification": 0.3,
         "bonds/teacher/mean_stability": 0.9,
