@@ -62,10 +62,10 @@ def verify_generations(
 
 def _ungraded(verdicts: pa.Table) -> pa.Table:
     """The verdicts that grading failed to reach; where there is no sample, there was nothing to grade."""
-    import pyarrow.compute as pc
-
-    engines = pc.fill_null(pc.starts_with(verdicts["detail"], NO_SAMPLE), False)
-    return verdicts.filter(pc.and_(pc.is_in(verdicts["verdict"], pa.array(sorted(FAILURES))), pc.invert(engines)))
+    told = zip(verdicts["verdict"].to_pylist(), verdicts["detail"].to_pylist(), strict=True)
+    return verdicts.filter(
+        pa.array([v in FAILURES and not (d or "").startswith(NO_SAMPLE) for v, d in told], pa.bool_())
+    )
 
 
 def _grade_again(config: VerifyConfig, generations: Folder, prompts: Folder, out: Folder) -> None:
