@@ -15,6 +15,7 @@ from stillery.curate import stage as curate_stage
 from stillery.engines.sources import Source, teacher_source, vllm_source
 from stillery.evaluate import stage as evaluate_stage
 from stillery.export import stage as export_stage
+from stillery.metrics import TooManyFailuresError
 from stillery.prompts import stage as prompts_stage
 from stillery.records import Split
 from stillery.registry import stage as registry_stage
@@ -65,15 +66,30 @@ def _prompts(job: Job) -> dict[str, Any]:
 
 
 def _generate(job: Job) -> dict[str, Any]:
-    return teacher_stage.generate(
+    work = functools.partial(
+        teacher_stage.generate,
         job.config.teacher,
         verify=job.config.verify,
         curate=job.config.curate,
         seed=job.config.run.seed,
+        max_failure_share=job.config.run.max_failure_share,
         prompts=job.folder("prompts"),
         run=job.run,
         out=job.out,
     )
+    return once_more("generate", work)
+
+
+def once_more(name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Do the work, and again if samples failed: the log holds all others, so only those are made."""
+    try:
+        summary = work()
+        if not summary.get("failed"):
+            return summary
+        logs.say(f"{name}: {summary['failed']:.1%} of the samples failed; they are tried once more")
+    except TooManyFailuresError as error:
+        logs.say(f"{error}; they are tried once more")
+    return work()
 
 
 def _verify(job: Job) -> dict[str, Any]:
@@ -145,7 +161,8 @@ def _evaluate_student(job: Job, *, role: str, model: str) -> dict[str, Any]:
 def _evaluate(
     job: Job, *, role: str, source: Source, engine: EngineConfig, asking: Mapping[str, Any]
 ) -> dict[str, Any]:
-    return evaluate_stage.evaluate(
+    work = functools.partial(
+        evaluate_stage.evaluate,
         job.config.evaluate,
         role=role,
         source=source,
@@ -158,6 +175,7 @@ def _evaluate(
         run=job.run,
         out=job.out,
     )
+    return once_more(f"evaluate {role}", work)
 
 
 def _register(job: Job) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from stillery.engines.asking import ask
 from stillery.engines.prompting import messages_of
 from stillery.engines.recorded import Recorded, Tally, read_recorded
 from stillery.engines.sources import teacher_source
+from stillery.metrics import check_failures
 from stillery.records import Generation, Prompt, Split, from_table
 from stillery.runs import Run
 from stillery.storage import Folder
@@ -31,6 +32,7 @@ def generate(
     verify: VerifyConfig,
     curate: CurateConfig,
     seed: int,
+    max_failure_share: float,
     prompts: Folder,
     run: Run,
     out: Folder,
@@ -39,6 +41,8 @@ def generate(
 
     `verify` and `curate` say what is accepted, where the teacher stops at `config.accepted_per_prompt`. A recorded
     teacher's generations are read instead, and the summary says what of the files was not used, and why.
+
+    Raises TooManyFailuresError if an engine failed on a larger share of the samples than `max_failure_share`.
     """
     asked = [p for p in from_table(prompts.read_all(Prompt), Prompt) if p.split in (Split.TRAIN, Split.VALIDATION)]
     if config.kind == "recorded":
@@ -65,7 +69,18 @@ def generate(
         resample=config.resample,
         judge=judge,
     )
-    return _write(sampled.read(rows=ROWS_PER_FILE), num_prompts=len(asked), out=out).summary()
+    summary = _write(sampled.read(rows=ROWS_PER_FILE), num_prompts=len(asked), out=out).summary()
+    failures = _failures(out) if summary["finish_reasons"].get("error") else Counter[str]()
+    share = check_failures("generate", failures, num_samples=summary["num_samples"], most=max_failure_share)
+    return {**summary, "failed": share}
+
+
+def _failures(out: Folder) -> Counter[str]:
+    """How often an engine gave each reason for giving no sample."""
+    errors = (
+        error for name in out.names(".parquet") for error in out.read_table(name, Generation)["error"].to_pylist()
+    )
+    return Counter(error for error in errors if error is not None)
 
 
 def recorded_of(config: TeacherConfig) -> Recorded:
