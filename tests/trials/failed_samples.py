@@ -69,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *_: object) -> None:
         pass
 
 
@@ -88,7 +88,8 @@ def start(folder: Path, server: Adder) -> str:
         folder / "run", "prompts.source=file", f"prompts.train={folder / 'train.jsonl'}", "prompts.validation=null",
         "teacher.kind=endpoint", "teacher.model=adder", f"teacher.endpoint.base_url=http://{host}:{port}/v1",
         "teacher.sampling={temperature: 1.0, max_tokens: 64}", f"teacher.samples_per_prompt={SAMPLES}",
-        "teacher.engine={}", "curate.min_pass_rate=1.0", "curate.max_per_prompt=4", "bonds.enabled=false", "cluster.address=local",
+        "teacher.engine={}", "curate.min_pass_rate=1.0", "curate.max_per_prompt=4",
+        "bonds.enabled=false", "cluster.address=local",
     )  # fmt: skip
     before = server.num_requests
     try:
