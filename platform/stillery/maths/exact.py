@@ -9,10 +9,10 @@ from fractions import Fraction
 from functools import reduce
 
 from stillery.maths.expressions import Expression, Name, Number
-from stillery.maths.quotients import Budget, NotSimpleError, Quotient, constant, named, root_of
+from stillery.maths.quotients import EULER, Budget, NotSimpleError, Quotient, constant, named, root_of
 
 MAX_FACTORIAL = 300
-_CONSTANTS = {"pi": "π", "e": "e"}
+_CONSTANTS = {"pi": "π", "e": EULER}
 _MINUS_ONE = Fraction(-1)
 
 

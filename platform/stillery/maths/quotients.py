@@ -2,10 +2,11 @@
 names. Pure.
 
 The root of −1 is the imaginary unit. Roots of distinct squarefree integers are linearly independent over the rationals,
-and π, e and the names are taken as independent of them and of each other, so two sums are equal exactly if their dicts
+and π, ℯ and the names are taken as independent of them and of each other, so two sums are equal exactly if their dicts
 are, and two quotients exactly if their cross products are.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,10 +18,14 @@ MAX_BITS = 4096
 MAX_PRODUCTS = 4000
 MAX_POWER = 64
 
-Term = tuple[int, tuple[tuple[str, int], ...]]
+Powers = tuple[tuple[str, int], ...]
+Term = tuple[int, Powers]
 Sum = dict[Term, Fraction]
 ONE: Term = (1, ())
-CONSTANTS = frozenset(("π", "e"))
+_UNIT: Sum = {ONE: Fraction(1)}
+PI, EULER = "π", "ℯ"
+# What the constants are worth, for `approximate`. A letter e is a name like any other.
+CONSTANTS = {PI: math.pi, EULER: math.e}
 
 
 class NotSimpleError(Exception):
@@ -38,7 +43,7 @@ class Quotient:
         """The rational number that it is as it stands, or None."""
         if not self.top:
             return Fraction(0)
-        if self.top.keys() == self.bottom.keys() == {ONE}:
+        if len(self.top) == len(self.bottom) == 1 and ONE in self.top and ONE in self.bottom:
             return self.top[ONE] / self.bottom[ONE]
         return None
 
@@ -47,17 +52,24 @@ class Quotient:
         return (tuple(sorted(self.top.items())), tuple(sorted(self.bottom.items())))
 
     def names(self) -> frozenset[str]:
-        """The names in it; π and e are numbers."""
+        """The names in it; π and ℯ are numbers."""
         terms = [*self.top, *self.bottom]
-        return frozenset(name for _, powers in terms for name, _ in powers) - CONSTANTS
+        return frozenset(name for _, powers in terms for name, _ in powers) - CONSTANTS.keys()
+
+    def approximate(self) -> float | None:
+        """The real number as a float; None for what has a name or is not real, and for what is too large for one."""
+        try:
+            return _approximate(self.top) / _approximate(self.bottom)
+        except (KeyError, OverflowError, ValueError, ZeroDivisionError):
+            return None
 
 
 class Budget:
     """Arithmetic on quotients within a bounded number of products of two terms, for one expression or comparison.
     Its methods raise NotSimpleError past that, and past the bounds above."""
 
-    def __init__(self) -> None:
-        self._left = MAX_PRODUCTS
+    def __init__(self, products: int = MAX_PRODUCTS) -> None:
+        self._left = products
 
     def multiply(self, first: Sum, second: Sum) -> Sum:
         self._left -= len(first) * len(second)
@@ -77,10 +89,10 @@ class Budget:
         if first.bottom == second.bottom:
             return Quotient(_plus(first.top, second.top), first.bottom)
         left, right = self.multiply(first.top, second.bottom), self.multiply(second.top, first.bottom)
-        return Quotient(_plus(left, right), self.multiply(first.bottom, second.bottom))
+        return _reduced(_plus(left, right), self.multiply(first.bottom, second.bottom))
 
     def times(self, first: Quotient, second: Quotient) -> Quotient:
-        return Quotient(self.multiply(first.top, second.top), self.multiply(first.bottom, second.bottom))
+        return _reduced(self.multiply(first.top, second.top), self.multiply(first.bottom, second.bottom))
 
     def over(self, first: Quotient, second: Quotient) -> Quotient:
         if not second.top:
@@ -123,12 +135,12 @@ class Budget:
 
 def constant(value: Fraction) -> Quotient:
     """A rational number as a quotient."""
-    return Quotient({ONE: bounded(value)} if value else {}, {ONE: Fraction(1)})
+    return Quotient({ONE: bounded(value)} if value else {}, _UNIT)
 
 
 def named(name: str) -> Quotient:
-    """A letter, π or e as a quotient."""
-    return Quotient({(1, ((name, 1),)): Fraction(1)}, {ONE: Fraction(1)})
+    """A letter, π or ℯ as a quotient."""
+    return Quotient({(1, ((name, 1),)): Fraction(1)}, _UNIT)
 
 
 def root_of(quotient: Quotient) -> Quotient:
@@ -153,6 +165,35 @@ def _rational_power(value: Fraction, exponent: int) -> Fraction:
     return value**exponent if value else Fraction(exponent == 0)
 
 
+def _reduced(top: Sum, bottom: Sum) -> Quotient:
+    """The quotient, divided out where the denominator is one term that goes into all of the numerator's."""
+    if len(bottom) != 1 or bottom == _UNIT:
+        return Quotient(top, bottom)
+    (((root, powers), factor),) = bottom.items()
+    if root != 1 or not all(_divides(powers, term) for _, term in top):
+        return Quotient(top, bottom)
+    return Quotient({(r, _without(term, powers)): value / factor for (r, term), value in top.items()}, _UNIT)
+
+
+def _divides(powers: Powers, term: Powers) -> bool:
+    known = dict(term)
+    return all(0 < power <= known.get(name, 0) for name, power in powers)
+
+
+def _without(term: Powers, powers: Powers) -> Powers:
+    if not powers:
+        return term
+    taken = dict(powers)
+    return tuple((name, rest) for name, power in term if (rest := power - taken.get(name, 0)))
+
+
+def _approximate(side: Sum) -> float:
+    return sum(
+        float(value) * math.sqrt(root) * math.prod(CONSTANTS[name] ** power for name, power in powers)
+        for (root, powers), value in side.items()
+    )
+
+
 def _plus(first: Sum, second: Sum) -> Sum:
     result = dict(first)
     for key, value in second.items():
@@ -160,7 +201,7 @@ def _plus(first: Sum, second: Sum) -> Sum:
     return {key: value for key, value in result.items() if value}
 
 
-def _merge(first: tuple[tuple[str, int], ...], second: tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
+def _merge(first: Powers, second: Powers) -> Powers:
     if not first or not second:
         return first or second
     powers = dict(first)

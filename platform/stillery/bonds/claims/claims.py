@@ -11,9 +11,9 @@ from stillery.bonds.claims.equations import Equation
 from stillery.bonds.claims.expressions import NoExpressionError, parse
 from stillery.bonds.claims.memory import recipe_of
 from stillery.bonds.claims.outcome import question_equations
-from stillery.bonds.claims.polynomials import UnboundedError
 from stillery.bonds.claims.reading import Key, Step, key_of
 from stillery.bonds.claims.tokens import prepare, tokenize
+from stillery.maths.quotients import constant
 from stillery.records import Claim
 
 _ANSWER_TEXT = re.compile(
@@ -126,12 +126,9 @@ def solves(equation: Equation, name: str, value: Fraction) -> bool | None:
     """Whether an equation holds with a value put in for its unknown."""
     if equation.left is None or equation.left.value is None or equation.right.value is None or equation.relation != "=":
         return None
-    try:
-        known = {name: algebra.number(value)}
-        left, right = (algebra.substitute(v, known) for v in (equation.left.value, equation.right.value))
-        return algebra.equal(left, right)
-    except UnboundedError:
-        return None
+    known = {name: constant(value)}
+    left, right = (algebra.substitute(v, known) for v in (equation.left.value, equation.right.value))
+    return algebra.equal(left, right)
 
 
 def _is_stated(step: Step, equation: Equation) -> bool:
@@ -195,7 +192,7 @@ def read_value(text: str) -> Fraction | None:
         except NoExpressionError:
             continue
         is_rest_words = all(t.kind in ("word", "money", "stop", "close") for t in tokens[expression.end :])
-        return expression.constant() if is_rest_words else None
+        return expression.rational() if is_rest_words else None
     return None
 
 

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from stillery.bonds.claims.algebra import Value
+from stillery.bonds.claims import algebra
 from stillery.bonds.claims.expressions import Expression
 from stillery.bonds.claims.sides import MATHS, parse_at, parse_back
 from stillery.bonds.claims.tokens import Token
-from stillery.bonds.claims.truth import NO_SUBJECT, are_equal, decide, is_clean, is_clean_before
+from stillery.bonds.claims.truth import NO_SUBJECT, decide, is_clean, is_clean_before
+from stillery.maths.quotients import Quotient
 
 _MAX_SUBJECT_WORDS = 5
 _RELATIONS = frozenset(("=", "≈", "<", ">", "≤", "≥", "≠"))
@@ -38,7 +39,7 @@ class Equation:
     is_whole: bool = True
 
     @property
-    def value(self) -> Value | None:
+    def value(self) -> Quotient | None:
         return self.right.value
 
     def names(self) -> frozenset[str]:
@@ -53,8 +54,8 @@ class Equation:
         if left is None or left.value is None or right.value is None or left.num_operations == 0:
             return False
         is_simpler = right.num_operations < left.num_operations or right.num_operations == 0
-        is_result = right.num_operations == 0 or (right.num_operations == 1 and is_simpler) or right.constant() is None
-        return is_result and is_simpler and left.value.is_number() and right.value.is_number()
+        is_result = right.num_operations == 0 or (right.num_operations == 1 and is_simpler) or right.rational() is None
+        return is_result and is_simpler and not left.value.names() and not right.value.names()
 
 
 def find_equations(tokens: Sequence[Token], *, functions: frozenset[str] = frozenset()) -> list[Equation]:
@@ -154,7 +155,7 @@ def _continue(
         return _simplify(tokens, right, at, found, functions)
     if at < len(tokens) and tokens[at].text in ("then", "and"):
         at += 1
-    value = right.constant()
+    value = right.rational()
     if value is None or at == right.end or at + 3 >= len(tokens) or tokens[at].kind != "op":
         return None
     if tokens[at].end - tokens[at].start < 4:
@@ -167,7 +168,7 @@ def _continue(
     left, result = parse_at(side, 0, functions), parse_at(tokens, stop + 1, functions)
     if left is None or result is None or left.end != len(side) or result.value is None or left.value is None:
         return None
-    holds = True if are_equal(left.value, result.value) else None
+    holds = True if algebra.equal(left.value, result.value) else None
     if holds is None and left.num_operations == 1 and result.num_operations == 0 and is_clean(tokens, result.end):
         holds = False
     recipe = "".join(t.text for t in side)
@@ -199,7 +200,7 @@ def _simplify(
         or (right.end < len(tokens) and tokens[right.end].kind == "rel")
     ):
         return None
-    holds = True if left.value is not None and right.value is not None and are_equal(left.value, right.value) else None
+    holds = True if algebra.equal(left.value, right.value) else None
     recipe = "".join(t.text for t in tokens[left.first : left.end])
     found.append(
         Equation(tokens[left.first].start, tokens[right.end - 1].end, "=", left, right, None, recipe, holds)

@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from stillery.bonds.claims import algebra
-from stillery.bonds.claims.algebra import Value
 from stillery.bonds.claims.juxtaposition import FRACTION_WORDS, is_factorial, is_implicit_product, is_product_by_of
 from stillery.bonds.claims.numerals import read_numeral
 from stillery.bonds.claims.tokens import Token
 from stillery.bonds.claims.units import unit_length
+from stillery.maths.quotients import Quotient, constant, named
 
 _MAX_DEPTH = 16
 _MAX_TOKENS = 120
+_HUNDRED = constant(Fraction(100))
 
 
 class NoExpressionError(ValueError):
@@ -29,13 +30,13 @@ class Expression:
 
     first: int
     end: int
-    value: Value | None
+    value: Quotient | None
     num_operations: int
     operands: list[Fraction] = field(default_factory=list[Fraction])
     has_unit: bool = False
 
-    def constant(self) -> Fraction | None:
-        return None if self.value is None else self.value.constant()
+    def rational(self) -> Fraction | None:
+        return None if self.value is None else self.value.rational()
 
 
 def parse(tokens: Sequence[Token], first: int, *, functions: frozenset[str] = frozenset()) -> Expression:
@@ -68,7 +69,7 @@ class _Parser:
         token = self.peek()
         return token is not None and token.kind == kind and (not texts or token.text in texts)
 
-    def sum(self) -> Value | None:
+    def sum(self) -> Quotient | None:
         self.depth += 1
         if self.depth > _MAX_DEPTH:
             raise NoExpressionError("nested too deeply")
@@ -82,22 +83,22 @@ class _Parser:
                 self.at, self.depth = at, depth
                 break
             self.num_operations += 1
-            value = algebra.attempt(algebra.add if sign == "+" else algebra.subtract, value, other)
+            value = algebra.calculate(value, sign, other)
         self.depth -= 1
         return value
 
-    def product(self) -> Value | None:
+    def product(self) -> Quotient | None:
         value = self.signed()
         while True:
             at, depth = self.at, self.depth
             if self.is_next("op", "*", "/"):
-                operation = algebra.multiply if self.tokens[self.at].text == "*" else algebra.divide
+                operator = self.tokens[self.at].text
                 self.at += 1
             elif is_product_by_of(self.tokens, self.at, self.limit):
-                operation = algebra.multiply
+                operator = "*"
                 self.at += 1
             elif is_implicit_product(self.tokens, self.at, self.limit):
-                operation = algebra.multiply
+                operator = "*"
             else:
                 return value
             try:
@@ -106,9 +107,9 @@ class _Parser:
                 self.at, self.depth = at, depth
                 return value
             self.num_operations += 1
-            value = algebra.attempt(operation, value, other)
+            value = algebra.calculate(value, operator, other)
 
-    def signed(self) -> Value | None:
+    def signed(self) -> Quotient | None:
         if self.is_next("op", "-", "+"):
             negative = self.tokens[self.at].text == "-"
             self.at += 1
@@ -117,19 +118,19 @@ class _Parser:
                 raise NoExpressionError("nested too deeply")
             value = self.signed()
             self.depth -= 1
-            if negative and self.operands and value is not None and value.constant() == -self.operands[-1]:
+            if negative and self.operands and value is not None and value.rational() == -self.operands[-1]:
                 self.operands[-1] = -self.operands[-1]
-            return algebra.attempt(lambda a, _: algebra.negate(a), value, value) if negative else value
+            return algebra.negate(value) if negative else value
         return self.powered()
 
-    def powered(self) -> Value | None:
+    def powered(self) -> Quotient | None:
         value = self.primary()
         while True:
             if self.is_next("super"):
                 exponent = _read_int(self.tokens[self.at].text)
                 self.at += 1
                 self.num_operations += 1
-                value = algebra.attempt(algebra.power, value, exponent)
+                value = algebra.calculate(value, "^", exponent)
             elif self.is_next("op", "^"):
                 self.at += 1
                 self.depth += 1
@@ -138,7 +139,7 @@ class _Parser:
                 exponent = self.signed() if not self.is_next("open") else self.group()
                 self.depth -= 1
                 self.num_operations += 1
-                value = algebra.attempt(algebra.power, value, exponent)
+                value = algebra.calculate(value, "^", exponent)
             elif self.is_next("post"):
                 post = self.tokens[self.at]
                 if post.text == "!" and not (post.glued and is_factorial(self.tokens, self.at, self.limit)):
@@ -148,15 +149,15 @@ class _Parser:
             else:
                 return value
 
-    def posted(self, value: Value | None, sign: str) -> Value | None:
+    def posted(self, value: Quotient | None, sign: str) -> Quotient | None:
         if sign == "%":
-            return algebra.attempt(algebra.divide, value, algebra.number(100))
+            return algebra.calculate(value, "/", _HUNDRED)
         if sign == "!":
             self.num_operations += 1
             return algebra.factorial(value)
         return value
 
-    def primary(self) -> Value | None:
+    def primary(self) -> Quotient | None:
         while self.is_next("money"):
             self.at += 1
         token = self.peek()
@@ -172,12 +173,12 @@ class _Parser:
             self.at += 1
             top, bottom = self.argument(), self.argument()
             self.num_operations += 1
-            return algebra.attempt(algebra.divide, top, bottom)
+            return algebra.calculate(top, "/", bottom)
         if token.kind == "sqrt":
             self.at += 1
             value = self.argument()
             self.num_operations += 1
-            return algebra.attempt(lambda a, _: algebra.root(a), value, value)
+            return algebra.root(value)
         if token.kind == "box":
             self.at += 1
             return self.group()
@@ -185,7 +186,7 @@ class _Parser:
             return self.worded(token)
         raise NoExpressionError(token.text)
 
-    def numeral(self) -> Value | None:
+    def numeral(self) -> Quotient | None:
         value, self.at = read_numeral(self.tokens, self.at, self.limit)
         self.operands.append(value)
         self.skip_unit()
@@ -199,7 +200,7 @@ class _Parser:
             self.at += length
             self.has_unit = True
 
-    def named(self, token: Token) -> Value | None:
+    def named(self, token: Token) -> Quotient | None:
         self.at += 1
         name = token.text
         opening = self.peek()
@@ -209,12 +210,12 @@ class _Parser:
                 inner = self.group()
             except NoExpressionError:
                 self.at, self.depth = start, depth
-                return algebra.symbol(name)
-            key = "" if inner is None else str(inner.constant() if inner.constant() is not None else inner.key())
-            return algebra.symbol(f"{name}({key})")
-        return algebra.symbol(name)
+                return named(name)
+            key = "" if inner is None else str(inner.rational() if inner.rational() is not None else inner.key())
+            return named(f"{name}({key})")
+        return named(name)
 
-    def group(self) -> Value | None:
+    def group(self) -> Quotient | None:
         """A parenthesis or a LaTeX group, its closing bracket included."""
         if not self.is_next("open"):
             raise NoExpressionError("no bracket")
@@ -225,18 +226,18 @@ class _Parser:
         self.at += 1
         return value
 
-    def argument(self) -> Value | None:
+    def argument(self) -> Quotient | None:
         """What a LaTeX command or a root is applied to: a group, or one number or name."""
         return self.group() if self.is_next("open") else self.primary()
 
-    def worded(self, token: Token) -> Value | None:
+    def worded(self, token: Token) -> Quotient | None:
         """A fraction in words before "of" ("half of 40"), or "square root of 9"."""
         words = [t.text.casefold() for i in range(3) if (t := self.peek(i)) is not None and t.kind == "word"]
         if words[:3] == ["square", "root", "of"]:
             self.at += 3
             value = self.powered()
             self.num_operations += 1
-            return algebra.attempt(lambda a, _: algebra.root(a), value, value)
+            return algebra.root(value)
         after = self.peek(1)
         factor = FRACTION_WORDS.get(token.text.casefold())
         if factor is None or after is None:
@@ -246,10 +247,10 @@ class _Parser:
             if token.text.casefold() == "twice":
                 other = self.primary()
                 self.num_operations += 1
-                return algebra.attempt(algebra.multiply, algebra.number(factor), other)
-            return algebra.number(factor)
+                return algebra.calculate(constant(factor), "*", other)
+            return constant(factor)
         raise NoExpressionError(token.text)
 
 
-def _read_int(text: str) -> Value | None:
+def _read_int(text: str) -> Quotient | None:
     return algebra.number(int(text)) if text.lstrip("-").isdigit() and len(text) < 4 else None

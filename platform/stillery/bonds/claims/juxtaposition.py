@@ -6,8 +6,8 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
-from stillery.bonds.claims.polynomials import PI
 from stillery.bonds.claims.tokens import Token
+from stillery.maths.quotients import PI
 
 FRACTION_WORDS = {"half": Fraction(1, 2), "third": Fraction(1, 3), "quarter": Fraction(1, 4), "twice": Fraction(2)}
 

@@ -65,8 +65,8 @@ def _answer_key(step: Step) -> Key | None:
             value = parse(step.tokens, at).value
         except NoExpressionError:
             continue
-        if value is not None and value.is_number():
-            constant = value.constant()
+        if value is not None and not value.names():
+            constant = value.rational()
             return constant if constant is not None else value.key()
     return None
 

@@ -176,7 +176,7 @@ def key_of(equation: Equation) -> Key | None:
     value = equation.value
     if value is None:
         return None
-    constant = value.constant()
+    constant = value.rational()
     return constant if constant is not None else value.key()
 
 
@@ -224,7 +224,7 @@ def _values(tokens: Sequence[Token], equations: Sequence[Equation]) -> frozenset
             named.add(-value)
     for equation in equations:
         for side in (equation.left, equation.right):
-            constant = side.constant() if side is not None else None
+            constant = side.rational() if side is not None else None
             if constant is not None:
                 named.add(constant)
     return frozenset(named)
@@ -251,6 +251,6 @@ def _number_at(tokens: Sequence[Token], at: int) -> Fraction | None:
     if tokens[at].kind not in ("num", "money", "op", "frac"):
         return None
     try:
-        return parse(tokens, at).constant()
+        return parse(tokens, at).rational()
     except NoExpressionError:
         return None

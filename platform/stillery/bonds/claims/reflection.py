@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from stillery.bonds.claims import algebra
-from stillery.bonds.claims.algebra import Value
 from stillery.bonds.claims.equations import Equation, operands_of
 from stillery.bonds.claims.memory import Memory, Work, recipe_of, shorten
-from stillery.bonds.claims.polynomials import UnboundedError
 from stillery.bonds.claims.reading import Key, Step, key_of, specificity
 from stillery.bonds.model.similarity import WordIndex
+from stillery.maths.quotients import Quotient, constant
 
 _MIN_REVIEW_COSINE = 0.25
 # The specificity of 0, 1 and 2.
@@ -134,7 +133,7 @@ def _recomputed(step: Step, equation: Equation, memory: Memory, text: str) -> It
 def _undone(step: Step, equation: Equation, memory: Memory, text: str) -> Iterator[Finding]:
     """A computation whose result is what an earlier one started from, starting from what it came to."""
     operands = operands_of(equation)
-    result = equation.right.constant()
+    result = equation.right.rational()
     if result is None or len(operands) < 2:
         return
     for operand in operands:
@@ -205,7 +204,11 @@ def _substituted(step: Step, memory: Memory, text: str) -> Iterator[Finding]:
         for index, key in reversed(memory.assigned.get(name, ())):
             if not isinstance(key, Fraction) or not work.step < index < step.index or key not in operands:
                 continue
-            put = [_put(s.value, name, key) for s in (work.equation.left, work.equation.right) if s is not None]
+            put = [
+                algebra.substitute(s.value, {name: constant(key)})
+                for s in (work.equation.left, work.equation.right)
+                if s is not None
+            ]
             if not any(_works_out(e, side) for e in numbers for side in put):
                 continue
             where = "the question's equation" if work.step < 0 else f"step {work.step}'s {work.text(text)}"
@@ -215,23 +218,14 @@ def _substituted(step: Step, memory: Memory, text: str) -> Iterator[Finding]:
             return
 
 
-def _works_out(equation: Equation, side: Value | None) -> bool:
+def _works_out(equation: Equation, side: Quotient | None) -> bool:
     """Whether an equation starts from a side of another one with its unknown put in."""
     left = equation.left
-    return side is not None and left is not None and left.value is not None and algebra.equal(left.value, side)
+    return left is not None and algebra.equal(left.value, side) is True
 
 
-def _agree(sides: Sequence[Value | None]) -> bool:
-    return len(sides) == 2 and sides[0] is not None and sides[1] is not None and algebra.equal(sides[0], sides[1])
-
-
-def _put(value: Value | None, name: str, key: Fraction) -> Value | None:
-    if value is None:
-        return None
-    try:
-        return algebra.substitute(value, {name: algebra.number(key)})
-    except UnboundedError:
-        return None
+def _agree(sides: Sequence[Quotient | None]) -> bool:
+    return len(sides) == 2 and algebra.equal(sides[0], sides[1]) is True
 
 
 def find_reviews(step: Step, steps: Sequence[Step], memory: Memory, index: WordIndex) -> list[Finding]:

@@ -77,7 +77,7 @@ def _substitutions(steps: Sequence[Step], index: int, text: str, question: str |
 def undo(equation: Equation, tokens: Sequence[Token]) -> Iterator[str]:
     """The ways to undo a computation: `16 - 9 = 7` for `7 + 9 = 16`. `tokens` are those of its step."""
     left = equation.left
-    result = equation.right.constant()
+    result = equation.right.rational()
     if equation.relation != "=" or left is None or result is None or not equation.computes:
         return
     try:

@@ -6,10 +6,9 @@ A side that may go on past what was read, in either direction, decides nothing.
 from collections.abc import Sequence
 
 from stillery.bonds.claims import algebra
-from stillery.bonds.claims.algebra import Value
 from stillery.bonds.claims.expressions import Expression
-from stillery.bonds.claims.polynomials import UnboundedError
 from stillery.bonds.claims.tokens import Token
+from stillery.maths.quotients import Quotient
 
 _CLEAN = frozenset(("stop", "comma", "word", "relword", "rel", "money", "close", "open", "other", "bar"))
 _CLEAN_BEFORE = _CLEAN - {"close"}
@@ -36,16 +35,17 @@ def decide(tokens: Sequence[Token], left: Expression, right: Expression, at: int
     if one is None or two is None or (left.num_operations == 0 and right.num_operations == 0 and left.has_unit):
         return None
     if relation == "≠":
-        return not algebra.equal(left.value, right.value)
+        is_same = algebra.equal(left.value, right.value)
+        return None if is_same is None else not is_same
     return {"<": one < two, ">": one > two, "≤": one <= two, "≥": one >= two}[relation]
 
 
 def _decide_equal(tokens: Sequence[Token], left: Expression, right: Expression, at: int, relation: str) -> bool | None:
     assert left.value is not None
     assert right.value is not None
-    if are_equal(left.value, right.value):
+    if algebra.equal(left.value, right.value):
         return True
-    if not (left.value.is_number() and right.value.is_number()):
+    if left.value.names() or right.value.names():
         return None
     if left.num_operations == 0 and (right.num_operations == 0 or left.has_unit or _is_named(tokens, left.first)):
         return None
@@ -53,9 +53,9 @@ def _decide_equal(tokens: Sequence[Token], left: Expression, right: Expression, 
     if _is_rounding(left.value, right, tokens, is_stated=relation == "≈", is_inexact=is_inexact):
         return True
     leading = right.operands[0] if right.num_operations and right.operands else None
-    if leading is not None and left.value.constant() == leading and not left.has_unit:
+    if leading is not None and left.value.rational() == leading and not left.has_unit:
         return True
-    one, two = left.value.constant(), right.value.constant()
+    one, two = left.value.rational(), right.value.rational()
     is_percent = tokens[right.end - 1].text == "%" or any(t.text == "%" for t in tokens[left.first : at])
     if one is not None and two is not None and is_percent and one in (two * 100, two / 100):
         return True
@@ -73,15 +73,8 @@ def _decide_equal(tokens: Sequence[Token], left: Expression, right: Expression, 
     return False
 
 
-def are_equal(one: Value, two: Value) -> bool:
-    try:
-        return algebra.equal(one, two)
-    except UnboundedError:
-        return False
-
-
 def _is_rounding(
-    value: Value, right: Expression, tokens: Sequence[Token], *, is_stated: bool, is_inexact: bool
+    value: Quotient, right: Expression, tokens: Sequence[Token], *, is_stated: bool, is_inexact: bool
 ) -> bool:
     """Whether the right side is the value to the digits that it gives, rounded or cut off; for ≈ also within 1%.
 

@@ -85,7 +85,7 @@ def bond_statistics(
     `problems` maps sample_id to prompt_id; with it, whole problems are resampled. Raises ValueError if no molecule has
     a bond.
     """
-    bonds, pairs = _counts(molecules)
+    bonds, pairs = pattern_counts(molecules)
     if not bonds.sum():
         raise ValueError(f"none of {len(molecules)} molecules has a bond: there are no shares to estimate")
     groups = _groups(molecules, problems)
@@ -122,7 +122,7 @@ def bond_divergence(
     difficulty out of the comparison. Raises ValueError if a corpus has no bond or no problem is in both.
     """
     molecules = [*left, *right]
-    bonds, pairs = _counts(molecules)
+    bonds, pairs = pattern_counts(molecules)
     in_left = np.arange(len(molecules)) < len(left)
     for name, mask in (("left", in_left), ("right", ~in_left)):
         if not bonds[mask].sum():
@@ -141,7 +141,7 @@ def bond_divergence(
     return Divergence(len(left), len(right), marginal, transitions)
 
 
-def _counts(molecules: Sequence[Molecule]) -> tuple[Array, Array]:
+def pattern_counts(molecules: Sequence[Molecule]) -> tuple[Array, Array]:
     """For each molecule the number of bonds of each kind, and the weight of each pair of successive kinds."""
     bonds = np.zeros((len(molecules), len(KINDS)))
     pairs = np.zeros((len(molecules), len(KINDS), len(KINDS)))

@@ -103,7 +103,7 @@ def _grounded(steps: Sequence[Step], backbone: Sequence[int], question: str) -> 
     for step in steps:
         if step.index in wanted and step.works_out():
             numbers = {o for o in step.operands() if specificity(o) == 1 and o not in _COMMON}
-            made = {key for equation in step.equations if isinstance(key := equation.right.constant(), Fraction)}
+            made = {key for equation in step.equations if isinstance(key := equation.right.rational(), Fraction)}
             stray = [o for o in numbers if o not in known and o not in made]
             grounded[step.index] = 1 - _UNGROUNDED_COST * _share(len(stray), len(numbers))
         known |= {key for key in (*step.results, *step.assigned.values()) if isinstance(key, Fraction)}
