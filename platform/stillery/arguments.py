@@ -46,6 +46,12 @@ def _add_stages(add_command: AddCommand) -> None:
         command.add_argument("--config", metavar="FILE", help="YAML file; the project's own are in jobs/configs")
         command.add_argument("--show-config", action="store_true", help="print the resolved config and stop")
         command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as teacher.samples_per_prompt=16")
+        if name == "prompts":
+            command.add_argument(
+                "--inspect",
+                metavar="FILE",
+                help="say what a file of problems or recorded generations holds, propose the config, and stop",
+            )
 
 
 def _add_bonds(add_command: AddCommand) -> None:

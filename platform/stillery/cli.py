@@ -45,6 +45,11 @@ def _complain(message: str) -> int:
 def _dispatch(parsed: argparse.Namespace) -> int:
     if parsed.command in HANDLERS:
         return HANDLERS[parsed.command](parsed)
+    if parsed.command == "prompts" and parsed.inspect is not None:
+        from stillery.prompts.inspection import inspect_file
+
+        print(inspect_file(parsed.inspect), end="")
+        return 0
     config = load_config(parsed.config, parsed.overrides)
     if parsed.show_config:
         print(to_yaml(config), end="")

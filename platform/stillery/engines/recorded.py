@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stillery.engines.endpoint_api import whole_text
+from stillery.engines.endpoint_api import error_message, whole_text
 from stillery.engines.recorded_columns import (
     check_columns,
     map_cells,
@@ -227,7 +227,7 @@ def _draft(row: Row, cells: Mapping[str, Any]) -> _Draft:
         mean_logprob=read_number(row, "mean_logprob", cells.get("mean_logprob")),
         model=read_id(row, "model", cells.get("model")),
         is_correct=None if flag is None else bool(flag),
-        error=whole_text(str(error)) if error else None,
+        error=whole_text(error_message(error)) if error else None,
     )
 
 

@@ -43,7 +43,7 @@ def map_cells(row: Row, columns: Mapping[str, str]) -> dict[str, Any]:
     shaped = _shaped(row)
     cells = {name: row.values[name] for name in NAMED if name in row.values and name not in columns}
     if not {"completion", "thinking"} & (cells.keys() | columns.keys()):
-        cells |= {name: cell for name, cell in shaped.items() if name not in columns and name not in cells}
+        cells |= {name: cell for name, cell in shaped.items() if name not in columns and cells.get(name) is None}
     elif "question" in shaped and not {"question", "prompt_id"} & (cells.keys() | columns.keys()):
         cells["question"] = shaped["question"]
     for ours, theirs in columns.items():

@@ -27,8 +27,8 @@ BAD_SHAPE = "conversation of several turns"
 LIKELY = {
     "question": ("problem", "prompt", "query", "input", "instruction", "text", "question_text", "messages"),
     "answer": (
-        "final_answer", "expected_answer", "ground_truth", "gold", "gt", "target", "label", "answerKey", "correct",
-        "solution", "output", "response", "completion",
+        "final_answer", "correct_answer", "expected_answer", "ground_truth", "gold", "gt", "target", "label",
+        "answerKey", "solution", "output", "response", "completion",
     ),
 }  # fmt: skip
 

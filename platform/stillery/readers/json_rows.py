@@ -65,7 +65,7 @@ def _lines(file: IO[bytes]) -> Iterator[str]:
 
 def _row(line: str, where: str) -> Row | RowError:
     try:
-        values = decode(line)
+        values = decode(line.rstrip())
     except json.JSONDecodeError as error:
         return RowError(where, NOT_JSON, f"not JSON ({error.msg}, column {error.colno}); expected one object a line")
     except RecursionError:
@@ -135,8 +135,10 @@ def _element(text: _Text, where: str) -> Any:
             if is_cut and not text.is_whole:
                 text.more()
                 continue
+            is_end = error.msg.startswith("Unterminated") or error.pos >= len(text.buffer.rstrip())
+            why = "the file ends within it" if is_end else error.msg
             raise UserError(
-                f"{where}: not JSON ({error.msg}); what comes after cannot be read, so write the file again"
+                f"{where}: not JSON ({why}); what comes after cannot be read, so write the file again"
             ) from None
         except RecursionError:
             pruned, end = _prune(text.buffer, text.position)

@@ -53,8 +53,17 @@ def normalize(text: str) -> str:
 def _without_end(text: str) -> str:
     """Without final punctuation; an exclamation mark is one after a word, but a factorial after a number or letter."""
     end = len(text)
-    while end and (text[end - 1] in _FINAL or (text[end - 1] == "!" and text[: end - 1][-2:].isalpha() and end > 2)):
-        end -= 1
+    while end:
+        start = end
+        while start and text[start - 1] == "!":
+            start -= 1
+        before = text[max(start - 2, 0) : start]
+        if start == end and text[end - 1] in _FINAL:
+            end -= 1
+        elif start < end and ((len(before) == 2 and before.isalpha()) or before[-1:] in tuple(_FINAL)):
+            end = start
+        else:
+            break
     return text[:end].lstrip("'\" ")
 
 

@@ -114,9 +114,8 @@ def _read_batch(values: Mapping[str, Any]) -> dict[str, Any]:
     error: Any = values.get("error") or body.get("error")
     choices: list[Any] = body.get("choices") or []
     if error or response.get("status_code", 200) != 200 or not choices:
-        said = error.get("message") or error.get("code") if isinstance(error, Mapping) else error
         status = response.get("status_code")
-        return found | {"completion": None, "error": str(said or (f"status {status}" if status else "no response"))}
+        return found | {"completion": None, "error": error or (f"status {status}" if status else "no response")}
     messages = [choice.get("message") or {"content": choice.get("text")} for choice in choices]
     thinking = [m.get("reasoning_content") or m.get("reasoning") for m in messages]
     found["completion"] = [m.get("content") or m.get("refusal") for m in messages]
