@@ -126,6 +126,17 @@ def test_a_finished_run_does_nothing_and_says_so(
     assert "nothing to do" in capsys.readouterr().out
 
 
+def test_the_same_samples_train_no_student_again(
+    outputs: dict[str, Output], run_folder: Path, registry_uri: str
+) -> None:
+    """The teacher's samples are taken from the log under a new setting, and come out the same."""
+    changed = ("teacher.engine={max_model_len: 1000, max_num_seqs: 256}", f"register.tracking_uri={registry_uri}")
+    again = run_pipeline(small_config(run_folder, *changed), until="sft")
+    same = {name: again[name].fingerprint == outputs[name].fingerprint for name in again}
+    assert same == {"prompts": True, "generate": False, "verify": True, "curate": True, "sft": True}
+    assert again["generate"].content == outputs["generate"].content
+
+
 def test_more_samples_later_reuse_those_that_are_there(
     outputs: dict[str, Output], run_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
