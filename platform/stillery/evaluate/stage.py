@@ -6,7 +6,6 @@ student and the distilled one are measured in the same way, on the same problems
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from stillery.config import EngineConfig, EvaluateConfig, VerifyConfig
@@ -95,7 +94,9 @@ def _protocol(
 ) -> dict[str, Any]:
     """How a model is measured, as plain data. The seed is no part of it: it only draws other samples."""
     dtype = {"dtype": "auto" if engine.num_gpus else "float32"}
-    problems = sorted((asdict(p) for p in prompts if p.split == Split.TEST), key=lambda problem: problem["prompt_id"])
+    problems = sorted(
+        [p.prompt_id, p.question, p.answer, p.answer_kind, p.choices] for p in prompts if p.split == Split.TEST
+    )
     return {
         "sampling": dict(config.sampling),
         "samples_per_prompt": config.samples_per_prompt,

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from stillery.metrics import Gain, paired_gain
+from stillery.metrics import Gain, group_by_problem, paired_gain
 from stillery.records import FAILURES, Score, Split, VerdictKind
 
 CHALLENGER = "challenger"
@@ -54,7 +54,7 @@ def decide(
     against = "the untouched student" if champion is None else champion_name
     opponent = untouched if champion is None else champion
     consequence = "no champion is set" if champion is None else "champion unchanged"
-    fault = too_few(after) or incomparable(opponent, after)
+    fault = too_few(after) or incomparable(opponent, after) or _unanswered(opponent, after)
     if fault is not None:
         reason = "; ".join(part for part in (fault, remedy, consequence) if part)
         return Decision(False, f"not comparable with {against}: {reason}", against, None)
@@ -106,6 +106,13 @@ def incomparable(before: Evaluation, after: Evaluation) -> str | None:
         return "it is not on record how it was measured"
     differences = _differences(before.protocol, after.protocol)
     return f"it was measured in another way ({', '.join(differences[:5])})" if differences else None
+
+
+def _unanswered(before: Evaluation, after: Evaluation) -> str | None:
+    """Why failures leave nothing to compare; None if they leave enough."""
+    answered = (group_by_problem(s for s in e.scores if s.split == Split.TEST).keys() for e in (before, after))
+    num_both = len(set.intersection(*map(set, answered)))
+    return None if num_both >= 2 else f"samples failed so often that {num_both} test problem(s) have answers of both"
 
 
 def _problems(scores: Sequence[Score]) -> dict[str, tuple[str, str | None, int]]:

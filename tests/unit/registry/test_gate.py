@@ -151,6 +151,10 @@ def test_failures_of_ours_are_no_wrong_answers() -> None:
     ).promote
 
 
+def test_a_champion_that_only_failed_is_not_beaten() -> None:
+    assert "0 test problem(s) have answers of both" in challenge(failing(_scores(_problems(0.0)), range(10)))
+
+
 def test_failures_that_could_undo_a_gain_promote_nobody() -> None:
     """All that the challenger got wrong is missing."""
     after = failing(_scores(_problems(0.8)), [8, 9])
