@@ -13,8 +13,8 @@ from stillery.errors import UserError
 from stillery.metrics import pass_rate
 from stillery.records import FAILURES, Generation, Message, Prompt, Sample, Split, Verdict, VerdictKind, from_table
 from stillery.storage import Folder
+from stillery.thinking import OPEN_THINK
 from stillery.verify.acceptance import Acceptance
-from stillery.verify.template import OPEN_THINK
 
 VERSION = 4
 ROWS_PER_FILE = 20_000

@@ -1,22 +1,32 @@
 """Whether two expressions are equal: exactly where both have an exact value, else by their values to many digits."""
 
-from functools import lru_cache
+from fractions import Fraction
 
 from stillery.maths import exact, numeric
 from stillery.maths.expressions import Expression
-from stillery.maths.quotients import Quotient
+from stillery.maths.quotients import Budget, NotSimpleError, Quotient
 
 
 def equal(first: Expression, second: Expression) -> bool | None:
     """Whether two expressions are equal for all values of their names; None where that cannot be told cheaply."""
     if first == second:
         return True
-    one, two = exact_value(first), exact_value(second)
+    one, two = exact.evaluate(first), exact.evaluate(second)
     same = exact.same(one, two) if one is not None and two is not None else None
     return numeric.agree(first, second) if same is None else same
 
 
-@lru_cache(maxsize=4096)
-def exact_value(expression: Expression) -> Quotient | None:
-    """The exact value of an expression, remembered: one gold answer is compared with many predictions."""
-    return exact.evaluate(expression)
+def proportion(left: Quotient, right: Quotient, other_left: Quotient, other_right: Quotient) -> Fraction | None:
+    """The ratio of left - right to other_left - other_right, where it is a rational number other than zero: whether two
+    equations, or two inequalities, are multiples of each other."""
+    budget, minus = Budget(), exact.constant(Fraction(-1))
+    try:
+        first = budget.add(left, budget.times(minus, right))
+        second = budget.add(other_left, budget.times(minus, other_right))
+        top, bottom = budget.multiply(first.top, second.bottom), budget.multiply(second.top, first.bottom)
+    except NotSimpleError:
+        return None
+    if not top or top.keys() != bottom.keys():
+        return None
+    ratios = {top[key] / bottom[key] for key in top}
+    return ratios.pop() if len(ratios) == 1 else None

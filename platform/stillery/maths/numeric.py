@@ -55,6 +55,9 @@ def compare_reals(first: Expression, second: Expression) -> int | None:
     ends = [_infinity(value) for value in (first, second)]
     if any(ends):
         return (ends[0] > ends[1]) - (ends[0] < ends[1])
+    one, two = _ratio(first), _ratio(second)
+    if one is not None and two is not None:
+        return (one > two) - (one < two)
     if _names(first) | _names(second) or _num_nodes(first) + _num_nodes(second) > MAX_NODES:
         return None
     try:

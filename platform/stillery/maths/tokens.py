@@ -28,6 +28,8 @@ _TOKEN = re.compile(
     rf"|(?P<command>\\(?:[A-Za-z]+|[{{}}|])(?P<star>\*?))|(?P<word>[A-Za-z]+)|(?P<sign>[-+*/^(){{}}\[\]|!%_,:]))",
     re.ASCII,
 )
+# 2e-3 is a power of ten to some, a difference to others.
+_EXPONENT = re.compile(r"[eE][-+]?\d")
 _MAX_TOKENS = 600
 _MAX_DIGITS = 1000
 
@@ -64,6 +66,8 @@ def _read(match: re.Match[str], *, spaced: bool) -> list[Token]:
         return [Token("number", match["repeating"], spaced)]
     if match["number"]:
         digits = match["number"].replace(",", "").replace("'", "")
+        if _EXPONENT.match(match.string, match.end("number")):
+            raise NotMathsError
         # With a subscript it is written in a base: no number that is computed with here, but a name of one.
         marks = re.sub(r"[{}\s]", "", match["base"] or "")
         return [Token("name" if marks else "number", digits + marks, spaced)]

@@ -8,13 +8,14 @@ rather than counted as wrong later.
 import re
 from collections.abc import Sequence
 
+from stillery.maths.quantities import parse_quantity
 from stillery.records import AnswerKind
+from stillery.verify.boxes import last_boxed
 from stillery.verify.choices import choice_of
 from stillery.verify.cleaning import clean
-from stillery.verify.compare import AUTO, infer_kind, yes_no_of
+from stillery.verify.compare import AUTO, infer_kind
 from stillery.verify.dates import parse_date
-from stillery.verify.extract import last_boxed
-from stillery.verify.quantity import parse_quantity
+from stillery.verify.words import yes_no_of
 
 FORMATS = ("text", "hash", "boxed")
 

@@ -4,22 +4,39 @@ import re
 import string
 from collections.abc import Sequence
 
+from stillery.maths.values import read
 from stillery.verify.cleaning import clean, clean_text
+from stillery.verify.same_maths import same_maths
 
 _LETTER = re.compile(r"[(\[{]?\s*([A-Za-z])\s*[)\]}]?[.:]?")
 _LABELLED = re.compile(
-    r"(?:option|choice|answer)?\s*(?:[(\[{]\s*([A-Za-z])\s*[)\]}]|([A-Za-z])\s*[).:])\s*(.*)", re.IGNORECASE
+    r"(?:the\s+)?(?:correct\s+)?(?:option|choice|answer)?\s*(?:is\s+)?"
+    r"(?:[(\[{]\s*([A-Za-z])\s*[)\]}]\s*[.:,-]?|([A-Za-z])\s*(?:[).:,]|\s-+(?=\s)|\u2014|(?=\s*[(\[]))"
+    r"|([A-Za-z])(?=\s+(?:because|since|as|which)\s))\s*(.*)",
+    re.IGNORECASE | re.DOTALL,
 )
 _NAMED = re.compile(
-    r"(?:the\s+)?(?:correct\s+)?(?:option|choice|answer)\s*:?\s*(?:is\s+)?[(\[]?([A-Za-z])[)\]]?", re.IGNORECASE
+    r"(?:the\s+)?(?:correct\s+)?(?:option|choice|answer)\s*:?\s*(?:is\s+)?:?\s*(?:option|choice)?\s*[(\[]?([A-Za-z])[)\]]?",
+    re.IGNORECASE,
 )
+# A gold answer that gives a letter and what it stands for, told from words that begin with an initial by what marks it.
+_GOLD = re.compile(r"(?:\(\s*([A-J])\s*\)\s*[.:]?|([A-J])\s*[):])\s*(.+)", re.DOTALL)
+_ANOTHER = re.compile(r"[(\[]?[A-J][)\]]?(?:\W|$)|.*\b(?:and|or|also|maybe|either)\s+[(\[]?[B-J][)\]]?(?![\w'])", re.DOTALL)
+_REASON = re.compile(r"(?:because|since|as|which|that)\s", re.IGNORECASE)
+
+
+def labelled_choice(text: str) -> tuple[str, str] | None:
+    """The letter of a cleaned gold answer and the text beside it: ("D", "42") of "(D) 42"; None without both."""
+    match = _GOLD.fullmatch(text)
+    return None if match is None or _ANOTHER.match(match[3]) else (match[1] or match[2], match[3].strip())
 
 
 def choice_of(text: str, choices: Sequence[str]) -> str | None:
     """The letter (upper case) of the choice that a text names, or None.
 
-    "B", "(b)", "B.", "option B", "B) Paris" and "Paris" all name the second of London and Paris; "B) London" names
-    none. A text that is exactly one of the choices names that one, even if it looks like a letter.
+    "B", "(b)", "B.", "option B", "B) Paris", "B, since …" and "Paris" all name the second of London and Paris; "B)
+    London" and "A, B" name none. A text that is exactly one of the choices names that one, even if it looks like a
+    letter, and so does a number or expression that is equal to just one.
     """
     letters = string.ascii_uppercase[: len(choices)] if choices else string.ascii_uppercase
     texts = [clean_text(_without_label(choice)) for choice in choices]
@@ -31,14 +48,36 @@ def choice_of(text: str, choices: Sequence[str]) -> str | None:
         return match[1].upper() if match[1].upper() in letters else None
     match = _LABELLED.fullmatch(cleaned)
     if match is None:
+        return _equal_choice(cleaned, choices)
+    letter = (match[1] or match[2] or match[3]).upper()
+    rest = match[4].strip()
+    if letter not in letters or (_ANOTHER.match(rest) and not _REASON.match(rest)):
         return None
-    letter = (match[1] or match[2]).upper()
-    if letter not in letters:
+    named = _choice_with_text(rest, texts, choices)
+    return None if named not in (None, letters.index(letter)) else letter
+
+
+def _choice_with_text(text: str, texts: Sequence[str], choices: Sequence[str]) -> int | None:
+    """Which choice a text is, or begins with before an explanation; None for none."""
+    if not texts or not text:
         return None
-    named = clean_text(match[3])
-    if choices and named in texts and texts[letters.index(letter)] != named:
+    if clean_text(text) in texts:
+        return texts.index(clean_text(text))
+    letter = _equal_choice(clean(text), choices)
+    if letter is not None:
+        return string.ascii_uppercase.index(letter)
+    folded = clean_text(text)
+    begun = [i for i, choice in enumerate(texts) if choice and re.match(rf"{re.escape(choice)}(?!\w)", folded)]
+    return begun[0] if len(begun) == 1 else None
+
+
+def _equal_choice(cleaned: str, choices: Sequence[str]) -> str | None:
+    """The one choice that a text is equal to as mathematics."""
+    value = read(cleaned)
+    if not choices or value.meaning is None:
         return None
-    return letter
+    equal = [i for i, choice in enumerate(choices) if same_maths(value, read(clean(_without_label(choice))))]
+    return string.ascii_uppercase[equal[0]] if len(equal) == 1 else None
 
 
 def find_choices(text: str, choices: Sequence[str]) -> list[str]:
@@ -59,5 +98,6 @@ def find_choices(text: str, choices: Sequence[str]) -> list[str]:
 
 
 def _without_label(choice: str) -> str:
-    match = _LABELLED.fullmatch(choice.strip())
-    return match[3] if match and match[3] else choice
+    """A choice's text without the letter that some write before it."""
+    match = re.fullmatch(r"\s*(?:\(\s*[A-Za-z]\s*\)|[A-Za-z]\s*[).:])\s*(.+)", choice, re.DOTALL)
+    return match[1] if match else choice

@@ -8,7 +8,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from stillery.records import AnswerKind, Verdict, VerdictKind
-from stillery.verify.compare import AUTO, compare, infer_kind, is_overlong, unreadable
+from stillery.verify.compare import AUTO, compare, infer_kind, is_overlong, names_several, unreadable
 from stillery.verify.extract import extract_answer
 from stillery.verify.readability import find_flags
 from stillery.verify.template import parse_template
@@ -100,7 +100,8 @@ def _prepare(job: Job) -> Verdict | Pending:
     if job.answer is None or job.answer_kind == AnswerKind.NONE:
         return dataclasses.replace(blank, verdict=_without_gold(is_cut=is_cut, is_empty=not parts.visible.strip()))
     kind = infer_kind(job.answer, choices=job.choices) if job.answer_kind == AUTO else AnswerKind(job.answer_kind)
-    predicted = extract_answer(parts, kind=kind, choices=job.choices, is_cut=is_cut)
+    several = names_several(job.answer, kind)
+    predicted = extract_answer(parts, kind=kind, choices=job.choices, is_cut=is_cut, several=several)
     if predicted is None:
         return dataclasses.replace(blank, verdict=VerdictKind.TRUNCATED if is_cut else VerdictKind.UNPARSED)
     # Words may be long, and hold any brackets, where the gold answer is and does.

@@ -17,11 +17,11 @@ from stillery.errors import UserError
 from stillery.metrics import check_failures
 from stillery.records import FAILURES, Generation, Prompt, Verdict
 from stillery.storage import Folder
+from stillery.thinking import opens_thinking
 from stillery.verify.judge import NO_SAMPLE, Job
 from stillery.verify.pool import GradingPool
-from stillery.verify.template import OPEN_THINK
 
-VERSION = 2
+VERSION = 3
 
 ROWS_PER_FILE = 20_000
 ROWS_PER_BATCH = 1024
@@ -120,7 +120,7 @@ def job_of(row: Mapping[str, Any], prompts_by_id: Mapping[str, Prompt]) -> Job:
         answer_kind=prompt.answer_kind,
         choices=tuple(prompt.choices),
         finish_reason=row["finish_reason"],
-        prefilled_think=row["rendered"].rstrip().endswith(OPEN_THINK),
+        prefilled_think=opens_thinking(row["rendered"]),
         question=prompt.question,
         sample_id=row["sample_id"],
         prompt_id=row["prompt_id"],

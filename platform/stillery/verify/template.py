@@ -1,15 +1,17 @@
 """A completion -> its thinking, its answer and how it departs from `<think>…</think><answer>…</answer>`.
 
-Pure, and linear in the length of the completion whatever it holds. Where the rendered prompt already opened
-`<think>`, the completion begins inside the thinking.
+Pure, and linear in the length of the completion whatever it holds. Thinking is found by the markers of any model
+(`stillery.thinking`); only `<think>` is of the template. Where the rendered prompt already opened it, the completion
+begins inside the thinking.
 """
 
 import re
 from dataclasses import dataclass
 
-OPEN_THINK = "<think>"
+from stillery.thinking import split_thinking
 
-_TAG = re.compile(r"</?(?:think|answer)>")
+_TAG = re.compile(r"</?answer>", re.IGNORECASE)
+_LAST_ANSWER = re.compile(r"<answer>(?:(?!</?answer>).)*</answer>\s*\Z", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +37,16 @@ def parse_template(completion: str, *, prefilled_think: bool = False) -> Parts:
     "two_answers", "text_after_answer", "empty_think", "no_think" (no think block at its beginning), "ok".
     Text between the thinking and the answer is tolerated. An answer inside the thinking is no answer.
     """
-    thinking, visible, paired, begins = _split_thinking(completion, prefilled_think)
+    split = split_thinking(completion, prefilled=prefilled_think)
+    hidden, visible = split.hidden, split.visible
+    if split.unclosed is not None:
+        # The thinking never ends, save where an answer block at the very end shows that only its mark was forgotten.
+        forgotten = _LAST_ANSWER.search(split.unclosed)
+        end = len(split.unclosed) if forgotten is None else forgotten.start()
+        hidden, visible = [*hidden, split.unclosed[:end]], visible + split.unclosed[end:]
+    thinking = hidden[0].strip() if hidden else None
     answers, rest, answers_paired = _split_answers(visible)
-    if not (paired and answers_paired):
+    if not (split.is_paired and answers_paired):
         state = "unclosed"
     elif not answers:
         state = "no_answer"
@@ -48,31 +57,11 @@ def parse_template(completion: str, *, prefilled_think: bool = False) -> Parts:
     elif thinking is not None and not thinking.strip():
         state = "empty_think"
     else:
-        state = "ok" if begins else "no_think"
+        state = "ok" if hidden and split.is_first and split.is_own else "no_think"
     answer = answers[-1].strip() if answers else None
     return Parts(
         thinking=thinking, answer=answer, visible=visible, state=state, answer_closed=answers_paired and bool(answers)
     )
-
-
-def _split_thinking(completion: str, prefilled: bool) -> tuple[str | None, str, bool, bool]:
-    """Thinking, what follows it, whether the think tags pair up, and whether the completion begins with it."""
-    opening = completion.find(OPEN_THINK)
-    closing = completion.find("</think>")
-    if opening < 0 and closing < 0 and not prefilled:
-        return None, completion, True, False
-    inside = opening < 0 or 0 <= closing < opening
-    start = 0 if inside else opening + len(OPEN_THINK)
-    begins = inside or not completion[:opening].strip()
-    if closing < 0:
-        # The thinking never ends, save where an answer block shows that only its closing tag was forgotten.
-        answer = completion.find("<answer>", start)
-        if answer < 0:
-            return completion[start:].strip(), "", False, begins
-        return completion[start:answer].strip(), completion[answer:], False, begins
-    visible = completion[closing + len("</think>") :]
-    paired = OPEN_THINK not in visible and "</think>" not in visible
-    return completion[start:closing].strip(), visible, paired, begins
 
 
 def _split_answers(visible: str) -> tuple[list[str], str, bool]:
@@ -82,13 +71,12 @@ def _split_answers(visible: str) -> tuple[list[str], str, bool]:
     end = 0
     paired = True
     for tag in _TAG.finditer(visible):
-        if tag.group() == "<answer>":
+        if tag.group()[1] != "/":
             paired = paired and opened is None
             opened = tag.end()
-        elif tag.group() == "</answer>":
-            if opened is None:
-                paired = False
-                continue
+        elif opened is None:
+            paired = False
+        else:
             answers.append(visible[opened : tag.start()])
             opened, end = None, tag.end()
     if opened is not None:

@@ -5,7 +5,8 @@ import time
 import pytest
 
 from stillery.records import AnswerKind
-from stillery.verify.extract import extract_answer, last_boxed
+from stillery.verify.boxes import last_boxed
+from stillery.verify.extract import extract_answer
 from stillery.verify.template import parse_template
 
 
@@ -18,7 +19,7 @@ def extract(completion: str, kind: str, choices: tuple[str, ...] = (), is_cut: b
     [
         ("<think>3</think><answer>17</answer>", "number", "17"),
         (r"<answer>\boxed{\frac{1}{2}}</answer>", "number", r"\frac{1}{2}"),
-        ("<answer>The answer is 17.</answer>", "number", "17."),
+        ("<answer>The answer is 17.</answer>", "number", "17"),
         ("<answer>She makes 18 dollars every day</answer>", "number", "18"),
         ("<answer>between 3 and 17</answer>", "number", "between 3 and 17"),
         ("<answer>12 + 5 = 17</answer>", "number", "12 + 5 = 17"),

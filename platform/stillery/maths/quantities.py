@@ -1,4 +1,4 @@
-"""The text of an answer -> an exact number with its percent sign and unit, where the whole text is one.
+"""A normalised text -> an exact number with its percent sign and unit, where the whole text is one.
 
 Pure. Values are fractions: nothing is rounded, so 0.5 is 1/2 and 0.33 is not 1/3.
 """
@@ -7,11 +7,14 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
+from stillery.maths.notation import THIN
+from stillery.maths.parser import decimal
+
 # Past these a number is left to the worker processes: exact arithmetic on it is not cheap.
 MAX_DIGITS = 400
-MAX_EXPONENT = 400
+MAX_EXPONENT = 1000
 
-_INTEGER = r"(?:\d{1,3}(?:[ ,]\d{3})+(?!\d)|\d+)"
+_INTEGER = r"(?:\d{1,3}(?:[ ,']\d{3})+(?!\d)|\d{1,3}(?:_\d{3})+(?!\d)|\d+)"
 _DECIMAL = rf"(?:{_INTEGER}(?:\.\d*)?|\.\d+)"
 _POWER = r"(?:[eE]\+?(?P<e>-?\d{1,4})|\s*(?:\\times|\\cdot|\*|x)\s*10\s*\^\s*\{?\s*(?P<ten>-?\d{1,4})\s*\}?)"
 _FRACTION = (
@@ -21,10 +24,18 @@ _FRACTION = (
 )
 _NUMBER = re.compile(
     rf"(?P<sign>[-+]?)\s*(?P<currency>[$€£¥₹]?)\s*(?P<sign2>-?)\s*"
-    rf"(?:(?P<repeating>\d*\.\d*\\overline\s*\{{\d+\}})"
+    rf"(?:(?P<repeating>\d*\.\d*(?:\\(?:overline|bar|dot)\s*\{{\d+\}}|\\dot\s*\d|\(\d+\)))"
+    r"|(?P<going_on>\d*\.\d*?(?P<again>\d)(?P=again){2,})\s*(?:\.\.\.|\\ldots)"
     rf"|(?P<whole>\d+(?=\s*\\frac|\s+\d+\s*/))?\s*{_FRACTION}"
     rf"|(?P<decimal>{_DECIMAL}){_POWER}?)"
     r"(?P<rest>.*)",
+    re.ASCII,
+)
+_BASES = {"two": 2, "binary": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
+          "eleven": 11, "twelve": 12, "sixteen": 16}  # fmt: skip
+_BASED = re.compile(
+    r"\(?(?P<digits>[0-9][0-9A-Za-z]{0,199}(?:\.[0-9A-Za-z]+)?)\)?\s*"
+    r"(?:_\s*\{?\s*(?:base\s*)?(?P<low>\d{1,2}|[a-z]{3,7})\s*\}?|\(?\s*(?:in\s+)?base[ -]?(?P<words>\d{1,2}|[a-z]{3,7})\s*\)?)",
     re.ASCII,
 )
 _PERCENT = re.compile(r"\s*(?:\\?%|per ?cent(?:age)?\b|pct\b)", re.IGNORECASE)
@@ -55,8 +66,36 @@ class Quantity:
     unit: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Numeral:
+    """Digits in a base that is written beside them; in base ten they are a Quantity."""
+
+    digits: str
+    base: int
+
+
+def parse_numeral(text: str) -> Numeral | None:
+    """The digits and base of 12_5, (1A)_{16}, 12 (base 5) or 101_{two}; None for anything else."""
+    match = _BASED.fullmatch(text) if "_" in text or "base" in text else None
+    if match is None:
+        return None
+    written = match["low"] or match["words"]
+    base = int(written) if written.isdigit() else _BASES.get(written.lower(), 0)
+    digits = match["digits"].upper().lstrip("0") or "0"
+    if not 2 <= base <= 36 or any(int(digit, 36) >= base for digit in digits if digit != "."):
+        return None
+    return Numeral(digits, base)
+
+
+def group_thousands(text: str) -> str:
+    """A text with the thin spaces after commas, which may stand between thousands, read as such."""
+    return text.replace("," + THIN, ",")
+
+
 def parse_quantity(text: str) -> Quantity | None:
-    """The number that a cleaned text is, or None if the text as a whole is not one plain number."""
+    """The number that a normalised text is, or None if the text as a whole is not one plain number."""
+    if (based := parse_numeral(text)) is not None:
+        return Quantity(Fraction(based.digits), False, None) if based.base == 10 else None
     match = _NUMBER.fullmatch(text)
     if match is None or sum(map(str.isdigit, text)) > MAX_DIGITS:
         return None
@@ -95,7 +134,7 @@ def same_quantity(predicted: Quantity, gold: Quantity) -> bool:
 
 
 def strip_unit(text: str) -> str:
-    """A cleaned expression without the unit after it: `9\\pi square inches` is `9\\pi`. Words alone stay."""
+    """An expression without the unit after it: `9\\pi square inches` is `9\\pi`. Words alone stay."""
     for match in _TRAILING_UNIT.finditer(text):
         head = text[: match.start()]
         if re.search(r"\d|\\[a-zA-Z]", head) and not re.search(r"[A-Za-z]{4,}$", head) and _unit_of(match.group()):
@@ -105,7 +144,9 @@ def strip_unit(text: str) -> str:
 
 def _value(match: re.Match[str]) -> Fraction | None:
     if match["repeating"]:
-        return _repeating(match["repeating"])
+        return decimal(match["repeating"])
+    if match["going_on"]:
+        return decimal(f"{match['going_on'][:-1]}({match['again']})")
     if match["decimal"]:
         exponent = int(match["e"] or match["ten"] or 0)
         return _decimal(match["decimal"]) * Fraction(10) ** exponent if abs(exponent) <= MAX_EXPONENT else None
@@ -117,15 +158,7 @@ def _value(match: re.Match[str]) -> Fraction | None:
 
 
 def _decimal(text: str) -> Fraction:
-    return Fraction(text.replace(",", "").replace(" ", ""))
-
-
-def _repeating(text: str) -> Fraction:
-    """0.1\\overline{6} and its like, exactly."""
-    head, _, period = text.partition(r"\overline")
-    digits = period.strip(" {}")
-    places = len(head.partition(".")[2])
-    return Fraction("0" + head + "0") + Fraction(int(digits), (10 ** len(digits) - 1) * 10**places)
+    return Fraction(re.sub("[ ,'_]", "", text))
 
 
 def _unit_of(rest: str) -> str | None:

@@ -1,0 +1,152 @@
+"""A normalised text -> the value that the whole of it denotes: a number, an expression, a list, a relation, a set of
+real numbers or a matrix. Pure and remembered, so that a text is read once however often it is compared.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+
+from stillery.maths import exact, numeric
+from stillery.maths.exact import evaluate
+from stillery.maths.expressions import Expression
+from stillery.maths.lists import parse_list, split_at
+from stillery.maths.parser import parse
+from stillery.maths.quantities import Numeral, Quantity, parse_numeral, parse_quantity, strip_unit
+from stillery.maths.quotients import Quotient
+from stillery.maths.regions import Region, looks_like_region, parse_region
+
+# Longer texts are not parsed here: what is read in the calling process is read in microseconds.
+MAX_CHARS = 500
+_MAX_SIGNS = 3
+
+_SIGN = re.compile(r"\\(?:pm|mp)(?![a-zA-Z])")
+_EQUALS = re.compile(r"(?<![<>!:=\\])=(?!=)")
+_INEQUALITY = re.compile(r"(<=|>=|<|>|\\(?:le|ge|lt|gt)(?![a-zA-Z]))")
+_INEQUALITIES = {r"\le": "<=", r"\ge": ">=", r"\lt": "<", r"\gt": ">"}
+_APPROXIMATELY = re.compile(r"\\(?:approx|simeq)(?![a-zA-Z])|~=")
+_MATRIX = re.compile(r"\\begin\{([pbvVB]?matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\{\1\}", re.DOTALL)
+_FUNCTION = re.compile(r"\\?(?:sin|cos|tan|cot|sec|csc|cis)")
+
+
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """An expression, without its unit and the sign of a percentage, and its exact value, where it has one."""
+
+    expression: Expression
+    exact: Quotient | None
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A list of values. `opening` and `closing` are its brackets: "" for none, `\\{` for a set; "±" as `opening` stands
+    for the values that a sign of either kind makes."""
+
+    opening: str
+    elements: "tuple[Value, ...]"
+    closing: str
+
+
+@dataclass(frozen=True, slots=True)
+class Equation:
+    """The sides of a chain of equalities; `is_exact` is false where some of them are approximate."""
+
+    sides: "tuple[Value, ...]"
+    is_exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Inequality:
+    """The lesser and the greater side, and whether they may be equal."""
+
+    lesser: "Value"
+    greater: "Value"
+    may_be_equal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """`kind` is the environment's: `vmatrix` stands for a determinant."""
+
+    kind: str
+    rows: "tuple[tuple[Value, ...], ...]"
+
+
+Meaning = Quantity | Numeral | Formula | Series | Equation | Inequality | Region | Matrix
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A text and what it denotes; None where that is no mathematics that is read here."""
+
+    text: str
+    meaning: Meaning | None
+
+
+@lru_cache(maxsize=8192)
+def read(text: str) -> Value:
+    """The value of a normalised text."""
+    text = text.strip()
+    if (quantity := parse_quantity(text)) is not None:
+        return Value(text, quantity)
+    if len(text) > MAX_CHARS or not text:
+        return Value(text, None)
+    return Value(text, parse_numeral(text) or _read_structure(text) or _read_formula(text))
+
+
+def _read_structure(text: str) -> Meaning | None:
+    if match := _MATRIX.fullmatch(text):
+        rows = [row for row in re.split(r"\\\\(?:\[[^\]]*\])?", match[2]) if row.strip()]
+        return Matrix(match[1], tuple(tuple(map(read, row.split("&"))) for row in rows))
+    if looks_like_region(text) and (region := parse_region(text)) is not None:
+        return region
+    listed = parse_list(text)
+    if listed is not None and (len(listed.elements) > 1 or listed.elements[0] != text):
+        return Series(listed.opening, tuple(map(read, listed.elements)), listed.closing)
+    return _read_relation(text) or _read_signs(text)
+
+
+def _read_relation(text: str) -> Meaning | None:
+    if "=" in text or _APPROXIMATELY.search(text):
+        exact = _APPROXIMATELY.sub("=", text)
+        sides = _EQUALS.split(exact)
+        if len(sides) > 1 and all(map(str.strip, sides)) and not _INEQUALITY.search(exact):
+            return Equation(tuple(map(read, sides)), exact == text)
+    sides = _INEQUALITY.split(text)
+    if len(sides) != 3 or split_at(text, "<", ">") == [text]:
+        return None
+    left, sign, right = read(sides[0]), _INEQUALITIES.get(sides[1], sides[1]), read(sides[2])
+    lesser, greater = (left, right) if "<" in sign else (right, left)
+    return Inequality(lesser, greater, "=" in sign)
+
+
+def _read_signs(text: str) -> Series | None:
+    """The values of a ± b: one for either sign. Several signs are independent, save where one of them is ∓."""
+    signs = [match.group() for match in _SIGN.finditer(text)]
+    if not 0 < len(signs) <= _MAX_SIGNS:
+        return None
+    pieces = _SIGN.split(text)
+    coupled = r"\mp" in signs
+    choices = [["+-"[s == r"\mp"] for s in signs], ["-+"[s == r"\mp"] for s in signs]] if coupled else product("+-", repeat=len(signs))
+    texts = ["".join(piece + sign for piece, sign in zip(pieces, [*choice, ""], strict=True)) for choice in choices]
+    return Series("±", tuple(read(re.sub(r"^\s*\+\s*", "", value)) for value in texts), "")
+
+
+def _read_formula(text: str) -> Formula | None:
+    text = re.sub(r"\s*\\?%$|^[$€£¥₹]\s*", "", strip_unit(text))
+    if text.endswith(r"^\circ") and not _FUNCTION.search(text):
+        text = text.removesuffix(r"^\circ")
+    expression = parse(text)
+    return None if expression is None else formula_of(expression)
+
+
+def formula_of(expression: Expression) -> Formula:
+    return Formula(expression, evaluate(expression))
+
+
+def same_formula(first: Formula, second: Formula) -> bool | None:
+    """Whether two formulas are equal; None where that cannot be told cheaply."""
+    same = None
+    if first.exact is not None and second.exact is not None:
+        same = exact.same(first.exact, second.exact)
+    return numeric.agree(first.expression, second.expression) if same is None else same

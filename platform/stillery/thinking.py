@@ -1,0 +1,94 @@
+"""The markers between which models think before they answer: the one place that knows them. Pure, and linear.
+
+Every family has its own: tags (DeepSeek's and Qwen's <think>, Claude's <thinking>, others' <thought>, <reasoning>,
+<seed:think>, …), brackets (Mistral's [THINK]), tokens (OpenThoughts' <|begin_of_thought|>, Cohere's <|START_THINKING|>,
+Kimi's ◁think▷), channels (gpt-oss). A prompt may already have opened the thinking, so a closing marker alone ends it.
+"""
+
+import re
+from dataclasses import dataclass
+
+OPEN_THINK = "<think>"
+CLOSE_THINK = "</think>"
+
+_TAGS = r"(?:\w+:)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratchpad|analysis|inner_monologue)"
+_OPENING = (
+    rf"<{_TAGS}>|\[THINK\]|<\|(?:begin_of_thought|START_THINKING|thinking|think_start)\|>|◁think▷|<unused94>(?:thought)?"
+    r"|(?:<\|start\|>assistant)?<\|channel\|>(?!final)\w+[^<]{0,80}<\|message\|>"
+)
+# What begins the answer ends the thinking, whether or not that was closed.
+_CLOSING = (
+    rf"</{_TAGS}>|\[/THINK\]|<\|(?:end_of_thought|END_THINKING|/thinking|think_end)\|>|◁/think▷|<unused95>"
+    r"|<\|(?:begin_of_solution|START_RESPONSE)\|>|(?:<\|start\|>assistant)?<\|channel\|>final[^<]{0,80}<\|message\|>"
+)
+_MARKER = re.compile(rf"(?P<open>{_OPENING})|(?P<close>{_CLOSING})", re.IGNORECASE)
+_OPENED = re.compile(rf"(?:{_OPENING})\s*\Z", re.IGNORECASE)
+# What is left of channels where special tokens were dropped.
+_BARE_CHANNELS = re.compile(r"\A\s*analysis(?=\S)(.*?)assistantfinal", re.DOTALL)
+_END = re.compile(
+    r"(?:\s*(?:<\|(?:end_of_solution|END_RESPONSE|return|end|im_end|eot_id|endoftext|end_of_text)\|>"
+    r"|</s>|<[｜|]end▁of▁sentence[｜|]>))+\s*\Z"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A text without its markers. `visible` is all that is outside the thinking; `unclosed` is the thinking that
+    nothing ends, None where there is no such."""
+
+    hidden: list[str]
+    visible: str
+    unclosed: str | None
+    # Whether there is one block, opened (here or by the prompt) and closed once.
+    is_paired: bool
+    # Whether nothing stands before the thinking.
+    is_first: bool
+    # Whether the markers are <think> and </think> and no others.
+    is_own: bool
+
+
+def split_thinking(text: str, *, prefilled: bool = False) -> Split:
+    """What of a text is thinking and what is not. `prefilled`: the prompt had already opened it."""
+    if bare := _BARE_CHANNELS.match(text):
+        return Split([bare[1]], _END.sub("", text[bare.end() :]), None, True, True, False)
+    hidden: list[str] = []
+    shown: list[str] = []
+    opened = 0 if prefilled else None
+    at = num_nested = 0
+    is_first = prefilled
+    markers = [*_MARKER.finditer(text)]
+    for match in markers:
+        start, end = match.span()
+        before = text[at if opened is None else opened : start]
+        if match["open"] is not None:
+            if opened is None:
+                is_first = is_first or not (hidden or before.strip())
+                shown.append(before)
+            # A model may open again what its prompt had opened.
+            num_nested += opened is not None and not (prefilled and not hidden and not before.strip())
+            opened = end if opened is None or not before.strip() else opened
+        elif opened is not None:
+            hidden.append(before)
+            opened, at = None, end
+        elif hidden and not before.strip():
+            at = end
+        else:
+            # Nothing opened it here, so all of this was thinking.
+            is_first = is_first or not hidden
+            hidden.append("".join(shown) + before)
+            shown, at = [], end
+    if opened is None:
+        shown.append(text[at:])
+    return Split(
+        hidden=hidden,
+        visible=_END.sub("", "".join(shown)) if markers else text,
+        unclosed=None if opened is None else text[opened:],
+        is_paired=opened is None and len(hidden) <= 1 and not num_nested,
+        is_first=is_first,
+        is_own=all(match.group() in (OPEN_THINK, CLOSE_THINK) for match in markers),
+    )
+
+
+def opens_thinking(prompt: str) -> bool:
+    """Whether a rendered prompt ends within thinking that it opened."""
+    return _OPENED.search(prompt[-200:]) is not None

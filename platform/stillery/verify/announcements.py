@@ -1,0 +1,38 @@
+"""Where a text says that it gives its answer ("the answer is", "**Answer:**", "### Final Answer") -> what it gives.
+
+Pure and linear.
+"""
+
+import re
+from collections.abc import Iterator
+
+_NOTE = r"(?:\s*,?\s*[(\[][^()\[\]\n]{1,80}[)\]])?"
+_ASIDE = r"(?:\s+(?:to|for|of|in|as)\s+[^.:\n]{1,80}?|,[^.:,\n]{1,60},)?"
+_VERB = (
+    r"(?:(?:is|are|was|equals?|becomes|will\s+be|would\s+be|should\s+be|must\s+be|has\s+to\s+be|comes\s+(?:out\s+)?to)\b(?!\s+not\b)"
+    r"(?:\s+(?:therefore|thus|hence|then|so|simply|just|indeed|clearly|now|also|equal\s+to|given\s+by|that)\b)?|[:=]|\u2192)"
+)
+_ANSWER_IS = re.compile(
+    rf"\b(?:answers?|(?:final|correct)\s+(?:result|solution|value|option|choice)){_NOTE}{_ASIDE}{_NOTE}\s*{_VERB}\s*[:,]?\s*",
+    re.IGNORECASE,
+)
+_HEADING = re.compile(r"^[ \t]*(?:the\s+)?(?:final\s+)?(?:answer|result|solution)[ \t]*[:.]?[ \t]*\n\s*", re.IGNORECASE | re.MULTILINE)
+_SENTENCE_END = re.compile(r"\n|[.!?;](?:\s|$)|,?\s(?:because|since|as|which|so|where)\s")
+_QUOTED = re.compile(r"\"([^\"\n]{1,100})\"|'([^'\n]{2,100})'(?!\w)|\u201c([^\u201d\n]{1,100})\u201d")
+MAX_CHARS = 200
+# An answer is not looked for further back than that many announcements.
+_MAX_PLACES = 20
+
+
+def announced(text: str) -> Iterator[str]:
+    """What follows each place where a text says that it gives its answer, from the last to the first."""
+    last_line = text.rstrip().rpartition("\n")[2].strip()
+    if last_line.startswith("####") and last_line.strip("# "):
+        yield last_line.strip("# ")
+    places = [*_ANSWER_IS.finditer(text), *_HEADING.finditer(text)]
+    for place in sorted(places, key=re.Match.end, reverse=True)[:_MAX_PLACES]:
+        rest = text[place.end() :].lstrip()[:MAX_CHARS]
+        quoted = _QUOTED.match(rest)
+        said = next(filter(None, quoted.groups())) if quoted else _SENTENCE_END.split(rest, maxsplit=1)[0]
+        if said.strip():
+            yield said.strip()

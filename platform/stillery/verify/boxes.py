@@ -1,0 +1,77 @@
+"""The boxed answers of a text. Pure and linear."""
+
+import re
+from dataclasses import dataclass
+
+_BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
+_BARE = re.compile(r"\\(?:boxed|fbox)\s+([^\s{}$\\]+)")
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_TOKEN_BOX = re.compile(r"<\|begin_of_box\|>(.*?)<\|end_of_box\|>", re.DOTALL)
+# What may stand between boxes that give one answer together.
+_MATHS_MARKS = re.compile(r"\$+|\\[()\[\],;:! ]|\\q?quad|[*_&]|\s")
+_JOINS = re.compile(r"(?:,|;|and|or|,and|,or|\\text\{(?:and|or)\}|)")
+_SENTENCE_END = re.compile(r"[.!?:](?:\s|$)|\n\s*\n")
+_MAX_BETWEEN_CHARS = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """The content of a box and the characters that it takes, `start` up to, not including, `end`."""
+
+    content: str
+    start: int
+    end: int
+
+
+def find_boxes(text: str) -> list[Box]:
+    """The outermost boxes that close, in the order in which they do, each without the boxes that wrap all of it."""
+    text = _TOKEN_BOX.sub(r"\\boxed{\1}", text)
+    stack: list[tuple[int, int] | None] = []
+    found: list[Box] = []
+    for mark in _BRACE.finditer(text):
+        token = mark.group()
+        if token.endswith("{") and token != r"\{":
+            stack.append((mark.start(), mark.end()) if token != "{" else None)
+        elif token == "}" and stack:
+            opened = stack.pop()
+            if opened is not None:
+                start, content_start = opened
+                while found and found[-1].start > start:
+                    found.pop()
+                found.append(Box(_unboxed(text[content_start : mark.start()]), start, mark.end()))
+    if not found:
+        found = [Box(match[1].rstrip(".,;"), *match.span()) for match in _BARE.finditer(text)]
+    return found
+
+
+def last_boxed(text: str, *, several: bool = False) -> str | None:
+    """The content of the last box; None if none closes.
+
+    Boxes with nothing but a comma, "and" or "or" between them are one answer, a list. With `several`, for a gold answer
+    that names several, so are all boxes of one sentence.
+    """
+    boxes = find_boxes(text)
+    if not boxes:
+        return None
+    joined = [boxes[-1]]
+    for box in reversed(boxes[:-1]):
+        between = text[box.end : joined[0].start]
+        if not _is_joined(between, several=several):
+            break
+        joined.insert(0, box)
+    contents = list(dict.fromkeys(box.content for box in joined if box.content))
+    return ", ".join(contents) or None
+
+
+def _is_joined(between: str, *, several: bool) -> bool:
+    if len(between) > _MAX_BETWEEN_CHARS or _SENTENCE_END.search(between):
+        return False
+    bare = _MATHS_MARKS.sub("", between)
+    return several or (bare != "" and _JOINS.fullmatch(bare) is not None)
+
+
+def _unboxed(content: str) -> str:
+    content = content.strip()
+    while (match := _BOX.match(content)) and content.endswith("}"):
+        content = content[match.end() : -1].strip()
+    return content

@@ -1,0 +1,36 @@
+"""Markdown -> the text without its emphasis, headings, bullets and fences. Pure, and linear.
+
+Signs of multiplication, subscripts and powers are left: emphasis begins and ends at the edge of a word. What is struck
+out is withdrawn, unless nothing else is there.
+"""
+
+import re
+
+_MARKS = re.compile(r"[*_`~#>]|^\s*-\s", re.MULTILINE)
+_FENCE = re.compile(r"^[ \t]*(?:```|~~~)[\w+-]*[ \t]*\n?|```", re.MULTILINE)
+_LINE_START = re.compile(r"^[ \t]*(?:>[ \t]?)*(?:#{1,6}[ \t]+|[*+\u2022][ \t]+|-[ \t]+(?=[^\s\d.$\\-]))?", re.MULTILINE)
+_RULE = re.compile(r"^[ \t]*(?:\*[ \t]*){3,}$|^[ \t]*(?:_[ \t]*){3,}$", re.MULTILINE)
+_STRUCK = re.compile(r"~~(?=\S)([^~\n]{1,200})~~|<(?:del|s|strike)>([^<\n]{1,200})</(?:del|s|strike)>")
+_CODE = re.compile(r"`([^`\n]{1,400})`")
+_TAG = re.compile(r"</?(?:b|strong|i|em|u|mark|code|p|span)>|<br\s*/?>", re.IGNORECASE)
+_EMPHASIS = (
+    re.compile(r"(?<![\w*)\]}\\])\*{1,3}(?=[^\s*])([^*\n]{1,600}?)(?<=[^\s*])\*{1,3}(?![\w*({\\])"),
+    re.compile(r"(?<![\w_)\]}\\$])_{1,3}(?=[^\s_{])([^_\n]{1,600}?)(?<=[^\s_])_{1,3}(?![\w_])"),
+)
+
+
+def strip_markdown(text: str) -> str:
+    """The text without markdown and the HTML of emphasis; its lines stay."""
+    if _TAG.search(text):
+        text = _TAG.sub("", text)
+    if not _MARKS.search(text) and "<" not in text:
+        return text
+    if _STRUCK.search(text):
+        kept = _STRUCK.sub(" ", text)
+        text = kept if kept.strip(" \n.*_`") else _STRUCK.sub(r"\1\2", text)
+    text = _CODE.sub(r"\1", _FENCE.sub("", text)) if "`" in text else text
+    text = _LINE_START.sub("", _RULE.sub("", text))
+    for _ in range(2):
+        for emphasis in _EMPHASIS:
+            text = emphasis.sub(r"\1", text)
+    return text

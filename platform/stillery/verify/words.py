@@ -1,0 +1,78 @@
+"""The words of an answer: what is prose, and whether it says yes or no. Pure."""
+
+import re
+
+from stillery.verify.cleaning import clean_text
+
+_FUNCTIONS = {"sqrt", "sinh", "cosh", "tanh", "asin", "acos", "atan", "arcsin", "arccos", "arctan", "infty", "infinity",
+              "floor", "ceil", "theta", "alpha", "beta", "gamma"}  # fmt: skip
+# Neither a LaTeX command nor the name of an environment.
+_WORD = re.compile(r"(?<![\\A-Za-z])(?<!\\begin\{)(?<!\\end\{)[A-Za-z]{4,}")
+_WHOLE_CLOCK = re.compile(r"\d{1,2}:\d\d\s*[ap]\.*\s?m?\.*", re.IGNORECASE)
+
+_YES = {"yes", "true", "correct", "yeah", "yep", "y", "right"}
+_NO = {"no", "false", "incorrect", "nope", "n", "wrong", "untrue"}
+_SAID = re.compile(r"[a-z]+(?:'t)?|[,.;:!?()/\u2014-]+")
+_FILLERS = {"so", "well", "then", "thus", "hence", "therefore", "indeed", "ok", "okay", "the", "answer", "is", "it", "that",
+            "this", "statement", "claim", "sentence", "says", "be", "must", "definitely", "clearly", "certainly"}  # fmt: skip
+_NEGATIONS = {"not", "isn't", "never", "wasn't", "cannot"}
+_JOINS = {"and", "or", "but", "wait", "actually", "also", "maybe", "rather", "perhaps"}
+
+
+def is_prose(text: str) -> bool:
+    """Whether a cleaned text holds words (four letters or more that are no function): maths has none."""
+    return any(word.lower() not in _FUNCTIONS for word in _WORD.findall(text))
+
+
+def is_clock(text: str) -> bool:
+    """Whether a cleaned text is a time of day with a.m. or p.m. and nothing else: words, not mathematics."""
+    return _WHOLE_CLOCK.fullmatch(text) is not None
+
+
+def yes_no_of(text: str) -> bool | None:
+    """True for yes, False for no, by the first word that says so; None for neither, and for a text that says both.
+
+    An explanation may follow: in "No, that is not true." and "Yes, there is no remainder." the second such word
+    answers nothing. In "yes and no", "no, yes" and "Yes. Wait, no." it does.
+    """
+    tokens = _SAID.findall(clean_text(text))
+    first = next((i for i, token in enumerate(tokens) if token[0].isalpha() and token not in _FILLERS), None)
+    if first is None:
+        return None
+    is_negated = tokens[first] in _NEGATIONS
+    if is_negated or tokens[first].endswith("'t"):
+        first += 1
+    said = _meaning(tokens, first)
+    if said is None or (is_negated and tokens[first] in ("yes", "no")):
+        return None
+    if any(_meaning(tokens, i) is (not said) and _is_reply(tokens, i) for i in range(first + 1, len(tokens))):
+        return None
+    return said is not is_negated
+
+
+def find_replies(text: str) -> list[str]:
+    """The words within a text that say yes or no, in order, as "yes" and "no"."""
+    tokens = _SAID.findall(text.casefold().replace("\u2019", "'"))
+    found: list[str] = []
+    for i, token in enumerate(tokens):
+        said = _meaning(tokens, i)
+        if said is None or (token in ("right", "wrong", "correct", "y", "n")) or (token == "no" and not _is_reply(tokens, i)):
+            continue
+        negated = i > 0 and tokens[i - 1] in _NEGATIONS
+        found.append("yes" if said is not negated else "no")
+    return found
+
+
+def _meaning(tokens: list[str], at: int) -> bool | None:
+    if at >= len(tokens):
+        return None
+    return True if tokens[at] in _YES else False if tokens[at] in _NO else None
+
+
+def _is_reply(tokens: list[str], at: int) -> bool:
+    """Whether a word stands as an answer of its own: between punctuation, joins and the ends of the text."""
+    before = tokens[at - 1] if at else ""
+    after = tokens[at + 1] if at + 1 < len(tokens) else ""
+    starts = not before.isalpha() or before in _JOINS
+    ends = not after.isalpha() or after in _JOINS | {"because", "since", "as", "it"}
+    return starts and ends
