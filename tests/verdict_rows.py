@@ -1,4 +1,4 @@
-"""Answers of each kind with their right verdict. The table of docs/benchmarks/2026-11-27-verdicts.md is made of them."""
+"""Answers of each kind with their right verdict; docs/benchmarks/2026-11-27-verdicts.md is made of them."""
 
 T = "<think>\nhm\n</think>\n"
 
@@ -37,11 +37,42 @@ GRADED = {
         (T + "The answer is:\n\n**61**", "61", "auto", (), True),
     ],
     "words before is": [
-        (T + "the answer is that the coin is heads up. Therefore, the answer (Yes or No) is Yes.", "yes", "auto", (), True),
-        (T + "the answer is that the coin is heads up. Therefore, the answer (Yes or No) is Yes.", "no", "auto", (), False),
-        (T + "<answer>So the answer is that the coin is heads up.\nTherefore, the answer (Yes or No) is Yes.</answer>", "yes", "auto", (), True),
-        (T + "0.4 + 0.2 = 0.6, so the answer is 0.4 + 0.2 = 0.6.\nTherefore, the answer (arabic numerals) is 0.2.", "0.2", "auto", (), True),
-        (T + "0.4 + 0.2 = 0.6, so the answer is 0.4 + 0.2 = 0.6.\nTherefore, the answer (arabic numerals) is 0.2.", "0.6", "auto", (), False),
+        (
+            T + "the answer is that the coin is heads up. Therefore, the answer (Yes or No) is Yes.",
+            "yes",
+            "auto",
+            (),
+            True,
+        ),
+        (
+            T + "the answer is that the coin is heads up. Therefore, the answer (Yes or No) is Yes.",
+            "no",
+            "auto",
+            (),
+            False,
+        ),
+        (
+            T
+            + "<answer>So the answer is that the coin is heads up.\nTherefore, the answer (Yes or No) is Yes.</answer>",
+            "yes",
+            "auto",
+            (),
+            True,
+        ),
+        (
+            T + "0.4 + 0.2 = 0.6, so the answer is 0.4 + 0.2 = 0.6.\nTherefore, the answer (arabic numerals) is 0.2.",
+            "0.2",
+            "auto",
+            (),
+            True,
+        ),
+        (
+            T + "0.4 + 0.2 = 0.6, so the answer is 0.4 + 0.2 = 0.6.\nTherefore, the answer (arabic numerals) is 0.2.",
+            "0.6",
+            "auto",
+            (),
+            False,
+        ),
         (T + "0.4 + 0.2 = 0.6, so the answer is 0.4 + 0.2 = 0.6.", "0.6", "auto", (), True),
         (T + "Therefore, among A through E, the answer (A through E) is C.", "C", "auto", (), True),
         (T + "The answer [in dollars] is 5.", "5", "auto", (), True),
@@ -92,11 +123,29 @@ GRADED = {
         ("<thinking>maybe \\boxed{5}</thinking>The answer is 6.", "6", "auto", (), True),
         ("[THINK]maybe \\boxed{5}[/THINK]\\boxed{6}", "6", "auto", (), True),
         ("[THINK]maybe \\boxed{5}[/THINK]It is six.", "5", "auto", (), False),
-        ("<|begin_of_thought|>\\boxed{5}<|end_of_thought|>\n\n<|begin_of_solution|>\nSo $\\boxed{6}$<|end_of_solution|>", "6", "auto", (), True),
-        ("<|begin_of_thought|>\\boxed{5}<|end_of_thought|>\n\n<|begin_of_solution|>\nSo six<|end_of_solution|>", "5", "auto", (), False),
+        (
+            "<|begin_of_thought|>\\boxed{5}<|end_of_thought|>\n\n<|begin_of_solution|>\nSo $\\boxed{6}$<|end_of_solution|>",  # noqa: E501
+            "6",
+            "auto",
+            (),
+            True,
+        ),
+        (
+            "<|begin_of_thought|>\\boxed{5}<|end_of_thought|>\n\n<|begin_of_solution|>\nSo six<|end_of_solution|>",
+            "5",
+            "auto",
+            (),
+            False,
+        ),
         ("<reasoning>\\boxed{5}</reasoning>6", "5", "auto", (), False),
         ("<thought>\\boxed{5}</thought>6", "6", "auto", (), True),
-        ("<|channel|>analysis<|message|>maybe \\boxed{5}<|end|><|start|>assistant<|channel|>final<|message|>It is 6.<|return|>", "6", "auto", (), True),
+        (
+            "<|channel|>analysis<|message|>maybe \\boxed{5}<|end|><|start|>assistant<|channel|>final<|message|>It is 6.<|return|>",  # noqa: E501
+            "6",
+            "auto",
+            (),
+            True,
+        ),
         ("<|channel|>analysis<|message|>maybe \\boxed{5}<|end|>", "5", "auto", (), False),
         ("analysisWe think 5 or \\boxed{5}assistantfinalThe answer is 6.", "5", "auto", (), False),
         ("analysisWe think 5 or \\boxed{5}assistantfinalThe answer is 6.", "6", "auto", (), True),

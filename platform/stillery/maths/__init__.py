@@ -1,9 +1,12 @@
-"""Exact mathematics, for verification and bonds alike: `parse` a text to an expression, `evaluate` it exactly, and
-`equal` for whether two expressions are the same."""
+"""Mathematics for verification and bonds alike.
+
+`read` a text into a value; or `parse` it to an expression, `evaluate` that exactly, and ask whether two are `equal`.
+"""
 
 from stillery.maths.equality import equal
 from stillery.maths.exact import evaluate
 from stillery.maths.notation import normalize
 from stillery.maths.parser import parse
+from stillery.maths.values import read
 
-__all__ = ["equal", "evaluate", "normalize", "parse"]
+__all__ = ["equal", "evaluate", "normalize", "parse", "read"]

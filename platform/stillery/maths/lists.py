@@ -32,7 +32,7 @@ def parse_list(text: str) -> Brackets | None:
     """A text as a list: more than one element, or a set of one; None for a single answer. `f(x, y)` is single."""
     wrapped = _unwrap(text)
     if wrapped is None:
-        elements = split_list(text)
+        elements = split_list(text, grouped=True)
         return Brackets("", elements, "") if len(elements) > 1 else None
     opening, inner, closing = wrapped
     elements = split_list(inner)
@@ -41,16 +41,22 @@ def parse_list(text: str) -> Brackets | None:
     return Brackets(opening, elements, closing)
 
 
-def split_list(text: str) -> list[str]:
-    """A text at its top-level commas, semicolons, "and" and "or". Commas that can only be those of thousands, all of
-    them, are no separators."""
+def split_list(text: str, *, grouped: bool = False) -> list[str]:
+    """A text at its top-level commas, semicolons, "and" and "or". With `grouped`, where all of its commas may stand
+    between thousands, they do."""
     if "," not in text and ";" not in text and " and " not in text and " or " not in text:
         return [text.strip()] if text.strip() else []
     text = _CONNECTIVE.sub(", ", text)
     if re.search(rf",[\s{THIN}]", text):
         text = _SPACED.sub("", text)
     parts = split_at(text, ",", ";")
-    if len(parts) > 1 and all(map(str.strip, parts)) and "," not in _THOUSANDS.sub("", text) and ";" not in text:
+    if (
+        grouped
+        and len(parts) > 1
+        and all(map(str.strip, parts))
+        and "," not in _THOUSANDS.sub("", text)
+        and ";" not in text
+    ):
         return [_THOUSANDS.sub(lambda m: m[1].replace(",", ""), text).strip()]
     return [part for part in map(str.strip, parts) if part]
 

@@ -31,11 +31,12 @@ _NUMBER = re.compile(
     r"(?P<rest>.*)",
     re.ASCII,
 )
-_BASES = {"two": 2, "binary": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
-          "eleven": 11, "twelve": 12, "sixteen": 16}  # fmt: skip
+_BASES = {"two": 2, "binary": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
+          "ten": 10, "eleven": 11, "twelve": 12, "sixteen": 16}  # fmt: skip
 _BASED = re.compile(
     r"\(?(?P<digits>[0-9][0-9A-Za-z]{0,199}(?:\.[0-9A-Za-z]+)?)\)?\s*"
-    r"(?:_\s*\{?\s*(?:base\s*)?(?P<low>\d{1,2}|[a-z]{3,7})\s*\}?|\(?\s*(?:in\s+)?base[ -]?(?P<words>\d{1,2}|[a-z]{3,7})\s*\)?)",
+    r"(?:_\s*\{?\s*(?:base\s*)?(?P<low>\d{1,2}|[a-z]{3,7})\s*\}?"
+    r"|\(?\s*(?:in\s+)?base[ -]?(?P<words>\d{1,2}|[a-z]{3,7})\s*\)?)",
     re.ASCII,
 )
 _PERCENT = re.compile(r"\s*(?:\\?%|per ?cent(?:age)?\b|pct\b)", re.IGNORECASE)

@@ -30,11 +30,18 @@ _EXCEPT = re.compile(
 _OR = re.compile(r"\s*(?:\\cup|\\vee|\\lor|,?\s+or(?=\s))\s*")
 _AND = re.compile(r"\s*(?:\\cap|\\wedge|\\land|,?\s+and(?=\s))\s*")
 _MEMBER = re.compile(r"\s*[a-zA-Z]\s*\\in(?![a-zA-Z])\s*")
-_BUILDER = re.compile(r"\\\{\s*([a-zA-Z])\s*(?:\\in\s*\\mathbb\s*\{?R\}?\s*)?(?:\\mid|\\vert|:|\|)\s*(.+)\\\}", re.DOTALL)
-_RELATION = re.compile(r"\s*(<=|>=|<|>|\\le(?![a-zA-Z])|\\ge(?![a-zA-Z])|\\lt(?![a-zA-Z])|\\gt(?![a-zA-Z])|\\ne(?![a-zA-Z])|!=|=)\s*")
+_BUILDER = re.compile(
+    r"\\\{\s*([a-zA-Z])\s*(?:\\in\s*\\mathbb\s*\{?R\}?\s*)?(?:\\mid|\\vert|:|\|)\s*(.+)\\\}", re.DOTALL
+)
+_RELATION = re.compile(
+    r"\s*(<=|>=|<|>|\\le(?![a-zA-Z])|\\ge(?![a-zA-Z])|\\lt(?![a-zA-Z])|\\gt(?![a-zA-Z])|\\ne(?![a-zA-Z])|!=|=)\s*"
+)
 _SIGNS = {r"\le": "<=", r"\ge": ">=", r"\lt": "<", r"\gt": ">", r"\ne": "!="}
 _MIRRORED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
-_HINT = re.compile(r"\\(?:cup|cap|setminus|mathbb|emptyset|infty|le|ge|lt|gt|ne|in)(?![a-zA-Z])|[<>]|!=|\breal\b|\b(?:empty|no)\s", re.IGNORECASE)
+_HINT = re.compile(
+    r"\\(?:cup|cap|setminus|mathbb|emptyset|infty|le|ge|lt|gt|ne|in)(?![a-zA-Z])|[<>]|!=|\breal\b|\b(?:empty|no)\s",
+    re.IGNORECASE,
+)
 _MAX_CHARS = 500
 
 
@@ -115,7 +122,9 @@ def _split(text: str, sign: re.Pattern[str]) -> list[str]:
     parts, start = [], 0
     for match in sign.finditer(text):
         before = text[: match.start()]
-        if all(before.count(a) - before.count(b) == before.count("\\" + a) - before.count("\\" + b) for a, b in ("{}",)):
+        if all(
+            before.count(a) - before.count(b) == before.count("\\" + a) - before.count("\\" + b) for a, b in ("{}",)
+        ):
             parts.append(text[start : match.start()])
             start = match.end()
     return [*parts, text[start:]]

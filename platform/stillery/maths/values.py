@@ -10,7 +10,7 @@ from itertools import product
 from stillery.maths import exact, numeric
 from stillery.maths.exact import evaluate
 from stillery.maths.expressions import Expression
-from stillery.maths.lists import parse_list, split_at
+from stillery.maths.lists import parse_list
 from stillery.maths.parser import parse
 from stillery.maths.quantities import Numeral, Quantity, parse_numeral, parse_quantity, strip_unit
 from stillery.maths.quotients import Quotient
@@ -113,7 +113,7 @@ def _read_relation(text: str) -> Meaning | None:
         if len(sides) > 1 and all(map(str.strip, sides)) and not _INEQUALITY.search(exact):
             return Equation(tuple(map(read, sides)), exact == text)
     sides = _INEQUALITY.split(text)
-    if len(sides) != 3 or split_at(text, "<", ">") == [text]:
+    if len(sides) != 3:
         return None
     left, sign, right = read(sides[0]), _INEQUALITIES.get(sides[1], sides[1]), read(sides[2])
     lesser, greater = (left, right) if "<" in sign else (right, left)
@@ -127,7 +127,11 @@ def _read_signs(text: str) -> Series | None:
         return None
     pieces = _SIGN.split(text)
     coupled = r"\mp" in signs
-    choices = [["+-"[s == r"\mp"] for s in signs], ["-+"[s == r"\mp"] for s in signs]] if coupled else product("+-", repeat=len(signs))
+    choices = (
+        [["+-"[s == r"\mp"] for s in signs], ["-+"[s == r"\mp"] for s in signs]]
+        if coupled
+        else product("+-", repeat=len(signs))
+    )
     texts = ["".join(piece + sign for piece, sign in zip(pieces, [*choice, ""], strict=True)) for choice in choices]
     return Series("±", tuple(read(re.sub(r"^\s*\+\s*", "", value)) for value in texts), "")
 

@@ -16,7 +16,9 @@ _ANSWER_IS = re.compile(
     rf"\b(?:answers?|(?:final|correct)\s+(?:result|solution|value|option|choice)){_NOTE}{_ASIDE}{_NOTE}\s*{_VERB}\s*[:,]?\s*",
     re.IGNORECASE,
 )
-_HEADING = re.compile(r"^[ \t]*(?:the\s+)?(?:final\s+)?(?:answer|result|solution)[ \t]*[:.]?[ \t]*\n\s*", re.IGNORECASE | re.MULTILINE)
+_HEADING = re.compile(
+    r"^[ \t]*(?:the\s+)?(?:final\s+)?(?:answer|result|solution)[ \t]*[:.]?[ \t]*\n\s*", re.IGNORECASE | re.MULTILINE
+)
 _SENTENCE_END = re.compile(r"\n|[.!?;](?:\s|$)|,?\s(?:because|since|as|which|so|where)\s")
 _QUOTED = re.compile(r"\"([^\"\n]{1,100})\"|'([^'\n]{2,100})'(?!\w)|\u201c([^\u201d\n]{1,100})\u201d")
 MAX_CHARS = 200

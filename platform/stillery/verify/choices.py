@@ -21,7 +21,9 @@ _NAMED = re.compile(
 )
 # A gold answer that gives a letter and what it stands for, told from words that begin with an initial by what marks it.
 _GOLD = re.compile(r"(?:\(\s*([A-J])\s*\)\s*[.:]?|([A-J])\s*[):])\s*(.+)", re.DOTALL)
-_ANOTHER = re.compile(r"[(\[]?[A-J][)\]]?(?:\W|$)|.*\b(?:and|or|also|maybe|either)\s+[(\[]?[B-J][)\]]?(?![\w'])", re.DOTALL)
+_ANOTHER = re.compile(
+    r"[(\[]?[A-J][)\]]?(?:\W|$)|.*\b(?:and|or|also|maybe|either)\s+[(\[]?[B-J][)\]]?(?![\w'])", re.DOTALL
+)
 _REASON = re.compile(r"(?:because|since|as|which|that)\s", re.IGNORECASE)
 
 

@@ -50,10 +50,9 @@ def compare(
 
 def _same_choice(predicted: str, gold: str, choices: Sequence[str], leaf: Leaf) -> bool | None:
     """By letter or by text. A gold answer that gives both, "(D) 42", is named by either, and by both if they agree."""
-    both = labelled_choice(clean(gold))
-    if both is None or choices:
-        wanted, named = choice_of(gold, choices), choice_of(predicted, choices)
-        return named == wanted if wanted else _same_words(predicted, gold)
+    both, wanted = labelled_choice(clean(gold)), choice_of(gold, choices)
+    if both is None or (choices and wanted):
+        return choice_of(predicted, choices) == wanted if wanted else _same_words(predicted, gold)
     letter, text = both
     given = labelled_choice(clean(predicted))
     if given is not None:

@@ -96,9 +96,7 @@ def _same_equation(predicted: Value, gold: Value, leaf: Leaf, *, unordered: bool
         return same_maths(p.sides[-1], g.sides[-1], leaf, unordered=unordered)
     if len(p.sides) == len(g.sides) == 2:
         return _same_two_sides(p.sides, g.sides, leaf)
-    return len(p.sides) == len(g.sides) and _all(
-        same_maths(a, b, leaf) for a, b in zip(p.sides, g.sides, strict=True)
-    )
+    return len(p.sides) == len(g.sides) and _all(same_maths(a, b, leaf) for a, b in zip(p.sides, g.sides, strict=True))
 
 
 def _is_name(value: Value) -> bool:
@@ -216,7 +214,11 @@ def _assignments(value: Value) -> dict[str, Value] | None:
     meaning = value.meaning
     if isinstance(meaning, Equation) and len(meaning.sides) == 2:
         names, values = (side.meaning for side in meaning.sides)
-        if not isinstance(names, Series) or not isinstance(values, Series) or len(names.elements) != len(values.elements):
+        if (
+            not isinstance(names, Series)
+            or not isinstance(values, Series)
+            or len(names.elements) != len(values.elements)
+        ):
             return None
         pairs = [(name.text, side) for name, side in zip(names.elements, values.elements, strict=True)]
     elif isinstance(meaning, Series) and all(isinstance(e.meaning, Equation) for e in meaning.elements):

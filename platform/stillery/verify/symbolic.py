@@ -8,6 +8,11 @@ import re
 from functools import lru_cache
 from typing import Any
 
+# What the parser reads past: derivatives, and numbers of another base.
+_DROPPED = re.compile(r"(?<=[\w)}])'|\d\s*_")
+_ANGLE = re.compile(r"(\d+(?:\.\d+)?|\\?[A-Za-z]+|\([^()]*\)|\{[^{}]*\})\s*\^\s*\\circ")
+_TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-zA-Z])")
+
 # Digits to which two expressions that computer algebra cannot simplify to equality must agree.
 NUMERIC_PRECISION = 50
 
@@ -30,7 +35,20 @@ def equal(predicted: str, gold: str) -> bool:
         timeout_seconds=None,
         raise_on_error=True,
     )
-    return same or _is_symbol_in_disguise(first, second)
+    return not _differ_in_magnitude(first, second) if same else _is_symbol_in_disguise(first, second)
+
+
+def _differ_in_magnitude(first: Any, second: Any) -> bool:
+    """Whether two numbers that Math-Verify calls equal, by their absolute difference, differ relative to their size."""
+    from sympy import Abs, Expr, N, simplify
+
+    if not (isinstance(first, Expr) and isinstance(second, Expr)) or first.free_symbols or second.free_symbols:
+        return False
+    values = [N(Abs(side), NUMERIC_PRECISION + 20) for side in (first - second, first, second)]
+    if not all(value.is_Float and value.is_finite for value in values) or values[0] == 0:
+        return False
+    is_far = values[0] > max(values[1:]) * 10**-NUMERIC_PRECISION
+    return bool(is_far) and simplify(first - second) != 0
 
 
 def _is_symbol_in_disguise(first: Any, second: Any) -> bool:
@@ -53,6 +71,8 @@ def parse(text: str) -> Any | None:
     from math_verify.grader import should_treat_as_complex
     from sympy import Basic, Float, MatrixBase, Rational
 
+    if _DROPPED.search(text):
+        return None
     config = NormalizationConfig(
         basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none", equations=False
     )
@@ -77,6 +97,8 @@ def _latex_of(text: str) -> str:
     text = re.sub(
         r"(?<![\\A-Za-z])(sqrt|pi|sin|cos|tan|log|ln|infty|theta|alpha|beta|gamma)(?![A-Za-z])", r"\\\1 ", text
     )
+    if _TRIGONOMETRY.search(text):
+        text = _ANGLE.sub(r"{(\1 \\cdot \\frac{\\pi}{180})}", text)
     text = re.sub(r"\\sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}", text)
     text = re.sub(r"\^\s*\(([^()]*)\)", r"^{\1}", text)
     text = re.sub(r"\^\s*(-?\d{2,})", r"^{\1}", text)

@@ -13,8 +13,10 @@ _WHOLE_CLOCK = re.compile(r"\d{1,2}:\d\d\s*[ap]\.*\s?m?\.*", re.IGNORECASE)
 _YES = {"yes", "true", "correct", "yeah", "yep", "y", "right"}
 _NO = {"no", "false", "incorrect", "nope", "n", "wrong", "untrue"}
 _SAID = re.compile(r"[a-z]+(?:'t)?|[,.;:!?()/\u2014-]+")
-_FILLERS = {"so", "well", "then", "thus", "hence", "therefore", "indeed", "ok", "okay", "the", "answer", "is", "it", "that",
-            "this", "statement", "claim", "sentence", "says", "be", "must", "definitely", "clearly", "certainly"}  # fmt: skip
+_FILLERS = frozenset(
+    "so well then thus hence therefore indeed ok okay the answer is it that this statement claim sentence says be must "
+    "definitely clearly certainly".split()
+)
 _NEGATIONS = {"not", "isn't", "never", "wasn't", "cannot"}
 _JOINS = {"and", "or", "but", "wait", "actually", "also", "maybe", "rather", "perhaps"}
 
@@ -56,7 +58,11 @@ def find_replies(text: str) -> list[str]:
     found: list[str] = []
     for i, token in enumerate(tokens):
         said = _meaning(tokens, i)
-        if said is None or (token in ("right", "wrong", "correct", "y", "n")) or (token == "no" and not _is_reply(tokens, i)):
+        if (
+            said is None
+            or (token in ("right", "wrong", "correct", "y", "n"))
+            or (token == "no" and not _is_reply(tokens, i))
+        ):
             continue
         negated = i > 0 and tokens[i - 1] in _NEGATIONS
         found.append("yes" if said is not negated else "no")

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillery.errors import UserError
+from stillery.maths.quantities import parse_quantity
 from stillery.records import AnswerKind
 from stillery.verify import same_answer, symbolic
 from stillery.verify.cleaning import clean
 from stillery.verify.compare import compare, infer_kind
-from stillery.maths.quantities import parse_quantity
 
 # predicted, gold, same
 NUMBERS = [

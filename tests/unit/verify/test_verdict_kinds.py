@@ -1,0 +1,23 @@
+"""Answers of each kind as models write them, with their right verdict, negative twins included."""
+
+import pytest
+
+from stillery.verify import Job, symbolic
+from stillery.verify.compare import compare
+from stillery.verify.judge import Pending, prepare
+from verdict_rows import COMPARED, GRADED
+
+
+@pytest.mark.parametrize(
+    ("completion", "gold", "kind", "choices", "is_right"), [row for rows in GRADED.values() for row in rows]
+)
+def test_completions(completion: str, gold: str, kind: str, choices: tuple[str, ...], is_right: bool) -> None:
+    verdict = prepare(Job(completion, gold, answer_kind=kind, choices=choices))
+    assert not isinstance(verdict, Pending), "it needs a worker process"
+    assert verdict.verdict in (("correct",) if is_right else ("wrong", "unparsed")), verdict.predicted
+
+
+@pytest.mark.parametrize(("predicted", "gold", "same"), [row for rows in COMPARED.values() for row in rows])
+def test_answers(predicted: str, gold: str, same: bool) -> None:
+    assert compare(predicted, gold, leaf=symbolic.equal) is same
+    assert compare(predicted, gold) in (same, None)
