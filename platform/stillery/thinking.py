@@ -23,8 +23,12 @@ _CLOSING = (
 )
 _MARKER = re.compile(rf"(?P<open>{_OPENING})|(?P<close>{_CLOSING})", re.IGNORECASE)
 _OPENED = re.compile(rf"(?:{_OPENING})\s*\Z", re.IGNORECASE)
-# What is left of channels where special tokens were dropped.
-_BARE_CHANNELS = re.compile(r"\A\s*analysis(?=\S)(.*?)assistantfinal", re.DOTALL)
+# What is left of channels where special tokens were dropped, and the phrases that Granite uses for markers.
+_BARE = re.compile(
+    r"\A\s*(?:analysis(?=\S)(?P<channel>.*?)assistantfinal"
+    r"|Here(?: is|'s) my thought process:(?P<phrase>.*?)Here(?: is|'s) my response:)",
+    re.DOTALL,
+)
 _END = re.compile(
     r"(?:\s*(?:<\|(?:end_of_solution|END_RESPONSE|return|end|im_end|eot_id|endoftext|end_of_text)\|>"
     r"|</s>|<[｜|]end▁of▁sentence[｜|]>))+\s*\Z"
@@ -49,8 +53,8 @@ class Split:
 
 def split_thinking(text: str, *, prefilled: bool = False) -> Split:
     """What of a text is thinking and what is not. `prefilled`: the prompt had already opened it."""
-    if bare := _BARE_CHANNELS.match(text):
-        return Split([bare[1]], _END.sub("", text[bare.end() :]), None, True, True, False)
+    if bare := _BARE.match(text):
+        return Split([bare["channel"] or bare["phrase"]], _END.sub("", text[bare.end() :]), None, True, True, False)
     hidden: list[str] = []
     shown: list[str] = []
     opened = 0 if prefilled else None

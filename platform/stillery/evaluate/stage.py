@@ -21,7 +21,7 @@ from stillery.storage import Folder
 from stillery.verify.stage import VERSION as VERIFIER_VERSION
 from stillery.verify.stage import grade_rows, why_failed
 
-VERSION = 2
+VERSION = 3
 ROWS_AT_ONCE = 20_000
 
 

@@ -49,6 +49,7 @@ _FONT = re.compile(
     r"\s*\*?\{([^{}]*)\}"
 )
 _DEGREE = re.compile(r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![a-zA-Z])|\\(?:text)?degrees?(?![a-zA-Z])")
+_CHOOSE = re.compile(r"\{\s*([^{}\\]{1,40})\\choose(?![a-zA-Z])([^{}\\]{1,40})\}")
 _COMMANDS = {
     "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "leq": "le", "leqslant": "le", "geq": "ge", "geqslant": "ge",
     "neq": "ne", "varnothing": "emptyset", "dots": "ldots", "cdots": "ldots", "lbrace": "{", "rbrace": "}",
@@ -75,6 +76,7 @@ def _fold_latex(text: str) -> str:
     text = _DELIMITER.sub(" ", _SPACING.sub(" ", _THIN_COMMA.sub("," + THIN, text)))
     while (plain := _FONT.sub(r" \1", text)) != text:
         text = plain
+    text = _CHOOSE.sub(r"\\binom{\1}{\2}", text)
     text = _DEGREE.sub(r"^\\circ", text)
     return _COMMAND.sub(lambda m: "\\" + _COMMANDS.get(m[1], m[1]), text)
 

@@ -15,7 +15,7 @@ from stillery.maths.numeric import compare_reals
 from stillery.maths.parser import parse
 
 _EMPTY_WORDS = re.compile(
-    r"(?:(?:the\s+)?(?:empty|null)\s+set|no\s+(?:real\s+)?(?:solutions?|values?|roots?)(?:\s+exists?)?"
+    r"(?:(?:the\s+)?(?:empty|null)\s+set|none|no\s+(?:real\s+)?(?:solutions?|values?|roots?)(?:\s+exists?)?"
     r"|(?:there\s+(?:is|are)\s+)?no\s+(?:real\s+)?solutions?)",
     re.IGNORECASE,
 )
@@ -25,7 +25,7 @@ _ALL_REALS = re.compile(
     re.IGNORECASE,
 )
 _EXCEPT = re.compile(
-    r"\s*(?:\\setminus|(?:,\s*)?(?:except(?:\s+for)?|excluding|other\s+than|but\s+not|without|such\s+that)(?![a-zA-Z]))\s*"
+    r"\s*(?:\\setminus|-(?=\s*\\\{)|(?:,\s*)?(?:except(?:\s+for)?|excluding|other\s+than|but\s+not|without|such\s+that)(?![a-zA-Z]))\s*"
 )
 _OR = re.compile(r"\s*(?:\\cup|\\vee|\\lor|,?\s+or(?=\s))\s*")
 _AND = re.compile(r"\s*(?:\\cap|\\wedge|\\land|,?\s+and(?=\s))\s*")
@@ -36,6 +36,7 @@ _BUILDER = re.compile(
 _RELATION = re.compile(
     r"\s*(<=|>=|<|>|\\le(?![a-zA-Z])|\\ge(?![a-zA-Z])|\\lt(?![a-zA-Z])|\\gt(?![a-zA-Z])|\\ne(?![a-zA-Z])|!=|=)\s*"
 )
+_UNEQUAL = re.compile(r"\\ne(?![a-zA-Z])|!=")
 _SIGNS = {r"\le": "<=", r"\ge": ">=", r"\lt": "<", r"\gt": ">", r"\ne": "!="}
 _MIRRORED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
 _HINT = re.compile(
@@ -173,17 +174,10 @@ def _points(text: str) -> Region:
 
 
 def _relation(text: str) -> Region:
-    """x < 3, 3 > x, 1 < x \\le 4, x \\ne 3 and 4: one variable among numbers."""
-    if len(parts := split_at(text, ",")) > 1 and _RELATION.search(parts[0]):
-        if not all(r"\ne" in part or "!=" in part for part in parts) and len(parts) > 1:
-            head, *others = parts
-            if not re.search(r"\\ne(?![a-zA-Z])|!=", head) or any(map(_RELATION.search, others)):
-                raise NoRegionError
-            return _without(_relation(head), others)
-        region = _relation(parts[0])
-        for part in parts[1:]:
-            region = _combine(region, _relation(part), lambda a, b: a and b)
-        return region
+    """x < 3, 3 > x, 1 < x \\le 4: one variable among numbers."""
+    head, *others = split_at(text, ",")
+    if others:
+        return _listed(head, others)
     sides = _RELATION.split(text)
     operands, signs = sides[::2], [_SIGNS.get(sign, sign) for sign in sides[1::2]]
     if not 2 <= len(operands) <= 3:
@@ -200,10 +194,24 @@ def _relation(text: str) -> Region:
     return _named(region, _variable(operands[at]))
 
 
-def _without(region: Region, numbers: list[str]) -> Region:
-    for number in numbers:
-        region = _named(_combine(region, _points(number), lambda a, b: a and not b), region.name)
-    return region
+def _listed(head: str, others: list[str]) -> Region:
+    """What relations with commas between them say: x \\ne 1, 2 all of it, x < 1, x > 4 either; x > 1, x < 4 may be
+    either."""
+    if _UNEQUAL.search(head) and not any(map(_RELATION.search, others)):
+        region = _relation(head)
+        for number in others:
+            region = _named(_combine(region, _points(number), lambda a, b: a and not b), region.name)
+        return region
+    parts = [_relation(part) for part in (head, *others)]
+    if len({part.name for part in parts}) > 1:
+        raise NoRegionError
+    both = either = parts[0]
+    for part in parts[1:]:
+        both = _combine(both, part, lambda a, b: a and b)
+        either = _combine(either, part, lambda a, b: a or b)
+    if any(both.members) and not all(map(_UNEQUAL.search, (head, *others))):
+        raise NoRegionError
+    return _named(both if any(both.members) else either, parts[0].name)
 
 
 def _variable(text: str) -> str | None:

@@ -19,7 +19,8 @@ _ANSWER_IS = re.compile(
 _HEADING = re.compile(
     r"^[ \t]*(?:the\s+)?(?:final\s+)?(?:answer|result|solution)[ \t]*[:.]?[ \t]*\n\s*", re.IGNORECASE | re.MULTILINE
 )
-_SENTENCE_END = re.compile(r"\n|[.!?;](?:\s|$)|,?\s(?:because|since|as|which|so|where)\s")
+# The full stop after a choice's letter ends no sentence.
+_SENTENCE_END = re.compile(r"\n|(?:[!?;]|(?<!\b[A-J])\.)(?:\s|$)|,?\s(?:because|since|as|which|so|where)\s")
 _QUOTED = re.compile(r"\"([^\"\n]{1,100})\"|'([^'\n]{2,100})'(?!\w)|\u201c([^\u201d\n]{1,100})\u201d")
 MAX_CHARS = 200
 # An answer is not looked for further back than that many announcements.

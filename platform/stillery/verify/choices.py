@@ -24,6 +24,8 @@ _GOLD = re.compile(r"(?:\(\s*([A-J])\s*\)\s*[.:]?|([A-J])\s*[):])\s*(.+)", re.DO
 _ANOTHER = re.compile(
     r"[(\[]?[A-J][)\]]?(?:\W|$)|.*\b(?:and|or|also|maybe|either)\s+[(\[]?[B-J][)\]]?(?![\w'])", re.DOTALL
 )
+# Where the text of a choice ends; "London is wrong" does not say London.
+_TEXT_END = r"\s*(?:$|[.,;:!?()]|because\b|since\b)"
 _REASON = re.compile(r"(?:because|since|as|which|that)\s", re.IGNORECASE)
 
 
@@ -31,6 +33,18 @@ def labelled_choice(text: str) -> tuple[str, str] | None:
     """The letter of a cleaned gold answer and the text beside it: ("D", "42") of "(D) 42"; None without both."""
     match = _GOLD.fullmatch(text)
     return None if match is None or _ANOTHER.match(match[3]) else (match[1] or match[2], match[3].strip())
+
+
+def text_beside_letter(predicted: str) -> str | None:
+    """What a prediction says after the letter of a choice; None for nothing."""
+    match = _LABELLED.fullmatch(clean(predicted))
+    return (match[4].strip() or None) if match else None
+
+
+def text_of_choice(gold: str) -> str | None:
+    """The text beside the letter of a gold answer that gives both."""
+    both = labelled_choice(clean(gold))
+    return None if both is None else both[1]
 
 
 def choice_of(text: str, choices: Sequence[str]) -> str | None:
@@ -69,7 +83,7 @@ def _choice_with_text(text: str, texts: Sequence[str], choices: Sequence[str]) -
     if letter is not None:
         return string.ascii_uppercase.index(letter)
     folded = clean_text(text)
-    begun = [i for i, choice in enumerate(texts) if choice and re.match(rf"{re.escape(choice)}(?!\w)", folded)]
+    begun = [i for i, choice in enumerate(texts) if choice and re.match(re.escape(choice) + _TEXT_END, folded)]
     return begun[0] if len(begun) == 1 else None
 
 

@@ -13,7 +13,7 @@ from stillery.maths.quantities import parse_quantity
 from stillery.maths.regions import Region, is_empty_set
 from stillery.maths.values import Series, read
 from stillery.records import AnswerKind
-from stillery.verify.choices import choice_of, labelled_choice
+from stillery.verify.choices import choice_of, labelled_choice, text_beside_letter
 from stillery.verify.cleaning import clean, clean_text, join_letters
 from stillery.verify.dates import parse_date, same_date
 from stillery.verify.same_maths import Leaf, same_maths, undecided
@@ -54,10 +54,11 @@ def _same_choice(predicted: str, gold: str, choices: Sequence[str], leaf: Leaf) 
     if both is None or (choices and wanted):
         return choice_of(predicted, choices) == wanted if wanted else _same_words(predicted, gold)
     letter, text = both
-    given = labelled_choice(clean(predicted))
-    if given is not None:
-        return given[0] == letter and compare(given[1], text, leaf=leaf)
-    return choice_of(predicted, ()) == letter or compare(predicted, text, leaf=leaf)
+    named, beside = choice_of(predicted, ()), text_beside_letter(predicted)
+    if named is None:
+        return compare(predicted, text, leaf=leaf)
+    is_reason = beside is None or read(clean(beside)).meaning is None
+    return named == letter and (is_reason or compare(beside or "", text, leaf=leaf))
 
 
 def _same_words(predicted: str, gold: str) -> bool:

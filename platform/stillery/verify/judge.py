@@ -8,10 +8,11 @@ import dataclasses
 from dataclasses import dataclass
 
 from stillery.records import AnswerKind, Verdict, VerdictKind
+from stillery.verify.choices import choice_of, text_of_choice
 from stillery.verify.compare import AUTO, compare, infer_kind, is_overlong, names_several, unreadable
 from stillery.verify.extract import extract_answer
 from stillery.verify.readability import find_flags
-from stillery.verify.template import parse_template
+from stillery.verify.template import Parts, parse_template
 
 # How the detail of a verdict begins where the engine gave no sample.
 NO_SAMPLE = "generation:"
@@ -100,8 +101,7 @@ def _prepare(job: Job) -> Verdict | Pending:
     if job.answer is None or job.answer_kind == AnswerKind.NONE:
         return dataclasses.replace(blank, verdict=_without_gold(is_cut=is_cut, is_empty=not parts.visible.strip()))
     kind = infer_kind(job.answer, choices=job.choices) if job.answer_kind == AUTO else AnswerKind(job.answer_kind)
-    several = names_several(job.answer, kind)
-    predicted = extract_answer(parts, kind=kind, choices=job.choices, is_cut=is_cut, several=several)
+    predicted = _predict(parts, job, job.answer, kind, is_cut=is_cut)
     if predicted is None:
         return dataclasses.replace(blank, verdict=VerdictKind.TRUNCATED if is_cut else VerdictKind.UNPARSED)
     # Words may be long, and hold any brackets, where the gold answer is and does.
@@ -114,6 +114,16 @@ def _prepare(job: Job) -> Verdict | Pending:
     if same is None:
         return Pending(read, Pair(predicted, job.answer, kind))
     return dataclasses.replace(read, verdict=VerdictKind.CORRECT if same else VerdictKind.WRONG)
+
+
+def _predict(parts: Parts, job: Job, gold: str, kind: AnswerKind, *, is_cut: bool) -> str | None:
+    """The final answer. Where the gold one gives a choice with its text, it may be of the text's kind."""
+    several = names_several(gold, kind)
+    predicted = extract_answer(parts, kind=kind, choices=job.choices, is_cut=is_cut, several=several)
+    text = text_of_choice(gold) if kind is AnswerKind.CHOICE and not job.choices else None
+    if text is None or (predicted is not None and choice_of(predicted, ()) is not None):
+        return predicted
+    return extract_answer(parts, kind=infer_kind(text), is_cut=is_cut, several=several) or predicted
 
 
 def _without_gold(*, is_cut: bool, is_empty: bool) -> VerdictKind:
