@@ -55,6 +55,10 @@ def insert(*lines: str, at: int = 3) -> str:
         ["check: 80 - 41 = 39, had 39, ok", "check: 39 + 39 = 78, had 78, ok"],
         ["check: (14 + 25) * 2 = 78, had 78, ok"],
         ["check: 156 / 2 = 78, had 78, ok"],
+        ["20 * 3 = 60.", "2 + 3 = 5.", "60 + 5 = 65."],
+        ["65 * 78 = 5070", "5070 / 78 = 65"],
+        ["65, had 65, ok", "65, expected 65, ok"],
+        ["14 + 25 + 39 - 13 = 65."],
     ],
 )
 def test_what_proves_nothing_pays_nothing(lines: list[str], question: str | None) -> None:
@@ -125,6 +129,21 @@ def test_planted_errors_never_pay(at: int, question: str | None) -> None:
     checked = insert("check: 65 + 13 = 78, had 78, ok")
     planted = checked.replace(LINES[at], f"{wrong}wait, redo: {LINES[at]}")
     assert stability(planted, question) <= stability(checked, question)
+
+
+def test_a_check_in_another_equation_is_no_check_of_the_solution() -> None:
+    bare = SOLVED.replace("check: 4 * 6 + 7 = 24 + 7 = 31, had 31, ok\n", "")
+    checked = stability(SOLVED, EQUATION)
+    assert stability(bare, EQUATION) < checked
+    for other in ("5 * 6 + 1 = 31", "4 * 5 + 11 = 31", "30 + 1 = 31"):
+        line = f"check: {other}, had 31, ok\n"
+        assert stability(bare.replace("<answer>", f"{line}<answer>"), EQUATION) <= stability(bare, EQUATION), other
+        assert stability(SOLVED.replace("<answer>", f"{line}<answer>"), EQUATION) <= checked, other
+
+
+def test_one_check_confirms_no_two_steps() -> None:
+    once = insert("65 + 13 = 78")
+    assert stability(insert("Let x = 65. x = 65. x + 13 = 78. 65 + 13 = 78."), None) <= stability(once, None)
 
 
 @ASKED

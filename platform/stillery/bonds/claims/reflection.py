@@ -10,6 +10,7 @@ from fractions import Fraction
 
 from stillery.bonds.claims import algebra
 from stillery.bonds.claims.equations import Equation, operands_of
+from stillery.bonds.claims.expressions import Expression
 from stillery.bonds.claims.memory import Memory, Work, recipe_of, shorten
 from stillery.bonds.claims.reading import Key, Step, key_of, specificity
 from stillery.bonds.model.similarity import WordIndex
@@ -168,17 +169,20 @@ def _reached_again(step: Step, equation: Equation, steps: Sequence[Step], memory
         if _rests_on(equation, work, steps) or step.index - work.step < 2:
             continue
         evidence = f"step {step.index} reaches step {work.step}'s {_show(key)} another way"
-        verifies = equation.holds if _is_another_route(equation, work, memory) else None
+        verifies = equation.holds if _is_another_route(equation, work, memory, step.index) else None
         yield Finding(work.step, step.index, 0.74, "claims", evidence, verifies)
         return
 
 
-def _is_another_route(equation: Equation, work: Work, memory: Memory) -> bool:
-    """Whether a computation of a known result starts from numbers that the trace has, and not only from those that the
-    result was worked out from: anyone can write 39 as 30 + 9, and writing its own steps in one line is no check."""
+def _is_another_route(equation: Equation, work: Work, memory: Memory, step: int) -> bool:
+    """Whether a computation of a known result starts from numbers that the trace has, and not only from those that it
+    was worked out from, or that came from it: anyone can write 39 as 30 + 9, and writing its own steps in one line
+    is no check."""
     mine = {operand for operand in operands_of(equation) if specificity(operand) > _TRIVIAL}
     is_known = all(operand in memory.makers or operand in memory.started_from for operand in mine)
-    return is_known and not mine <= memory.behind(work)
+    makers = [maker for operand in mine if (maker := memory.maker(operand, before=step)) is not None]
+    is_circular = any(key_of(work.equation) in memory.behind(maker) for maker in makers)
+    return is_known and not is_circular and not mine <= memory.behind(work)
 
 
 def _rests_on(equation: Equation, work: Work, steps: Sequence[Step]) -> bool:
@@ -204,12 +208,9 @@ def _substituted(step: Step, memory: Memory, text: str) -> Iterator[Finding]:
         for index, key in reversed(memory.assigned.get(name, ())):
             if not isinstance(key, Fraction) or not work.step < index < step.index or key not in operands:
                 continue
-            put = [
-                algebra.substitute(s.value, {name: constant(key)})
-                for s in (work.equation.left, work.equation.right)
-                if s is not None
-            ]
-            if not any(_works_out(e, side) for e in numbers for side in put):
+            sides = [side for side in (work.equation.left, work.equation.right) if side is not None]
+            put = [algebra.substitute(side.value, {name: constant(key)}) for side in sides]
+            if not any(_works_out(e, s, v, key) for e in numbers for s, v in zip(sides, put, strict=True)):
                 continue
             where = "the question's equation" if work.step < 0 else f"step {work.step}'s {work.text(text)}"
             evidence = f"step {step.index} puts step {index}'s {name} = {key} into {where}"
@@ -218,10 +219,12 @@ def _substituted(step: Step, memory: Memory, text: str) -> Iterator[Finding]:
             return
 
 
-def _works_out(equation: Equation, side: Quotient | None) -> bool:
-    """Whether an equation starts from a side of another one with its unknown put in."""
+def _works_out(equation: Equation, side: Expression, value: Quotient | None, key: Fraction) -> bool:
+    """Whether an equation starts from a side of another one with its unknown put in: from its numbers and the value."""
     left = equation.left
-    return left is not None and algebra.equal(left.value, side) is True
+    if left is None or set(left.operands) != {*side.operands, key}:
+        return False
+    return algebra.equal(left.value, value) is True
 
 
 def _agree(sides: Sequence[Quotient | None]) -> bool:

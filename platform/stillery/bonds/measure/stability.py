@@ -4,7 +4,7 @@ Only what can be checked counts here, never markers: the same bonds, checks and 
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -53,13 +53,7 @@ def measure(
     question: str = "",
 ) -> Parts:
     """The parts of a trace's stability. `bonds` are the strong ones that bear load."""
-    support: dict[int, float] = {}
-    sources: dict[int, list[int]] = defaultdict(list)
-    for bond in bonds:
-        if bond.kind == BondKind.STRONG_LOGIC:
-            strength = _SUPPORTED if bond.origin == "claims" else _RELATED
-            support[bond.target] = max(support.get(bond.target, 0.0), strength)
-            sources[bond.target].append(bond.source)
+    sources, support = _sources(steps, bonds)
     backbone = _backbone(steps, sources)
     grounded = _grounded(steps, backbone, question)
     # A computation that no step supports starts from the question, as far as its numbers are the question's.
@@ -78,6 +72,19 @@ def measure(
         _share(len(given_up), used + len(given_up)),
         sum(conflict.weight for conflict in conflicts),
     )
+
+
+def _sources(steps: Sequence[Step], bonds: Sequence[Bond]) -> tuple[dict[int, list[int]], dict[int, float]]:
+    """What each step rests on, and its support. What claims show goes before what reads alike, and a step that comes to
+    something of its own rests on what claims show or on nothing: no wording makes a sum follow from another."""
+    shown: dict[int, list[int]] = defaultdict(list)
+    alike: dict[int, list[int]] = defaultdict(list)
+    for bond in bonds:
+        if bond.kind == BondKind.STRONG_LOGIC:
+            (shown if bond.origin == "claims" else alike)[bond.target].append(bond.source)
+    spoken = {step.index for step in steps if not _works(step)}
+    sources = {target: found for target, found in alike.items() if target in spoken} | shown
+    return sources, {target: _SUPPORTED if target in shown else _RELATED for target in sources}
 
 
 def _share(part: int, whole: int) -> float:
@@ -110,25 +117,26 @@ def _grounded(steps: Sequence[Step], backbone: Sequence[int], question: str) -> 
     return grounded
 
 
-def _backbone(steps: Sequence[Step], sources: dict[int, list[int]]) -> list[int]:
+def _backbone(steps: Sequence[Step], sources: Mapping[int, Sequence[int]]) -> list[int]:
     """The steps that the conclusion rests on, itself included: those it reaches back to over strong bonds."""
-    root = _conclusion(steps)
-    if root is None:
-        return []
-    reached, frontier = {root}, [root]
+    reached = _conclusions(steps, sources)
+    frontier = list(reached)
     while frontier:
-        for source in sources[frontier.pop()]:
+        for source in sources.get(frontier.pop(), ()):
             if source not in reached:
                 reached.add(source)
                 frontier.append(source)
     return sorted(reached)
 
 
-def _conclusion(steps: Sequence[Step]) -> int | None:
-    """The last answer, else the last step that worked something out."""
-    answers = [step.index for step in steps if step.is_answer]
+def _conclusions(steps: Sequence[Step], sources: Mapping[int, Sequence[int]]) -> set[int]:
+    """The last answer; without one, or where it is a word that nothing leads to (a choice's letter), also the last step
+    that worked something out."""
+    answer = next((step for step in reversed(steps) if step.is_answer), None)
+    if answer is not None and (answer.values or answer.index in sources):
+        return {answer.index}
     worked = [step.index for step in steps if (step.results or step.states) and not step.rejects()]
-    return answers[-1] if answers else (worked[-1] if worked else None)
+    return {*worked[-1:], *([] if answer is None else [answer.index])}
 
 
 def is_unstable(molecule: Molecule, *, threshold: float = UNSTABLE_BELOW) -> bool:
