@@ -19,7 +19,8 @@ _OPENING = (
 # What begins the answer ends the thinking, whether or not that was closed.
 _CLOSING = (
     rf"</{_TAGS}>|\[/THINK\]|<\|(?:end_of_thought|END_THINKING|/thinking|think_end)\|>|◁/think▷|<unused95>"
-    r"|<\|(?:begin_of_solution|START_RESPONSE)\|>|(?:<\|start\|>assistant)?<\|channel\|>final[^<]{0,80}<\|message\|>"
+    r"|<\|(?:begin_of_solution|START_RESPONSE)\|>"
+    r"|(?:<\|end\|>)?(?:<\|start\|>assistant)?<\|channel\|>final[^<]{0,80}<\|message\|>"
 )
 _MARKER = re.compile(rf"(?P<open>{_OPENING})|(?P<close>{_CLOSING})", re.IGNORECASE)
 _OPENED = re.compile(rf"(?:{_OPENING})\s*\Z", re.IGNORECASE)

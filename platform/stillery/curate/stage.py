@@ -13,7 +13,7 @@ from stillery.errors import UserError
 from stillery.metrics import pass_rate
 from stillery.records import FAILURES, Generation, Message, Prompt, Sample, Split, Verdict, VerdictKind, from_table
 from stillery.storage import Folder
-from stillery.thinking import OPEN_THINK
+from stillery.thinking import CLOSE_THINK, OPEN_THINK, opens_thinking, split_thinking
 from stillery.verify.acceptance import Acceptance
 
 VERSION = 4
@@ -135,12 +135,25 @@ def to_sample(generation: Generation, prompt: Prompt) -> Sample:
 
 
 def whole_completion(generation: Generation) -> str:
-    """The completion with the opening tag that the teacher's chat template may have written for it: the student's
-    template need not, and a trace without its beginning must not be learnt."""
+    """The completion as the template has it: its thinking first, between <think> and </think>.
+
+    The opening tag may have been written by the teacher's chat template, or by a server that keeps its prompt to
+    itself; the student's template need not, and a trace without its beginning must not be learnt. Other models' markers
+    stand for the same. What is not one block of thinking with a text behind it stays as it is.
+    """
+    completion = generation.completion
+    split = split_thinking(completion, prefilled=opens_thinking(generation.rendered))
+    if not (split.hidden and split.is_paired and split.is_first):
+        return completion
+    if not split.is_own:
+        thinking = split.hidden[0].strip("\n")
+        return f"{OPEN_THINK}\n{thinking}\n{CLOSE_THINK}\n{split.visible.lstrip()}"
+    if completion.lstrip().startswith(OPEN_THINK):
+        return completion
     opening = generation.rendered.rfind(OPEN_THINK)
-    if opening < 0 or generation.rendered[opening + len(OPEN_THINK) :].strip():
-        return generation.completion
-    return generation.rendered[opening:] + generation.completion
+    if opening >= 0 and not generation.rendered[opening + len(OPEN_THINK) :].strip():
+        return generation.rendered[opening:] + completion
+    return f"{OPEN_THINK}\n{completion.lstrip(chr(10))}"
 
 
 def _nothing_accepted(dropped: Counter[str]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stillery.config import CurateConfig
-from stillery.curate.stage import choose, curate
+from stillery.curate.stage import choose, curate, whole_completion
 from stillery.errors import UserError
 from stillery.records import Generation, Prompt, Sample, Verdict, from_table
 from stillery.storage import Folder
@@ -118,6 +118,42 @@ def test_failures_of_ours_make_no_problem_difficult(kind: str) -> None:
     cut = generation(4)
     rows += [(cut, verdict(cut, "truncated")), again(cut, kind)]
     assert len(choose(CurateConfig(min_pass_rate=1.0), rows)[0]) == 2
+
+
+WHOLE = "<think>\n2 and 2\n</think>\n<answer>4</answer>"
+
+
+@pytest.mark.parametrize(
+    ("rendered", "completion"),
+    [
+        ("q", WHOLE),
+        ("q<think>\n", "2 and 2\n</think>\n<answer>4</answer>"),
+        # A server without a reasoning parser: its prompt opened the thinking, and nobody tells.
+        ('[{"role": "user"}]', "2 and 2\n</think>\n<answer>4</answer>"),
+        ("q", "\n2 and 2\n</think>\n<answer>4</answer>"),
+        ("q<think>\n", WHOLE),
+        ("q", "<thinking>2 and 2</thinking>\n<answer>4</answer>"),
+        ("q", "[THINK]2 and 2[/THINK]<answer>4</answer>"),
+        ("q", "◁think▷2 and 2◁/think▷<answer>4</answer>"),
+        (
+            "q",
+            "<|channel|>analysis<|message|>2 and 2<|end|><|start|>assistant"
+            "<|channel|>final<|message|><answer>4</answer>",
+        ),
+        ("q[THINK]", "2 and 2[/THINK]<answer>4</answer>"),
+        ("q", "2 and 2</thought>\n\n<answer>4</answer>"),
+    ],
+)
+def test_thinking_is_learnt_from_its_beginning_and_in_one_form(rendered: str, completion: str) -> None:
+    row = dataclasses.replace(generation(0, text=completion), rendered=rendered)
+    assert whole_completion(row) == WHOLE
+
+
+@pytest.mark.parametrize(
+    "completion", ["4", "<answer>4</answer>", "<think>a</think>b<think>c</think>d", "<think>no end"]
+)
+def test_what_is_not_one_block_of_thinking_stays_as_it_is(completion: str) -> None:
+    assert whole_completion(generation(0, text=completion)) == completion
 
 
 def write_inputs(root: Path, kind: str) -> dict[str, Folder]:
