@@ -11,34 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 from stillery import cluster, logs, observe, placement, tracing
-from stillery.config import Config, suggest
-from stillery.engines.models import check_model
-from stillery.engines.recorded import check_columns
-from stillery.engines.sources import check_teacher_endpoint
+from stillery.config import Config
 from stillery.errors import UserError
-from stillery.export.stage import check as check_export
-from stillery.passthrough import check_tables
+from stillery.preflight import check
 from stillery.runs import Output, Run, fingerprint_of, open_run, run_uri
 from stillery.stages import STAGES, Job, Stage
 from stillery.storage import Folder
-from stillery.verify.readability import FLAGS
-
-
-def check(config: Config) -> None:
-    """Everything that can be known to be wrong before the first stage starts. Raises UserError."""
-    check_tables(config)
-    placement.check_config(config)
-    unknown = [flag for flag in config.curate.drop_flags if flag not in FLAGS]
-    if unknown:
-        raise UserError(f"curate.drop_flags: no flag {unknown[0]!r}{suggest(unknown[0], FLAGS)}")
-    if config.teacher.kind == "vllm":
-        check_model("teacher.model", config.teacher.model)
-    elif config.teacher.kind == "endpoint":
-        check_teacher_endpoint(config.teacher)
-    else:
-        check_columns(config.teacher.recorded.columns, key="teacher.recorded.columns")
-    check_model("sft.student", config.sft.student)
-    check_export(config.export)
 
 
 def run_pipeline(config: Config, *, until: str | None = None) -> dict[str, Output]:

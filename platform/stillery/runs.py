@@ -1,6 +1,7 @@
 """The run folder: where every stage's output lives, and when one counts as complete.
 
     RUN/run.yaml                          the resolved config of the latest start
+    RUN/started                           when the run was first started, by its machine's clock
     RUN/log/KEY/*.parquet                 durable samples, appended as they finish, shared by every n and k
     RUN/log/KEY/owner                     which start of the run may append
     RUN/stages/STAGE/FINGERPRINT/         one immutable output
@@ -13,6 +14,7 @@ the stage may resume from what is there.
 """
 
 import contextlib
+import datetime
 import fcntl
 import hashlib
 import json
@@ -20,7 +22,7 @@ import os
 import subprocess
 import time
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from stillery.errors import UserError
 from stillery.storage import Folder
 
 MANIFEST = "manifest.json"
+STARTED = "started"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +60,12 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run folder."""
+    """A run folder. `started`, the time of the first start, is what chat templates take for the present: one that
+    prints the date would make every sample again after midnight."""
 
     folder: Folder
     git_revision: str
+    started: datetime.datetime = field(default_factory=datetime.datetime.now)
 
     def output(self, stage: str, fingerprint: str) -> Output | None:
         """The output of a stage, if it is complete."""
@@ -159,7 +164,13 @@ def open_run(config: Config) -> Generator[Run]:
         if folder.is_local:
             stack.enter_context(_locked(folder.local))
         folder.write_bytes("run.yaml", to_yaml(config).encode())
-        yield Run(folder, git_revision())
+        yield Run(folder, git_revision(), _started(folder))
+
+
+def _started(folder: Folder) -> datetime.datetime:
+    if not folder.exists(STARTED):
+        folder.write_bytes(STARTED, datetime.datetime.now().isoformat(timespec="seconds").encode())
+    return datetime.datetime.fromisoformat(folder.read_bytes(STARTED).decode())
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from stillery.config import Config, EngineConfig, TeacherConfig, settings_of
+from stillery.engines.chat.conversation import student_format
 from stillery.engines.models import model_id
 from stillery.neutral import ENGINE_SECTION, SFT_CONFIG, shaping, shaping_engine
 from stillery.prompts import stage as prompts_stage
@@ -55,11 +56,23 @@ def of_sft(config: Config) -> dict[str, Any]:
     """The number of workers is part of the global batch, and a GPU brings a precision of its own."""
     placed = {"num_workers": config.sft.num_workers, "use_gpu": config.sft.use_gpu}
     trl = shaping(config.sft.trl, neutral=SFT_CONFIG)
-    return {**placed, "trl": trl, "seed": config.run.seed, "student": model_id(config.sft.student)}
+    student = {"student": model_id(config.sft.student), "chat": _chat(config)}
+    return {**placed, "trl": trl, "seed": config.run.seed, **student}
+
+
+def _chat(config: Config) -> dict[str, Any]:
+    """How the student is spoken to, the text of a template file included."""
+    chat = student_format(config.sft)
+    borrowed = None if chat.template_model is None else model_id(chat.template_model)
+    settings = {"template": chat.template, "template_model": borrowed, "arguments": dict(chat.arguments)}
+    return {**settings, "system_prompt": chat.system_prompt, "eos_token": chat.eos_token}
 
 
 def of_evaluate(config: Config) -> dict[str, Any]:
-    return {**_sampled(config.evaluate), **of_verify(config), "seed": config.run.seed}
+    settings = _sampled(config.evaluate)
+    # It only says when a run is refused.
+    del settings["max_cut_share"]
+    return {**settings, **of_verify(config), "seed": config.run.seed}
 
 
 def of_evaluate_teacher(config: Config) -> dict[str, Any]:
@@ -70,7 +83,7 @@ def of_evaluate_teacher(config: Config) -> dict[str, Any]:
 
 
 def of_evaluate_before(config: Config) -> dict[str, Any]:
-    return {**of_evaluate(config), "student": model_id(config.sft.student)}
+    return {**of_evaluate(config), "student": model_id(config.sft.student), "chat": _chat(config)}
 
 
 def of_bonds(config: Config) -> dict[str, Any]:

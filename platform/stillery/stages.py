@@ -12,6 +12,8 @@ from stillery import cluster, logs, stage_settings
 from stillery.bonds import stage as bonds_stage
 from stillery.config import Config, EngineConfig, to_yaml
 from stillery.curate import stage as curate_stage
+from stillery.engines.chat.checkpoint import missing_stops
+from stillery.engines.chat.conversation import student_format
 from stillery.engines.sources import Source, teacher_source, vllm_source
 from stillery.evaluate import stage as evaluate_stage
 from stillery.export import stage as export_stage
@@ -129,7 +131,13 @@ def _curate(job: Job) -> dict[str, Any]:
 
 
 def _sft(job: Job) -> dict[str, Any]:
-    return sft_stage.fine_tune(job.config.sft, seed=job.config.run.seed, samples=job.folder("curate"), out=job.out)
+    return sft_stage.fine_tune(
+        job.config.sft,
+        seed=job.config.run.seed,
+        now=job.run.started,
+        samples=job.folder("curate"),
+        out=job.out,
+    )
 
 
 def _evaluate_teacher(job: Job) -> dict[str, Any]:
@@ -138,7 +146,7 @@ def _evaluate_teacher(job: Job) -> dict[str, Any]:
         logs.say("evaluate_teacher: a recorded teacher cannot be asked, so it is not measured")
         return {"ks": job.config.evaluate.ks, "splits": {}}
     asking = {"system_prompt": teacher.system_prompt, "instruction": teacher.instruction}
-    source = teacher_source(teacher, logs=job.run.logs)
+    source = teacher_source(teacher, logs=job.run.logs, now=job.run.started)
     return _evaluate(job, role="teacher", source=source, engine=teacher, asking=asking)
 
 
@@ -151,10 +159,11 @@ def _evaluate_after(job: Job) -> dict[str, Any]:
 
 
 def _evaluate_student(job: Job, *, role: str, model: str) -> dict[str, Any]:
-    # Curation gives the student the bare question to train on, so that is how it is asked.
+    # Curation gives the student the bare question to train on, so that is how it is asked, before and after alike.
     asking = {"system_prompt": None, "instruction": None}
     engine = job.config.evaluate
-    source = vllm_source(model, engine, template_kwargs={})
+    chat = student_format(job.config.sft, now=job.run.started)
+    source = vllm_source(model, engine, chat=chat, stop_token_ids=missing_stops(model, chat))
     return _evaluate(job, role=role, source=source, engine=engine, asking=asking)
 
 

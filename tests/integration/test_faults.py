@@ -61,7 +61,7 @@ def test_a_killed_engine_loses_no_sample_and_makes_none_twice(tmp_path: Path) ->
         killer = kill_when(some_are_logged, "MapBatches(Sampler)")
         asked = ask(
             prompts, [[Message("user", p.question)] for p in prompts], engine=config.teacher,
-            source=vllm_source("embedded:student", config.teacher, template_kwargs={}),
+            source=vllm_source("embedded:student", config.teacher),
             sampling=sampling, num_samples=4, run=run, label="fault",
         )  # fmt: skip
         rows = [row for part in asked.read(rows=1000) for row in part]

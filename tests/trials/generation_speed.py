@@ -112,7 +112,7 @@ def run_stillery(texts: list[str], samples: int, threads: int) -> tuple[int, flo
     root = Path(tempfile.mkdtemp(prefix="stillery-trial-"))
     folder = Folder(str(root / "log"))
     engine = EngineConfig(threads=threads, engine=ENGINE)
-    source = vllm_source("embedded:teacher", engine, template_kwargs={})
+    source = vllm_source("embedded:teacher", engine)
     plan = Plan(source.identity, {**SAMPLING, "seed": 0}, samples, folder, engine.flush_every)
     ready = root / "ready"
     source = dataclasses.replace(source, start=functools.partial(start_and_tell, source.start, ready))

@@ -6,9 +6,9 @@ import pytest
 
 from stillery.config import Config, load_config
 from stillery.passthrough import check_tables
-from stillery.pipeline import check
 from stillery.placement import Nodes, check_demands, demands_of
 from stillery.plan.estimate import make_plan, read_models
+from stillery.preflight import check
 from stillery.stages import STAGES
 
 CONFIGS = Path(__file__).parents[2] / "jobs" / "configs"

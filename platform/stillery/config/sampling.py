@@ -115,9 +115,11 @@ class TeacherConfig(EngineConfig):
 
 @dataclass
 class EvaluateConfig(EngineConfig):
-    """How teacher and student are measured: pass@k over `samples_per_prompt` samples a problem, on `splits`."""
+    """How teacher and student are measured: pass@k over `samples_per_prompt` samples a problem, on `splits`. At most
+    the share `max_cut_share` of answers as long as the teacher's may be cut off by `sampling.max_tokens`."""
 
     splits: list[str] = field(default_factory=lambda: ["test", "longer", "held_out"])
     samples_per_prompt: int = 8
     ks: list[int] = field(default_factory=lambda: [1, 4, 8])
+    max_cut_share: float = 0.3
     sampling: dict[str, Any] = field(default_factory=lambda: {"temperature": 1.0, "max_tokens": 512})

@@ -13,6 +13,10 @@ class SftConfig:
 
     `max_failures` is how often Ray Train restarts a failed worker group from its last checkpoint. A worker takes
     `num_cpus`, a GPU with `use_gpu`, and the custom `resources`, on a node whose labels `labels` selects.
+
+    `chat_template_kwargs` go to the chat template, and `system_prompt` begins each conversation, when the student is
+    trained, evaluated and served. At most the share `max_long_share` of the samples may be longer than `trl.max_length`
+    and so be left out.
     """
 
     student: str = "embedded:student"
@@ -23,6 +27,9 @@ class SftConfig:
     labels: dict[str, str] = field(default_factory=dict[str, str])
     threads: int | None = None
     max_failures: int = 3
+    system_prompt: str | None = None
+    chat_template_kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
+    max_long_share: float = 0.3
     trl: dict[str, Any] = field(default_factory=dict[str, Any])
 
 

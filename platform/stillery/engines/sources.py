@@ -1,5 +1,6 @@
 """The teachers that can be asked, behind one seam: who they are, how they take a conversation, how an engine starts."""
 
+import datetime
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from stillery.config import EngineConfig, TeacherConfig, settings_of
+from stillery.engines.chat.conversation import ChatFormat
 from stillery.engines.endpoint import EndpointEngine
 from stillery.engines.endpoint_api import PATHS, Endpoint, read_key, write_messages
 from stillery.engines.engine import Engine
@@ -35,21 +37,29 @@ class Source:
 
 
 def vllm_source(
-    model: str, engine: EngineConfig, *, template_kwargs: Mapping[str, Any], two_step: bool = False
+    model: str,
+    engine: EngineConfig,
+    *,
+    chat: ChatFormat | None = None,
+    two_step: bool = False,
+    stop_token_ids: Sequence[int] = (),
 ) -> Source:
-    """A model that vLLM runs on this cluster."""
+    """A model that vLLM runs on this cluster, spoken to as `chat` says (null: as its own files do). Generation stops at
+    `stop_token_ids` besides the model's own."""
     from stillery.engines.vllm_engine import VllmEngine
 
-    identity = model_id(model, engine)
-    start: Callable[[], Engine] = functools.partial(VllmEngine, model, engine, model_id=identity)
+    identity = model_id(model, engine) + "".join(f"+stop{token}" for token in stop_token_ids)
+    start: Callable[[], Engine] = functools.partial(
+        VllmEngine, model, engine, model_id=identity, stop_token_ids=tuple(stop_token_ids)
+    )
     return Source(
         identity=identity,
-        render=functools.partial(render, model=model, template_kwargs=template_kwargs, two_step=two_step),
+        render=functools.partial(render, chat=chat or ChatFormat(model), two_step=two_step),
         start=functools.partial(_start_two_step, start) if two_step else start,
     )
 
 
-def endpoint_source(teacher: TeacherConfig, *, logs: Folder) -> Source:
+def endpoint_source(teacher: TeacherConfig, *, logs: Folder, now: datetime.datetime | None = None) -> Source:
     """A model behind an OpenAI-compatible server, the same one wherever it moves. The key is read where an engine
     starts; what the samples in the run's `logs` cost counts towards the cap."""
     endpoint = endpoint_of(teacher)
@@ -60,18 +70,25 @@ def endpoint_source(teacher: TeacherConfig, *, logs: Folder) -> Source:
     prices = (teacher.endpoint.input_price, teacher.endpoint.output_price)
     return Source(
         identity=identity,
-        render=functools.partial(_render_for_endpoint, teacher=teacher),
+        render=functools.partial(_render_for_endpoint, teacher=teacher, now=now),
         start=functools.partial(_start_two_step, start) if teacher.two_step else start,
         prices=None if prices == (None, None) else (prices[0] or 0.0, prices[1] or 0.0),
         extra={"chat_template_kwargs": dict(arguments)} if arguments else {},
     )
 
 
-def teacher_source(teacher: TeacherConfig, *, logs: Folder) -> Source:
-    """The teacher of a config, of kind vllm or endpoint; `logs` holds the run's samples."""
+def teacher_source(teacher: TeacherConfig, *, logs: Folder, now: datetime.datetime | None = None) -> Source:
+    """The teacher of a config, of kind vllm or endpoint; `logs` holds the run's samples, and `now` is the time that a
+    chat template may print (null: the clock's)."""
     if teacher.kind == "endpoint":
-        return endpoint_source(teacher, logs=logs)
-    return vllm_source(teacher.model, teacher, template_kwargs=teacher.chat_template_kwargs, two_step=teacher.two_step)
+        return endpoint_source(teacher, logs=logs, now=now)
+    return vllm_source(teacher.model, teacher, chat=teacher_format(teacher, now=now), two_step=teacher.two_step)
+
+
+def teacher_format(teacher: TeacherConfig, *, now: datetime.datetime | None = None) -> ChatFormat:
+    """How a teacher whose prompts are rendered here is spoken to."""
+    model = teacher.model if teacher.kind == "vllm" else teacher.endpoint.tokenizer or teacher.model
+    return ChatFormat(model, arguments=dict(teacher.chat_template_kwargs), now=now)
 
 
 def check_teacher_endpoint(teacher: TeacherConfig) -> None:
@@ -114,13 +131,12 @@ def endpoint_of(teacher: TeacherConfig) -> Endpoint:
     return Endpoint(**settings, model=teacher.model)
 
 
-def _render_for_endpoint(conversations: Sequence[Sequence[Message]], *, teacher: TeacherConfig) -> list[str]:
+def _render_for_endpoint(
+    conversations: Sequence[Sequence[Message]], *, teacher: TeacherConfig, now: datetime.datetime | None
+) -> list[str]:
     if teacher.endpoint.api == "chat":
         return [write_messages(conversation) for conversation in conversations]
-    tokenizer = teacher.endpoint.tokenizer or teacher.model
-    return render(
-        conversations, model=tokenizer, template_kwargs=teacher.chat_template_kwargs, two_step=teacher.two_step
-    )
+    return render(conversations, chat=teacher_format(teacher, now=now), two_step=teacher.two_step)
 
 
 def _start_endpoint(endpoint: Endpoint, *, model_id: str, logs: Folder) -> Engine:

@@ -10,7 +10,7 @@ import dataclasses
 import os
 import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -57,8 +57,10 @@ def load_engine(model: str, config: EngineConfig) -> Any:
 class VllmEngine:
     """vLLM's own engine loop in a thread: requests join the running batch as they come, with no barrier."""
 
-    def __init__(self, model: str, config: EngineConfig, *, model_id: str) -> None:
+    def __init__(self, model: str, config: EngineConfig, *, model_id: str, stop_token_ids: Sequence[int] = ()) -> None:
+        """`stop_token_ids` end a sample besides those of the model's own files and of its sampling settings."""
         self._model_id = model_id
+        self._stop_token_ids = stop_token_ids
         self._inbox: queue.SimpleQueue[_Submitted | None] = queue.SimpleQueue()
         self._running: dict[str, _Submitted] = {}
         self._broken: Exception | None = None
@@ -119,6 +121,8 @@ class VllmEngine:
         try:
             # logprobs=0 gives the log-probability of the sampled token itself, of the model before temperature.
             table = {key: value for key, value in submitted.sampling.items() if key != "seed"}
+            if self._stop_token_ids:
+                table["stop_token_ids"] = [*(table.get("stop_token_ids") or []), *self._stop_token_ids]
             # Only finished samples are of use: vLLM need not put together an output for every token.
             params = SamplingParams(
                 **table,

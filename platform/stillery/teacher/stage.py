@@ -58,7 +58,7 @@ def generate(
     sampled = ask(
         asked,
         conversations,
-        source=teacher_source(config, logs=run.logs),
+        source=teacher_source(config, logs=run.logs, now=run.started),
         engine=config,
         sampling={**config.sampling, "seed": seed},
         num_samples=config.samples_per_prompt,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stillery import logs, observe
+from stillery.engines.chat.conversation import Conversation, open_conversation
 from stillery.records import Sample, from_table
 from stillery.storage import Folder
 
@@ -32,13 +33,15 @@ def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
         torch.set_num_threads(config["threads"])
     student = resolve_model(config["student"])
     data = Folder(config["data"])
-    validation = dataset_of(data, "validation.parquet")
+    conversation = open_conversation(config["chat"], key="sft.student")
+    of_prompt = config["trl"].get("completion_only_loss") is False
+    validation = dataset_of(data, "validation.parquet", conversation, of_prompt=of_prompt)
     with observe.working_for(config["observed"]), tempfile.TemporaryDirectory() as scratch:
         arguments = SFTConfig(output_dir=scratch, **trl_arguments(config, has_validation=len(validation) > 0))
         trainer = SFTTrainer(
             model=student,
             args=arguments,
-            train_dataset=dataset_of(data, "train.parquet"),
+            train_dataset=dataset_of(data, "train.parquet", conversation, of_prompt=of_prompt),
             eval_dataset=validation if len(validation) > 0 else None,
             processing_class=AutoTokenizer.from_pretrained(student),
             callbacks=[_report_callback()],
@@ -67,6 +70,9 @@ def trl_arguments(config: dict[str, Any], *, has_validation: bool) -> dict[str, 
     if not config["use_gpu"]:
         defaults |= {"use_cpu": True, "bf16": False, "gradient_checkpointing": False, "dataloader_pin_memory": False}
     merged = defaults | dict(config["trl"])
+    if str(merged.get("chat_template_path", "")).endswith((".jinja", ".j2")):
+        # The rows are in tokens already, and a file of the driver's need not be here.
+        del merged["chat_template_path"]
     # A Hub repository that has pickled weights alone is refused.
     loading = {"use_safetensors": True, **({} if config["use_gpu"] else {"dtype": "float32"})}
     merged["model_init_kwargs"] = loading | (merged.get("model_init_kwargs") or {})
@@ -77,15 +83,12 @@ def trl_arguments(config: dict[str, Any], *, has_validation: bool) -> dict[str, 
     return merged | {"seed": config["seed"], "report_to": "none"}
 
 
-def dataset_of(data: Folder, name: str) -> Any:
-    """Rows in TRL's conversational prompt-completion form: the loss falls on the completion only."""
+def dataset_of(data: Folder, name: str, conversation: Conversation, *, of_prompt: bool = False) -> Any:
+    """Rows in tokens, as TRL takes them unchanged: the loss falls on the completion, and with `of_prompt` on all."""
     from datasets import Dataset
 
-    def turns(messages: Any) -> list[dict[str, str]]:
-        return [{"role": m.role, "content": m.content} for m in messages]
-
-    rows = from_table(data.read_table(name, Sample), Sample)
-    return Dataset.from_list([{"prompt": turns(r.prompt), "completion": turns(r.completion)} for r in rows])
+    rows = conversation.rows(from_table(data.read_table(name, Sample), Sample))
+    return Dataset.from_list([{"input_ids": r.input_ids, "labels": r.labels(of_prompt=of_prompt)} for r in rows])
 
 
 def _report_callback() -> Any:

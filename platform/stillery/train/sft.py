@@ -1,48 +1,56 @@
 """Supervised fine-tuning: the student learns the kept traces.
 
-In: samples. Out: checkpoint/ (a Hugging Face folder, the student), data/ (exactly what it was trained on, over-long
-rows taken out) and history.json (the loss curve).
+In: samples. Out: checkpoint/ (a Hugging Face folder, the student), data/ (exactly what it was trained on) and
+history.json (the loss curve).
 
 Ray Train places the workers and restarts them from the last checkpoint if one dies; TRL's SFTTrainer does the
 training; the checkpoint with the lowest validation loss becomes the student.
 """
 
+import datetime
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from stillery import logs, observe
 from stillery.config import SftConfig
-from stillery.engines.models import model_id, resolve_model
+from stillery.engines.chat.checkpoint import open_student, write_format
+from stillery.engines.chat.conversation import ChatFormat, Conversation, student_format
+from stillery.engines.chat.lengths import LONG, check_dropped
+from stillery.engines.models import model_id
 from stillery.errors import UserError
 from stillery.records import Sample, Split, from_table
 from stillery.storage import Folder
 from stillery.train.loop import train_loop
 
-VERSION = 1
+VERSION = 2
 
 # What serving, evaluation and export need of a training checkpoint; optimizer and random states stay behind.
 MODEL_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json",
                "tokenizer*", "special_tokens_map.json", "vocab.json", "merges.txt", "chat_template*")  # fmt: skip
 
 
-def fine_tune(config: SftConfig, *, seed: int, samples: Folder, out: Folder) -> dict[str, Any]:
+def fine_tune(config: SftConfig, *, seed: int, now: datetime.datetime, samples: Folder, out: Folder) -> dict[str, Any]:
     """Train the student and write its checkpoint. Returns counts, the losses and what was dropped.
 
-    Raises UserError if every row is longer than the model may read, and Ray Train's TrainingFailedError if the
-    workers failed more than `config.max_failures` times.
+    `now` is the time that a chat template may print. Raises UserError if too few rows can be learnt, and Ray Train's
+    TrainingFailedError if the workers failed more than `config.max_failures` times.
     """
     rows = from_table(samples.read_all(Sample), Sample)
-    counts = write_data(config, rows, out)
+    chat = student_format(config, now=now)
+    conversation, end = open_student(chat)
+    counts = write_data(config, rows, conversation, out)
     has_validation = counts["validation"] > 0
-    result = _fit(config, seed=seed, out=out, has_validation=has_validation)
+    result = _fit(config, seed=seed, out=out, has_validation=has_validation, chat=chat)
     best = _best_checkpoint(result, has_validation=has_validation)
     checkpoint = out.local / "checkpoint"
     with best.as_directory() as folder:
         copy_model(Path(folder), checkpoint)
+    write_format(checkpoint, conversation, end)
     history = result.return_value
     out.write_bytes("history.json", json.dumps(history, indent=1).encode())
     model = model_id(str(checkpoint))
@@ -50,58 +58,34 @@ def fine_tune(config: SftConfig, *, seed: int, samples: Folder, out: Folder) -> 
     return {**counts, **_losses(history), **made}
 
 
-def write_data(config: SftConfig, rows: list[Sample], out: Folder) -> dict[str, int]:
-    """Write the rows that fit as data/train.parquet and data/validation.parquet; return the counts.
+def write_data(config: SftConfig, rows: list[Sample], conversation: Conversation, out: Folder) -> dict[str, Any]:
+    """Write the rows that can be learnt as data/train.parquet and data/validation.parquet; return the counts.
 
-    TRL would cut a row at `max_length`, in the middle of its thinking: longer ones are left out whole.
+    TRL would cut a row at `max_length`, in the middle of its thinking: longer ones are left out whole, as is a row of
+    which the chat template leaves something out. Raises UserError if that is all of them, or more are too long than
+    `config.max_long_share` allows.
     """
     limit = config.trl.get("max_length", 1024)
-    lengths = token_lengths(rows, model=config.student, template=config.trl.get("chat_template_path"))
-    fitting = [row for row, length in zip(rows, lengths, strict=True) if limit is None or length <= limit]
-    train = [row for row in fitting if row.split == Split.TRAIN]
-    validation = [row for row in fitting if row.split == Split.VALIDATION]
+    usable: list[Sample] = []
+    dropped: Counter[str] = Counter()
+    for row, tokens in zip(rows, conversation.rows(rows), strict=True):
+        fault = tokens.fault or (LONG if limit is not None and len(tokens.input_ids) > limit else None)
+        if fault is None:
+            usable.append(row)
+        else:
+            dropped[fault] += 1
+    check_dropped(config, dropped, num_rows=len(rows))
+    train = [row for row in usable if row.split == Split.TRAIN]
+    validation = [row for row in usable if row.split == Split.VALIDATION]
     if not train:
-        raise UserError(f"sft: all {len(rows)} samples are longer than sft.trl.max_length={limit} tokens; raise it")
+        raise UserError("sft: no sample to train on is left; see what was left out above")
     data = out / "data"
     data.write_rows("train.parquet", train, Sample)
     data.write_rows("validation.parquet", validation, Sample)
-    num_long = len(rows) - len(fitting)
-    if num_long:
-        logs.say(f"sft: left out {num_long} of {len(rows)} samples longer than {limit} tokens")
-    return {"train": len(train), "validation": len(validation), "dropped_long": num_long}
+    return {"train": len(train), "validation": len(validation), "dropped": dict(dropped)}
 
 
-def token_lengths(rows: list[Sample], *, model: str, template: str | None) -> list[int]:
-    """The length in tokens of each row, prompt and completion, as the chat template writes it: the model's own, or
-    that of `template`, a file or another model as TRL takes it.
-
-    Raises UserError if there is none, or if it leaves out part of a completion.
-    """
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(resolve_model(model))
-    if template is not None:
-        is_file = template.endswith((".jinja", ".j2"))
-        own = AutoTokenizer.from_pretrained(template).chat_template if not is_file else Path(template).read_text()
-        tokenizer.chat_template = own
-    if tokenizer.chat_template is None:
-        raise UserError(f"sft.student={model}: has no chat template; give one with sft.trl.chat_template_path")
-    texts = [
-        tokenizer.apply_chat_template(
-            [{"role": m.role, "content": m.content} for m in [*row.prompt, *row.completion]], tokenize=False
-        )
-        for row in rows
-    ]
-    lost = next((r for r, text in zip(rows, texts, strict=True) if r.completion[0].content.strip() not in text), None)
-    if lost is not None:
-        raise UserError(
-            f"sft.student={model}: its chat template cuts the thinking out of sample {lost.sample_id}, so the student "
-            "would never see it; give a template that keeps it with sft.trl.chat_template_path"
-        )
-    return [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []
-
-
-def _fit(config: SftConfig, *, seed: int, out: Folder, has_validation: bool) -> Any:
+def _fit(config: SftConfig, *, seed: int, out: Folder, has_validation: bool, chat: ChatFormat) -> Any:
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
@@ -113,6 +97,7 @@ def _fit(config: SftConfig, *, seed: int, out: Folder, has_validation: bool) -> 
         train_loop,
         train_loop_config={
             "student": config.student,
+            "chat": chat,
             "data": (out / "data").uri,
             "seed": seed,
             "use_gpu": config.use_gpu,

@@ -31,7 +31,7 @@ def engine(device: str) -> Figures:
     if device == "cuda":
         settings["gpu_memory_utilization"] = 0.3
     config = EngineConfig(engine=settings, num_gpus=float(device == "cuda"))
-    source = vllm_source(MODEL, config, template_kwargs={})
+    source = vllm_source(MODEL, config)
     prompts = source.render([[Message("user", problem.question)] for problem in problems])
     running = source.start()
     greedy = answers(running, prompts, samples=1, sampling={"temperature": 0.0, "max_tokens": MAX_TOKENS})

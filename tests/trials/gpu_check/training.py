@@ -1,5 +1,6 @@
 """Training on the GPU: the train stage with packing in bf16 under Ray Train, and TRL's trainer sharded by FSDP2."""
 
+import datetime
 import json
 import os
 import tempfile
@@ -7,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from stillery.config import ClusterConfig, SftConfig
+from stillery.engines.chat.checkpoint import open_student
+from stillery.engines.chat.conversation import student_format
 from stillery.engines.models import resolve_model
 from stillery.records import Sample
 from stillery.storage import Folder
@@ -45,7 +48,7 @@ def sft(device: str) -> Figures:
         root = Folder(folder)
         samples = training_samples(16, validated=2)
         (root / "samples").write_rows("samples-00000.parquet", samples, Sample)
-        summary = fine_tune(config, seed=0, samples=root / "samples", out=root / "out")
+        summary = fine_tune(config, seed=0, now=datetime.datetime.now(), samples=root / "samples", out=root / "out")
         history = _read_history(root / "out")
     losses = [row["loss"] for row in history if "loss" in row]
     steps = max(row["step"] for row in history)
@@ -83,12 +86,13 @@ def fsdp(device: str) -> Figures:
     settings = {"use_gpu": config.use_gpu, "seed": 0, "trl": config.trl}
     student = resolve_model(STUDENT)
     with tempfile.TemporaryDirectory() as folder:
-        write_data(config, training_samples(8), Folder(folder))
+        conversation, _ = open_student(student_format(config))
+        write_data(config, training_samples(8), conversation, Folder(folder))
         arguments = SFTConfig(output_dir=f"{folder}/checkpoints", **trl_arguments(settings, has_validation=False))
         trainer = SFTTrainer(
             model=student,
             args=arguments,
-            train_dataset=dataset_of(Folder(folder) / "data", "train.parquet"),
+            train_dataset=dataset_of(Folder(folder) / "data", "train.parquet", conversation),
             processing_class=AutoTokenizer.from_pretrained(student),
         )
         trainer.train()

@@ -1,0 +1,48 @@
+"""What the Hugging Face Hub says of a model before anything is paid for it: is it there, may it be read, can it be
+loaded."""
+
+from pathlib import Path
+
+from stillery.errors import UserError
+
+_TIMEOUT_S = 5.0
+
+
+def find_on_hub(key: str, model: str) -> str | None:
+    """What to load a Hub model's small files from: its name, or the copy in this machine's cache where the Hub cannot
+    be reached. None if there is neither.
+
+    Raises UserError if the Hub has no such model, keeps it from this user, or holds no weights that can be loaded.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+
+    api = HfApi()
+    try:
+        info = api.model_info(model, timeout=_TIMEOUT_S)
+        api.auth_check(model)
+    except HFValidationError:
+        raise UserError(f"{key}={model}: neither a folder nor a name on the Hugging Face Hub (OWNER/NAME)") from None
+    except GatedRepoError:
+        raise UserError(
+            f"{key}={model}: is gated; accept its terms at {api.endpoint}/{model} and set $HF_TOKEN on every node"
+        ) from None
+    except RepositoryNotFoundError:
+        raise UserError(
+            f"{key}={model}: the Hugging Face Hub has no such model, or $HF_TOKEN may not read it; correct the name, "
+            "or give the path of a folder"
+        ) from None
+    except Exception:
+        # The boundary: offline, a proxy, a time-out or an outage, all of which may be over when a worker loads it.
+        return _cached(model)
+    names = [file.rfilename for file in info.siblings or []]
+    if not any(name.endswith(".safetensors") for name in names):
+        raise UserError(f"{key}={model}: has no *.safetensors on the Hub; give a model that is saved as such")
+    return model
+
+
+def _cached(model: str) -> str | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(model, "config.json")
+    return str(Path(found).parent) if isinstance(found, str) else None

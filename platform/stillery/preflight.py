@@ -1,0 +1,60 @@
+"""What can be known to be wrong with a run before its first stage starts, and before the teacher costs anything.
+
+No weight is loaded: a student is known by its folder's headers and by how it writes a conversation.
+"""
+
+import dataclasses
+
+from stillery import logs, placement
+from stillery.config import Config, suggest
+from stillery.engines.chat.checkpoint import open_student
+from stillery.engines.chat.conversation import student_format
+from stillery.engines.chat.lengths import check_limits
+from stillery.engines.hub import find_on_hub
+from stillery.engines.models import check_model, is_folder
+from stillery.engines.recorded import check_columns
+from stillery.engines.sources import check_teacher_endpoint
+from stillery.errors import UserError
+from stillery.export.stage import check as check_export
+from stillery.passthrough import check_tables
+from stillery.verify.readability import FLAGS
+
+
+def check(config: Config) -> None:
+    """Raises UserError for the first thing that cannot work."""
+    check_tables(config)
+    placement.check_config(config)
+    unknown = [flag for flag in config.curate.drop_flags if flag not in FLAGS]
+    if unknown:
+        raise UserError(f"curate.drop_flags: no flag {unknown[0]!r}{suggest(unknown[0], FLAGS)}")
+    _check_teacher(config)
+    check_model("sft.student", config.sft.student)
+    check_export(config.export)
+    check_limits(config)
+    _check_student(config)
+
+
+def _check_teacher(config: Config) -> None:
+    teacher = config.teacher
+    if teacher.kind == "vllm":
+        check_model("teacher.model", teacher.model)
+    elif teacher.kind == "endpoint":
+        check_teacher_endpoint(teacher)
+    else:
+        check_columns(teacher.recorded.columns, key="teacher.recorded.columns")
+
+
+def _check_student(config: Config) -> None:
+    chat = student_format(config.sft)
+    if not is_folder(chat.model):
+        found = find_on_hub("sft.student", chat.model)
+        if found is None:
+            logs.say(f"sft.student={chat.model}: neither here nor can the Hub be reached, so it could not be checked")
+            return
+        chat = dataclasses.replace(chat, model=found)
+    _, end = open_student(chat)
+    if not end.is_stop:
+        logs.say(
+            f"sft.student={config.sft.student}: its template ends an answer with {end.token}, at which generation does "
+            "not stop; the trained student's end of sequence will be that"
+        )
