@@ -69,10 +69,7 @@ def _chat(config: Config) -> dict[str, Any]:
 
 
 def of_evaluate(config: Config) -> dict[str, Any]:
-    settings = _sampled(config.evaluate)
-    # It only says when a run is refused.
-    del settings["max_cut_share"]
-    return {**settings, **of_verify(config), "seed": config.run.seed}
+    return {**_sampled(config.evaluate), **of_verify(config), "seed": config.run.seed}
 
 
 def of_evaluate_teacher(config: Config) -> dict[str, Any]:
