@@ -24,7 +24,7 @@ from stillery.engines.recorded_columns import (
     split_samples,
 )
 from stillery.errors import UserError
-from stillery.readers.cells import printable, read_id, read_number
+from stillery.readers.cells import printable, read_id, read_number, read_text
 from stillery.readers.files import find_files, naming, read_rows
 from stillery.readers.left_out import LeftOut
 from stillery.readers.normalization import question_key
@@ -182,7 +182,8 @@ def _join(row: Row, cells: Mapping[str, Any], *, joiner: _Joiner, by_question: b
     given = read_id(row, "prompt_id", cells.get("prompt_id"))
     if given is not None and not (by_question and given not in joiner.questions):
         return given if given in joiner.questions else None
-    key = question_key(str(cells.get("question") or ""))
+    asked = cells.get("question")
+    key = question_key("" if asked is None else read_text(row, "question", asked, expected="the text of a question"))
     if key in joiner.by_question and joiner.by_question[key] is None:
         raise RowError(
             row.where,
@@ -226,7 +227,7 @@ def _draft(row: Row, cells: Mapping[str, Any]) -> _Draft:
         num_tokens=_count(row, cells, "num_tokens"),
         mean_logprob=read_number(row, "mean_logprob", cells.get("mean_logprob")),
         model=read_id(row, "model", cells.get("model")),
-        is_correct=None if flag is None else bool(flag),
+        is_correct=bool(flag) if isinstance(flag, (bool, int, float)) else None,
         error=whole_text(error_message(error)) if error else None,
     )
 

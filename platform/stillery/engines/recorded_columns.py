@@ -8,7 +8,7 @@ from stillery.engines.endpoint_api import join_thinking, whole_text
 from stillery.errors import UserError
 from stillery.readers.cells import NO_COLUMN, NOT_TEXT, checked, look_up, names_of, read_text
 from stillery.readers.rows import Row, RowError, kind_of
-from stillery.readers.shapes import columns_of, is_conversation, read_turns, unmark
+from stillery.readers.shapes import columns_of, conversation_of, read_turns, unmark
 
 # Columns that bear these names are taken as they are; `columns` maps others to them.
 NAMED = (
@@ -75,9 +75,9 @@ def _shaped(row: Row) -> dict[str, Any]:
 
 def _said(row: Row, name: str, cell: Any) -> Any:
     """The text of a cell that holds a conversation, as a question or as an answer to it."""
-    if name not in ("question", "completion", "answer") or not is_conversation(cell):
+    turns = conversation_of(cell) if name in ("question", "completion", "answer") else None
+    if turns is None:
         return cell
-    turns = cast(list[dict[str, Any]], cell)
     try:
         if name == "question":
             return read_turns(turns).question
@@ -96,6 +96,8 @@ def split_samples(row: Row, cells: Mapping[str, Any]) -> Iterator[dict[str, Any]
         yield dict(cells)
         return
     count = len(cast(list[Any], main))
+    if not count:
+        raise RowError(row.where, "no completion", "its list of completions is empty")
     for name in PER_SAMPLE:
         cell = cells.get(name)
         if cell is not None and (not isinstance(cell, list) or len(cast(list[Any], cell)) != count):
@@ -142,5 +144,5 @@ def _odd(text: str) -> str:
 def read_finish_reason(row: Row, cells: Mapping[str, Any]) -> str | None:
     """vLLM's name of the reason, whatever other servers call it."""
     cell = cells.get("finish_reason")
-    reason = "" if cell is None else read_text(row, "finish_reason", str(cell)).lower()
+    reason = "" if cell is None else read_text(row, "finish_reason", cell).lower()
     return _FINISH.get(reason, reason) or None

@@ -17,6 +17,8 @@ from stillery.verify.compare import AUTO, infer_kind
 from stillery.verify.dates import parse_date
 from stillery.verify.words import yes_no_of
 
+_MISSING = ("nan", "NaN", "None", "null", "NULL", "<NA>", "N/A", "inf", "-inf")
+
 FORMATS = ("text", "hash", "boxed")
 
 _HASHED = re.compile(r"\n#### [^\n]+\s*\Z")
@@ -26,10 +28,10 @@ def read_gold(answer: str, *, answer_kind: str, choices: Sequence[str]) -> tuple
     """An answer and its kind, which `auto` infers. Raises ValueError, saying what is wrong and the remedy, for an
     answer that is not of the kind."""
     if answer_kind == AUTO:
-        if answer.casefold() == "nan":
+        if answer in _MISSING:
             raise ValueError(
-                f"the answer is {answer}, which data frames write for none; give null for general data, or set "
-                "prompts.answer_kind=string if the word is meant"
+                f"the answer is {answer}, which data frames write where there is none; give null for general data, or "
+                "set prompts.answer_kind=string if the word is meant"
             )
         return answer, infer_kind(answer, choices=choices)
     kind = AnswerKind(answer_kind)

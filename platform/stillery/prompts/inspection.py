@@ -19,7 +19,7 @@ from stillery.readers.cells import printable, shown
 from stillery.readers.files import find_files, open_plain, read_rows, suffix_of
 from stillery.readers.left_out import LeftOut
 from stillery.readers.rows import Row, RowError, Unreadable
-from stillery.readers.shapes import columns_of, is_conversation
+from stillery.readers.shapes import columns_of, conversation_of
 from stillery.records import Split
 
 _LOOKED_ROWS = 10_000
@@ -162,12 +162,12 @@ def _leaves(value: Any, prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
         return
     yield prefix, value
     items = cast(list[Any], value) if isinstance(value, list) else []
-    if items and isinstance(items[0], Mapping) and not is_conversation(items) and depth <= _MAX_DEPTH:
+    if items and isinstance(items[0], Mapping) and conversation_of(items) is None and depth <= _MAX_DEPTH:
         yield from _leaves(items[0], f"{prefix}.0", depth + 1)
 
 
 def _type_of(cell: Any) -> str:
-    if is_conversation(cell):
+    if conversation_of(cell) is not None:
         return "conversation"
     if isinstance(cell, list):
         inner = {_type_of(item) for item in cast(list[Any], cell)[:20]}

@@ -10,12 +10,13 @@ from typing import Any
 from stillery.config import PromptsConfig, suggest
 from stillery.prompts.choices import read_choices, resolve_choice
 from stillery.prompts.gold import extract, read_gold
-from stillery.readers.cells import NO_COLUMN, checked, look_up, names_of, read_id, read_text
+from stillery.readers.cells import NO_COLUMN, checked, look_up, names_of, printable, read_id, read_text
 from stillery.readers.normalization import question_key
 from stillery.readers.options import show_options
 from stillery.readers.rows import Row, RowError, kind_of
-from stillery.readers.shapes import columns_of, is_conversation, read_turns
+from stillery.readers.shapes import columns_of, conversation_of, read_turns
 from stillery.records import AnswerKind, Prompt, Split, digest
+from stillery.verify.choices import choice_of
 from stillery.verify.compare import AUTO
 
 REQUIRED = ("question", "answer")
@@ -97,8 +98,12 @@ def _shaped(row: Row) -> dict[str, Any]:
 
 
 def _missing(row: Row, ours: str, theirs: str, values: Mapping[str, Any]) -> RowError:
-    likely = next((name for name in LIKELY.get(ours, ()) if name in values), "THEIRS")
+    same = (name for name in values if name.strip().casefold() == theirs.casefold())
+    likely = next((name for name in (*same, *LIKELY.get(ours, ())) if name in values), "THEIRS")
     remedy = f"Name the right one, such as prompts.columns.{ours}={likely}"
+    held = next((name for name, cell in values.items() if isinstance(cell, list) and cell and len(values) < 4), None)
+    if ours == "question" and held is not None:
+        remedy = f"If the rows are in {printable(held)!r}, save that list as the file; else name the right column"
     if ours == "answer":
         remedy += "; null stands for general data"
     return RowError(
@@ -110,9 +115,10 @@ def _missing(row: Row, ours: str, theirs: str, values: Mapping[str, Any]) -> Row
 
 def _question(row: Row, cells: Mapping[str, Any], config: PromptsConfig) -> str:
     cell = checked(row, "the question", cells["question"])
-    if is_conversation(cell):
+    turns = conversation_of(cell)
+    if turns is not None:
         try:
-            cell = read_turns(cell).question
+            cell = read_turns(turns).question
         except ValueError as error:
             raise RowError(row.where, BAD_SHAPE, str(error)) from None
     column = repr(_column("question", config))
@@ -134,6 +140,8 @@ def _gold(
     if cell is None or wanted == AnswerKind.NONE:
         return None, AnswerKind.NONE
     text = _written(row, cell)
+    if isinstance(cell, bool) and choices and choice_of(text, choices) is None:
+        text = str(cell)
     try:
         answer = extract(text, answer_format=config.answer_format)
         if choices and wanted in (AUTO, AnswerKind.CHOICE):
@@ -157,7 +165,7 @@ def _written(row: Row, cell: Any) -> str:
     if isinstance(cell, datetime.datetime) and cell.time() != datetime.time():
         raise RowError(row.where, "unfit answer", f"the answer is the time {cell}; expected text, a number or null")
     if isinstance(cell, (datetime.date, datetime.datetime)):
-        return cell.strftime("%Y-%m-%d")
+        return cell.isoformat()[:10]
     if isinstance(cell, decimal.Decimal):
         return format(cell, "f")
     if isinstance(cell, (int, float)):

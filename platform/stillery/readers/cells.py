@@ -53,7 +53,7 @@ def _decoded(text: str) -> Any:
 
 def names_of(values: Mapping[str, Any]) -> str:
     """The columns of a row, for a message."""
-    shown = [printable(name) for name in list(values)[:_SHOWN_NAMES]]
+    shown = [printable(name[:_SHOWN_CHARS]) for name in list(values)[:_SHOWN_NAMES]]
     return ", ".join(shown) + (f" and {len(values) - len(shown)} more" if len(values) > len(shown) else "")
 
 

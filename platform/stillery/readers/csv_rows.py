@@ -39,7 +39,7 @@ def _rows(reader: Any, path: str, delimiter: str) -> Iterator[Row | RowError]:
                 ) from None
             yield RowError(where, NOT_CSV, f"not CSV ({error}); check its quotes")
             continue
-        if not cells:
+        if not any(cell.strip() for cell in cells):
             continue
         if len(cells) != len(header):
             yield RowError(
@@ -64,4 +64,4 @@ def _header(reader: Any, path: str, delimiter: str) -> list[str] | None:
                 f"{path}: its cells seem to be separated by {other!r}, not by {delimiter!r}; "
                 "save it with commas as .csv, or with tabs as .tsv"
             )
-    return header
+    return None if header is None else [name.strip() for name in header]

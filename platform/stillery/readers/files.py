@@ -40,7 +40,15 @@ SUFFIXES = tuple(_READERS)
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
 _MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
-_OTHER = {b"\xff\xfe": "UTF-16 text", b"\xfe\xff": "UTF-16 text", b"PK\x03\x04": "a ZIP archive (or a workbook)"}
+# What a file may be instead, by its first bytes, and the remedy.
+_OTHER = {
+    b"\xff\xfe": "UTF-16 or UTF-32 text, which is not read; save it as UTF-8",
+    b"\xfe\xff": "UTF-16 text, which is not read; save it as UTF-8",
+    b"PK\x03\x04": "a ZIP archive or a workbook, which is not read; unpack it, or save it as CSV in UTF-8",
+    b"version https://git-lfs": "a pointer of Git LFS, not the file; fetch it with git lfs pull",
+    b"<!DOCTYPE": "a web page; download the file itself",
+    b"<html": "a web page; download the file itself",
+}
 
 
 def find_files(names: Sequence[str], *, key: str) -> list[tuple[Any, str]]:
@@ -50,20 +58,31 @@ def find_files(names: Sequence[str], *, key: str) -> list[tuple[Any, str]]:
     """
     found: list[tuple[Any, str]] = []
     for name in names:
-        filesystem, path = fsspec.url_to_fs(name)
-        if filesystem.isdir(path):
-            entries = sorted(filesystem.ls(path, detail=False))
-            # Not .json: a run's output holds a manifest beside its tables.
-            paths = [e for e in entries if suffix_of(e) in _READERS and not e.endswith(".json") and not _is_hidden(e)]
-        elif filesystem.exists(path):
-            paths = [path]
-        else:
-            paths = sorted(filesystem.glob(path)) if any(mark in path for mark in "*?[") else []
-        if not paths:
-            what = "no such file" if not filesystem.isdir(path) else f"no {', '.join(SUFFIXES)} in it"
-            raise UserError(f"{key}={name}: {what}")
-        found += [(filesystem, path) for path in paths]
+        try:
+            found += _find(name, key=key)
+        except UserError:
+            raise
+        except Exception as error:
+            # The boundary to the stores: each of fsspec's raises errors of its own.
+            said = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UserError(f"{key}={name}: cannot be reached ({said}); check the address and the access") from None
     return found
+
+
+def _find(name: str, *, key: str) -> list[tuple[Any, str]]:
+    filesystem, path = fsspec.url_to_fs(name)
+    if filesystem.isdir(path):
+        entries = sorted(filesystem.ls(path, detail=False))
+        # Not .json: a run's output holds a manifest beside its tables.
+        paths = [e for e in entries if suffix_of(e) in _READERS and not e.endswith(".json") and not _is_hidden(e)]
+    elif filesystem.exists(path):
+        paths = [path]
+    else:
+        paths = sorted(filesystem.glob(path)) if any(mark in path for mark in "*?[") else []
+    if not paths:
+        what = "no such file" if not filesystem.isdir(path) else f"no {', '.join(SUFFIXES)} in it"
+        raise UserError(f"{key}={name}: {what}")
+    return [(filesystem, path) for path in paths]
 
 
 def fingerprints(names: Sequence[str], *, key: str) -> list[str]:
@@ -90,11 +109,13 @@ def open_plain(filesystem: Any, path: str) -> Generator[tuple[IO[bytes], str | N
     streams."""
     with contextlib.ExitStack() as stack, naming(path):
         file: Any = stack.enter_context(filesystem.open(path, "rb"))
-        head = file.read(8)
+        head = file.read(32)
         file.seek(0)
         for magic, what in _OTHER.items():
             if head.startswith(magic):
-                raise UserError(f"{path}: {what}, which is not read; save it as UTF-8 text or as Parquet")
+                raise UserError(f"{path}: {what}")
+        if head.startswith(b"PAR1") and suffix_of(path) != ".parquet":
+            raise UserError(f"{path}: a Parquet file; rename it to .parquet")
         compression = next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
         if compression == "xz":
             file = stack.enter_context(lzma.open(file))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -31,6 +32,23 @@ def rows_of(batches: Iterator[pa.RecordBatch], name: str) -> Iterator[Row]:
 
 
 def _values(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    names: list[str] = batch.schema.names
+    if len(set(names)) < len(names):
+        columns = [column.to_pylist() for column in batch.columns]
+        twice = {name: Unreadable("the file has two columns of this name") for name in names if names.count(name) > 1}
+        return [{**dict(zip(names, cells, strict=True)), **twice} for cells in zip(*columns, strict=True)]
+    rows = _plain_values(batch)
+    for field in batch.schema:
+        if pa.types.is_float32(field.type) or pa.types.is_float16(field.type):
+            # 0.1 of a column that is this narrow is not 0.10000000149011612.
+            narrow = np.float32 if pa.types.is_float32(field.type) else np.float16
+            for row in rows:
+                if isinstance(row[field.name], float):
+                    row[field.name] = float(str(narrow(row[field.name])))
+    return rows
+
+
+def _plain_values(batch: pa.RecordBatch) -> list[dict[str, Any]]:
     try:
         return batch.to_pylist()
     except (ValueError, OverflowError, pa.ArrowException):

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from stillery.readers.json_rows import decode
+
 _ASKING = ("user", "human", "prompter")
 _ANSWERING = ("assistant", "gpt", "model", "bot", "chatgpt")
 _INSTRUCTING = ("system", "developer")
@@ -29,13 +31,17 @@ class Turns:
     system: Any = None
 
 
-def is_conversation(cell: Any) -> bool:
-    """Whether a cell is a list of turns, each with its role and its text."""
-    return (
-        isinstance(cell, list)
-        and bool(cast(list[Any], cell))
-        and all(isinstance(turn, Mapping) and _role(turn) is not None for turn in cast(list[Any], cell))
-    )
+def conversation_of(cell: Any) -> list[Mapping[str, Any]] | None:
+    """The turns of a cell that is a list of them, each with its role and its text, or JSON of such a list."""
+    if isinstance(cell, str) and cell.lstrip().startswith("[{"):
+        try:
+            cell = decode(cell)
+        except (ValueError, RecursionError):
+            return None
+    if not isinstance(cell, list) or not cell:
+        return None
+    turns = cast(list[Any], cell)
+    return turns if all(isinstance(turn, Mapping) and _role(turn) is not None for turn in turns) else None
 
 
 def read_turns(cell: Sequence[Mapping[str, Any]]) -> Turns:
@@ -54,7 +60,7 @@ def read_turns(cell: Sequence[Mapping[str, Any]]) -> Turns:
         elif role in _ASKING:
             raise ValueError("the conversation has several questions; keep the first with its answer")
         else:
-            raise ValueError(f"the conversation has a turn of {role!r}; keep one of user and one of assistant")
+            raise ValueError(f"the conversation has a turn of {role[:20]!r}; keep one of user and one of assistant")
     if len(asked) != 1 or len(answers) > 1:
         raise ValueError(f"the conversation has {len(asked)} questions and {len(answers)} answers; keep one of each")
     if not isinstance(asked[0], str):
@@ -73,7 +79,7 @@ def _role(turn: Mapping[str, Any]) -> Any:
 
 def _content(turn: Mapping[str, Any]) -> Any:
     """The text of a turn; of one in parts, as the OpenAI API has it, the parts' texts."""
-    content = turn["content"] if "content" in turn else turn["value"]
+    content = turn["content"] if "content" in turn else turn.get("value")
     if isinstance(content, list):
         parts = cast(list[Any], content)
         if not all(isinstance(part, Mapping) and isinstance(part.get("text"), str) for part in parts):
@@ -98,7 +104,10 @@ def columns_of(values: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
     why, for a row of a known shape that cannot be used."""
     for name, recognize, read in SHAPES:
         if recognize(values):
-            return name, read(values)
+            try:
+                return name, read(values)
+            except (AttributeError, LookupError, TypeError):
+                raise ValueError(f"the row looks like {name}, but does not hold what that has") from None
     return None
 
 
@@ -112,13 +121,13 @@ def _read_batch(values: Mapping[str, Any]) -> dict[str, Any]:
     body: Any = response.get("body") or {}
     found: dict[str, Any] = {"prompt_id": values["custom_id"], "model": body.get("model")}
     error: Any = values.get("error") or body.get("error")
-    choices: list[Any] = body.get("choices") or []
+    choices: list[Any] = body.get("choices") or _outputs(body)
     if error or response.get("status_code", 200) != 200 or not choices:
-        status = response.get("status_code")
-        return found | {"completion": None, "error": error or (f"status {status}" if status else "no response")}
+        status = response.get("status_code", "none")
+        return found | {"completion": None, "error": error or f"a response without a completion (status {status})"}
     messages = [choice.get("message") or {"content": choice.get("text")} for choice in choices]
     thinking = [m.get("reasoning_content") or m.get("reasoning") for m in messages]
-    found["completion"] = [m.get("content") or m.get("refusal") for m in messages]
+    found["completion"] = [_content(m) or m.get("refusal") for m in messages]
     found["finish_reason"] = [choice.get("finish_reason") for choice in choices]
     if any(thinking):
         found |= {"thinking": thinking, "answer": found["completion"]}
@@ -127,6 +136,15 @@ def _read_batch(values: Mapping[str, Any]) -> dict[str, Any]:
     if len(choices) == 1:
         found["num_tokens"] = [usage.get("completion_tokens")]
     return found
+
+
+def _outputs(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the Responses API says in one message, as the chat API's choices have it."""
+    items: list[Any] = body.get("output") or []
+    parts = [part for item in items if item.get("type", "message") == "message" for part in item.get("content") or []]
+    text = "".join(part.get("text") or "" for part in parts)
+    reason = "length" if body.get("status") == "incomplete" else "stop"
+    return [{"message": {"content": text}, "finish_reason": reason}] if parts else []
 
 
 def _is_openr1(values: Mapping[str, Any]) -> bool:
@@ -150,15 +168,15 @@ def _read_openr1(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_chat(values: Mapping[str, Any]) -> bool:
-    return is_conversation(values.get("messages"))
+    return conversation_of(values.get("messages")) is not None
 
 
 def _is_sharegpt(values: Mapping[str, Any]) -> bool:
-    return is_conversation(values.get("conversations"))
+    return conversation_of(values.get("conversations")) is not None
 
 
 def _read_chat(values: Mapping[str, Any]) -> dict[str, Any]:
-    turns = read_turns(values.get("messages") or values["conversations"])
+    turns = read_turns(conversation_of(values.get("messages")) or conversation_of(values["conversations"]) or [])
     found: dict[str, Any] = {"question": turns.question}
     if turns.thinking:
         found |= {"thinking": turns.thinking, "answer": turns.completion}

@@ -64,6 +64,8 @@ def test_openr1_rows_give_every_generation_with_its_flags(tmp_path: Path) -> Non
     [
         {"messages": [{"role": "user", "content": ASKED},
                       {"role": "assistant", "content": "<think>\nhm\n</think>\n4"}]},
+        {"messages": json.dumps([{"role": "user", "content": ASKED},
+                                 {"role": "assistant", "content": "<think>\nhm\n</think>\n4"}])},
         {"conversations": [{"from": "human", "value": ASKED}, {"from": "gpt", "value": "<think>\nhm\n</think>\n4"}]},
         {"messages": [{"role": "user", "content": ASKED},
                       {"role": "assistant", "content": "4", "reasoning_content": "hm"}]},
@@ -106,6 +108,14 @@ def test_bad_rows_are_counted_up_to_the_share(tmp_path: Path) -> None:
         ({"prompt_id": ["p1"], "completion": "x"}, "prompt_id is a list; expected text or a number"),
         (b'{"prompt_id": "p1", "completion": "\xff"}\n', "completion holds a byte that is not UTF-8 (0xff)"),
         (b'{"prompt_id": "p1", "completion": "x", "completion": "y"}\n', "completion cannot be read: the row gives it"),
+        (b'{"question": "What is 2 + 2? \\ud83d", "completion": "x"}\n', "question holds half a character"),
+        ({"question": 5, "completion": "x"}, "question is 5; expected the text of a question"),
+        ({"prompt_id": "p1", "completion": []}, "its list of completions is empty"),
+        (
+            {"prompt_id": "p1", "completion": "x", "finish_reason": {"a": 1}},
+            "finish_reason is an object; expected text",
+        ),
+        ({"custom_id": "p1", "response": "oops"}, "looks like OpenAI batch output, but does not hold what that has"),
         ({"messages": [{"role": "user", "content": "?"}] * 2}, "the conversation has 2 questions and 0 answers"),
     ],
 )
@@ -114,3 +124,13 @@ def test_rows_are_refused_with_their_reason(tmp_path: Path, row: Any, message: s
     ((said,),) = tally.left_out.examples.values()
     assert message in said
     assert "made.jsonl line 201: " in said
+
+
+def test_batches_of_parts_and_of_the_responses_api(tmp_path: Path) -> None:
+    parts = batch("p1", None)
+    parts["response"]["body"]["choices"][0]["message"]["content"] = [{"type": "text", "text": "4"}]
+    item = {"type": "message", "content": [{"type": "output_text", "text": "6"}]}
+    body = {"model": "m", "status": "completed", "output": [{"type": "reasoning", "summary": []}, item]}
+    said = {"custom_id": "p2", "response": {"status_code": 200, "body": body}, "error": None}
+    made, _ = read(tmp_path, [parts, said])
+    assert [(g.prompt_id, g.completion, g.finish_reason) for g in made] == [("p1", "4", "stop"), ("p2", "6", "stop")]

@@ -155,6 +155,8 @@ def test_choices_are_shown_below_the_question_and_do_not_change_its_id(tmp_path:
         (["2", "3", "1"], 1, "index", "B"),
         (["2", "3", "1"], 1, "number", "A"),
         ([0, 1, 2], 1, "auto", "B"),
+        (["True", "False"], False, "auto", "False"),
+        (["yes", "no"], False, "auto", "no"),
         ([21, 22, 23], 22, "auto", "B"),
         ('["coal", "sky"]', 1, "auto", "B"),
         ({"text": ["coal", "sky"], "label": ["1", "2"]}, "2", "auto", "B"),
@@ -186,7 +188,7 @@ def test_gold_answers_name_a_choice(tmp_path: Path, choices: Any, answer: Any, n
         ({**SKY, "choices": [str(n) for n in range(27)], "answer": "0"}, "27 choices; at most 26 have letters"),
         ({"question": "q", "answer": float("nan")}, "the answer is nan; give a number or text, or null"),
         ({"question": "q", "answer": float("-inf")}, "the answer is -inf"),
-        ({"question": "q", "answer": "NaN"}, "the answer is NaN, which data frames write for none"),
+        ({"question": "q", "answer": "NaN"}, "the answer is NaN, which data frames write where there is none"),
         ({"question": "q", "answer": {"a": 1}}, "the answer is an object; expected text"),
         ({"question": "q", "answer": "2 + 2\n#### 4"}, "set prompts.answer_format=hash"),
         ({"question": "q", "answer": r"so it is \boxed{4}."}, "set prompts.answer_format=boxed"),
@@ -199,6 +201,13 @@ def test_gold_answers_name_a_choice(tmp_path: Path, choices: Any, answer: Any, n
 )
 def test_rows_are_refused_with_their_reason(tmp_path: Path, row: Any, message: str) -> None:
     assert message in refused(tmp_path, row)
+
+
+def test_a_list_within_an_object_and_a_column_in_other_letters_are_pointed_to(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="If the rows are in 'data', save that list as the file"):
+        load(tmp_path, [{"data": problems(3)}])
+    with pytest.raises(UserError, match=r"such as prompts\.columns\.question=Question"):
+        load(tmp_path, [{"Question": "a", "Answer": "1"}])
 
 
 def test_a_csv_cannot_tell_a_number_from_its_text(tmp_path: Path) -> None:

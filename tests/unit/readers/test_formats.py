@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 import lzma
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -116,14 +117,17 @@ def test_bad_rows_of_json_stand_among_the_good_ones(tmp_path: Path, text: str, e
         ("a.csv", b"a;b\n1;2\n", "separated by ';', not by ','"),
         ("a.tsv", b"a,b\n1,2\n", "separated by ',', not by '\\t'"),
         ("a.csv", b'"a,b\n1,2\n', "line 1: the header is not CSV"),
-        ("a.csv", b"\xff\xfea\x00", "UTF-16 text, which is not read"),
-        ("a.csv", b"PK\x03\x04", "a ZIP archive (or a workbook)"),
+        ("a.csv", b"\xff\xfea\x00", "UTF-16 or UTF-32 text, which is not read"),
+        ("a.csv", b"PK\x03\x04", "a ZIP archive or a workbook, which is not read"),
         ("a.parquet", b"x" * 99, "cannot be read to its end"),
         ("a.parquet", as_parquet()[:-40], "cannot be read to its end"),
         ("a.jsonl.gz", gzip.compress(FORMATS["a.jsonl"])[:-30], "cannot be read to its end (Truncated"),
         ("a.jsonl.zst", zstd(FORMATS["a.jsonl"])[:-30], "cannot be read to its end (Truncated"),
         ("a.jsonl.xz", lzma.compress(FORMATS["a.jsonl"])[:-30], "cannot be read to its end"),
         ("a.jsonl.gz", gzip.compress(FORMATS["a.jsonl"])[:2000] + b"\x00" * 99, "cannot be read to its end"),
+        ("a.jsonl", FORMATS["a.parquet"], "a Parquet file; rename it to .parquet"),
+        ("a.jsonl", b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "a pointer of Git LFS"),
+        ("a.jsonl", b"<!DOCTYPE html>\n", "a web page"),
         ("a.txt", b"x", "the suffix is not one of .jsonl, .ndjson, .json, .parquet, .csv, .tsv"),
     ],
 )
@@ -192,6 +196,20 @@ def test_a_parquet_cell_without_a_python_value_harms_no_other(tmp_path: Path) ->
     assert first == {"a": "ok", "b": 1}
     assert second["b"] == 2
     assert isinstance(second["a"], Unreadable)
+
+
+def test_parquet_columns_of_one_name_and_narrow_floats(tmp_path: Path) -> None:
+    names, columns = ["q", "q", "f"], [pa.array(["a"]), pa.array(["b"]), pa.array([1], pa.int8())]
+    pq.write_table(pa.Table.from_arrays(columns, names=names), tmp_path / "a.parquet")
+    assert [(type(row["q"]), row["f"]) for row in values(tmp_path / "a.parquet")] == [(Unreadable, 1)]
+    pq.write_table(pa.table({"f": pa.array([0.1, None], pa.float32())}), tmp_path / "b.parquet")
+    assert values(tmp_path / "b.parquet") == [{"f": 0.1}, {"f": None}]
+
+
+@pytest.mark.parametrize("name", ["foo://x/y.jsonl", "http://127.0.0.1:9/x.jsonl"])
+def test_an_address_that_cannot_be_reached_is_named(name: str) -> None:
+    with pytest.raises(UserError, match="^k=" + re.escape(name) + ": cannot be reached"):
+        find_files([name], key="k")
 
 
 def test_files_are_found_by_folder_glob_and_a_name_with_brackets(tmp_path: Path) -> None:
