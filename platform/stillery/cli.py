@@ -92,9 +92,11 @@ def _serve(parsed: argparse.Namespace) -> int:
 
 
 def _promote(parsed: argparse.Namespace) -> int:
+    from stillery.measuring import measure_as_in
     from stillery.registry.promotion import promote
 
-    print(promote(parsed.name, parsed.version, tracking_uri=parsed.tracking_uri, force=parsed.force))
+    uri = parsed.tracking_uri
+    print(promote(parsed.name, parsed.version, measure_as_in=measure_as_in, tracking_uri=uri, force=parsed.force))
     return 0
 
 

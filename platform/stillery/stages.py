@@ -197,23 +197,22 @@ def _register(job: Job) -> dict[str, Any]:
         outputs=job.outputs,
         checkpoint=job.folder("sft").local / "checkpoint",
         out=job.out,
-        measure=functools.partial(_measure_champion, job),
+        measure=functools.partial(measure_model, dataclasses.replace(job, out=job.out / "champion")),
     )
 
 
-def _measure_champion(job: Job, checkpoint: Path) -> tuple[Folder, Mapping[str, Any]]:
-    """Measure another model on the test problems just as this run's students were."""
+def measure_model(job: Job, checkpoint: Path) -> tuple[Folder, Mapping[str, Any]]:
+    """Measure another model on the test problems just as the run's students were, into the job's folder."""
     cluster.connect(job.config.cluster)
-    out = job.out / "champion"
     # The run's folder is the one that every machine reaches.
-    shared = out.local / "checkpoint"
+    shared = job.out.local / "checkpoint"
     shutil.rmtree(shared, ignore_errors=True)
     shutil.copytree(checkpoint, shared)
     evaluate = dataclasses.replace(job.config.evaluate, splits=[Split.TEST.value])
-    measured = dataclasses.replace(job, config=dataclasses.replace(job.config, evaluate=evaluate), out=out)
+    measured = dataclasses.replace(job, config=dataclasses.replace(job.config, evaluate=evaluate))
     summary = _evaluate_student(measured, role="champion", model=str(shared))
     shutil.rmtree(shared)
-    return out, summary
+    return job.out, summary
 
 
 def _export(job: Job) -> dict[str, Any]:

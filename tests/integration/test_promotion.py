@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,11 +10,11 @@ from registered_models import PROTOCOL, register_folder, scores_at
 from stillery.config import RegisterConfig
 from stillery.engines.models import resolve_model
 from stillery.errors import UserError
+from stillery.records import Score
 from stillery.registry import mlflow_store
-from stillery.registry.gate import Evaluation
 from stillery.registry.promotion import DECISION_TAG, champions, promote, roll_back
 from stillery.registry.resolve import ServedModel, fetch, find_version
-from stillery.registry.scores import log_evaluation
+from stillery.storage import Folder
 
 STUDENT = Path(resolve_model("embedded:student"))
 
@@ -55,17 +56,32 @@ def test_the_gate_decides_and_rollback_returns_to_the_one_before() -> None:
     assert champion() == "1"
 
 
-def test_only_what_was_measured_in_one_way_is_compared() -> None:
+def test_only_what_was_measured_in_one_way_is_compared(tmp_path: Path) -> None:
+    """The champion is measured again by the settings of the version's own run, which that is told where to find."""
     cold = {**PROTOCOL, "sampling": {"temperature": 0.0}}
     register_folder("coin", STUDENT, after=scores_at(0.4), before=scores_at(0.2))
     register_folder("coin", STUDENT, after=scores_at(0.8), before=scores_at(0.2), protocol=cold)
     promote("coin", "1")
-    with pytest.raises(UserError, match=r"not comparable with champion version 1: .*temperature 1\.0 against 0\.0"):
-        promote("coin", "2")
+    asked: list[tuple[str, ...]] = []
+
+    def measure(run_uri: str, config: str, prompts: str, checkpoint: Path) -> tuple[Folder, dict[str, Any]]:
+        asked.append((run_uri, config, prompts))
+        assert (checkpoint / "model.safetensors").read_bytes() == (STUDENT / "model.safetensors").read_bytes()
+        Folder(str(tmp_path)).write_rows("scores.parquet", scores_at(0.6), Score)
+        return Folder(str(tmp_path)), {"protocol": cold}
+
+    with pytest.raises(UserError, match=r"temperature 1\.0 against 0\.0.*not registered by a run"):
+        promote("coin", "2", measure_as_in=measure)
     with connected() as store:
-        run_id = store.client.get_model_version("coin", "2").run_id
-        log_evaluation(store, run_id, "champion-1", Evaluation(scores_at(0.6), cold))
-    assert "beats champion version 1: test pass@1 +20.0 points" in promote("coin", "2")
+        version = store.client.get_model_version("coin", "2")
+        store.client.set_model_version_tag("coin", "2", "stillery.run_uri", "/a/run")
+        store.client.log_text(version.run_id, "run: {seed: 7}", "config.yaml")
+        inputs = {"prompts.measured": {"fingerprint": "f00", "content": "c00"}}
+        store.client.log_dict(version.run_id, {"inputs": inputs}, "manifests/evaluate_after.json")
+    with pytest.raises(UserError, match="nothing here measures"):
+        promote("coin", "2")
+    assert "beats champion version 1: test pass@1 +20.0 points" in promote("coin", "2", measure_as_in=measure)
+    assert asked == [("/a/run", "run: {seed: 7}", "f00")]
 
 
 def test_a_champion_that_was_set_by_hand_can_be_rolled_back_to() -> None:

@@ -15,7 +15,8 @@ from stillery.errors import UserError
 from stillery.metrics import summarize
 from stillery.records import Score
 from stillery.registry import mlflow_store
-from stillery.registry.stage import Measure, register
+from stillery.registry.opponent import Measure
+from stillery.registry.stage import register
 from stillery.runs import Output, Run
 from stillery.storage import Folder
 

@@ -8,17 +8,25 @@ gate's decision, and when a version was rolled back from, are kept on the versio
 import dataclasses
 import json
 import os
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from stillery.config import RegisterConfig
 from stillery.errors import UserError
 from stillery.registry import mlflow_store
-from stillery.registry.gate import CHAMPION, Decision, decide, incomparable
+from stillery.registry.gate import CHAMPION, Decision, decide
 from stillery.registry.lineage import redact
 from stillery.registry.mlflow_store import Store
-from stillery.registry.scores import champion_name, read_evaluation
+from stillery.registry.opponent import find_opponent
+from stillery.registry.scores import read_evaluation
+from stillery.storage import Folder
+
+# Measures a checkpoint as a run's students were: the run's address, its config, the fingerprint of its prompts and the
+# checkpoint in; the folder of the scores and the summary of the evaluation out.
+MeasureAsIn = Callable[[str, str, str, Path], tuple[Folder, Mapping[str, Any]]]
 
 DECISION_TAG = "stillery.decision"
 HISTORY_TAG = "stillery.champions"
@@ -27,11 +35,20 @@ ROLLED_BACK_TAG = "stillery.rolled_back"
 _KEPT_CHAMPIONS = 20
 
 
-def promote(name: str, version: str, *, tracking_uri: str | None = None, force: str | None = None) -> str:
+def promote(
+    name: str,
+    version: str,
+    *,
+    measure_as_in: MeasureAsIn | None = None,
+    tracking_uri: str | None = None,
+    force: str | None = None,
+) -> str:
     """Make a version the champion if it beats the present one, and return a line that says so.
 
-    `force` is the reason for promoting it whatever the gate says; it is recorded with the gate's verdict. Raises
-    UserError where the gate refuses, or the model or version is unknown.
+    A champion that was measured on other problems or in another way is measured again by `measure_as_in`, by the
+    settings of the version's run; without it, or with `force`, it is not. `force` is the reason for promoting it
+    whatever the gate says; it is recorded with the gate's verdict. Raises UserError where the gate refuses, or the model
+    or version is unknown.
     """
     if force is not None and not force.strip():
         raise UserError("--force needs a reason, which is recorded")
@@ -40,7 +57,7 @@ def promote(name: str, version: str, *, tracking_uri: str | None = None, force: 
         champion = mlflow_store.get_alias(store, name, CHAMPION)
         if champion is not None and champion.version == candidate.version:
             return f"models:/{name}/{version} is the champion already"
-        decision = _decide(store, candidate, champion)
+        decision = _decide(store, candidate, champion, measure_as_in=None if force else measure_as_in)
         if not decision.promote and force is None:
             raise UserError(f"models:/{name}/{version} {decision.reason} (--force REASON promotes it all the same)")
         record = dataclasses.asdict(decision) | ({} if force is None else {"forced": force.strip()})
@@ -100,25 +117,41 @@ def champions(store: Store, name: str) -> list[dict[str, str]]:
     return json.loads(tags.get(HISTORY_TAG, "[]"))
 
 
-def _decide(store: Store, candidate: Any, champion: Any | None) -> Decision:
+def _decide(store: Store, candidate: Any, champion: Any | None, *, measure_as_in: MeasureAsIn | None) -> Decision:
     after = read_evaluation(store, candidate.run_id, "evaluate_after")
     if not after.scores:
         return Decision(False, "cannot be judged: its run has no scores; register it with stillery", "", None)
     untouched = read_evaluation(store, candidate.run_id, "evaluate_before")
     if champion is None:
         return decide(after, untouched=untouched, champion=None)
-    opponent = read_evaluation(store, champion.run_id, "evaluate_after")
-    if incomparable(opponent, after) is not None:
-        # Perhaps the candidate's run measured this champion again when it was registered.
-        measured = read_evaluation(store, candidate.run_id, champion_name(champion))
-        opponent = measured if measured.scores else opponent
+
+    def measure(checkpoint: Path) -> tuple[Folder, Mapping[str, Any]]:
+        if measure_as_in is None:
+            raise UserError("nothing here measures")
+        return measure_as_in(*_run_of(store, candidate), checkpoint)
+
+    opponent, remedy = find_opponent(store, champion, after=after, run_id=candidate.run_id, measure=measure)
     return decide(
         after,
         untouched=untouched,
         champion=opponent,
         champion_name=f"champion version {champion.version}",
-        remedy="register it with this champion in place, which is then measured again",
+        remedy=remedy,
     )
+
+
+def _run_of(store: Store, candidate: Any) -> tuple[str, str, str]:
+    """Where a version's run lies, its config, and the fingerprint of the problems that it was measured on."""
+    run_uri = candidate.tags.get("stillery.run_uri")
+    kept = {a.path for path in ("", "manifests") for a in store.client.list_artifacts(candidate.run_id, path or None)}
+    if run_uri is None or not {"config.yaml", "manifests/evaluate_after.json"} <= kept:
+        raise UserError(f"version {candidate.version} was not registered by a run, so nobody knows how it was measured")
+    with tempfile.TemporaryDirectory() as folder:
+        config, manifest = (
+            Path(store.client.download_artifacts(candidate.run_id, path, folder)).read_text(encoding="utf-8")
+            for path in ("config.yaml", "manifests/evaluate_after.json")
+        )
+    return str(run_uri), config, str(json.loads(manifest)["inputs"]["prompts.measured"]["fingerprint"])
 
 
 def _version(store: Store, name: str, version: str | None) -> Any:

@@ -7,31 +7,25 @@ completed by the next; a call that finished is not repeated.
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
 
-from stillery import logs
 from stillery.config import RegisterConfig
 from stillery.errors import UserError
-from stillery.metrics import TooManyFailuresError
-from stillery.records import Score, from_table
 from stillery.registry import mlflow_store
-from stillery.registry.gate import CHALLENGER, CHAMPION, Decision, Evaluation, decide, incomparable, too_few
+from stillery.registry.gate import CHALLENGER, CHAMPION, Decision, decide
 from stillery.registry.lineage import EVALUATIONS, losses_of, metrics_of, params_of, redact, stage_metrics
 from stillery.registry.mlflow_store import Store
+from stillery.registry.opponent import Measure, evaluation_of, find_opponent
 from stillery.registry.promotion import DECISION_TAG, move_champion
-from stillery.registry.resolve import ServedModel, fetch
-from stillery.registry.scores import champion_name, log_evaluation, read_evaluation
+from stillery.registry.scores import log_evaluation
 from stillery.runs import MANIFEST, Output
 from stillery.storage import Folder
 
 VERSION = 2
-
-# Measures a checkpoint (a local folder) as the new student was measured: (scores, summary of the evaluation).
-Measure = Callable[[Path], tuple[Folder, Mapping[str, Any]]]
 
 _LINEAGE = ("generate", "curate", "sft")
 _DATASETS = ("prompts", "generate", "curate")
@@ -112,7 +106,7 @@ def _log_run(store: Store, run: Any, *, settings: Mapping[str, Any], outputs: Ma
         mlflow_store.log_stage(store, run, stage=stage, tags=tags, metrics=stage_metrics(output.summary))
     for stage in EVALUATIONS:
         if stage in outputs:
-            log_evaluation(store, run_id, stage, _evaluation(outputs[stage].folder, outputs[stage].summary))
+            log_evaluation(store, run_id, stage, evaluation_of(outputs[stage].folder, outputs[stage].summary))
 
 
 def _log_version(
@@ -142,12 +136,12 @@ def _set_aliases(store: Store, *, name: str, version: Any, outputs: Mapping[str,
 
 def _decide(store: Store, *, name: str, version: Any, outputs: Mapping[str, Output], measure: Measure) -> Decision:
     after, untouched = (
-        _evaluation(outputs[s].folder, outputs[s].summary) for s in ("evaluate_after", "evaluate_before")
+        evaluation_of(outputs[s].folder, outputs[s].summary) for s in ("evaluate_after", "evaluate_before")
     )
     champion = mlflow_store.get_alias(store, name, CHAMPION)
     if champion is None:
         return decide(after, untouched=untouched, champion=None)
-    opponent, remedy = _opponent(store, champion, after=after, run_id=version.run_id, measure=measure)
+    opponent, remedy = find_opponent(store, champion, after=after, run_id=version.run_id, measure=measure)
     return decide(
         after,
         untouched=untouched,
@@ -155,35 +149,6 @@ def _decide(store: Store, *, name: str, version: Any, outputs: Mapping[str, Outp
         champion_name=f"champion version {champion.version}",
         remedy=remedy,
     )
-
-
-def _opponent(
-    store: Store, champion: Any, *, after: Evaluation, run_id: str, measure: Measure
-) -> tuple[Evaluation, str]:
-    """The champion's evaluation, measured again if it has none that the new student's can be compared with; and, where
-    that cannot be done, why."""
-    found = read_evaluation(store, champion.run_id, "evaluate_after")
-    fault = incomparable(found, after)
-    if fault is None or too_few(after) is not None:
-        return found, ""
-    logs.say(f"register: champion version {champion.version} is measured again, for {fault}")
-    source = f"models:/{champion.name}/{champion.version}"
-    try:
-        folder, summary = measure(
-            Path(fetch(ServedModel(str(champion.version), source), tracking_uri=store.tracking_uri))
-        )
-    except TooManyFailuresError:
-        # Another start may measure it.
-        raise
-    except UserError as error:
-        return found, f"it could not be measured again ({error})"
-    measured = _evaluation(folder, summary)
-    log_evaluation(store, run_id, champion_name(champion), measured)
-    return measured, "this was found after it was measured again"
-
-
-def _evaluation(folder: Folder, summary: Mapping[str, Any]) -> Evaluation:
-    return Evaluation(from_table(folder.read_all(Score), Score), summary.get("protocol"))
 
 
 def _summarize(store: Store, run: Any, *, name: str, version: str) -> dict[str, Any]:
