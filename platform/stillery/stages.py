@@ -13,7 +13,7 @@ from stillery.bonds import stage as bonds_stage
 from stillery.config import Config, EngineConfig, to_yaml
 from stillery.curate import stage as curate_stage
 from stillery.engines.chat.checkpoint import missing_stops
-from stillery.engines.chat.conversation import student_format
+from stillery.engines.chat.conversation import ChatFormat, student_format
 from stillery.engines.sources import Source, teacher_source, vllm_source
 from stillery.evaluate import stage as evaluate_stage
 from stillery.export import stage as export_stage
@@ -158,11 +158,11 @@ def _evaluate_after(job: Job) -> dict[str, Any]:
     return _evaluate_student(job, role="student_after", model=str(job.folder("sft").local / "checkpoint"))
 
 
-def _evaluate_student(job: Job, *, role: str, model: str) -> dict[str, Any]:
+def _evaluate_student(job: Job, *, role: str, model: str, chat: ChatFormat | None = None) -> dict[str, Any]:
     # Curation gives the student the bare question to train on, so that is how it is asked, before and after alike.
     asking = {"system_prompt": None, "instruction": None}
     engine = job.config.evaluate
-    chat = student_format(job.config.sft, now=job.run.started)
+    chat = chat or student_format(job.config.sft, now=job.run.started)
     source = vllm_source(model, engine, chat=chat, stop_token_ids=missing_stops(model, chat))
     return _evaluate(job, role=role, source=source, engine=engine, asking=asking)
 
@@ -202,7 +202,8 @@ def _register(job: Job) -> dict[str, Any]:
 
 
 def measure_model(job: Job, checkpoint: Path) -> tuple[Folder, Mapping[str, Any]]:
-    """Measure another model on the test problems just as the run's students were, into the job's folder."""
+    """Measure another student on the test problems just as the run's own were, into the job's folder. It is spoken to as
+    its own files say, as it is when it is served."""
     cluster.connect(job.config.cluster)
     # The run's folder is the one that every machine reaches.
     shared = job.out.local / "checkpoint"
@@ -210,7 +211,8 @@ def measure_model(job: Job, checkpoint: Path) -> tuple[Folder, Mapping[str, Any]
     shutil.copytree(checkpoint, shared)
     evaluate = dataclasses.replace(job.config.evaluate, splits=[Split.TEST.value])
     measured = dataclasses.replace(job, config=dataclasses.replace(job.config, evaluate=evaluate))
-    summary = _evaluate_student(measured, role="champion", model=str(shared))
+    chat = ChatFormat(str(shared), now=job.run.started)
+    summary = _evaluate_student(measured, role="champion", model=str(shared), chat=chat)
     shutil.rmtree(shared)
     return job.out, summary
 

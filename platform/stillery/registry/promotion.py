@@ -47,8 +47,8 @@ def promote(
 
     A champion that was measured on other problems or in another way is measured again by `measure_as_in`, by the
     settings of the version's run; without it, or with `force`, it is not. `force` is the reason for promoting it
-    whatever the gate says; it is recorded with the gate's verdict. Raises UserError where the gate refuses, or the model
-    or version is unknown.
+    whatever the gate says; it is recorded with the gate's verdict. Raises UserError where the gate refuses, or the
+    model or version is unknown.
     """
     if force is not None and not force.strip():
         raise UserError("--force needs a reason, which is recorded")
