@@ -202,8 +202,8 @@ def _register(job: Job) -> dict[str, Any]:
 
 
 def measure_model(job: Job, checkpoint: Path) -> tuple[Folder, Mapping[str, Any]]:
-    """Measure another student on the test problems just as the run's own were, into the job's folder. It is spoken to as
-    its own files say, as it is when it is served."""
+    """Measure another student on the test problems just as the run's own were, into the job's folder. It is spoken to
+    as its own files say, as it is when it is served."""
     cluster.connect(job.config.cluster)
     # The run's folder is the one that every machine reaches.
     shared = job.out.local / "checkpoint"

@@ -85,7 +85,8 @@ def start(folder: Path, server: Adder) -> str:
     """One start of the line up to curation, and what came of it."""
     host, port = server.server_address[:2]
     config = small_config(
-        folder / "run", "prompts.source=file", f"prompts.train={folder / 'train.jsonl'}", "prompts.validation=null",
+        folder / "run", "prompts.source=file", f"prompts.train={folder / 'train.jsonl'}",
+        f"prompts.test={folder / 'test.jsonl'}",
         "teacher.kind=endpoint", "teacher.model=adder", f"teacher.endpoint.base_url=http://{host}:{port}/v1",
         "teacher.sampling={temperature: 1.0, max_tokens: 64}", f"teacher.samples_per_prompt={SAMPLES}",
         "teacher.engine={}", "curate.min_pass_rate=1.0", "curate.max_per_prompt=4",
@@ -113,6 +114,7 @@ def main() -> None:
         folder = Path(tempfile.mkdtemp(prefix="stillery-trial-"))
         problems = [{"question": f"What is {n} plus {n + 7}?", "answer": str(2 * n + 7)} for n in range(PROBLEMS)]
         (folder / "train.jsonl").write_text("".join(json.dumps(problem) + "\n" for problem in problems))
+        (folder / "test.jsonl").write_text(json.dumps({"question": "What is 1 plus 1?", "answer": "2"}) + "\n")
         with serving(every=every, times=times) as server:
             lines += [f"{name:<30}{number:<7}{start(folder, server)}" for number in (1, 2)]
     print(f"\n{'server':<30}{'start':<7}{'requests':>9}{'failed':>9}{'kept':>9}")
