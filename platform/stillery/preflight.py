@@ -4,19 +4,22 @@ No weight is loaded: a student is known by its folder's headers and by how it wr
 """
 
 import dataclasses
+from pathlib import Path
 
 from stillery import logs, placement
 from stillery.config import Config, suggest
 from stillery.engines.chat.checkpoint import open_student
-from stillery.engines.chat.conversation import student_format
+from stillery.engines.chat.conversation import load_tokenizer, student_format
 from stillery.engines.chat.lengths import check_limits
 from stillery.engines.hub import find_on_hub
-from stillery.engines.models import check_model, is_folder
+from stillery.engines.models import check_model, is_folder, resolve_model
 from stillery.engines.recorded import check_columns
 from stillery.engines.sources import check_teacher_endpoint
+from stillery.engines.weights import check_files, check_trainable, check_vocabulary
 from stillery.errors import UserError
 from stillery.export.stage import check as check_export
 from stillery.passthrough import check_tables
+from stillery.registry.naming import check_name
 from stillery.verify.readability import FLAGS
 
 
@@ -30,6 +33,7 @@ def check(config: Config) -> None:
     _check_teacher(config)
     check_model("sft.student", config.sft.student)
     check_export(config.export)
+    check_name(config.register)
     check_limits(config)
     _check_student(config)
 
@@ -45,16 +49,21 @@ def _check_teacher(config: Config) -> None:
 
 
 def _check_student(config: Config) -> None:
-    chat = student_format(config.sft)
+    chat, named = student_format(config.sft), f"sft.student={config.sft.student}"
     if not is_folder(chat.model):
         found = find_on_hub("sft.student", chat.model)
         if found is None:
-            logs.say(f"sft.student={chat.model}: neither here nor can the Hub be reached, so it could not be checked")
+            logs.say(f"{named}: it is not here and the Hub cannot be reached, so it could not be checked")
             return
         chat = dataclasses.replace(chat, model=found)
+    else:
+        folder = Path(resolve_model(chat.model))
+        check_files(named, folder)
+        check_trainable(named, folder)
+        check_vocabulary(named, folder, load_tokenizer(chat.model, key="sft.student"))
     _, end = open_student(chat)
     if not end.is_stop:
         logs.say(
-            f"sft.student={config.sft.student}: its template ends an answer with {end.token}, at which generation does "
+            f"{named}: its template ends an answer with {end.token}, at which generation does "
             "not stop; the trained student's end of sequence will be that"
         )
