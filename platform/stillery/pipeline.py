@@ -12,6 +12,7 @@ from typing import Any
 
 from stillery import cluster, logs, observe, placement, tracing
 from stillery.config import Config
+from stillery.engines.chat.lengths import Lengths, read_lengths
 from stillery.errors import UserError
 from stillery.preflight import check
 from stillery.runs import Output, Run, fingerprint_of, open_run, run_uri
@@ -25,7 +26,7 @@ def run_pipeline(config: Config, *, until: str | None = None) -> dict[str, Outpu
     Raises UserError for what a user can mend; a stage's own failure passes through. Either way what was finished
     stays, and the same command goes on from there.
     """
-    check(config)
+    check(config, lengths=written_lengths(config))
     wanted = stages_of(config, until)
     if not Folder(run_uri(config)).is_local and any(stage.name == "sft" for stage in wanted):
         raise UserError(f"run.dir={config.run.dir}: checkpoints need a path; give a folder that every node mounts")
@@ -34,9 +35,7 @@ def run_pipeline(config: Config, *, until: str | None = None) -> dict[str, Outpu
         outputs: dict[str, Output] = {}
         num_run, is_connected = 0, False
         for number, stage in enumerate(wanted):
-            settings = stage.settings(config)
-            inputs = {need: input_key(need, outputs, told=stage.reads_summaries) for need in stage.needs}
-            fingerprint = fingerprint_of(stage.name, version=stage.version, settings=settings, inputs=inputs)
+            settings, inputs, fingerprint = _key(stage, config, outputs)
             finished = run.output(stage.name, fingerprint)
             if finished is None:
                 if stage.uses_ray and not is_connected:
@@ -52,6 +51,25 @@ def run_pipeline(config: Config, *, until: str | None = None) -> dict[str, Outpu
         if num_run == 0:
             logs.say("nothing to do: every stage of this run is finished", run=config.run.name)
         return outputs
+
+
+def written_lengths(config: Config) -> list[Lengths]:
+    """The lengths of what the teacher has written for this config and ended by itself; none where its stage has not
+    finished."""
+    run, outputs = Run(Folder(run_uri(config)), git_revision=""), dict[str, Output]()
+    for stage in stages_of(config, "generate"):
+        finished = run.output(stage.name, _key(stage, config, outputs)[-1])
+        if finished is None:
+            return []
+        outputs[stage.name] = finished
+    return read_lengths(outputs["generate"].folder)
+
+
+def _key(stage: Stage, config: Config, outputs: Mapping[str, Output]) -> tuple[dict[str, Any], dict[str, str], str]:
+    """What shapes a stage's output: its settings, the keys of its inputs, and the fingerprint of both."""
+    settings = stage.settings(config)
+    inputs = {need: input_key(need, outputs, told=stage.reads_summaries) for need in stage.needs}
+    return settings, inputs, fingerprint_of(stage.name, version=stage.version, settings=settings, inputs=inputs)
 
 
 def stages_of(config: Config, last: str | None = None) -> tuple[Stage, ...]:

@@ -4,13 +4,14 @@ No weight is loaded: a student is known by its folder's headers and by how it wr
 """
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from stillery import logs, placement
 from stillery.config import Config, suggest
 from stillery.engines.chat.checkpoint import open_student
 from stillery.engines.chat.conversation import load_tokenizer, student_format
-from stillery.engines.chat.lengths import check_limits
+from stillery.engines.chat.lengths import Lengths, check_limits
 from stillery.engines.hub import find_on_hub
 from stillery.engines.models import check_model, is_folder, resolve_model
 from stillery.engines.recorded import check_columns
@@ -23,8 +24,9 @@ from stillery.registry.naming import check_name
 from stillery.verify.readability import FLAGS
 
 
-def check(config: Config) -> None:
-    """Raises UserError for the first thing that cannot work."""
+def check(config: Config, *, lengths: Sequence[Lengths] = ()) -> None:
+    """Raises UserError for the first thing that cannot work. `lengths` are those of the samples that the teacher
+    has written already."""
     check_tables(config)
     placement.check_config(config)
     unknown = [flag for flag in config.curate.drop_flags if flag not in FLAGS]
@@ -34,7 +36,7 @@ def check(config: Config) -> None:
     check_model("sft.student", config.sft.student)
     check_export(config.export)
     check_name(config.register)
-    check_limits(config)
+    check_limits(config, lengths)
     _check_student(config)
 
 

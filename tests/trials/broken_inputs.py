@@ -12,6 +12,7 @@ import gzip
 import io
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -20,15 +21,20 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / "platform")]
+sys.path[:0] = [str(ROOT / "platform"), str(ROOT / "tests")]
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pyarrow as pa  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 
+from broken_students import BROKEN, SETTINGS, WHOLE  # noqa: E402
+from chat_models import STUDENT  # noqa: E402
 from stillery import cli  # noqa: E402
+from stillery.config import load_config  # noqa: E402
 from stillery.engines.recorded import Recorded, Tally, read_recorded  # noqa: E402
 from stillery.errors import UserError  # noqa: E402
+from stillery.preflight import check  # noqa: E402
 from stillery.records import Prompt  # noqa: E402
 
 
@@ -188,7 +194,43 @@ FILES: list[tuple[str, Callable[[Path], str]]] = [
     ("recorded: no column for the completion", recorded(**{"completion": "out"})),
 ]  # fmt: skip
 
-CASES: list[Case] = [Case("files", what, say) for what, say in FILES]
+# --- students -------------------------------------------------------------------------------------------------------
+
+
+def student(make: Callable[[Path], object]) -> Callable[[Path], str]:
+    """A case of a student that is the embedded one, broken: what is said before the first stage."""
+
+    def say(folder: Path) -> str:
+        shutil.copytree(STUDENT, folder / "student")
+        make(folder / "student")
+        return settings([f"sft.student={folder}/student"])(folder)
+
+    return say
+
+
+def settings(overrides: list[str]) -> Callable[[Path], str]:
+    """A case of settings alone."""
+
+    def say(_: Path) -> str:
+        try:
+            check(load_config(None, overrides))
+        except UserError as error:
+            return str(error)
+        return "(passes)"
+
+    return say
+
+
+STUDENTS = [
+    *((what, student(make)) for what, (make, _) in BROKEN.items()),
+    *((what, settings(overrides)) for what, (overrides, _) in SETTINGS.items()),
+    *((f"right: a student {what}", student(make)) for what, make in WHOLE.items()),
+]
+
+CASES: list[Case] = [
+    *(Case("files", what, say) for what, say in FILES),
+    *(Case("students", what, say) for what, say in STUDENTS),
+]
 
 
 if __name__ == "__main__":

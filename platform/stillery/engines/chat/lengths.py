@@ -6,13 +6,23 @@ UserError where it is above what the config allows.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from stillery import logs
 from stillery.config import Config, SftConfig
 from stillery.errors import UserError
+from stillery.storage import Folder
 
 LONG = "longer than sft.trl.max_length"
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """One sample's prompt and completion, in tokens."""
+
+    prompt: int
+    completion: int
 
 
 def max_length(trl: Mapping[str, Any]) -> int | None:
@@ -32,26 +42,39 @@ def check_dropped(config: SftConfig, dropped: Counter[str], *, num_rows: int) ->
         )
 
 
-def check_limits(config: Config, lengths: Sequence[int] = ()) -> None:
+def read_lengths(generations: Folder) -> list[Lengths]:
+    """The lengths of finished samples in a folder of generations, without their texts."""
+    import pyarrow.parquet as pq
+
+    fs, path = generations.open_fs()
+    found: list[Lengths] = []
+    for name in generations.names(".parquet"):
+        with fs.open(f"{path}/{name}", "rb") as file:
+            table = pq.read_table(file, columns=["num_prompt_tokens", "num_tokens", "finish_reason", "error"])
+        rows = table.to_pylist()
+        found += [
+            Lengths(row["num_prompt_tokens"], row["num_tokens"])
+            for row in rows
+            if row["error"] is None and row["finish_reason"] != "length"
+        ]
+    return found
+
+
+def check_limits(config: Config, lengths: Sequence[Lengths] = ()) -> None:
     """Compare what may be trained on and answered with what the teacher writes.
 
-    `lengths` are the teacher's finished completions in tokens, if there are any; without them all lengths up to its
-    limit count as equally likely. Raises UserError if more would be lost than the config allows.
+    `lengths` are those of the teacher's finished samples, if there are any; without them all lengths up to its limit
+    count as equally likely. Raises UserError if more would be lost than the config allows.
     """
     longest = longest_sample(config)
+    trained = ("sft.trl.max_length", max_length(config.sft.trl))
+    answered = ("evaluate.sampling.max_tokens", config.evaluate.sampling.get("max_tokens"))
     limits = [
-        ("sft.trl.max_length", max_length(config.sft.trl), "sft.max_long_share", config.sft.max_long_share),
-        (
-            "evaluate.sampling.max_tokens",
-            config.evaluate.sampling.get("max_tokens"),
-            "evaluate.max_cut_share",
-            config.evaluate.max_cut_share,
-        ),
+        (*trained, [n.prompt + n.completion for n in lengths], "sft.max_long_share", config.sft.max_long_share),
+        (*answered, [n.completion for n in lengths], "evaluate.max_cut_share", config.evaluate.max_cut_share),
     ]
-    for key, limit, allowed_key, allowed in limits:
-        if limit is None:
-            continue
-        lost = _lost(limit, lengths, longest=longest)
+    for key, limit, written, allowed_key, allowed in limits:
+        lost = None if limit is None else _lost(limit, written, longest=longest)
         if lost is None:
             continue
         share, told = lost
