@@ -13,17 +13,18 @@ CLOSE_THINK = "</think>"
 
 _TAGS = r"(?:\w+:)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratchpad|analysis|inner_monologue)"
 _OPENING = (
-    rf"<{_TAGS}>|\[THINK\]|<\|(?:begin_of_thought|START_THINKING|thinking|think_start)\|>|◁think▷|<unused94>(?:thought)?"
-    r"|(?:<\|start\|>assistant)?<\|channel\|>(?!final)\w+[^<]{0,80}<\|message\|>"
+    rf"(?<=<){_TAGS}>|(?<=\[)THINK\]|(?<=<)\|(?:begin_of_thought|START_THINKING|thinking|think_start)\|>|(?<=◁)think▷"
+    r"|(?<=<)unused94>(?:thought)?|(?<=<)(?:\|start\|>assistant<)?\|channel\|>(?!final)\w+[^<]{0,80}<\|message\|>"
 )
 # What begins the answer ends the thinking, whether or not that was closed.
 _CLOSING = (
-    rf"</{_TAGS}>|\[/THINK\]|<\|(?:end_of_thought|END_THINKING|/thinking|think_end)\|>|◁/think▷|<unused95>"
-    r"|<\|(?:begin_of_solution|START_RESPONSE)\|>"
-    r"|(?:<\|end\|>)?(?:<\|start\|>assistant)?<\|channel\|>final[^<]{0,80}<\|message\|>"
+    rf"(?<=<)/{_TAGS}>|(?<=\[)/THINK\]|(?<=<)\|(?:end_of_thought|END_THINKING|/thinking|think_end)\|>|(?<=◁)/think▷"
+    r"|(?<=<)unused95>|(?<=<)\|(?:begin_of_solution|START_RESPONSE)\|>"
+    r"|(?<=<)(?:\|end\|><)?(?:\|start\|>assistant<)?\|channel\|>final[^<]{0,80}<\|message\|>"
 )
-_MARKER = re.compile(rf"(?P<open>{_OPENING})|(?P<close>{_CLOSING})", re.IGNORECASE)
-_OPENED = re.compile(rf"(?:{_OPENING})\s*\Z", re.IGNORECASE)
+# It begins with a plain set of characters, for which a text is searched fast.
+_MARKER = re.compile(rf"[<\[◁](?i:(?P<open>{_OPENING})|(?P<close>{_CLOSING}))")
+_OPENED = re.compile(rf"[<\[◁](?i:{_OPENING})\s*\Z")
 # What is left of channels where special tokens were dropped, and the phrases that Granite uses for markers.
 _BARE = re.compile(
     r"\A\s*(?:analysis(?=\S)(?P<channel>.*?)assistantfinal"

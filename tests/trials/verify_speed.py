@@ -31,8 +31,10 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "platform"), str(ROOT / "tests")]
 
 from shared_data import shared_data  # noqa: E402
+from stillery.maths import read  # noqa: E402
 from stillery.records import VerdictKind  # noqa: E402
 from stillery.verify import GradingPool, Job  # noqa: E402
+from stillery.verify.cleaning import clean  # noqa: E402
 from stillery.verify.judge import Pending, prepare  # noqa: E402
 
 Verdicts = list[bool]
@@ -114,6 +116,8 @@ def grade_pairs(pairs: Sequence[tuple[str, str]]) -> Verdicts:
 
 
 def grade_jobs(jobs: Sequence[Job]) -> Verdicts:
+    for remembered in (read, clean):
+        remembered.cache_clear()
     with GradingPool(num_processes=1) as pool:
         return [verdict.verdict == VerdictKind.CORRECT for verdict in pool.grade_many(jobs)]
 
