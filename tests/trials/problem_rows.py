@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Time and memory of reading problems, one of them broken and one of them twice, in every format.
 
-    python tests/trials/problem_rows.py [--rows 200000]
+    python tests/trials/problem_rows.py [--rows 200000] [FILE ...]
 
-Each format is read in a process of its own; memory is the most that it held above what it held before reading. The
-problems that are read stay in memory, as in the prompts stage.
+Each format is read in a process of its own. Seconds are of the CPU, and memory is the most that it held above what it
+held before reading. The problems that are read stay in memory, as in the prompts stage.
 """
 
 import argparse
@@ -23,6 +23,7 @@ NAMES = ("train.jsonl", "train.jsonl.gz", "train.jsonl.zst", "train.json", "trai
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="*", default=list(NAMES))
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -31,8 +32,8 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="stillery-rows-") as folder:
         write(Path(folder), options.rows)
-        print(f"{'file':<18}{'MiB':>8}{'s':>8}{'us a row':>10}{'MiB held':>10}  left out")
-        for name in NAMES:
+        print(f"{'file':<18}{'MiB':>8}{'CPU s':>8}{'us a row':>10}{'MiB held':>10}  left out")
+        for name in options.files:
             path = Path(folder) / name
             done = subprocess.run([sys.executable, __file__, "--read", str(path)], capture_output=True, text=True)
             if done.returncode:
@@ -81,9 +82,9 @@ def measure(path: Path) -> None:
     from stillery.records import Split
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    started = time.perf_counter()
+    started = time.process_time()
     loaded = load_prompts(PromptsConfig(source="file", train=str(path), test=str(path.with_name("test.jsonl"))))
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     left_out = loaded.left_out[Split.TRAIN]
     assert left_out.total == 2, str(left_out)
     mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
