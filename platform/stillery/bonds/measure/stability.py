@@ -76,14 +76,16 @@ def measure(
 
 def _sources(steps: Sequence[Step], bonds: Sequence[Bond]) -> tuple[dict[int, list[int]], dict[int, float]]:
     """What each step rests on, and its support. What claims show goes before what reads alike, and a step that comes to
-    something of its own rests on what claims show or on nothing: no wording makes a sum follow from another."""
+    something of its own, or an answer with a number, rests on what claims show or on nothing: no wording makes a sum
+    follow from another. Steps without a word that says something bear nothing."""
     shown: dict[int, list[int]] = defaultdict(list)
     alike: dict[int, list[int]] = defaultdict(list)
     for bond in bonds:
         if bond.kind == BondKind.STRONG_LOGIC:
             (shown if bond.origin == "claims" else alike)[bond.target].append(bond.source)
-    spoken = {step.index for step in steps if not _works(step)}
-    sources = {target: found for target, found in alike.items() if target in spoken} | shown
+    spoken = {s.index for s in steps if not _works(s) and s.words and not (s.is_answer and s.values)}
+    alike = {target: [i for i in found if steps[i].words or _works(steps[i])] for target, found in alike.items()}
+    sources = {target: found for target, found in alike.items() if found and target in spoken} | shown
     return sources, {target: _SUPPORTED if target in shown else _RELATED for target in sources}
 
 
