@@ -56,7 +56,9 @@ def runtime_env() -> dict[str, Any]:
     submitted: dict[str, Any] | None = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "null"))
     source_root = Path(__file__).parent.parent
     inside = submitted is not None and source_root.is_relative_to(Path.cwd())
-    variables = {"PYTHONPATH": str(source_root.relative_to(Path.cwd()) if inside else source_root)}
+    # What the user's own code needs stays: this process's path, then the worker's, which Ray puts in there.
+    paths = [str(source_root.relative_to(Path.cwd()) if inside else source_root), os.environ.get("PYTHONPATH")]
+    variables = {"PYTHONPATH": os.pathsep.join([*filter(None, paths), "${PYTHONPATH}"])}
     if logs.is_json():
         variables[logs.VARIABLE] = os.environ[logs.VARIABLE]
     told: dict[str, str] = ((submitted or {}).get("runtime_env") or {}).get("env_vars") or {}

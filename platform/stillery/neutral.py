@@ -21,7 +21,7 @@ ENGINE_SECTION = _keys(
     ("how many engines there are", ("replicas", "max_replicas")),
     ("where they run", ("num_cpus", "num_gpus", "resources", "labels")),
     ("what an engine takes of its machine", ("threads", "cpu_kv_cache_gb")),
-    ("how work is handed out and written", ("requests_per_call", "flush_every")),
+    ("how work is handed out and written, and how often tried", ("requests_per_call", "flush_every", "max_failures")),
     ("when a run is refused", ("max_cut_share",)),
 )  # fmt: skip
 

@@ -59,7 +59,6 @@ SAMPLING_PARAMS = Target(
     taken={
         "n": "set samples_per_prompt; every sample is a request of its own",
         "seed": "set run.seed; every sample has a seed of its own",
-        "logprobs": "the log-probability of each sampled token is always kept",
         "output_kind": "samples are taken whole, when they finish",
         "detokenize": "completions are needed as text",
         "skip_clone": "it is vLLM's own",

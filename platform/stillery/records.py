@@ -8,6 +8,7 @@ Prompts -> Generation (one teacher sample) -> Verdict -> Molecule -> Sample (wha
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import types
@@ -84,8 +85,8 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """One prompt to be sampled, as an engine is to see it; `files` of the sample log hold what there is of it."""
+class RenderedPrompt:
+    """One prompt as an engine is to see it; `files` of the sample log hold what there is of it."""
 
     prompt_id: str
     rendered: str
@@ -105,7 +106,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One sample that a model made. `mean_logprob` is in nats a token, under the sampling distribution's model.
+    """One sample that a model made. `mean_logprob` is in nats a token, of the model before temperature;
+    None unless the sampling settings ask for log-probabilities.
 
     `error` is set, and the completion empty, where the engine refused or failed on this prompt alone.
     """
@@ -323,9 +325,15 @@ def from_table(table: pa.Table, record: type[R]) -> list[R]:
     return [from_row(row, record) for row in conform(table, record).to_pylist()]
 
 
+@functools.cache
+def _hints(record: type[Any]) -> dict[str, Any]:
+    """Working them out takes longer than reading a row."""
+    return get_type_hints(record)
+
+
 def from_row(row: Mapping[str, Any], record: type[R]) -> R:
     """One row, as pyarrow or Ray Data gives it, as a record. Columns that the record lacks are left out."""
-    hints = get_type_hints(record)
+    hints = _hints(record)
     return record(**{f.name: _revive(row[f.name], hints[f.name]) for f in dataclasses.fields(record)})  # type: ignore[arg-type]
 
 

@@ -1,14 +1,16 @@
 """A folder at a path or fsspec URI, and the tables in it.
 
-Every file is written under a temporary name and renamed, so it is whole or not there.
+Every file is whole or not there: it is written under a temporary name, brought to the disk and renamed, or put into an
+object store in one piece. Listings are never taken from a cache: what another process has written counts.
 """
 
 import contextlib
+import os
 import posixpath
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import fsspec
 import pyarrow as pa
@@ -16,6 +18,9 @@ import pyarrow.parquet as pq
 
 from stillery import records
 from stillery.errors import UserError
+
+# Where a file appears whole, and there is no renaming.
+OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +44,38 @@ class Folder:
         return "://" not in self.uri or self.uri.startswith("file://")
 
     def open_fs(self) -> tuple[Any, str]:
-        """The fsspec file system and the path on it."""
-        fs, path = fsspec.url_to_fs(self.uri)
+        """The fsspec file system, which remembers nothing of what it listed before, and the path on it.
+
+        Raises UserError if the URI's protocol is unknown or its package is not installed.
+        """
+        # Threads share an S3 file system, so that one could be given what another has just listed.
+        options = {"use_listings_cache": False} if self._protocol in ("s3", "s3a") else {}
+        try:
+            fs, path = fsspec.url_to_fs(self.uri, **options)
+        except (ImportError, ValueError) as error:
+            raise UserError(f"cannot open {self.uri}: {error}") from error
+        fs.invalidate_cache()
         return fs, path
+
+    @property
+    def _protocol(self) -> str:
+        return self.uri.partition("://")[0] if "://" in self.uri else "file"
 
     def names(self, suffix: str = "") -> list[str]:
         """The names of the entries, sorted; none if the folder does not exist."""
         fs, path = self.open_fs()
-        if not fs.exists(path):
+        try:
+            paths: list[str] = fs.ls(path, detail=False)
+        except FileNotFoundError:
             return []
-        return sorted(
-            n for n in (posixpath.basename(p.rstrip("/")) for p in fs.ls(path, detail=False)) if n.endswith(suffix)
-        )
+        return sorted(n for n in (posixpath.basename(p.rstrip("/")) for p in paths) if n.endswith(suffix))
+
+    def find(self, suffix: str = "") -> list[str]:
+        """The files of the folder and of those within it, sorted, by their paths from here; none if it does not
+        exist."""
+        fs, path = self.open_fs()
+        prefix = path.rstrip("/") + "/"
+        return sorted(p.removeprefix(prefix) for p in fs.find(path) if p.endswith(suffix))
 
     def exists(self, name: str) -> bool:
         fs, path = self.open_fs()
@@ -60,22 +85,54 @@ class Folder:
         fs, path = self.open_fs()
         return fs.cat_file(posixpath.join(path, name))
 
-    def write_bytes(self, name: str, data: bytes) -> None:
-        """Write a file that is either wholly there or not there: a temporary name, then renamed."""
+    def open_file(self, name: str) -> IO[bytes]:
+        """A file, open for reading."""
+        if self.is_local:
+            return (self.local / name).open("rb")
         fs, path = self.open_fs()
-        target = posixpath.join(path, name)
-        temporary = posixpath.join(path, f".{uuid.uuid4().hex}.partial")
+        return fs.open(posixpath.join(path, name), "rb")
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Write a file that is either wholly there, and stays so if the machine loses power, or not there."""
         try:
-            fs.makedirs(path, exist_ok=True)
-            with fs.open(temporary, "wb") as file:
-                file.write(data)
-            fs.mv(temporary, target)
+            if self.is_local:
+                _write_local(self.local / name, data)
+            else:
+                self._write_remote(name, data)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                fs.rm(temporary)
             raise UserError(
                 f"cannot write {self.uri}/{name}: {error.strerror or error}; free space or choose another run.dir"
             ) from error
+
+    def _write_remote(self, name: str, data: bytes) -> None:
+        fs, path = self.open_fs()
+        target = posixpath.join(path, name)
+        if self._protocol in OBJECT_STORES:
+            fs.pipe_file(target, data)
+            return
+        temporary = posixpath.join(posixpath.dirname(target), f".{uuid.uuid4().hex}.partial")
+        try:
+            fs.makedirs(posixpath.dirname(target), exist_ok=True)
+            with fs.open(temporary, "wb") as file:
+                file.write(data)
+            fs.mv(temporary, target)
+        except OSError:
+            with contextlib.suppress(OSError):
+                fs.rm(temporary)
+            raise
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        fs, path = self.open_fs()
+        with contextlib.suppress(FileNotFoundError):
+            fs.rm_file(posixpath.join(path, name))
+
+    def move(self, name: str, new_name: str) -> None:
+        """Give a file another name within the folder. Raises FileNotFoundError if it is not there."""
+        fs, path = self.open_fs()
+        target = posixpath.join(path, new_name)
+        fs.makedirs(posixpath.dirname(target), exist_ok=True)
+        fs.mv(posixpath.join(path, name), target)
 
     def read_table(self, name: str, record: type[Any]) -> pa.Table:
         """One Parquet file as a table of the record's schema."""
@@ -105,3 +162,22 @@ class Folder:
 
     def write_rows(self, name: str, rows: list[Any], record: type[Any]) -> None:
         self.write_table(name, records.to_table(rows, record))
+
+
+def _write_local(target: Path, data: bytes) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.parent / f".{uuid.uuid4().hex}.partial"
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -5,16 +5,18 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from small_run import small_config
-from stillery.engines.asking import ask
-from stillery.engines.log import logged_ids
-from stillery.engines.sources import vllm_source
-from stillery.records import Generation, Message, Prompt, Sample, digest
+from stillery.config import Config
+from stillery.engines.engine import Engine
+from stillery.engines.sampler import Samples, sample
+from stillery.engines.sources import Source, vllm_source
+from stillery.records import Generation, Message, Prompt, Request, Sample, digest, from_table
 from stillery.runs import open_run
 from stillery.storage import Folder
 from stillery.train.sft import fine_tune
@@ -45,32 +47,88 @@ def _title(process: Path) -> str:
         return ""
 
 
-def test_a_killed_engine_loses_no_sample_and_makes_none_twice(tmp_path: Path) -> None:
-    config = small_config(tmp_path / "run", "teacher.flush_every=4", "teacher.engine.max_num_seqs=4")
-    prompts = [
-        Prompt(f"p{i}", "t", f"Solve for x: {i} + x = 40", "1", "number", [], "test", "train", 1, None)
-        for i in range(16)
-    ]
-    sampling = {"temperature": 1.0, "max_tokens": 96, "seed": 0}
+PROMPTS = [
+    Prompt(f"p{i}", "t", f"Solve for x: {i} + x = 40", "1", "number", [], "test", "train", 1, None) for i in range(16)
+]
+SAMPLING = {"temperature": 1.0, "max_tokens": 96, "seed": 0}
+
+
+def sampled(folder: Path, source: Callable[[Config], Source], *overrides: str) -> tuple[Samples, list[str]]:
+    """Four samples of each prompt, and the ids of all rows that are in the log then."""
+    config = small_config(folder / "run", "teacher.flush_every=4", *overrides)
     with open_run(config) as run:
-        log = Folder(str(tmp_path / "run" / "log"))
-
-        def some_are_logged() -> bool:
-            return any((log / key).names(".parquet") for key in log.names())
-
-        killer = kill_when(some_are_logged, "MapBatches(Sampler)")
-        asked = ask(
-            prompts, [[Message("user", p.question)] for p in prompts], engine=config.teacher,
-            source=vllm_source("embedded:student", config.teacher),
-            sampling=sampling, num_samples=4, run=run, label="fault",
+        samples = sample(
+            PROMPTS, [[Message("user", p.question)] for p in PROMPTS], engine=config.teacher, source=source(config),
+            sampling=SAMPLING, num_samples=4, run=run, label="fault",
         )  # fmt: skip
-        rows = [row for part in asked.read(rows=1000) for row in part]
-        killer.join(timeout=1)
-        assert not killer.is_alive(), "the engine was never killed"
-        (key,) = log.names()
-        logged = [(log / key).read_table(name, Generation).num_rows for name in (log / key).names(".parquet")]
-    assert len({row.sample_id for row in rows}) == 64
-    assert sum(logged) == len(logged_ids(log / key)) == 64
+    log = samples.plan.log
+    rows = [row for table in log.read(log.files()).tables.values() for row in from_table(table, Generation)]
+    return samples, [row.sample_id for row in rows if row.error is None]
+
+
+def ids_of(samples: Samples) -> set[str]:
+    return {sample for table in samples.tables(rows=1000) for sample in table.column("sample_id").to_pylist()}
+
+
+def test_a_killed_engine_loses_no_sample_and_makes_none_twice(tmp_path: Path) -> None:
+    log = Folder(str(tmp_path / "run" / "log"))
+    killer = kill_when(lambda: bool(log.find(".parquet")), "MapBatches(Sampler)")
+    samples, logged = sampled(
+        tmp_path, lambda config: vllm_source("embedded:student", config.teacher),
+        "teacher.engine.max_num_seqs=4",
+    )  # fmt: skip
+    killer.join(timeout=1)
+    assert not killer.is_alive(), "the engine was never killed"
+    assert len(ids_of(samples)) == len(logged) == len(set(logged)) == 64
+
+
+class BreakingEngine:
+    """Answers at once, and breaks after so many answers, for everyone who waits. `starts` counts the engines."""
+
+    def __init__(self, starts: Path, *, breaks_after: int, num_breaking: int) -> None:
+        with starts.open("a") as file:
+            file.write("started\n")
+        self._left = breaks_after if len(starts.read_text().split()) <= num_breaking else 10**9
+        self._lock = threading.Lock()
+
+    def submit(
+        self, request: Request, *, sampling: Mapping[str, Any], done: Callable[[Generation | Exception], None]
+    ) -> None:
+        assert sampling["max_tokens"] == 96
+        with self._lock:
+            self._left -= 1
+        if self._left < 0:
+            done(RuntimeError("the device is lost"))
+            return
+        done(
+            Generation(
+                request.sample_id, request.prompt_id, request.sample_index, request.seed, request.rendered, "right",
+                "stop", 3, 5, None, "m", "{}", 0, False, None,
+            )
+        )  # fmt: skip
+
+    def close(self) -> None: ...
+
+
+def breaking_source(starts: Path, *, breaks_after: int, num_breaking: int) -> Source:
+    def start() -> Engine:
+        return BreakingEngine(starts, breaks_after=breaks_after, num_breaking=num_breaking)
+
+    return Source("m", lambda conversations: [turns[0].content for turns in conversations], start)
+
+
+def test_an_engine_that_breaks_is_started_anew_and_nothing_is_lost(tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    samples, logged = sampled(tmp_path, lambda _: breaking_source(starts, breaks_after=20, num_breaking=2))
+    assert len(starts.read_text().split()) == 3
+    assert len(ids_of(samples)) == len(logged) == len(set(logged)) == 64
+
+
+def test_engines_that_always_break_end_the_run_with_their_reason(tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    with pytest.raises(Exception, match=r"engines broke 2 times on the same prompts.*RuntimeError: the device is lost"):
+        sampled(tmp_path, lambda _: breaking_source(starts, breaks_after=2, num_breaking=99), "teacher.max_failures=2")
+    assert 2 <= len(starts.read_text().split()) <= 3
 
 
 def test_one_of_two_training_workers_killed_goes_on_from_the_checkpoint(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
 from stillery import cluster  # noqa: E402
 from stillery.config import Config, load_config  # noqa: E402
-from stillery.engines.asking import ask  # noqa: E402
+from stillery.engines import sampler  # noqa: E402
 from stillery.engines.prompting import messages_of  # noqa: E402
 from stillery.engines.sources import teacher_source  # noqa: E402
 from stillery.prompts.stage import make_prompts  # noqa: E402
@@ -67,13 +67,13 @@ def sample(config: Config, source: Folder, folder: str, *, most: int, wanted: in
     config.run.dir = folder
     made: Samples = defaultdict(list)
     with open_run(config) as run:
-        asked = ask(
+        samples = sampler.sample(
             prompts, [messages_of(prompt) for prompt in prompts], source=teacher_source(config.teacher, logs=run.logs),
             engine=config.teacher, sampling={**config.teacher.sampling, "seed": 0}, num_samples=most, run=run,
             label=Path(folder).name, wanted=wanted, ahead=ahead, judge=judge,
         )  # fmt: skip
-        for rows in asked.read(rows=10_000):
-            for row in rows:
+        for table in samples.tables(rows=10_000):
+            for row in from_table(table, Generation):
                 made[row.prompt_id].append(row)
     return made
 

@@ -102,26 +102,27 @@ def run_stillery(texts: list[str], samples: int, threads: int) -> tuple[int, flo
     import ray
 
     from stillery.config import EngineConfig
-    from stillery.engines import log, sampling
-    from stillery.engines.block import Plan
+    from stillery.engines.engine_actors import run_batches
+    from stillery.engines.sample_log import SampleLog
+    from stillery.engines.sampling_plan import Plan
     from stillery.engines.sources import vllm_source
-    from stillery.records import Ask
+    from stillery.records import Generation, RenderedPrompt, from_table
     from stillery.storage import Folder
 
     ray.init(num_cpus=4, log_to_driver=False, include_dashboard=False)
     root = Path(tempfile.mkdtemp(prefix="stillery-trial-"))
-    folder = Folder(str(root / "log"))
+    log = SampleLog(Folder(str(root / "log")))
     engine = EngineConfig(threads=threads, engine=ENGINE)
     source = vllm_source("embedded:teacher", engine)
-    plan = Plan(source.identity, {**SAMPLING, "seed": 0}, samples, folder, engine.flush_every)
+    plan = Plan(source.identity, {**SAMPLING, "seed": 0}, samples, log, engine.flush_every)
     ready = root / "ready"
     source = dataclasses.replace(source, start=functools.partial(start_and_tell, source.start, ready))
-    asks = [Ask(str(i), text, []) for i, text in enumerate(texts)]
-    sampling.sample(asks, plan=plan, source=source, engine=engine, label="trial")
-    rows = log.read_files(folder, log.log_files(folder))
+    prompts = [RenderedPrompt(str(i), text, []) for i, text in enumerate(texts)]
+    run_batches(prompts, plan=plan, source=source, engine=engine, label="trial")
+    rows = [row for table in log.read(log.files()).tables.values() for row in from_table(table, Generation)]
     assert len(rows) == len(texts) * samples, "samples are missing"
-    ended = max((folder.local / name).stat().st_mtime for name in log.log_files(folder))
-    return sum(row.num_tokens for row in rows.values()), ended - ready.stat().st_mtime
+    ended = max((log.folder.local / name).stat().st_mtime for name in log.files())
+    return sum(row.num_tokens for row in rows), ended - ready.stat().st_mtime
 
 
 def start_and_tell(start: Callable[[], Any], ready: Path) -> Any:

@@ -22,8 +22,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "platform"), str(ROOT / "tests")]
 
+from run_counts import logged_rows  # noqa: E402
+
 from small_run import SMALL  # noqa: E402
-from stillery.engines.log import logged_ids  # noqa: E402
 from stillery.records import Generation, from_table  # noqa: E402
 from stillery.stages import STAGES  # noqa: E402
 from stillery.storage import Folder  # noqa: E402
@@ -92,14 +93,12 @@ def readiness(folder: Path, stage: str, before: set[str]) -> Callable[[], bool]:
 
 
 def all_logged(folder: Path) -> set[str]:
-    log = Folder(str(folder / "run" / "log"))
-    return {sample for key in log.names() for sample in logged_ids(log / key)}
+    return set(logged_rows(folder / "run"))
 
 
 def report(folder: Path, output: str) -> int:
     """Print the counts of the completed run; 0 if nothing was lost or made twice."""
-    log = Folder(str(folder / "run" / "log"))
-    rows = sum((log / k).read_table(n, Generation).num_rows for k in log.names() for n in (log / k).names(".parquet"))
+    rows = len(logged_rows(folder / "run"))
     (generated,) = (folder / "run" / "stages" / "generate").iterdir()
     generations = from_table(Folder(str(generated)).read_all(Generation), Generation)
     again = subprocess.run(command(folder), env=environment(folder), capture_output=True, text=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stillery.config import Config
+from stillery.engines.sample_log import SampleLog
 from stillery.records import Generation, Prompt, R, Sample, Score, Split, Verdict, from_table
 from stillery.storage import Folder
 from stillery.verify.acceptance import Acceptance
@@ -35,12 +36,12 @@ class Counts:
 def logged(run: Path) -> list[Generation]:
     """All rows of the run's logs."""
     log = Folder(str(run / "log"))
-    return [
-        row
-        for key in log.names()
-        for name in (log / key).names(".parquet")
-        for row in (log / key).read_rows(name, Generation)
-    ]
+    return [row for key in log.names() for row in rows_in(SampleLog(log / key))]
+
+
+def rows_in(log: SampleLog) -> list[Generation]:
+    """All rows of one log, one as often as it was written."""
+    return [row for table in log.read(log.files()).tables.values() for row in from_table(table, Generation)]
 
 
 def logged_rows(run: Path) -> list[str]:

@@ -25,13 +25,19 @@ from scripted_teacher import CHARACTERS_PER_TOKEN, PROMPT_TOKENS, answer_to, que
 from stillery.bonds.analysis import analyze  # noqa: E402
 from stillery.config import CurateConfig, VerifyConfig  # noqa: E402
 from stillery.curate.stage import choose, to_sample  # noqa: E402
-from stillery.engines import log  # noqa: E402
+from stillery.engines.batch import MAX_FLUSH_S  # noqa: E402
+from stillery.engines.inventory import Held, Inventory  # noqa: E402
+from stillery.engines.sample_log import SampleLog  # noqa: E402
+from stillery.engines.sampler import Samples  # noqa: E402
+from stillery.engines.sampling_plan import Plan  # noqa: E402
 from stillery.plan.scaling import Costs, Hardware, Scaled, Workload, scale  # noqa: E402
-from stillery.records import Generation, Prompt, Verdict, sample_id  # noqa: E402
+from stillery.records import Generation, Prompt, RenderedPrompt, Verdict, from_table, to_table  # noqa: E402
 from stillery.storage import Folder  # noqa: E402
 from stillery.verify.stage import grade_rows  # noqa: E402
 
 GPUS = (8, 16, 32, 64, 128, 256, 512)
+# Of the driver, for what an engine tells of one file, and for each second of waiting: docs/scaling.md.
+TALLY_S, WAIT_SHARE = 0.0053, 0.05
 SAMPLING = {"temperature": 0.6, "top_p": 0.95, "max_tokens": 16384, "seed": 0}
 
 
@@ -45,10 +51,17 @@ def main() -> None:
     parser.add_argument("--gpus-per-replica", type=int, default=4)
     parser.add_argument("--cpus-per-gpu", type=float, default=8)
     parser.add_argument("--network-gb-per-s", type=float, default=1.0, help="into the checking node: an assumption")
-    parser.add_argument("--flush-s", type=float, default=5.0)
+    parser.add_argument("--flush-s", type=float, default=MAX_FLUSH_S)
+    parser.add_argument("--tally-s", type=float, default=TALLY_S, help="of the driver, by scaling_nodes.py")
+    parser.add_argument("--wait-share", type=float, default=WAIT_SHARE, help="of the driver, by scaling_nodes.py")
     parser.add_argument("--verify-processes", type=int, default=1)
     options = parser.parse_args()
-    costs = measure(options.units, characters=int(options.completion_tokens * CHARACTERS_PER_TOKEN))
+    costs = measure(
+        options.units,
+        characters=int(options.completion_tokens * CHARACTERS_PER_TOKEN),
+        tally_s=options.tally_s,
+        wait_share=options.wait_share,
+    )
     print(
         "measured, one process: " + ", ".join(f"{k} {v:.3g}" for k, v in dataclasses.asdict(costs).items()), flush=True
     )
@@ -75,21 +88,40 @@ def print_table(rows: list[tuple[int, Scaled]]) -> None:
         hours = " | ".join(f"{found.seconds[part] / 3600:,.2f}" for part in parts)
         idle = found.beside_generation / (1 + found.beside_generation)
         print(f"| {num_gpus} | {hours} | {found.bottleneck} | {idle:.0%} |")
-    print(f"\n{rows[0][1].num_files:,.0f} files in the log; its index takes {rows[0][1].driver_bytes / 2**30:.1f} GiB")
+    first = rows[0][1]
+    print(
+        f"\n{first.num_files:,.0f} files are written, {first.num_files_left:,.0f} are left; the driver's inventory "
+        f"takes {first.driver_bytes / 2**20:.0f} MiB; beside generation it works {first.driver_beside_s / 3600:.1f} h "
+        f"on 8 GPUs, {rows[-1][1].driver_beside_s / 3600:.1f} h on {rows[-1][0]}"
+    )
 
 
-def measure(units: int, *, characters: int) -> Costs:
+def measure(units: int, *, characters: int, tally_s: float = TALLY_S, wait_share: float = WAIT_SHARE) -> Costs:
     """What one unit costs in this process, on `units` made-up samples of `characters`."""
     prompts, generations = make_samples(units, characters=characters)
     with tempfile.TemporaryDirectory(prefix="stillery-trial-") as folder:
-        where = Folder(folder)
-        files = [generations[start : start + 4] for start in range(0, units, 4)]
-        for number, rows in enumerate(files):
-            log.append(where, f"block{number}", rows)
-        index_s = seconds(lambda: log.index(where)) / len(files)
-        row_s = seconds(lambda: log.read_files(where, log.log_files(where))) / units
-        size = sum(file.stat().st_size for file in Path(folder).iterdir()) / units
-        index_bytes = sum(sys.getsizeof(key) for key in log.index(where)) / units
+        log = SampleLog(Folder(folder) / "log")
+        plan = Plan("model", SAMPLING, 16, log, 128)
+        asked = [RenderedPrompt(prompt.prompt_id, prompt.question, []) for prompt in prompts.values()]
+        generations = [
+            dataclasses.replace(row, sample_id=plan.sample_id(asked[number // 16], row.sample_index))
+            for number, row in enumerate(generations)
+        ]
+        for number, start in enumerate(range(0, units, 128), start=1):
+            log.append("batch", generations[start : start + 128], number=number)
+        log.compact("batch")
+        inventory = Inventory(asked, plan=plan)
+        index_s = seconds(lambda: inventory.look({})) / units
+        located = [RenderedPrompt(p.prompt_id, p.rendered, sorted(inventory.of(p).files)) for p in asked]
+        samples = Samples(located, {prompt.prompt_id: 16 for prompt in asked}, plan)
+        out = Folder(folder) / "out"
+        row_s = seconds(lambda: [out.write_table("g.parquet", part) for part in samples.tables(rows=20_000)]) / units
+        size = sum(file.stat().st_size for file in (Path(folder) / "log" / "batch").iterdir()) / units
+        held = inventory.of(asked[0])
+        index_bytes = sum(sys.getsizeof(getattr(held, field.name)) for field in dataclasses.fields(Held))
+    table = to_table(generations, Generation)
+    read_s = seconds(lambda: from_table(table, Generation)) / units
+    id_s = seconds(lambda: [plan.sample_id(asked[number // 16], number % 16) for number in range(units)]) / units
     verdicts: list[Verdict] = []
     verify_s = seconds(lambda: verdicts.extend(grade_rows(VerifyConfig(num_processes=1), generations, prompts))) / units
     bonds_s = seconds(lambda: [analyze(row.completion, markers=False) for row in generations[:20]]) / 20
@@ -107,18 +139,17 @@ def measure(units: int, *, characters: int) -> Costs:
         verify_s=verify_s,
         bonds_s=bonds_s,
         # Reading a generation again with its verdict is most of curation.
-        curate_s=curate_s / units + row_s,
-        index_s=index_s,
-        row_s=row_s,
-        id_s=seconds(lambda: [an_id(row, index) for index, row in enumerate(generations)]) / units,
+        curate_s=curate_s / units + read_s,
+        index_s=index_s - id_s,
+        row_s=row_s - id_s,
+        # Both work out the id of each sample.
+        id_s=id_s,
+        tally_s=tally_s,
+        wait_share=wait_share,
         # A dict's slot is 8 + 24 bytes at two thirds full; file names are shared.
-        index_bytes=index_bytes + 48,
+        index_bytes=index_bytes + sys.getsizeof(held) + 48,
         sample_bytes=size,
     )
-
-
-def an_id(row: Generation, index: int) -> str:
-    return sample_id(prompt_id=row.prompt_id, rendered=row.rendered, model="model", sampling=SAMPLING, index=index)
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -47,15 +47,15 @@ from stillery.plan.scaling import Costs, Hardware, Scaled, Workload, scale  # no
 from stillery.records import Generation  # noqa: E402
 
 WORKERS = ("a", "b", "c", "d", "e")
-SAMPLES, FEW_PROMPTS, FLUSH_EVERY, MOST_RATIO = 4, 4, 4, 1.5
+SAMPLES, FEW_PROMPTS, FLUSH_EVERY, BATCH_SAMPLES, MOST_RATIO = 4, 4, 4, 64, 1.5
 REPORT_S, SETTLE_S, JOB_LIMIT_S, NETWORK = 2.0, 6.0, 600.0, 1e9
-# Files in the log of the run that docs/scaling.md is about.
-FILES_OF_LARGE_RUN = 6.4e6
+# Files written by the run that docs/scaling.md is about.
+FILES_OF_LARGE_RUN = 0.53e6
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a run took: seconds, files, bytes that nodes received of each other, processor seconds of the driver."""
+    """What a run took: seconds, files left and written, bytes that nodes received of each other, the driver's CPU."""
 
     nodes: int
     prompts: int
@@ -69,6 +69,7 @@ class Measured:
     verification_s: float
     curation_s: float
     files: int
+    written: int
     received_bytes: float
     driver_cpu_s: float
 
@@ -158,7 +159,7 @@ def run_on(
         f"teacher.samples_per_prompt={SAMPLES}", "teacher.accepted_per_prompt=null",
         # A node has one `trainer`, so replicas are on nodes of their own.
         f"teacher.replicas={nodes}", "teacher.resources.trainer=1", "teacher.labels.role=worker",
-        "teacher.requests_per_call=64", f"teacher.flush_every={FLUSH_EVERY}",
+        f"teacher.requests_per_call={BATCH_SAMPLES}", f"teacher.flush_every={FLUSH_EVERY}",
     ]  # fmt: skip
     teacher.spans.clear()
     received = received_bytes(cluster)
@@ -171,6 +172,8 @@ def run_on(
     spans = teacher.spans or [(0.0, 0.0)]
     generation_s = max(end for _, end in spans) - min(start for start, _ in spans)
     ids = logged_rows(run)
+    # A file that was put together has the number after those that it stands for.
+    left = list(run.glob("log/*/*/*.parquet"))
     seconds = {stage: float(summary_of(run, stage).get("seconds", 0)) for stage in ("generate", "verify", "curate")}
     return Measured(
         nodes=nodes,
@@ -184,7 +187,8 @@ def run_on(
         generate_stage_s=seconds["generate"],
         verification_s=seconds["verify"],
         curation_s=seconds["curate"],
-        files=len(list(run.glob("log/*/*.parquet"))),
+        files=len(left),
+        written=sum(max(1, int(path.name[:6]) - 1) for path in left),
         received_bytes=received_bytes(cluster) - received,
         driver_cpu_s=clock.by_stage["generate"],
     )
@@ -201,7 +205,8 @@ def model_of(run: Measured, costs: Costs, *, tokens: int, tokens_per_s: float) -
     """What the model says of such a run; a replica counts as one GPU."""
     workload = Workload(run.prompts, SAMPLES, tokens)
     hardware = Hardware(run.nodes, 1, tokens_per_s, cpus_per_gpu=1.0, network_bytes_per_s=NETWORK)
-    return scale(workload, hardware, costs, flush_every=FLUSH_EVERY)
+    # At four samples a file and so many a second, files are full long before they are due.
+    return scale(workload, hardware, costs, flush_every=FLUSH_EVERY, batch_samples=BATCH_SAMPLES)
 
 
 def print_table(runs: list[Measured], models: list[Scaled], costs: Costs) -> None:
@@ -210,12 +215,14 @@ def print_table(runs: list[Measured], models: list[Scaled], costs: Costs) -> Non
     print("\n| worker nodes | part | measured | of it fixed | predicted | measured less fixed / predicted |")
     print("|---|---|---|---|---|---|")
     for run, model in zip(runs[1:], models[1:], strict=True):
-        driver = ("sample ids", "log files", "log rows")
+        driver = ("sample ids", "inventory", "log rows")
         rows = (
             ("generation, s", run.generation_s, 0.0, model.seconds["generation"], 0.0),
-            ("files in the log", run.files, 0.0, model.num_files, 0.0),
+            ("files written", run.written, 0.0, model.num_files, 0.0),
+            ("files left", run.files, 0.0, model.num_files_left, 0.0),
             ("driver while sampling, CPU s", run.driver_cpu_s, few.driver_cpu_s,
-             sum(model.seconds[part] for part in driver), sum(few_model.seconds[part] for part in driver)),
+             sum(model.seconds[part] for part in driver) + model.driver_beside_s,
+             sum(few_model.seconds[part] for part in driver) + few_model.driver_beside_s),
             ("checking, s", run.verification_s, few.verification_s, model.seconds["verification"],
              few_model.seconds["verification"]),
             ("curation, s", run.curation_s, few.curation_s, model.seconds["curation"], few_model.seconds["curation"]),
@@ -240,7 +247,7 @@ def print_driver(runs: list[Measured]) -> None:
     of which passes through Ray Data. By least squares, of a few runs: a rough guide."""
     if len(runs) < 4:
         return
-    parts = np.array([[1.0, run.generate_stage_s, run.files] for run in runs])
+    parts = np.array([[1.0, run.generate_stage_s, run.written] for run in runs])
     used = np.array([run.driver_cpu_s for run in runs])
     (fixed, waiting, tally), *_ = np.linalg.lstsq(parts, used, rcond=None)
     print(

@@ -20,10 +20,7 @@ from collections import Counter
 from pathlib import Path
 
 from kill_each_stage import ROOT, environment
-from run_counts import logged_rows
-
-from stillery.records import Generation
-from stillery.storage import Folder
+from run_counts import logged, logged_rows
 
 # Name, engines, and whether one of them is killed.
 CASES = (("one engine", 1, False), ("two engines", 2, False), ("two, one killed", 2, True))
@@ -86,13 +83,7 @@ def generate(folder: Path, run: Path, prompts: int, samples: int, replicas: int,
 
 def texts(run: Path) -> dict[str, str]:
     """The durable samples' texts by id."""
-    log = Folder(str(run / "log"))
-    return {
-        row.sample_id: row.completion
-        for key in log.names()
-        for name in (log / key).names(".parquet")
-        for row in (log / key).read_rows(name, Generation)
-    }
+    return {row.sample_id: row.completion for row in logged(run)}
 
 
 def actors(session: int) -> list[int]:

@@ -11,7 +11,7 @@ import pytest
 from small_run import small_config
 from stillery import cluster, logs
 from stillery.cli import main
-from stillery.engines.sampling import Progress
+from stillery.engines.progress import Progress
 from stillery.errors import UserError
 from stillery.pipeline import run_pipeline
 

@@ -13,8 +13,8 @@ import pytest
 from ray.util import metrics as ray_metrics
 
 from stillery import observe
-from stillery.engines.block import Tally
-from stillery.engines.sampling import Progress
+from stillery.engines.batch import Tally
+from stillery.engines.progress import Progress
 
 PLATFORM = Path(__file__).parents[2] / "platform"
 Recorded = list[tuple[str, float, dict[str, str]]]

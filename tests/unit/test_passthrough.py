@@ -73,7 +73,6 @@ def test_a_misspelt_key_of_vllm(key: str, near: str) -> None:
         ("evaluate.engine.seed", "run.seed"),
         ("teacher.sampling.n", "samples_per_prompt"),
         ("evaluate.sampling.seed", "run.seed"),
-        ("teacher.sampling.logprobs", "always kept"),
         ("sft.trl.output_dir", "run.dir"),
         ("sft.trl.seed", "run.seed"),
         ("sft.trl.use_cpu", "sft.use_gpu"),

@@ -28,9 +28,11 @@ class EngineConfig:
     threads: int | None = None
     cpu_kv_cache_gb: int = 2
     # Samples of the prompts that one call hands to an engine, of which several are under way at once; the log is
-    # written as they finish, at the latest after five seconds.
+    # written as they finish: at the latest after five seconds, and later, at a slow engine, after a minute.
     requests_per_call: int = 2048
     flush_every: int = 128
+    # So often may engines break on the same prompts, each before it has made flush_every samples of them.
+    max_failures: int = 3
 
 
 @dataclass

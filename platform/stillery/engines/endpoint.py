@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from stillery.engines.cost import Account, Budget
 from stillery.engines.endpoint_api import (
     PATHS,
     Endpoint,
@@ -30,7 +31,6 @@ from stillery.engines.endpoint_api import (
     read_reply,
 )
 from stillery.engines.engine import settings_json
-from stillery.engines.spending import Account, Budget
 from stillery.errors import UserError
 from stillery.records import Generation, Request
 

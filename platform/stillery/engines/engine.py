@@ -7,6 +7,17 @@ from typing import Any, Protocol
 from stillery.records import Generation, Request
 
 
+class BrokenEngineError(Exception):
+    """An engine that cannot go on, or did not start; another may do better. Its text says what broke it."""
+
+    @classmethod
+    def of(cls, error: Exception) -> "BrokenEngineError":
+        """What befell the engine, with its cause."""
+        broken = cls(f"{type(error).__name__}: {error}")
+        broken.__cause__ = error
+        return broken
+
+
 class Engine(Protocol):
     """Takes requests at any time, from any thread, and hands back each sample when it finishes.
 

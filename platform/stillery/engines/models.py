@@ -117,3 +117,16 @@ def model_id(model: str, engine: EngineConfig | None = None) -> str:
         reads_all = shaped.get("load_format", "safetensors") != "safetensors"
         identity = "sha:" + model_fingerprint(Path(resolve_model(model)), other_weights=reads_all)
     return f"{identity}+{digest('engine', shaped)[:8]}" if shaped else identity
+
+
+def context_length(model: str, engine: Mapping[str, Any]) -> int | None:
+    """The most tokens that prompt and completion have together: `max_model_len` of the `engine` table, else what the
+    model's config says, without any scaling of its positions; None if it says nothing."""
+    told = engine.get("max_model_len")
+    if isinstance(told, int) and told > 0:
+        return told
+    from transformers import PretrainedConfig
+
+    config, _ = PretrainedConfig.get_config_dict(resolve_model(model))
+    length = {**config, **(config.get("text_config") or {})}.get("max_position_embeddings")
+    return length if isinstance(length, int) else None

@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 
 from stillery.config import EngineConfig, TeacherConfig, settings_of
 from stillery.engines.chat.conversation import ChatFormat
+from stillery.engines.cost import Account, spent_before
 from stillery.engines.endpoint import EndpointEngine
 from stillery.engines.endpoint_api import PATHS, Endpoint, read_key, write_messages
 from stillery.engines.engine import Engine
-from stillery.engines.models import model_id
+from stillery.engines.models import context_length, model_id
 from stillery.engines.prompting import render
-from stillery.engines.spending import Account, spent_before
 from stillery.errors import UserError
 from stillery.records import Message
 from stillery.storage import Folder
@@ -27,12 +27,13 @@ TAKEN = ("model", "messages", "prompt", "n", "stream", "seed")
 class Source:
     """A model that can be sampled. `identity` is its part of every sample's id; `render` writes conversations as the
     engine takes them; `start` makes an engine, in the actor that calls it; `prices` are those of a million tokens, of
-    input and of output; `extra` joins the sampling settings."""
+    input and of output; `max_model_len` is its context, where that is known; `extra` joins the sampling settings."""
 
     identity: str
     render: Callable[[Sequence[Sequence[Message]]], list[str]]
     start: Callable[[], Engine]
     prices: tuple[float, float] | None = None
+    max_model_len: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -56,6 +57,8 @@ def vllm_source(
         identity=identity,
         render=functools.partial(render, chat=chat or ChatFormat(model), two_step=two_step),
         start=functools.partial(_start_two_step, start) if two_step else start,
+        # A sample of two requests does not tell how long each of them was.
+        max_model_len=None if two_step else context_length(model, engine.engine),
     )
 
 

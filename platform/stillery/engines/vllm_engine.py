@@ -94,10 +94,12 @@ class VllmEngine:
                 for output in llm.llm_engine.step():
                     if output.finished:
                         self._finish(output)
-        except Exception as error:
+        except BaseException as error:
             # The boundary: whatever breaks the engine goes to everyone who waits for it.
-            self._broken = error
-            self._fail(error)
+            self._broken = error if isinstance(error, Exception) else RuntimeError(repr(error))
+            self._fail(self._broken)
+        with contextlib.suppress(Exception):
+            llm.llm_engine.engine_core.shutdown()
 
     def _take(self, llm: Any) -> bool:
         """Add what was submitted; wait if nothing runs. Returns False when the engine is closed."""
@@ -119,18 +121,11 @@ class VllmEngine:
         request = submitted.request
         tokens = llm.get_tokenizer()(request.rendered, add_special_tokens=False)["input_ids"]
         try:
-            # logprobs=0 gives the log-probability of the sampled token itself, of the model before temperature.
             table = {key: value for key, value in submitted.sampling.items() if key != "seed"}
             if self._stop_token_ids:
                 table["stop_token_ids"] = [*(table.get("stop_token_ids") or []), *self._stop_token_ids]
             # Only finished samples are of use: vLLM need not put together an output for every token.
-            params = SamplingParams(
-                **table,
-                n=1,
-                seed=request.seed,
-                logprobs=0,
-                output_kind=RequestOutputKind.FINAL_ONLY,
-            )
+            params = SamplingParams(**table, n=1, seed=request.seed, output_kind=RequestOutputKind.FINAL_ONLY)
             llm.llm_engine.add_request(request.sample_id, TokensPrompt(prompt_token_ids=tokens), params)
         except (ValueError, VLLMValidationError) as error:
             submitted.done(_refused(submitted, len(tokens), self._model_id, str(error)))
@@ -161,14 +156,15 @@ class _Submitted:
 
 def _finished(submitted: _Submitted, output: Any, model_id: str) -> Generation:
     (best,) = output.outputs
-    num_tokens = len(best.token_ids)
+    num_tokens, total = len(best.token_ids), best.cumulative_logprob
     return Generation(
         **dataclasses.asdict(submitted.request),
         completion=best.text,
         finish_reason=best.finish_reason,
         num_prompt_tokens=len(output.prompt_token_ids),
         num_tokens=num_tokens,
-        mean_logprob=best.cumulative_logprob / num_tokens if num_tokens else None,
+        # There is none unless the sampling table asks: `logprobs: 0` for the sampled tokens' alone.
+        mean_logprob=None if total is None or not num_tokens else total / num_tokens,
         model=model_id,
         sampling=settings_json(submitted.sampling),
         round=0,

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stillery.config import EngineConfig, EvaluateConfig, VerifyConfig
-from stillery.engines.asking import ask
 from stillery.engines.prompting import messages_of
+from stillery.engines.sampler import sample
 from stillery.engines.sources import Source
 from stillery.errors import UserError
 from stillery.metrics import check_failures, summarize
@@ -53,7 +53,7 @@ def evaluate(
     conversations = [
         messages_of(p, system_prompt=asking["system_prompt"], instruction=asking["instruction"]) for p in chosen
     ]
-    asked = ask(
+    samples = sample(
         chosen,
         conversations,
         source=source,
@@ -63,7 +63,7 @@ def evaluate(
         run=run,
         label=f"evaluate {role}",
     )
-    generations = [row for rows in asked.read(rows=ROWS_AT_ONCE) for row in rows]
+    generations = [row for part in samples.tables(rows=ROWS_AT_ONCE) for row in from_table(part, Generation)]
     by_id = {p.prompt_id: p for p in chosen}
     verdicts = _grade(verify, generations, by_id)
     scores = [score(role, by_id[g.prompt_id], g, v) for g, v in zip(generations, verdicts, strict=True)]

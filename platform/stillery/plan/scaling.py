@@ -5,19 +5,21 @@ A model, not a measurement: see docs/scaling.md for what its costs were measured
 
 from dataclasses import dataclass
 
-from stillery.engines.block import FLUSH_SECONDS
-from stillery.engines.sampling import BLOCKS_IN_FLIGHT
+from stillery.engines.batch import MAX_FLUSH_S
+from stillery.engines.engine_actors import BATCHES_IN_FLIGHT
 
-# The driver works out the id of each sample for its first and its second try, once in asking and once in reading.
-IDS_PER_SAMPLE = 4
+# The driver works out the id of each sample when it looks into the log at the end, and when it reads the sample.
+IDS_PER_SAMPLE = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Seconds of one core for one unit, and bytes for a sample: of the driver's memory, and on the way to the checker.
+    """Seconds of one core for one unit, and bytes: of the driver's memory for a prompt, and of a sample on the
+    way to the checker.
 
-    `verify_s`, `bonds_s` and `curate_s` are for a sample, `index_s` for opening one file of the log, `row_s` for
-    reading one sample, `id_s` for one sample's id.
+    `verify_s`, `bonds_s` and `curate_s` are for a sample, `index_s` for the columns of one sample that say which it is
+    and how it ended, `row_s` for reading it whole and writing it to the output, `id_s` for its id, `tally_s` for what
+    an engine tells of one file, `wait_share` for a second of waiting for engines.
     """
 
     verify_s: float
@@ -26,6 +28,8 @@ class Costs:
     index_s: float
     row_s: float
     id_s: float
+    tally_s: float
+    wait_share: float
     index_bytes: float
     sample_bytes: float
 
@@ -61,11 +65,14 @@ class Hardware:
 
 @dataclass(frozen=True, slots=True)
 class Scaled:
-    """Seconds by part, the number of files of the sample log, and bytes of the driver's index of it."""
+    """Seconds by part; the files that engines write to the sample log and how many are left of them once those of a
+    batch are put together; bytes of the driver's inventory of it; and seconds of the driver beside generation."""
 
     seconds: dict[str, float]
     num_files: float
+    num_files_left: float
     driver_bytes: float
+    driver_beside_s: float
 
     @property
     def bottleneck(self) -> str:
@@ -84,7 +91,8 @@ def scale(
     costs: Costs,
     *,
     flush_every: int = 128,
-    flush_s: float = FLUSH_SECONDS,
+    batch_samples: int = 2048,
+    flush_s: float = MAX_FLUSH_S,
     verify_processes: int = 1,
 ) -> Scaled:
     """The parts one after the other, as the stages run. Generation and bonds spread over the cluster; the rest is one
@@ -92,20 +100,23 @@ def scale(
     samples = workload.num_samples
     cores = hardware.num_gpus * hardware.cpus_per_gpu
     files = samples / rows_per_file(workload, hardware, flush_every=flush_every, flush_s=flush_s)
+    generation = samples * workload.completion_tokens / (hardware.num_replicas * hardware.tokens_per_s)
     seconds = {
-        "generation": samples * workload.completion_tokens / (hardware.num_replicas * hardware.tokens_per_s),
+        "generation": generation,
         "sample ids": samples * IDS_PER_SAMPLE * costs.id_s,
-        "log files": files * costs.index_s,
+        "inventory": samples * costs.index_s,
         "log rows": samples * costs.row_s,
         "verification": samples * costs.verify_s / verify_processes,
         "object store": samples * costs.sample_bytes / hardware.network_bytes_per_s,
         "bonds": samples * costs.bonds_s / cores,
         "curation": samples * costs.curate_s,
     }
-    return Scaled(seconds, files, samples * costs.index_bytes)
+    beside = files * costs.tally_s + generation * costs.wait_share
+    left = max(1.0, samples / batch_samples)
+    return Scaled(seconds, files, min(files, left), workload.num_prompts * costs.index_bytes, beside)
 
 
 def rows_per_file(workload: Workload, hardware: Hardware, *, flush_every: int, flush_s: float) -> float:
     """Samples in one file of the log: a block flushes at `flush_every`, or after `flush_s` with what has finished."""
-    finished_per_s = hardware.tokens_per_s / workload.completion_tokens / BLOCKS_IN_FLIGHT
+    finished_per_s = hardware.tokens_per_s / workload.completion_tokens / BATCHES_IN_FLIGHT
     return min(float(flush_every), max(1.0, finished_per_s * flush_s))

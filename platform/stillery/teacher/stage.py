@@ -9,20 +9,22 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+import pyarrow as pa
+
 from stillery import logs
 from stillery.config import CurateConfig, TeacherConfig, VerifyConfig
-from stillery.engines.asking import ask
 from stillery.engines.prompting import messages_of
 from stillery.engines.recorded import Recorded, Tally, read_recorded
+from stillery.engines.sampler import sample
 from stillery.engines.sources import teacher_source
 from stillery.metrics import check_failures
-from stillery.records import Generation, Prompt, Split, from_table
+from stillery.records import Generation, Prompt, Split, from_table, to_table
 from stillery.runs import Run
 from stillery.storage import Folder
 from stillery.teacher.judging import VerdictJudge, start_grader
 from stillery.teacher.recorded import in_order
 
-VERSION = 3
+VERSION = 4
 ROWS_PER_FILE = 20_000
 
 
@@ -48,14 +50,15 @@ def generate(
     if config.kind == "recorded":
         tally = Tally()
         recorded = recorded_of(config)
-        counts = _write(in_order(read_recorded(recorded, asked, tally=tally)), num_prompts=len(asked), out=out)
+        parts = (to_table(rows, Generation) for rows in in_order(read_recorded(recorded, asked, tally=tally)))
+        counts = _write(parts, num_prompts=len(asked), out=out)
         logs.say(f"generate: {tally}")
         return {**counts.summary(), **tally.summary()}
     conversations = [messages_of(p, system_prompt=config.system_prompt, instruction=config.instruction) for p in asked]
     judge = None
     if config.accepted_per_prompt is not None:
         judge = VerdictJudge(start_grader(verify, curate, prompts))
-    sampled = ask(
+    samples = sample(
         asked,
         conversations,
         source=teacher_source(config, logs=run.logs, now=run.started),
@@ -69,18 +72,10 @@ def generate(
         resample=config.resample,
         judge=judge,
     )
-    summary = _write(sampled.read(rows=ROWS_PER_FILE), num_prompts=len(asked), out=out).summary()
-    failures = _failures(out) if summary["finish_reasons"].get("error") else Counter[str]()
-    share = check_failures("generate", failures, num_samples=summary["num_samples"], most=max_failure_share)
+    counts = _write(samples.tables(rows=ROWS_PER_FILE), num_prompts=len(asked), out=out)
+    summary = counts.summary()
+    share = check_failures("generate", counts.failures, num_samples=summary["num_samples"], most=max_failure_share)
     return {**summary, "failed": share}
-
-
-def _failures(out: Folder) -> Counter[str]:
-    """How often an engine gave each reason for giving no sample."""
-    errors = (
-        error for name in out.names(".parquet") for error in out.read_table(name, Generation)["error"].to_pylist()
-    )
-    return Counter(error for error in errors if error is not None)
 
 
 def recorded_of(config: TeacherConfig) -> Recorded:
@@ -95,11 +90,11 @@ def recorded_of(config: TeacherConfig) -> Recorded:
     )
 
 
-def _write(parts: Iterable[list[Generation]], *, num_prompts: int, out: Folder) -> "Counts":
+def _write(parts: Iterable[pa.Table], *, num_prompts: int, out: Folder) -> "Counts":
     counts = Counts(num_prompts=num_prompts)
-    for number, rows in enumerate(parts):
-        out.write_rows(f"generations-{number:05d}.parquet", rows, Generation)
-        counts.add(rows)
+    for number, table in enumerate(parts):
+        out.write_table(f"generations-{number:05d}.parquet", table)
+        counts.add(table)
     return counts
 
 
@@ -109,14 +104,19 @@ class Counts:
     def __init__(self, *, num_prompts: int) -> None:
         self._counts = Counter[str](num_prompts=num_prompts)
         self._reasons = Counter[str]()
+        # How often an engine gave each reason for giving no sample.
+        self.failures = Counter[str]()
 
-    def add(self, rows: list[Generation]) -> None:
-        for row in rows:
-            self._reasons["error" if row.error is not None else row.finish_reason or "unknown"] += 1
-            self._counts["num_tokens"] += row.num_tokens
-            self._counts["num_surplus"] += row.surplus
-            self._counts["num_resampled"] += row.round > 0
-        self._counts["num_samples"] += len(rows)
+    def add(self, table: pa.Table) -> None:
+        """Count a table of Generation."""
+        errors: list[str | None] = table.column("error").to_pylist()
+        self.failures.update(error for error in errors if error is not None)
+        endings = zip(errors, table.column("finish_reason").to_pylist(), strict=True)
+        self._reasons.update("error" if error is not None else reason or "unknown" for error, reason in endings)
+        self._counts["num_tokens"] += sum(table.column("num_tokens").to_pylist())
+        self._counts["num_surplus"] += sum(table.column("surplus").to_pylist())
+        self._counts["num_resampled"] += sum(round_ > 0 for round_ in table.column("round").to_pylist())
+        self._counts["num_samples"] += table.num_rows
 
     def summary(self) -> dict[str, Any]:
         names = ("num_prompts", "num_samples", "num_tokens", "num_surplus", "num_resampled")

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from stillery.engines.cost import Account
 from stillery.engines.endpoint import EndpointEngine
 from stillery.engines.endpoint_api import Endpoint, write_messages
-from stillery.engines.spending import Account
 from stillery.records import Generation, Message, Request
 
 SECRET = "sk-very-secret-0123456789"

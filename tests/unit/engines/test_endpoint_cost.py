@@ -9,9 +9,9 @@ import pytest
 from misbehaving_server import Answer, Server, always, ask, endpoint, reply, request, stream
 
 from stillery.config import EndpointConfig, TeacherConfig
-from stillery.engines import log
+from stillery.engines.cost import Account, SpentError, cost_of
+from stillery.engines.sample_log import SampleLog
 from stillery.engines.sources import endpoint_source
-from stillery.engines.spending import Account, SpentError, cost_of
 from stillery.errors import UserError
 from stillery.records import Generation
 from stillery.storage import Folder
@@ -69,7 +69,7 @@ def test_a_second_start_of_a_run_spends_only_what_the_first_left(server: Server,
                     assert (start, type(result)) == (1, SpentError)
                     break
                 samples.append(result)
-                log.append(Folder(str(tmp_path)) / "key", "block", [result])
+                SampleLog(Folder(str(tmp_path)) / "key").append("batch", [result], number=1)
     assert len(samples) == sum(server.attempts.values()) == 11
 
 

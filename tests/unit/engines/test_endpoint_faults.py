@@ -23,9 +23,9 @@ from misbehaving_server import (
     stream,
 )
 
+from stillery.engines.cost import Account
 from stillery.engines.endpoint import OUTAGE, EndpointEngine, _Submitted
 from stillery.engines.endpoint_api import EndpointError
-from stillery.engines.spending import Account
 from stillery.errors import UserError
 from stillery.records import Generation
 

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stillery.engines import log
 from stillery.engines.recorded import Recorded, Tally, read_recorded
 from stillery.engines.recorded_columns import check_columns
 from stillery.errors import UserError
@@ -265,8 +264,8 @@ def test_a_runs_own_generations_stay_as_they_are(tmp_path: Path) -> None:
     foreign = dataclasses.replace(OWN, sample_id="2" * 32, prompt_id="elsewhere")
     hopeless = dataclasses.replace(failed, sample_id="3" * 32, sample_index=2)
     folder = Folder(str(tmp_path))
-    log.append(folder, "1", [failed, other])
-    log.append(folder, "2", [OWN, hopeless, foreign, other, hopeless])
+    folder.write_rows("1.parquet", [failed, other], Generation)
+    folder.write_rows("2.parquet", [OWN, hopeless, foreign, other, hopeless], Generation)
     (tmp_path / ".f00.partial").write_bytes(b"half")
     (tmp_path / "manifest.json").write_text("{}")
     rows, tally = read(str(tmp_path))

@@ -7,7 +7,16 @@ import pytest
 from stillery.plan.scaling import Costs, Hardware, Workload, rows_per_file, scale
 
 COSTS = Costs(
-    verify_s=1e-3, bonds_s=1e-2, curate_s=1e-4, index_s=5e-3, row_s=1e-4, id_s=1e-5, index_bytes=300, sample_bytes=8000
+    verify_s=1e-3,
+    bonds_s=1e-2,
+    curate_s=1e-4,
+    index_s=5e-5,
+    row_s=1e-4,
+    id_s=1e-5,
+    tally_s=5e-3,
+    wait_share=0.05,
+    index_bytes=300,
+    sample_bytes=8000,
 )
 WORK = Workload(num_prompts=1000, samples_per_prompt=16, completion_tokens=2000)
 EIGHT = Hardware(num_gpus=8, gpus_per_replica=4, tokens_per_s=4000, cpus_per_gpu=8, network_bytes_per_s=1e9)
@@ -19,19 +28,21 @@ def test_every_part_is_its_units_times_their_cost() -> None:
     assert found.seconds["verification"] == pytest.approx(16)
     assert found.seconds["bonds"] == pytest.approx(16_000 * 1e-2 / 64)
     assert found.seconds["curation"] == pytest.approx(1.6)
-    assert found.seconds["log files"] == pytest.approx(found.num_files * 5e-3)
+    assert found.seconds["inventory"] == pytest.approx(16_000 * 5e-5)
+    assert found.driver_beside_s == pytest.approx(found.num_files * 5e-3 + found.seconds["generation"] * 0.05)
+    assert found.num_files_left == pytest.approx(16_000 / 2048)
     assert found.seconds["object store"] == pytest.approx(16_000 * 8000 / 1e9)
-    assert found.driver_bytes == 16_000 * 300
+    assert found.driver_bytes == 1000 * 300
     assert found.bottleneck == "generation"
 
 
 def test_what_the_driver_does_alone_does_not_shrink_with_gpus() -> None:
     many = scale(WORK, dataclasses.replace(EIGHT, num_gpus=4096), COSTS)
     few = scale(WORK, EIGHT, COSTS)
-    for part in ("sample ids", "log files", "log rows", "verification", "curation"):
+    for part in ("sample ids", "inventory", "log rows", "verification", "curation"):
         assert many.seconds[part] == few.seconds[part]
     assert many.seconds["generation"] == pytest.approx(few.seconds["generation"] / 512)
-    assert many.bottleneck == "log files"
+    assert many.bottleneck == "verification"
     assert many.beside_generation > few.beside_generation
 
 

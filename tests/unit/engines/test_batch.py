@@ -1,4 +1,4 @@
-"""A block of prompts against an engine that answers as it is told, in threads as a real one does."""
+"""A batch of prompts against an engine that answers as it is told, in threads as a real one does."""
 
 import random
 import threading
@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from stillery.engines.block import Block, Plan, Tally
-from stillery.engines.log import index, log_files, read
-from stillery.records import Ask, Generation, Request
+from stillery.engines.batch import Batch, Tally
+from stillery.engines.engine import BrokenEngineError
+from stillery.engines.sample_log import SampleLog
+from stillery.engines.sampling_plan import Plan
+from stillery.records import Generation, RenderedPrompt, Request, from_table
 from stillery.storage import Folder
 
 Answer = Callable[[Request, Mapping[str, Any]], Generation]
@@ -71,21 +73,29 @@ def right_at(*indices: int) -> Answer:
 
 def plan_in(folder: Path, **changes: Any) -> Plan:
     settings: dict[str, Any] = {"identity": "m", "sampling": {"seed": 0}, "num_samples": 8, "flush_every": 4}
-    return Plan(**{**settings, "log": Folder(str(folder)), **changes})
+    return Plan(**{**settings, "log": SampleLog(Folder(str(folder))), **changes})
 
 
-def run(plan: Plan, engine: ScriptedEngine, asks: list[Ask], *, judged: bool = True) -> Tally:
+def run(plan: Plan, engine: ScriptedEngine, batch: list[RenderedPrompt], *, judged: bool = True) -> Tally:
     total = Tally()
-    for tally in Block(asks, plan=plan, engine=engine, judge=RightJudge() if judged else None).run():
+    for tally in Batch(batch, plan=plan, engine=engine, judge=RightJudge() if judged else None).run():
         total.made += tally.made
         total.errors += tally.errors
         total.accepted += tally.accepted
         total.needed |= tally.needed
+        total.written |= tally.written
+        total.replaced += tally.replaced
     return total
 
 
-def asks(num: int, files: list[str] | None = None) -> list[Ask]:
-    return [Ask(f"p{i}", f"question {i}", files or []) for i in range(num)]
+def prompts(num: int, files: list[str] | None = None) -> list[RenderedPrompt]:
+    return [RenderedPrompt(f"p{i}", f"question {i}", files or []) for i in range(num)]
+
+
+def logged(plan: Plan) -> dict[str, Generation]:
+    """The samples of the log that did not fail, by id."""
+    tables = plan.log.read(plan.log.files()).tables.values()
+    return {row.sample_id: row for table in tables for row in from_table(table, Generation) if row.error is None}
 
 
 def test_every_prompt_stops_by_itself_and_nothing_is_made_in_vain(tmp_path: Path) -> None:
@@ -97,34 +107,34 @@ def test_every_prompt_stops_by_itself_and_nothing_is_made_in_vain(tmp_path: Path
 
     plan = plan_in(tmp_path, wanted=2)
     engine = ScriptedEngine(answer)
-    total = run(plan, engine, asks(4))
+    total = run(plan, engine, prompts(4))
     assert total.needed == {"p0": 2, "p1": 3, "p2": 4, "p3": 8}
-    assert total.made == len(engine.requests) == len(index(plan.log)) == 2 + 3 + 4 + 8
+    assert total.made == len(engine.requests) == len(logged(plan)) == 2 + 3 + 4 + 8
 
 
 def test_samples_of_an_earlier_start_are_judged_and_not_made_again(tmp_path: Path) -> None:
     plan = plan_in(tmp_path, wanted=2)
-    with pytest.raises(RuntimeError, match="out of memory"):
-        run(plan, ScriptedEngine(right_at(5, 6), breaks_after=3), asks(1))
-    survived = set(index(plan.log))
+    with pytest.raises(BrokenEngineError, match="RuntimeError: out of memory"):
+        run(plan, ScriptedEngine(right_at(5, 6), breaks_after=3), prompts(1))
+    survived = set(logged(plan))
     assert len(survived) == 3
     engine = ScriptedEngine(right_at(5, 6))
-    total = run(plan, engine, asks(1, log_files(plan.log)))
+    total = run(plan, engine, prompts(1, plan.log.files()))
     assert total.needed == {"p0": 7}
     assert not survived & {request.sample_id for request in engine.requests}
-    assert len(index(plan.log)) == 7
+    assert len(logged(plan)) == 7
 
 
-def test_a_block_that_is_tried_again_finds_what_it_had_logged(tmp_path: Path) -> None:
+def test_a_batch_that_is_tried_again_finds_what_it_had_logged(tmp_path: Path) -> None:
     plan = plan_in(tmp_path, flush_every=1)
-    run(plan, ScriptedEngine(right_at()), asks(2), judged=False)
+    run(plan, ScriptedEngine(right_at()), prompts(2), judged=False)
     engine = ScriptedEngine(right_at())
-    assert run(plan, engine, asks(2), judged=False).needed == {"p0": 8, "p1": 8}
+    assert run(plan, engine, prompts(2), judged=False).needed == {"p0": 8, "p1": 8}
     assert engine.requests == []
 
 
 def test_samples_that_the_judge_counts_as_one_are_accepted_once(tmp_path: Path) -> None:
-    total = run(plan_in(tmp_path, wanted=2), ScriptedEngine(lambda r, _: made(r, "right")), asks(1))
+    total = run(plan_in(tmp_path, wanted=2), ScriptedEngine(lambda r, _: made(r, "right")), prompts(1))
     assert (total.needed, total.accepted) == ({"p0": 8}, 1)
 
 
@@ -135,9 +145,9 @@ def test_a_poisoned_prompt_is_an_error_and_does_not_end_its_neighbours(tmp_path:
         return made(request, f"right {request.sample_index}")
 
     plan = plan_in(tmp_path, wanted=1)
-    total = run(plan, ScriptedEngine(answer), asks(2))
+    total = run(plan, ScriptedEngine(answer), prompts(2))
     assert (total.needed, total.errors) == ({"p0": 8, "p1": 1}, 8)
-    assert set(index(plan.log)) < set(index(plan.log, failed=True))
+    assert len(logged(plan)) == 1
 
 
 def test_only_what_was_cut_off_is_sampled_again_with_other_settings(tmp_path: Path) -> None:
@@ -149,8 +159,8 @@ def test_only_what_was_cut_off_is_sampled_again_with_other_settings(tmp_path: Pa
     sampling = {"seed": 0, "max_tokens": 8}
     plan = plan_in(tmp_path, sampling=sampling, resample={"max_tokens": 16}, num_samples=3)
     engine = ScriptedEngine(answer)
-    run(plan, engine, asks(1), judged=False)
+    run(plan, engine, prompts(1), judged=False)
     assert sorted(request.sample_index for request in engine.requests) == [0, 1, 1, 2]
-    (ask,) = asks(1)
-    first, again = read(plan.log, [plan.sample_id(ask, 1, round_=round_) for round_ in (0, 1)])
+    (prompt,) = prompts(1)
+    first, again = (logged(plan)[plan.sample_id(prompt, 1, round_=round_)] for round_ in (0, 1))
     assert (first.completion, first.round, again.completion, again.round) == ("half", 0, "right 1", 1)

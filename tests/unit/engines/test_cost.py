@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from stillery.config import EndpointConfig, TeacherConfig
-from stillery.engines import log
+from stillery.engines.cost import SpentError, spent_before
 from stillery.engines.endpoint_api import Endpoint
+from stillery.engines.sample_log import SampleLog
 from stillery.engines.sources import endpoint_source
-from stillery.engines.spending import SpentError, spent_before
 from stillery.records import Generation, Request
 from stillery.storage import Folder
 
@@ -29,12 +29,16 @@ def made(index: int, *, num_tokens: int = 5, **changes: Any) -> Generation:
     return dataclasses.replace(row, **changes)
 
 
+def log_rows(log: Folder, *files: list[Generation]) -> None:
+    for number, rows in enumerate(files, start=1):
+        SampleLog(log).append("batch", rows, number=number)
+
+
 def logs_in(folder: Path) -> Folder:
     """Two logs of a run: 3 samples of 5 tokens, one of them twice, one failed half-way, and another model's."""
     logs = Folder(str(folder))
-    log.append(logs / "sampled", "b", [made(0), made(1)])
-    log.append(logs / "sampled", "b", [made(1), made(2, error="the second step was refused")])
-    log.append(logs / "evaluated", "b", [made(0), made(9, model="sha:student", num_tokens=1000)])
+    log_rows(logs / "sampled", [made(0), made(1)], [made(1), made(2, error="the second step was refused")])
+    log_rows(logs / "evaluated", [made(0), made(9, model="sha:student", num_tokens=1000)])
     return logs
 
 
@@ -42,6 +46,12 @@ def test_every_logged_sample_of_the_model_was_paid_for(tmp_path: Path) -> None:
     account = spent_before(logs_in(tmp_path), endpoint=ENDPOINT, model_id=MODEL)
     assert (account.num_prompt_tokens, account.num_tokens) == (15, 25)
     assert (account.cost, account.cost_unreported) == (25, 0)
+
+
+def test_putting_files_together_changes_no_bill(tmp_path: Path) -> None:
+    logs = logs_in(tmp_path)
+    assert SampleLog(logs / "sampled").compact("batch") is not None
+    assert spent_before(logs, endpoint=ENDPOINT, model_id=MODEL).num_tokens == 25
 
 
 def test_a_run_that_has_made_nothing_has_spent_nothing(tmp_path: Path) -> None:
@@ -53,7 +63,7 @@ def test_a_sample_without_a_report_counts_with_the_most_that_it_may_have_cost(
     tmp_path: Path, sampling: str, most: int
 ) -> None:
     logs = Folder(str(tmp_path))
-    log.append(logs / "key", "b", [made(0, num_tokens=0, sampling=sampling), made(1, num_tokens=0, error="refused")])
+    log_rows(logs / "key", [made(0, num_tokens=0, sampling=sampling), made(1, num_tokens=0, error="refused")])
     account = spent_before(logs, endpoint=ENDPOINT, model_id=MODEL)
     assert (account.cost, account.cost_unreported) == (0, most)
 

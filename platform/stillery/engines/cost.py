@@ -10,11 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from stillery.engines.endpoint_api import Endpoint, Reply
-from stillery.engines.log import log_files
+from stillery.engines.sample_log import SampleLog
 from stillery.errors import UserError
 from stillery.storage import Folder
 
@@ -75,18 +72,31 @@ def spent_before(logs: Folder, *, endpoint: Endpoint, model_id: str) -> Account:
     have cost. What left no sample is unknown: attempts that failed, and what a killed process had not yet logged.
     """
     account = Account()
-    columns = ["model", "num_prompt_tokens", "num_tokens", "error", "rendered", "completion", "sampling"]
-    for log in (logs / key for key in logs.names()):
-        for name in log_files(log):
-            for row in pq.read_table(pa.BufferReader(log.read_bytes(name)), columns=columns).to_pylist():
-                if row["model"] != model_id:
-                    continue
-                if row["num_prompt_tokens"] or row["num_tokens"]:
-                    account.report(row["num_prompt_tokens"], row["num_tokens"], endpoint=endpoint)
-                elif row["error"] is None:
-                    num_tokens = most_tokens(json.loads(row["sampling"])) or len(row["completion"].encode())
-                    account.cost_unreported += most_cost(row["rendered"], num_tokens=num_tokens, endpoint=endpoint)
+    for key in logs.names():
+        log = SampleLog(logs / key)
+        # Texts are read only where a count is not at hand.
+        for name, table in log.read(
+            log.files(), columns=("model", "num_prompt_tokens", "num_tokens", "error")
+        ).tables.items():
+            rows = [row for row in table.to_pylist() if row["model"] == model_id]
+            for row in rows:
+                account.report(row["num_prompt_tokens"], row["num_tokens"], endpoint=endpoint)
+            if any(row["error"] is None and not row["num_prompt_tokens"] and not row["num_tokens"] for row in rows):
+                account.cost_unreported += _most_cost_unreported(log, name, endpoint=endpoint, model_id=model_id)
     return account
+
+
+def _most_cost_unreported(log: SampleLog, name: str, *, endpoint: Endpoint, model_id: str) -> float:
+    """What those samples of a file may have cost whose usage was not reported."""
+    cost = 0.0
+    columns = ("model", "num_prompt_tokens", "num_tokens", "error", "rendered", "completion", "sampling")
+    for table in log.read([name], columns=columns).tables.values():
+        for row in table.to_pylist():
+            is_unreported = not row["num_prompt_tokens"] and not row["num_tokens"] and row["error"] is None
+            if row["model"] == model_id and is_unreported:
+                num_tokens = most_tokens(json.loads(row["sampling"])) or len(row["completion"].encode())
+                cost += most_cost(row["rendered"], num_tokens=num_tokens, endpoint=endpoint)
+    return cost
 
 
 class Budget:
