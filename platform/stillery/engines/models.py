@@ -1,6 +1,7 @@
 """What a config means by a model: `embedded:teacher`, a local Hugging Face folder, or a Hub name."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
