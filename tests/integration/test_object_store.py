@@ -1,0 +1,61 @@
+"""The sample log on S3: engines in processes of their own write what the driver, which listed before, must find."""
+
+import multiprocessing
+from collections.abc import Iterator
+
+import pytest
+
+from s3_server import S3Server, s3_server
+from stillery.engines.inventory import Inventory
+from stillery.engines.sample_log import QUARANTINE, SampleLog
+from stillery.engines.sampler import Samples
+from stillery.engines.sampling_plan import Plan
+from stillery.records import RenderedPrompt
+from stillery.storage import Folder
+from unit.engines.test_engine_actors import BATCHES, work
+
+PROMPTS = [prompt for batch in BATCHES for prompt in batch]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3Server]:
+    with s3_server() as running, pytest.MonkeyPatch.context() as patch:
+        for name, value in running.environment.items():
+            patch.setenv(name, value)
+        yield running
+
+
+def exit_code(plan: Plan, answers: int) -> int | None:
+    """Of an engine's process, which starts from nothing and so shares no listing with this one."""
+    process = multiprocessing.get_context("spawn").Process(target=work, args=(plan, answers))
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def test_a_driver_finds_what_engines_wrote_after_it_had_listed(server: S3Server) -> None:
+    plan = Plan("m", {"seed": 0}, 8, SampleLog(Folder(f"{server.uri}/run/log/key")).claim(), 4)
+    inventory = Inventory(PROMPTS, plan=plan)
+    inventory.look({})
+    assert len(inventory.missing(PROMPTS, {}, failed=True)) == 16
+    assert plan.log.files() == []
+    assert exit_code(plan, answers=10) == 1, "the engine did not break"
+    inventory.look({})
+    held = 16 - len(inventory.missing(PROMPTS, {}, failed=True))
+    assert held == 10, "what a lost engine had made was not found"
+    assert exit_code(plan, answers=100) == 0
+    inventory.look({})
+    assert inventory.missing(PROMPTS, {}, failed=True) == []
+    located = [RenderedPrompt(p.prompt_id, p.rendered, sorted(inventory.of(p).files)) for p in PROMPTS]
+    (table,) = Samples(located, {p.prompt_id: 8 for p in PROMPTS}, plan).tables(rows=100)
+    assert len(set(table.column("sample_id").to_pylist())) == table.num_rows == 16
+    rows = sum(found.num_rows for found in plan.log.read(plan.log.files()).tables.values())
+    assert rows == 16, "samples were made twice"
+
+
+def test_an_empty_object_is_moved_aside(server: S3Server) -> None:
+    log = SampleLog(Folder(f"{server.uri}/other/log/key"))
+    log.folder.write_bytes("b/000001-x.parquet", b"")
+    assert log.read(log.files()).tables == {}
+    assert log.files() == []
+    assert log.folder.find() == [f"{QUARANTINE}b/000001-x.parquet"]
