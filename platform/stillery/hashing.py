@@ -26,6 +26,8 @@ _SETTLED_NS = 2_000_000_000
 # Weights that are not safetensors: vLLM and Transformers are told to leave them alone (engines/models.py), as long as
 # no load_format says otherwise.
 OTHER_WEIGHTS = frozenset({".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".ot", ".onnx", ".gguf", ".tflite"})
+# The sums of a model's files, as sha256sum writes them, beside those files.
+SUMS = "SHA256SUMS"
 _PROSE = ("README", "LICENSE", "LICENCE", "NOTICE", "CHANGELOG")
 
 
@@ -81,12 +83,20 @@ def model_fingerprint(model: Path, *, other_weights: bool = False) -> str:
     return records.digest("model", parts if base is None else [*parts, ["base", model_fingerprint(base)]])
 
 
+def fingerprint_of_sums(sums: Mapping[str, str]) -> str:
+    """What a model folder holds, as `model_fingerprint` says it, by the SHA-256 of each of its files."""
+    names = sorted(name for name in sums if _counts(name) and Path(name).suffix not in OTHER_WEIGHTS)
+    return records.digest("model", [[name, sums[name]] for name in names])
+
+
 def _files_of(model: Path) -> list[Path]:
     found = [*model.iterdir(), *(model / "additional_chat_templates").glob("*.jinja")]
     # Cached snapshots of the Hub consist of links.
-    return sorted(
-        path for path in found if path.is_file() and not path.name.startswith(".") and path.stem.upper() not in _PROSE
-    )
+    return sorted(path for path in found if path.is_file() and _counts(path.name))
+
+
+def _counts(name: str) -> bool:
+    return not name.startswith(".") and name != SUMS and Path(name).stem.upper() not in _PROSE
 
 
 def _base_of_adapter(model: Path) -> Path | None:

@@ -144,13 +144,24 @@ def run_uri(config: Config) -> str:
     uri = config.run.dir
     if uri is None:
         return str(home() / "runs" / config.run.name)
-    if "://" in uri or Path(uri).is_absolute():
+    if "://" in uri:
+        return _checked_uri(uri)
+    if Path(uri).is_absolute():
         return uri
     if is_submitted_job():
         raise UserError(
             f"run.dir={uri} is relative, and a submitted job's folder is temporary: give an absolute path or a URI"
         )
     return str(Path(uri).absolute())
+
+
+def _checked_uri(uri: str) -> str:
+    """The URI of a run. Raises UserError for one that no folder can lie under."""
+    # Object stores' clients take these as patterns or options, also where they were meant as part of a name.
+    special = next((text for text in ("::", "?", "*", "[", "]", "#") if text in uri), None)
+    if special is not None:
+        raise UserError(f"run.dir={uri}: {special!r} cannot be part of it; give PROTOCOL://BUCKET/FOLDER")
+    return uri.rstrip("/")
 
 
 @contextlib.contextmanager

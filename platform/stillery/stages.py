@@ -14,6 +14,7 @@ from stillery.config import Config, EngineConfig, to_yaml
 from stillery.curate import stage as curate_stage
 from stillery.engines.chat.checkpoint import missing_stops
 from stillery.engines.chat.conversation import ChatFormat, student_format
+from stillery.engines.models import resolve_model
 from stillery.engines.sources import Source, teacher_source, vllm_source
 from stillery.evaluate import stage as evaluate_stage
 from stillery.export import stage as export_stage
@@ -155,7 +156,11 @@ def _evaluate_before(job: Job) -> dict[str, Any]:
 
 
 def _evaluate_after(job: Job) -> dict[str, Any]:
-    return _evaluate_student(job, role="student_after", model=str(job.folder("sft").local / "checkpoint"))
+    return _evaluate_student(job, role="student_after", model=_checkpoint(job))
+
+
+def _checkpoint(job: Job) -> str:
+    return (job.folder("sft") / "checkpoint").uri
 
 
 def _evaluate_student(job: Job, *, role: str, model: str, chat: ChatFormat | None = None) -> dict[str, Any]:
@@ -195,7 +200,7 @@ def _register(job: Job) -> dict[str, Any]:
         fingerprint=job.out.uri.rsplit("/", 1)[1],
         resolved_config=to_yaml(job.config),
         outputs=job.outputs,
-        checkpoint=job.folder("sft").local / "checkpoint",
+        checkpoint=Path(resolve_model(_checkpoint(job))),
         out=job.out,
         measure=functools.partial(measure_model, dataclasses.replace(job, out=job.out / "champion")),
     )
@@ -222,7 +227,7 @@ def _export(job: Job) -> dict[str, Any]:
         job.config.export,
         register=job.config.register,
         registration=job.outputs["register"].summary,
-        checkpoint=job.folder("sft").local / "checkpoint",
+        checkpoint=Path(resolve_model(_checkpoint(job))),
         prompts=job.folder("prompts"),
         out=job.out,
     )

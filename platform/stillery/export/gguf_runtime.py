@@ -7,6 +7,7 @@ The server gives them for the next token alone, so teacher forcing asks once a t
 import http.client
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
@@ -46,8 +47,7 @@ class GgufRuntime:
             self._server: Any = llama.Server(params)
         except RuntimeError as error:
             raise UserError(f"{path}: llama.cpp doesn't load it ({error})") from None
-        address = cast(str, self._server.listening_address).removeprefix("http://")
-        self._connection = http.client.HTTPConnection(address, timeout=600)
+        self._address = cast(str, self._server.listening_address).removeprefix("http://")
         self._vocabulary_size = vocabulary_size
         # The server withholds the probabilities beside a token that is part of a character, so where only they are
         # wanted this letter is sampled, whatever they are: a bias changes the sampling, not what is reported.
@@ -91,7 +91,6 @@ class GgufRuntime:
 
     def close(self) -> None:
         """Stop the server and free the model."""
-        self._connection.close()
         self._server = None
 
     def _complete(self, tokens: Sequence[int], *, max_new_tokens: int, **options: Any) -> dict[str, Any]:
@@ -99,9 +98,12 @@ class GgufRuntime:
         return self._post("/completion", body | options)
 
     def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        self._connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
-        response = self._connection.getresponse()
-        answer = json.loads(response.read())
+        # A connection for each request: the server closes one that was idle for five seconds, and grading an answer or
+        # asking the checkpoint in between takes longer.
+        with closing(http.client.HTTPConnection(self._address, timeout=600)) as connection:
+            connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            answer = json.loads(response.read())
         if response.status != 200:
             raise RuntimeError(f"llama.cpp's server answers {response.status} to {path}: {answer}")
         return answer

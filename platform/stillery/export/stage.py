@@ -4,11 +4,15 @@ It exports the formats of `export.formats`, and none of them without it. An arti
 report and does not end the run.
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from stillery import logs
 from stillery.config import ExportConfig, RegisterConfig
+from stillery.copies import cache_home
 from stillery.export.budget import choose
 from stillery.export.candidates import check_split, find_candidates, make_all, summarize
 from stillery.export.manifest import write_json
@@ -16,6 +20,7 @@ from stillery.export.registration import log_outcome
 from stillery.export.sources import Source
 from stillery.records import Prompt, from_table
 from stillery.storage import Folder
+from stillery.transfer import copy_tree
 
 VERSION = 1
 
@@ -48,16 +53,31 @@ def export_student(
     source = Source(
         f"{name}-v{version}", f"models:/{name}/{version}", checkpoint, name, version, registration["run_id"]
     )
-    outcomes = make_all(
-        find_candidates(config.formats, config.quantizations),
-        source,
-        config,
-        prompts=from_table(prompts.read_all(Prompt), Prompt),
-        out=out.local,
-        on_outcome=lambda outcome: log_outcome(source, outcome, register),
-    )
-    best = choose(outcomes)
-    kept = None if best is None or best.folder is None else best.folder.name
-    summary = {"candidates": summarize(outcomes), "best": kept}
-    write_json(out.local / "summary.json", summary)
+    with _written_to(out) as folder:
+        outcomes = make_all(
+            find_candidates(config.formats, config.quantizations),
+            source,
+            config,
+            prompts=from_table(prompts.read_all(Prompt), Prompt),
+            out=folder,
+            on_outcome=lambda outcome: log_outcome(source, outcome, register),
+        )
+        best = choose(outcomes)
+        kept = None if best is None or best.folder is None else best.folder.name
+        summary = {"candidates": summarize(outcomes), "best": kept}
+        write_json(folder / "summary.json", summary)
     return summary
+
+
+@contextmanager
+def _written_to(out: Folder) -> Generator[Path]:
+    """A local folder whose files are in `out` at the end, since runtimes read artifacts from files; `out` itself where
+    that is local."""
+    if out.is_local:
+        yield out.local
+        return
+    scratch = cache_home() / "scratch"
+    scratch.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="export-", dir=scratch) as made:
+        yield Path(made)
+        copy_tree(Path(made), out)

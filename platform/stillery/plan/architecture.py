@@ -58,7 +58,7 @@ def _read(model: str, *, key: str, model_config: Path | None) -> Mapping[str, An
     if model_config is not None:
         return _parse(model_config, key=key)
     if is_folder(model):
-        return _parse(Path(resolve_model(model)) / "config.json", key=f"{key}={model}")
+        return _parse(Path(resolve_model(model, weights=False)) / "config.json", key=f"{key}={model}")
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
     cached = try_to_load_from_cache(model, "config.json")

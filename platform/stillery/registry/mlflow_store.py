@@ -188,7 +188,22 @@ def log_checkpoint(store: Store, run: Any, checkpoint: Path) -> str:
             task="text-generation",
             pip_requirements=["torch", "transformers"],
         )
+    _check_arrived(store, info.model_id, checkpoint)
     return info.model_uri
+
+
+def _check_arrived(store: Store, model_id: str, checkpoint: Path) -> None:
+    """Raise UserError if the artifact store lacks a file of the checkpoint, or has it in another size; the model that
+    is not whole is deleted, so that the next call makes it again."""
+    found = store.client.list_logged_model_artifacts(model_id, CHECKPOINT_FOLDER)
+    sizes = {file.path.rpartition("/")[2]: file.file_size for file in found}
+    for path in sorted(path for path in checkpoint.iterdir() if path.is_file()):
+        if sizes.get(path.name) != path.stat().st_size:
+            store.client.delete_logged_model(model_id)
+            raise UserError(
+                f"{path.name} of {checkpoint} has {sizes.get(path.name, 'no')} bytes in MLflow's artifact store and "
+                f"{path.stat().st_size} here; see that the store is not full and register again"
+            )
 
 
 def register_version(store: Store, run: Any, *, name: str, source: str, tags: Mapping[str, str]) -> Any:

@@ -5,23 +5,21 @@ changes, so a folder that was fetched once is used again, without the registry.
 """
 
 import contextlib
-import fcntl
 import os
 import re
-import shutil
-import uuid
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stillery.config import RegisterConfig
+from stillery.copies import keep_copy
 from stillery.engines.models import check_model, resolve_model
 from stillery.errors import UserError
 from stillery.records import digest
 from stillery.registry import mlflow_store
 from stillery.registry.lineage import redact
-from stillery.runs import home
+from stillery.transfer import verify_model
 
 _REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 
@@ -71,17 +69,17 @@ def fetch(served: ServedModel, *, tracking_uri: str | None) -> Path | str:
     """
     if not is_registered(served.source):
         return resolve_model(served.source)
-    uri = mlflow_store.resolve_tracking_uri(tracking_uri)
-    parts = _REGISTERED.fullmatch(served.source)
-    assert parts is not None
-    folder = home() / "served" / digest("store", uri)[:12] / parts["name"] / served.version
-    with _locked(folder):
-        if not folder.exists():
-            _download(served, folder, tracking_uri=tracking_uri)
-    checkpoint = folder / mlflow_store.CHECKPOINT_FOLDER
-    checkpoint = checkpoint if checkpoint.is_dir() else folder
+    key = digest("registered", mlflow_store.resolve_tracking_uri(tracking_uri), served.source)
+    folder = keep_copy(key, lambda partial: _download(served, partial, tracking_uri=tracking_uri), what=served.source)
+    checkpoint = _checkpoint_of(folder)
     check_model(served.source, str(checkpoint))
     return checkpoint
+
+
+def _checkpoint_of(folder: Path) -> Path:
+    """The folder of a downloaded model that is the Hugging Face checkpoint."""
+    checkpoint = folder / mlflow_store.CHECKPOINT_FOLDER
+    return checkpoint if checkpoint.is_dir() else folder
 
 
 def _lookup(store: mlflow_store.Store, name: str, *, alias: str | None, version: str | None) -> Any:
@@ -112,23 +110,19 @@ def _lookup(store: mlflow_store.Store, name: str, *, alias: str | None, version:
 
 
 def _download(served: ServedModel, folder: Path, *, tracking_uri: str | None) -> None:
-    """The version's files under their final name, whole or not at all."""
+    """The version's files, as they were when it was registered."""
     import mlflow.artifacts
     from mlflow.exceptions import MlflowException
 
-    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.partial")
-    partial.mkdir(parents=True)
     try:
         with _registry(tracking_uri):
-            mlflow.artifacts.download_artifacts(served.source, dst_path=str(partial))
-        # MLflow answers for a source that is gone with an empty folder.
-        if not any(partial.iterdir()):
-            raise UserError(f"{served.source} could not be fetched: the registry's source of it holds no files")
-        partial.rename(folder)
+            mlflow.artifacts.download_artifacts(served.source, dst_path=str(folder))
     except (MlflowException, OSError) as error:
         raise UserError(f"{served.source} could not be fetched: {str(error).strip().splitlines()[0][:300]}") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    # MLflow answers for a source that is gone with an empty folder.
+    if not any(folder.iterdir()):
+        raise UserError(f"{served.source} could not be fetched: the registry's source of it holds no files")
+    verify_model(_checkpoint_of(folder))
 
 
 @contextlib.contextmanager
@@ -137,15 +131,3 @@ def _registry(tracking_uri: str | None) -> Generator[mlflow_store.Store]:
     uri = mlflow_store.resolve_tracking_uri(tracking_uri)
     with mlflow_store.connect(uri, experiment=RegisterConfig().experiment) as store:
         yield store
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Generator[None]:
-    """One process of this machine at a time: replicas that start together must not fetch a version twice."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder.with_name(f".{folder.name}.lock"), os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

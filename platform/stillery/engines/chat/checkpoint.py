@@ -19,7 +19,7 @@ def stops_of(model: str, tokenizer: Any) -> tuple[int, ...]:
     one, of config.json."""
     from transformers import AutoConfig, GenerationConfig
 
-    source = resolve_model(model)
+    source = resolve_model(model, weights=False)
     try:
         generation = GenerationConfig.from_pretrained(source)
     except OSError:

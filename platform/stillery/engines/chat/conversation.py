@@ -184,7 +184,7 @@ def load_tokenizer(model: str, *, key: str) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(resolve_model(model))
+        return AutoTokenizer.from_pretrained(resolve_model(model, weights=False))
     except Exception as error:
         # The boundary: transformers and tokenizers raise all kinds for a file that is damaged or missing.
         reason = str(error).strip().splitlines() or [type(error).__name__]
