@@ -14,6 +14,7 @@ The log belongs to the driver that claimed it last. Engines of an earlier one ma
 takes to notice; what they would still add is being made again by then, and is refused.
 """
 
+import contextlib
 import json
 import posixpath
 import uuid
@@ -114,16 +115,20 @@ class SampleLog:
         if len(found) < 2:
             return None
         contents = self.read(found)
-        if not contents.tables:
-            return None
-        # Whoever was killed between writing and removing has left files for which another stands.
-        old = sorted(contents.replaced.union(contents.tables) & set(found))
-        table = pa.concat_tables(contents.tables.values())
-        self._check_owner("; its files were not put together")
-        name = self._write(batch, table, number=next_number(found), replaces=old)
-        for done in old:
-            self.folder.remove(done)
-        return Compaction(name, table.column("sample_id").to_pylist(), old)
+        # Whoever was killed between writing and removing has left files for which another stands. What stood for files
+        # that have gone is named on, for a driver that was told of them.
+        old = contents.replaced.union(contents.tables if len(contents.tables) > 1 else ())
+        compaction = None
+        if len(contents.tables) > 1:
+            table = pa.concat_tables(contents.tables.values())
+            self._check_owner("; its files were not put together")
+            name = self._write(batch, table, number=next_number(found), replaces=sorted(old))
+            compaction = Compaction(name, table.column("sample_id").to_pylist(), sorted(old))
+        for done in old.intersection(found):
+            # Some buckets allow no removal; readers pass the files over.
+            with contextlib.suppress(PermissionError):
+                self.folder.remove(done)
+        return compaction
 
     def compact_all(self) -> int:
         """Put the files of each batch together, as a start that was killed has left them. Returns how many there were
@@ -148,11 +153,18 @@ class SampleLog:
     def failures(self, batch: str) -> list[dict[str, Any]]:
         """The engines that broke on a batch since the log was claimed."""
         folder = self.folder / batch
-        notes = [json.loads(folder.read_bytes(n)) for n in folder.names(".json") if n.startswith("failure-")]
-        return [note for note in notes if note["owner"] == self.owner]
+        notes: list[dict[str, Any]] = []
+        for name in folder.names(".json"):
+            with contextlib.suppress(ValueError, FileNotFoundError):
+                notes.append(json.loads(folder.read_bytes(name)))
+        return [note for note in notes if note.get("owner") == self.owner]
 
     def _check_owner(self, consequence: str) -> None:
-        if self.owner is not None and self.folder.read_bytes(OWNER).decode() != self.owner:
+        try:
+            is_taken = self.owner is not None and self.folder.read_bytes(OWNER).decode() != self.owner
+        except FileNotFoundError:
+            raise UserError(f"{self.folder.uri} has been removed while a run wrote to it{consequence}") from None
+        if is_taken:
             raise UserError(
                 f"another start of this run has taken over {self.folder.uri}: wait for it or stop it{consequence}"
             )

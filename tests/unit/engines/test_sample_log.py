@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from stillery.engines.sample_log import QUARANTINE, SampleLog, next_number
 from stillery.errors import UserError
@@ -74,6 +75,29 @@ def test_a_kill_between_putting_together_and_removing_doubles_nothing(tmp_path: 
     assert log.compact_all() == 3
     assert samples(log) == ["1", "2", "3"]
     assert len(log.files()) == 1
+
+
+def test_files_that_cannot_be_removed_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: LocalFileSystem, path: str) -> None:
+        raise PermissionError(path)
+
+    log = log_in(tmp_path)
+    for number in (1, 2):
+        log.append("b", [row(str(number))], number=number)
+    monkeypatch.setattr(LocalFileSystem, "rm_file", refuse)
+    for _ in range(3):
+        log.compact_all()
+    assert len(log.files()) == 3
+    assert samples(log) == ["1", "2"]
+
+
+def test_what_was_stood_for_once_is_named_for_ever(tmp_path: Path) -> None:
+    log = log_in(tmp_path)
+    names = [log.append("b", [row(str(number))], number=number) for number in (1, 2)]
+    log.compact("b")
+    log.append("b", [row("3")], number=next_number(log.files("b")))
+    log.compact("b")
+    assert set(names) < log.read(log.files()).replaced
 
 
 def test_a_file_that_came_while_others_were_put_together_stays(tmp_path: Path) -> None:
@@ -153,4 +177,13 @@ def test_failures_are_those_of_this_start(tmp_path: Path) -> None:
     first.add_failure("b", "RuntimeError: out of memory", trace="...", num_made=3)
     assert [(note["error"], note["num_made"]) for note in first.failures("b")] == [("RuntimeError: out of memory", 3)]
     assert first.failures("other") == []
+    (tmp_path / "b" / "failure-0.json").write_bytes(b"")
+    assert len(first.failures("b")) == 1
     assert log_in(tmp_path).claim().failures("b") == []
+
+
+def test_a_log_that_was_removed_is_named(tmp_path: Path) -> None:
+    log = log_in(tmp_path).claim()
+    (tmp_path / "owner").unlink()
+    with pytest.raises(UserError, match=r"has been removed while a run wrote to it; 1 samples"):
+        log.append("b", [row("a")], number=1)
