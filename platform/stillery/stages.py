@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from stillery.engines.models import resolve_model
 from stillery.engines.sources import Source, teacher_source, vllm_source
 from stillery.evaluate import stage as evaluate_stage
 from stillery.export import stage as export_stage
+from stillery.hashing import SUMS
 from stillery.metrics import TooManyFailuresError
 from stillery.prompts import stage as prompts_stage
 from stillery.records import Split
@@ -28,6 +28,7 @@ from stillery.runs import Output, Run
 from stillery.storage import Folder
 from stillery.teacher import stage as teacher_stage
 from stillery.train import sft as sft_stage
+from stillery.transfer import publish_model
 from stillery.verify import stage as verify_stage
 
 
@@ -211,14 +212,15 @@ def measure_model(job: Job, checkpoint: Path) -> tuple[Folder, Mapping[str, Any]
     as its own files say, as it is when it is served."""
     cluster.connect(job.config.cluster)
     # The run's folder is the one that every machine reaches.
-    shared = job.out.local / "checkpoint"
-    shutil.rmtree(shared, ignore_errors=True)
-    shutil.copytree(checkpoint, shared)
+    shared = job.out / "checkpoint"
+    names = sorted(path.name for path in checkpoint.iterdir() if path.is_file() and path.name != SUMS)
+    publish_model(shared, [(Folder(str(checkpoint)), names)])
     evaluate = dataclasses.replace(job.config.evaluate, splits=[Split.TEST.value])
     measured = dataclasses.replace(job, config=dataclasses.replace(job.config, evaluate=evaluate))
-    chat = ChatFormat(str(shared), now=job.run.started)
-    summary = _evaluate_student(measured, role="champion", model=str(shared), chat=chat)
-    shutil.rmtree(shared)
+    chat = ChatFormat(shared.uri, now=job.run.started)
+    summary = _evaluate_student(measured, role="champion", model=shared.uri, chat=chat)
+    fs, path = shared.open_fs()
+    fs.rm(path, recursive=True)
     return job.out, summary
 
 
