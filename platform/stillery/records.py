@@ -240,7 +240,7 @@ class Bond:
     """A relation between two atoms, by index: `source` is the earlier step, `target` the later that rests on it.
 
     `strength` lies in the band of its `kind` (0.8-1.0, 0.6-0.8, 0.3-0.6); `origin` says what it came from (claims,
-    similarity, markers, attention, labels) and `evidence` says it to a person.
+    model, labels) and `evidence` says it to a person.
     """
 
     source: int

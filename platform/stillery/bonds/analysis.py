@@ -3,18 +3,14 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from stillery.bonds.claims.claims import Located, find_claims
+from stillery.bonds.claims.evidence import find_evidence
 from stillery.bonds.claims.reading import Step, read_steps
 from stillery.bonds.measure.answers import find_answer_conflicts
 from stillery.bonds.measure.conflicts import Conflict, find_conflicts
 from stillery.bonds.measure.stability import Parts, measure
 from stillery.bonds.model.bonding import Labels, Structure, find_bonds, relabel
-from stillery.bonds.model.role_weights import MARKED_WEIGHTS, WEIGHTS
-from stillery.bonds.model.roles import pick_role, role_odds
-from stillery.bonds.model.signals import add_marker_signals, step_signals
-from stillery.bonds.model.similarity import Similarity
 from stillery.bonds.steps.segmentation import Span, segment
 from stillery.records import Atom, Claim, Molecule
 
@@ -37,7 +33,6 @@ def analyze(
     question: str | None = None,
     answer: str | None = None,
     markers: bool = True,
-    similarity: Similarity | None = None,
     labels: Labels | None = None,
     sample_id: str = "",
     inserted: Sequence[tuple[int, int]] = (),
@@ -45,16 +40,15 @@ def analyze(
     """The molecule of one trace. Never raises on what a model writes, and takes time linear in its length.
 
     `question` lets claims be tested against what it states, `answer` the answer against the right one. With
-    `markers=False` words such as "wait" count for nothing. `similarity` compares two steps in place of their shared
-    words; `labels` (of a language model, say) has the last word on the kind of each bond. `inserted` are the spans
-    that reinforcement added; their steps are marked. Stability and conflict depend on neither markers nor labels.
+    `markers=False` words such as "wait" count for nothing. `labels` (of a language model, say) has the last word on the
+    kind of each bond. `inserted` are the spans that reinforcement added; their steps are marked. Stability and conflict
+    depend on neither markers nor labels.
     """
     return dissect(
         text,
         question=question,
         answer=answer,
         markers=markers,
-        similarity=similarity,
         labels=labels,
         sample_id=sample_id,
         inserted=inserted,
@@ -67,7 +61,6 @@ def dissect(
     question: str | None = None,
     answer: str | None = None,
     markers: bool = True,
-    similarity: Similarity | None = None,
     labels: Labels | None = None,
     sample_id: str = "",
     inserted: Sequence[tuple[int, int]] = (),
@@ -76,14 +69,10 @@ def dissect(
     spans = segment(text)
     steps = read_steps(text, spans, question=question or "")
     claims = find_claims(steps, question=question or "", answer=answer)
-    find = partial(find_bonds, steps, text, question=question or "", similarity=similarity)
-    found = step_signals(steps, text=text, question=question or "")
-    plain = find(roles=[pick_role(role_odds(signals, WEIGHTS)) for signals in found])
+    evidence = find_evidence(steps, text, question=question or "")
     raw = [text[span.start : span.end] for span in spans]
-    shown = plain
-    if markers:
-        add_marker_signals(found, raw)
-        shown = find(roles=[pick_role(role_odds(signals, MARKED_WEIGHTS)) for signals in found])
+    plain = find_bonds(raw, evidence, markers=False)
+    shown = find_bonds(raw, evidence) if markers else plain
     bonds = shown.bonds if labels is None else relabel(shown.bonds, raw, labels)
     conflicts = find_conflicts(steps, claims, plain.checks, question=question or "")
     conflicts += find_answer_conflicts(steps, claims, question or "")

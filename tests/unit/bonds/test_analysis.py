@@ -1,6 +1,7 @@
 """`analyze`: which bonds, which claims, and what they rest on."""
 
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 
 import pytest
@@ -113,21 +114,6 @@ def test_a_labeller_has_the_last_word_and_sees_each_pair_once() -> None:
     assert len(seen) == len(set(seen))
 
 
-def test_another_similarity_may_be_used() -> None:
-    text = "The perimeter of the square garden is 44 metres.\nSo each side of the square garden is 11 metres.\n"
-    asked: list[tuple[str, str]] = []
-
-    def alike(one: str, two: str) -> float:
-        asked.append((one, two))
-        return 1.0
-
-    (bond,) = analyze(text, similarity=alike, markers=False).bonds
-    assert (bond.source, bond.target, bond.origin) == (0, 1, "similarity")
-    assert bond.evidence == "step 1 takes up step 0: garden, square, metre"
-    assert asked == [tuple(text.splitlines(keepends=True))]
-    assert not analyze(text, similarity=lambda *_: 0.0, markers=False).bonds
-
-
 def test_chinese_steps_bond_like_english_ones() -> None:
     molecule = analyze(
         "小明有 3 + 14 = 17 个苹果。又买了 17 * 2 = 34 个。检查一下:34 / 2 = 17。答案是34。", markers=False
@@ -166,11 +152,17 @@ def test_the_exploration_that_led_to_the_answer_comes_first() -> None:
         "350 + 17 = 367.\n"
         "The answer is 367.\n"
     )
-    paths = exploration_paths(analyze(text), keep=3)
+
+    def label(pairs: Sequence[tuple[str, str]]) -> list[BondKind | None]:
+        kinds = {True: BondKind.EXPLORATION, False: BondKind.STRONG_LOGIC}
+        return [None if "colour" in a + b else kinds[b.startswith("Alternatively")] for a, b in pairs]
+
+    molecule = analyze(text, labels=label)
+    paths = exploration_paths(molecule, keep=3)
     assert paths
     assert (paths[0].target, paths[0].led_to) == (2, [2, 3, 4, 5])
     assert paths[0].value == max(path.value for path in paths)
-    assert len(exploration_paths(analyze(text), keep=1)) == 1
+    assert len(exploration_paths(molecule, keep=1)) == 1
 
 
 def test_a_molecule_is_a_row() -> None:

@@ -60,7 +60,7 @@ def test_no_text_raises_and_the_atoms_are_the_text(text: str, question: str) -> 
 def test_hostile_text_is_soon_done(text: str) -> None:
     start = time.process_time()
     molecule = analyze(text, question=text[:5000], answer=text[:100])
-    assert time.process_time() - start < 10
+    assert time.process_time() - start < 20
     assert "".join(atom.text for atom in molecule.atoms) == text
 
 

@@ -13,13 +13,13 @@ from stillery.bonds.claims.equations import Equation, find_equations, operands_o
 from stillery.bonds.claims.expressions import NoExpressionError, parse
 from stillery.bonds.claims.states import Replay, State
 from stillery.bonds.claims.tokens import Token, prepare, tokenize
-from stillery.bonds.model.markers import mask
+from stillery.bonds.steps.markers import mask
 from stillery.bonds.steps.segmentation import Span
 
 # What is known of a value: a number, the key of a polynomial, or a state in words.
 Key = Fraction | tuple[object, ...] | str
 
-_STOP_WORDS = frozenset(
+STOP_WORDS = frozenset(
     "a an the this that these those it its is are was were be been being am do does did has have had i we you he she "
     "they me us him her them my our your his their so then thus hence therefore because since but and or if of to in "
     "on at by for with from as into out up down just also too very here there what which who when where how why not "
@@ -64,6 +64,13 @@ _APPLIED = re.compile(rf"(?<![a-zA-Z\\])({_NAME})\(")
 _BARE_BEFORE = re.compile(rf"(?<![a-zA-Z\\])({_NAME})\s*[-+*/^=](?!=)")
 _BARE_AFTER = re.compile(rf"(?:[-+*/^=]\s*|\d)({_NAME})(?![a-zA-Z(])")
 _NO_BRACES = str.maketrans("", "", "{}")
+# A step without any of these says nothing that is computed or compared.
+_MATHS = re.compile(
+    r"[\d=+*/^≈≠<>≤≥√π∞%$×÷·\\½⅓¼¾²³-]|\b(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|"
+    r"\w+ty|hundred|thousand|million|dozens?|half|third|quarter|twice|thrice|double|triple|plus|minus|times|equals?)\b|"
+    r"[零一二三四五六七八九十百千万两半]",
+    re.IGNORECASE,
+)
 _LETTER_OR_DIGIT = re.compile(r"[^\W_]")
 _QUESTION_END = re.compile(r"[?？](?:[\"'”’)\]*]|\s)*$")
 _TRIVIAL = frozenset((Fraction(0), Fraction(1), Fraction(2), Fraction(-1)))
@@ -136,7 +143,7 @@ def find_functions(text: str) -> frozenset[str]:
 def _read(index: int, text: str, span: Span, functions: frozenset[str], replay: Replay, question: str) -> Step:
     body = mask(text[span.start : span.end])
     is_read = span.kind != "code" and _LETTER_OR_DIGIT.search(body) is not None
-    tokens = prepare(tokenize(body, start=span.start)) if is_read else []
+    tokens = prepare(tokenize(body, start=span.start)) if is_read and _MATHS.search(body) is not None else []
     equations = find_equations(tokens, functions=functions)
     states = replay.read(body.replace("<answer>", "        "), question=question) if is_read else []
     results, assigned, sides = _outcomes(equations)
@@ -161,10 +168,10 @@ def _read(index: int, text: str, span: Span, functions: frozenset[str], replay: 
 def content_words(text: str) -> frozenset[str]:
     """The words that carry content, without their commonest endings; for Chinese, pairs of characters."""
     found = (match.group().casefold() for match in _WORD.finditer(text))
-    return frozenset(_stem(word) for word in found if word not in _STOP_WORDS)
+    return frozenset(stem(word) for word in found if word not in STOP_WORDS)
 
 
-def _stem(word: str) -> str:
+def stem(word: str) -> str:
     for ending in ("'s", "ing", "ed", "s"):
         if word.endswith(ending) and len(word) - len(ending) >= 4:
             return word[: -len(ending)]

@@ -1,4 +1,4 @@
-"""Which earlier steps a step returns to, and what it does there: withdraw, recompute, undo, substitute, doubt, go over.
+"""Which earlier steps a step returns to, and what it does there: withdraw, recompute, undo, substitute.
 
 Each finding says whether the check was independent (by another route than the step it checks) and whether it came out
 right; only independent checks that come out right earn credit for stability.
@@ -13,10 +13,8 @@ from stillery.bonds.claims.equations import Equation, operands_of
 from stillery.bonds.claims.expressions import Expression
 from stillery.bonds.claims.memory import Memory, Work, recipe_of, shorten
 from stillery.bonds.claims.reading import Key, Step, key_of, specificity
-from stillery.bonds.model.similarity import WordIndex
 from stillery.maths.quotients import Quotient, constant
 
-_MIN_REVIEW_COSINE = 0.25
 # The specificity of 0, 1 and 2.
 _TRIVIAL = 0.2
 
@@ -24,7 +22,7 @@ _TRIVIAL = 0.2
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One return of step `target` to step `source`. `verifies` is True or False for an independent check that came
-    out right or wrong, None for what is none."""
+    out right or wrong, None for what is none; `is_exact` says that numbers decide it and no reading of words."""
 
     source: int
     target: int
@@ -32,6 +30,7 @@ class Finding:
     origin: str
     evidence: str
     verifies: bool | None = None
+    is_exact: bool = False
 
 
 def find_checks(step: Step, steps: Sequence[Step], memory: Memory, text: str) -> list[Finding]:
@@ -59,7 +58,7 @@ def _withdrawn(step: Step, memory: Memory) -> Iterator[Finding]:
         if source is not None and (key in memory.makers or key in memory.givers or isinstance(key, str)):
             shown = key if isinstance(key, str) else str(key)
             yield Finding(
-                source, step.index, 0.8, "claims", f"step {step.index} contradicts step {source}'s {shown}", False
+                source, step.index, 0.8, "claims", f"step {step.index} contradicts step {source}'s {shown}", False, True
             )
 
 
@@ -79,7 +78,7 @@ def _checked_states(step: Step, steps: Sequence[Step]) -> Iterator[Finding]:
         )  # fmt: skip
         if source is not None and not step.rejects():
             evidence = f"step {step.index} finds step {source}'s {shorten(state.value)} by another route"
-            yield Finding(source, step.index, 0.75, "claims", evidence, state.holds)
+            yield Finding(source, step.index, 0.75, "claims", evidence, state.holds, state.holds is not None)
 
 
 def _tested(step: Step, memory: Memory) -> Iterator[Finding]:
@@ -91,7 +90,7 @@ def _tested(step: Step, memory: Memory) -> Iterator[Finding]:
             work = memory.maker(operand, before=step.index)
             if work is not None:
                 evidence = f"step {step.index} tests step {work.step}'s {operand}, and it fails"
-                yield Finding(work.step, step.index, 0.8, "claims", evidence, False)
+                yield Finding(work.step, step.index, 0.8, "claims", evidence, False, True)
 
 
 def _revised(step: Step, memory: Memory) -> Iterator[Finding]:
@@ -123,7 +122,7 @@ def _recomputed(step: Step, equation: Equation, memory: Memory, text: str) -> It
     for work in reversed(memory.recipes.get(recipe, ())):
         if work.step < step.index and equation.holds is True and key_of(work.equation) != key_of(equation):
             evidence = f"step {step.index} puts step {work.step}'s {work.text(text)} right"
-            yield Finding(work.step, step.index, 0.8, "claims", evidence, False)
+            yield Finding(work.step, step.index, 0.8, "claims", evidence, False, True)
             return
         if work.step < step.index - 2:
             evidence = f"step {step.index} recomputes step {work.step}'s {shorten(start)}"
@@ -153,7 +152,9 @@ def _undone(step: Step, equation: Equation, memory: Memory, text: str) -> Iterat
             if sorted(map(abs, others)) == sorted(map(abs, rest)) and is_telling:
                 shown = shorten(text[equation.start : equation.end])
                 evidence = f"step {step.index} undoes step {work.step}'s {work.text(text)} by {shown}"
-                yield Finding(work.step, step.index, 0.78, "claims", evidence, equation.holds)
+                yield Finding(
+                    work.step, step.index, 0.78, "claims", evidence, equation.holds, equation.holds is not None
+                )
                 return
 
 
@@ -170,7 +171,7 @@ def _reached_again(step: Step, equation: Equation, steps: Sequence[Step], memory
             continue
         evidence = f"step {step.index} reaches step {work.step}'s {_show(key)} another way"
         verifies = equation.holds if _is_another_route(equation, work, memory, step.index) else None
-        yield Finding(work.step, step.index, 0.74, "claims", evidence, verifies)
+        yield Finding(work.step, step.index, 0.74, "claims", evidence, verifies, verifies is not None)
         return
 
 
@@ -215,7 +216,7 @@ def _substituted(step: Step, memory: Memory, text: str) -> Iterator[Finding]:
             where = "the question's equation" if work.step < 0 else f"step {work.step}'s {work.text(text)}"
             evidence = f"step {step.index} puts step {index}'s {name} = {key} into {where}"
             verifies = all(e.holds is not False for e in numbers) and _agree(put)
-            yield Finding(index, step.index, 0.78, "claims", evidence, verifies)
+            yield Finding(index, step.index, 0.78, "claims", evidence, verifies, True)
             return
 
 
@@ -229,23 +230,3 @@ def _works_out(equation: Equation, side: Expression, value: Quotient | None, key
 
 def _agree(sides: Sequence[Quotient | None]) -> bool:
     return len(sides) == 2 and algebra.equal(sides[0], sides[1]) is True
-
-
-def find_reviews(step: Step, steps: Sequence[Step], memory: Memory, index: WordIndex) -> list[Finding]:
-    """The steps that one which checks nothing by itself looks at again: those whose results or words it takes up."""
-    sources: dict[int, Finding] = {}
-    verb = "asks about" if step.is_question else "looks again at"
-    for value in sorted(step.values, key=lambda v: (-specificity(v), -v)):
-        source = memory.source(value, before=step.index)
-        if source is not None and specificity(value) > 0.2 and source not in sources:
-            evidence = f"step {step.index} {verb} step {source}'s {value}"
-            sources[source] = Finding(source, step.index, 0.6 + 0.04 * specificity(value), "claims", evidence)
-    for cosine, source in index.nearest(step.index):
-        if cosine >= _MIN_REVIEW_COSINE and source not in sources and not steps[source].is_question:
-            words = ", ".join(index.shared(source, step.index)[:3])
-            evidence = f"step {step.index} {verb} step {source}: {words}"
-            sources[source] = Finding(source, step.index, 0.6 + 0.05 * cosine, "similarity", evidence)
-    if not sources and step.index:
-        evidence = f"step {step.index} looks back on step {step.index - 1}"
-        sources[step.index - 1] = Finding(step.index - 1, step.index, 0.6, "similarity", evidence)
-    return list(sources.values())

@@ -121,7 +121,7 @@ def unchecked_steps(found: Dissection, *, above: float = FIRM) -> list[int]:
     checks, the second conclude nothing new, and the third cannot be verified.
     """
     bonds, atoms = found.molecule.bonds, found.molecule.atoms
-    firm = {b.target for b in bonds if b.kind == BondKind.STRONG_LOGIC and b.strength > above}
+    firm = {b.target for b in found.plain.support if b.origin == "claims" and b.strength > above}
     checked = {check.source for check in found.plain.checks if check.verifies is True}
     checking = {b.target for b in bonds if b.kind == BondKind.REFLECTION}
     return [
@@ -145,8 +145,8 @@ def _dress(step: Step, text: str, statement: str) -> str:
 
 def _written(trace: _Trace, steps: Sequence[int], write: Write, *, above: float) -> list[_Check]:
     """What the teacher writes for the steps that no computation checks."""
-    atoms, bonds = trace.found.molecule.atoms, trace.found.molecule.bonds
-    evidence = {b.target: b.evidence for b in bonds if b.kind == BondKind.STRONG_LOGIC and b.strength > above}
+    atoms = trace.found.molecule.atoms
+    evidence = {b.target: b.evidence for b in trace.found.plain.support if b.origin == "claims" and b.strength > above}
     requests = [
         CheckRequest(trace.sample_id, trace.question, trace.text[: atoms[i].end], atoms[i].text.strip(), evidence[i])
         for i in steps

@@ -1,15 +1,23 @@
-"""The steps as they are read in, the bonds between them out: each with its kind, strength, origin and evidence."""
+"""The steps of a trace and what their claims decide in, the bonds between them out: kind, strength, origin, evidence.
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+Docs/bonds.md says which links make which bond. What claims decide exactly overrules what is learned.
+"""
 
-from stillery.bonds.claims.memory import Memory, shorten
-from stillery.bonds.claims.outcome import question_equations
-from stillery.bonds.claims.reading import Step, specificity
-from stillery.bonds.claims.reflection import Finding, find_checks, find_reviews
-from stillery.bonds.model.roles import Role
-from stillery.bonds.model.signals import infers
-from stillery.bonds.model.similarity import Similarity, WordIndex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stillery.bonds.claims.evidence import Evidence
+from stillery.bonds.claims.memory import shorten
+from stillery.bonds.claims.reflection import Finding
+from stillery.bonds.classifiers import Floats
+from stillery.bonds.model.language import is_english
+from stillery.bonds.model.links import LINKS, Links, find_links, load_model
+from stillery.bonds.model.mentions import Ints
+from stillery.bonds.model.roles import HEADS, REFLECTS
+from stillery.bonds.steps.markers import is_filler, mask
 from stillery.records import Bond, BondKind
 
 BANDS = {
@@ -17,13 +25,19 @@ BANDS = {
     BondKind.REFLECTION: (0.6, 0.8),
     BondKind.EXPLORATION: (0.3, 0.6),
 }
+REFLECTING = [LINKS.index(k) for k in ("verify", "support", "attack", "positive", "negative", "uncertain")]
+_EXPLORING = [LINKS.index(k) for k in ("exemplify", "backtrack")]
+_DERIVING = [k for k in range(1, len(LINKS)) if k not in (*REFLECTING, *_EXPLORING)]
+# The share of its chance to be joined at which a pair is read as an example or as another way.
+_MIN_EXPLORING = 0.35
+_PLANNING = [LINKS.index(k) for k in ("proceed", "decompose")]
+_CASES = [HEADS.index(role) for role in ("assumption", "example")]
+_READS_AS = dict(zip(LINKS[1:], (
+    "an inference", "the carrying out of a plan", "a restatement", "an elaboration", "an example", "the next plan",
+    "part of a plan", "another way", "a check", "support", "a contradiction", "approval", "a rejection", "a doubt",
+), strict=True))  # fmt: skip
 # Pairs of step texts, the earlier first -> the kind of the bond of each, None for no bond.
 Labels = Callable[[Sequence[tuple[str, str]]], Sequence[BondKind | None]]
-
-_MAX_STRONG = 4
-_MAX_REFLECTION = 3
-_MIN_COSINE = 0.3
-_STATE_REACH = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,161 +49,121 @@ class Structure:
     checks: list[Finding]
 
 
-def find_bonds(
-    steps: Sequence[Step],
-    text: str,
-    *,
-    roles: Sequence[Role],
-    question: str = "",
-    similarity: Similarity | None = None,
-) -> Structure:
-    """All bonds of a trace. `roles` say what each step is for, where nothing that it computes decides it."""
-    memory, index = Memory(), WordIndex([step.words for step in steps])
-    memory.unknowns.extend(question_equations(question))
-    structure = Structure([], [], [])
-    for step, role in zip(steps, roles, strict=True):
-        returns = find_checks(step, steps, memory, text)
-        structure.checks.extend(f for f in returns if f.verifies is not None)
-        if not returns and role is Role.RETURNS and step.index:
-            returns = find_reviews(step, steps, memory, index)
-        is_restated = not returns and _restates(step, memory, index)
-        firm = [*_carried_states(step, steps), *_gathered_states(step, steps)]
-        if step.works_out() or step.is_answer or not is_restated:
-            firm += _support(step, steps, memory, index, similarity)
-        firm = _strongest(firm, _MAX_STRONG)
-        structure.support.extend(_bond(f, BondKind.STRONG_LOGIC) for f in firm)
-        is_bare = role is Role.OTHER and not (step.works_out() or step.is_answer or step.states or infers(step))
-        shown = firm or (list(_loose_support(step, steps, memory, index, role)) if step.index else [])
-        structure.bonds.extend(
-            _bond(f, BondKind.STRONG_LOGIC) for f in ([] if is_bare else _strongest(shown, _MAX_STRONG))
-        )
-        structure.bonds.extend(_bond(f, BondKind.REFLECTION) for f in _strongest(returns, _MAX_REFLECTION))
-        if role is Role.EXPLORES and not returns and step.index:
-            structure.bonds.append(_bond(_explore(step, steps, index), BondKind.EXPLORATION))
-        is_check = step.rejects() or any(f.verifies is True for f in returns)
-        memory.add(step, is_check=is_check)
-        index.add(step.index)
-    return structure
+def find_bonds(texts: Sequence[str], evidence: Evidence, *, markers: bool = True) -> Structure:
+    """All bonds of a trace. Without markers, words like "wait" are blanked and steps of nothing else are passed over.
+
+    The classifiers were trained on English; in other languages only what claims show makes a bond, and its evidence
+    says so.
+    """
+    checks = {(f.source, f.target): f for f in evidence.returns if f.is_exact or evidence.is_symbolic}
+    bonds = [_exact_bond(f, BondKind.REFLECTION) for f in checks.values()]
+    is_read = evidence.is_symbolic or is_english(texts)
+    if evidence.is_symbolic or not is_read:
+        uses = [f for f in evidence.uses if (f.source, f.target) not in checks]
+        bonds += [_exact_bond(f, BondKind.STRONG_LOGIC) for f in uses]
+    else:
+        learned = _learned_bonds(texts, evidence, markers=markers)
+        bonds += [b for b in learned if (b.source, b.target) not in checks]
+    if not is_read:
+        bonds = [replace(b, evidence=f"{b.evidence} (by its claims alone: the trace is not in English)") for b in bonds]
+    bonds.sort(key=lambda b: (b.target, -b.strength, b.source))
+    return Structure(bonds, _support(bonds, evidence), evidence.checks())
 
 
-def _bond(finding: Finding, kind: BondKind) -> Bond:
+def _support(bonds: Sequence[Bond], evidence: Evidence) -> list[Bond]:
+    """The strong bonds that bear load. Where claims say what a step uses, they decide; a learned bond bears load for a
+    step that works nothing out, unless all that it rests on is an identity."""
+    used = {f.target for f in evidence.uses}
+    exact = [_exact_bond(f, BondKind.STRONG_LOGIC) for f in evidence.uses]
+    decided = used | evidence.working
+    learned = [
+        b for b in bonds
+        if b.kind == BondKind.STRONG_LOGIC and b.target not in decided and b.source not in evidence.idle
+    ]  # fmt: skip
+    return [*exact, *learned]
+
+
+def _exact_bond(finding: Finding, kind: BondKind) -> Bond:
     low, high = BANDS[kind]
     strength = round(min(max(finding.strength, low), high), 4)
-    return Bond(finding.source, finding.target, kind, strength, finding.origin, finding.evidence)
+    return Bond(finding.source, finding.target, kind, strength, "claims", finding.evidence)
 
 
-def _strongest(findings: Sequence[Finding], limit: int) -> list[Finding]:
-    """The best finding for each source, the best few of them, strongest first."""
-    best: dict[int, Finding] = {}
-    for finding in findings:
-        if finding.source not in best or finding.strength > best[finding.source].strength:
-            best[finding.source] = finding
-    return sorted(best.values(), key=lambda f: (-f.strength, -f.source))[:limit]
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Which pairs are joined: rows of the links, the kind of link each is read as, and how likely one is."""
+
+    rows: Ints
+    kinds: Ints
+    reflects: NDArray[np.bool_]
 
 
-def _restates(step: Step, memory: Memory, index: WordIndex) -> bool:
-    """Whether a step says nothing that was not said: no new number, computation, name or word to speak of."""
-    if any(v not in memory.seen for v in step.values) or step.works_out():
-        return False
-    if step.sides - memory.sides.keys():
-        return False
-    if not step.values and not step.sides:
-        return bool(step.words) and any(index.coverage(step.index, i) > 0.85 for _, i in index.nearest(step.index))
-    return True
+def decide(links: Links, thresholds: dict[str, float]) -> Decision:
+    """The pairs that are likelier joined than a threshold, and for each step that reflects the best of what it may
+    reflect on."""
+    p = 1 - links.probabilities[:, 0]
+    reflection = links.probabilities[:, REFLECTING].sum(axis=1)
+    joined = p >= np.where(links.j - links.i == 1, thresholds["next"], thresholds["far"])
+    reflects = reflection_odds(links) >= thresholds["reflects"]
+    best = np.zeros(len(p), bool)
+    order = np.lexsort((reflection, links.j))
+    best[order[np.flatnonzero(np.diff(links.j[order], append=-1))]] = True
+    best &= reflects[links.j]
+    rows = np.flatnonzero(joined | best)
+    shown = links.probabilities[rows].copy()
+    shown[:, 0] = 0
+    is_return = best[rows] | (reflects[links.j[rows]] & (reflection[rows] >= p[rows] / 2))
+    tries = ~is_return & (shown[:, _EXPLORING].sum(axis=1) >= _MIN_EXPLORING * p[rows])
+    for chosen, kinds in ((is_return, REFLECTING), (tries, _EXPLORING), (~is_return & ~tries, _DERIVING)):
+        shown[np.ix_(chosen, [k for k in range(len(LINKS)) if k not in kinds])] = 0
+    return Decision(rows, np.argmax(shown, axis=1), is_return)
 
 
-def _support(
-    step: Step, steps: Sequence[Step], memory: Memory, index: WordIndex, similarity: Similarity | None
-) -> Iterator[Finding]:
-    """What a step rests on: values that earlier steps worked out, names they gave, equations and states they left."""
-    used = step.operands() if step.works_out() else step.values
-    for value in sorted(used):
-        source = memory.origin(value, before=step.index)
-        if source is not None and (specificity(value) > 0.2 or step.is_answer):
-            strength = 0.95 if value in memory.makers else 0.88
-            yield Finding(source, step.index, strength, "claims", f"step {step.index} uses step {source}'s {value}")
-    for name in sorted(step.names - step.assigned.keys()):
-        given = [i for i, _ in memory.assigned.get(name, ()) if i < step.index]
-        if given:
-            yield Finding(given[-1], step.index, 0.86, "claims", f"step {step.index} uses {name} from step {given[-1]}")
-    for source in sorted({memory.sides[side] for side in step.sides if side in memory.sides}):
-        yield Finding(source, step.index, 0.9, "claims", f"step {step.index} goes on from step {source}'s equation")
-    if step.is_question or step.is_tentative or step.works_out():
-        return
-    for cosine, source in index.nearest(step.index)[:1]:
-        likeness = similarity(steps[source].text, step.text) if similarity is not None else cosine
-        if likeness >= _MIN_COSINE:
-            words = ", ".join(index.shared(source, step.index)[:3])
-            evidence = f"step {step.index} takes up step {source}: {words}"
-            yield Finding(source, step.index, 0.83, "similarity", evidence)
+def reflection_odds(links: Links) -> Floats:
+    """How likely each step reflects: by what it reads as, and by the chance that at least one link of it does."""
+    reflection = np.minimum(links.probabilities[:, REFLECTING].sum(axis=1), 1 - 1e-6)
+    none = np.bincount(links.j, weights=np.log1p(-reflection), minlength=len(links.heads))
+    return ((links.heads[:, REFLECTS] + 1 - np.exp(none)) / 2).astype(np.float32)
 
 
-def _loose_support(
-    step: Step, steps: Sequence[Step], memory: Memory, index: WordIndex, role: Role
-) -> Iterator[Finding]:
-    """What a step that derives something seems to rest on, too weakly to bear load: a number named, the step before."""
-    if role is not Role.DERIVES:
-        return
-    for value in sorted(step.operands() or step.values):
-        source = memory.source(value, before=step.index)
-        if source is not None and specificity(value) == 1:
-            yield Finding(source, step.index, 0.82, "claims", f"step {step.index} uses step {source}'s {value}")
-    nearest = [(cosine, i) for cosine, i in index.nearest(step.index) if not steps[i].is_question]
-    if nearest and nearest[0][0] >= _MIN_COSINE / 2:
-        words = ", ".join(index.shared(nearest[0][1], step.index)[:3])
-        evidence = f"step {step.index} takes up step {nearest[0][1]}: {words}"
-        yield Finding(nearest[0][1], step.index, 0.81, "similarity", evidence)
-    yield Finding(step.index - 1, step.index, 0.8, "similarity", f"step {step.index} follows on step {step.index - 1}")
+def _learned_bonds(texts: Sequence[str], evidence: Evidence, *, markers: bool) -> list[Bond]:
+    model = load_model(markers=markers)
+    kept = [i for i, text in enumerate(texts) if markers or not is_filler(text)]
+    read = [texts[i] if markers else mask(texts[i]) for i in kept]
+    links = find_links(read, evidence.renumbered(kept), model)
+    found = decide(links, model.thresholds)
+    uses = {(f.source, f.target): f.evidence for f in evidence.uses}
+    returns = {(f.source, f.target): f.evidence for f in evidence.returns}
+    raw = 1 - links.probabilities[found.rows, 0]
+    calibrated = np.interp(raw, model.calibration[0], model.calibration[1]).tolist()
+    cases = links.heads[:, _CASES].sum(axis=1) > 0.5
+    bonds: list[Bond] = []
+    for row, kind, p in zip(found.rows.tolist(), found.kinds.tolist(), calibrated, strict=True):
+        i, j = int(links.i[row]), int(links.j[row])
+        bond_kind = _bond_kind(kind, bool(cases[j]))
+        low, high = BANDS[bond_kind]
+        pair = (kept[i], kept[j])
+        exact = (returns if bond_kind is BondKind.REFLECTION else uses).get(pair)
+        because = exact or _because(links, i, j, kept)
+        text = f"{because}; reads as {_READS_AS[LINKS[kind]]}, {p:.2f}"
+        origin = "claims" if exact else "model"
+        bonds.append(Bond(*pair, bond_kind, round(low + (high - low) * p, 4), origin, text))
+    return bonds
 
 
-def _carried_states(step: Step, steps: Sequence[Step]) -> Iterator[Finding]:
-    """The state that a step was replayed from."""
-    if not any(state.holds is not None and not state.counted for state in step.states):
-        return
-    for earlier in reversed(steps[max(0, step.index - _STATE_REACH) : step.index]):
-        if any(not state.counted and state.holds is not False for state in earlier.states):
-            evidence = f"step {step.index} goes on from the state after step {earlier.index}"
-            yield Finding(earlier.index, step.index, 0.92, "claims", evidence)
-            return
+def _bond_kind(kind: int, is_case: bool) -> BondKind:
+    if kind in REFLECTING:
+        return BondKind.REFLECTION
+    return BondKind.EXPLORATION if kind in _EXPLORING or (is_case and kind in _PLANNING) else BondKind.STRONG_LOGIC
 
 
-def _gathered_states(step: Step, steps: Sequence[Step]) -> Iterator[Finding]:
-    """The states that an answer, or a line of letters, puts together: "letters: r k" after "r" and "k"."""
-    said = step.text.rpartition(":")[2] if step.states or ":" in step.text else step.text.partition(">")[2]
-    letters = [c for c in said if c.isalnum()]
-    if not (step.is_answer or (len(letters) > 1 and len(letters) == len(said.split()))):
-        return
-    wanted = "".join(letters).casefold()
-    for earlier in reversed(steps[max(0, step.index - _STATE_REACH) : step.index]):
-        for state in earlier.states:
-            value = "".join(c for c in state.value if c.isalnum()).casefold()
-            if (
-                value
-                and not state.counted
-                and state.holds is not False
-                and (value in wanted or wanted in value or step.is_yes_no)
-            ):
-                evidence = f"step {step.index} puts in step {earlier.index}'s {shorten(state.value)}"
-                yield Finding(earlier.index, step.index, 0.92, "claims", evidence)
-                if step.is_yes_no or wanted in value:
-                    return
-        if (
-            step.is_answer
-            and len(wanted) > 1
-            and "".join(c for c in earlier.text if c.isalnum()).casefold().endswith(wanted)
-        ):
-            evidence = f"step {step.index} gives what step {earlier.index} came to"
-            yield Finding(earlier.index, step.index, 0.92, "claims", evidence)
-            return
-
-
-def _explore(step: Step, steps: Sequence[Step], index: WordIndex) -> Finding:
-    """A tentative step: a case or a way that nothing before it entails."""
-    nearest = index.nearest(step.index)
-    source = nearest[0][1] if nearest else step.index - 1
-    strength = 0.35 + 0.2 * (nearest[0][0] if nearest else 0.0)
-    what = shorten(steps[step.index].text, 40)
-    return Finding(source, step.index, strength, "similarity", f"step {step.index} tries something: {what}")
+def _because(links: Links, i: int, j: int, kept: Sequence[int]) -> str:
+    """What two steps share, or else where they stand."""
+    weights = links.mentions.weights
+    shared = sorted(links.mentions.terms[i] & links.mentions.terms[j], key=lambda t: (-weights[t], -len(t), t))[:3]
+    if shared:
+        return f"takes up {shorten(', '.join(shared))} of step {kept[i]}"
+    return f"follows on step {kept[i]}" if j == i + 1 else f"goes back to step {kept[i]}"
 
 
 def relabel(bonds: Sequence[Bond], texts: Sequence[str], labels: Labels) -> list[Bond]:

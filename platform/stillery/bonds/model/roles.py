@@ -1,48 +1,57 @@
-"""What part a step plays, where nothing that it computes decides it: a multinomial logistic model over its signals.
+"""The steps of a trace in, what each is for out: probabilities of its role and of how it hangs on others.
 
-The weights were fitted with an L2 penalty on the tune half of the labelled steps; docs/bonds.md says how to fit them
-again.
+Two classifiers in a row: a linear one on the n-grams of a step and its neighbours, then a small network on what the
+linear one says of five steps in a row, on their layout, and on what their claims decide.
 """
 
-import math
-from collections.abc import Mapping
-from enum import StrEnum
+from collections.abc import Sequence
 
-_MIN_RETURN = 0.35
+import numpy as np
 
+from stillery.bonds.claims.evidence import Evidence
+from stillery.bonds.classifiers import Floats, Linear, Network, sigmoid
+from stillery.bonds.model.layout import layout_features
+from stillery.bonds.model.ngrams import step_features
 
-class Role(StrEnum):
-    """What a step is for."""
-
-    DERIVES = "derives"
-    RETURNS = "returns"
-    EXPLORES = "explores"
-    OTHER = "other"
-
-
-# Signal -> its weight for each role, in the order of Role.
-Weights = Mapping[str, tuple[float, float, float, float]]
+ROLES = ("planning", "fact", "reasoning", "restatement", "assumption", "example", "reflection", "conclusion")
+# How a step hangs on others: it reflects (by its role or by a link that ends in it), and which links end in it.
+TRAITS = ("reflects", "follows", "checks", "remarks", "restates", "carries out", "leaves", "plans on", "used far",
+          "rests on none", "rests on many", "reaches far", "skips one", "used again")  # fmt: skip
+HEADS = (*ROLES, *TRAITS)
+REFLECTS = HEADS.index("reflects")
+_REACH = 2
 
 
-def role_odds(found: Mapping[str, float], weights: Weights) -> dict[Role, float]:
-    """The probability of each role of a step, from its signals."""
-    derives = returns = explores = other = 0.0
-    for name, value in found.items():
-        if value:
-            weight = weights[name]
-            derives += weight[0] * value
-            returns += weight[1] * value
-            explores += weight[2] * value
-            other += weight[3] * value
-    scores = (derives, returns, explores, other)
-    top = max(scores)
-    powers = [math.exp(score - top) for score in scores]
-    total = sum(powers)
-    return {role: power / total for role, power in zip(Role, powers, strict=True)}
+def linear_scores(texts: Sequence[str], linear: Linear) -> Floats:
+    """What the linear classifier says of each step, one column for each head."""
+    return linear.scores(step_features(texts))
 
 
-def pick_role(odds: Mapping[Role, float]) -> Role:
-    """The likeliest role; a return already where its probability passes a third."""
-    if odds[Role.RETURNS] > _MIN_RETURN:
-        return Role.RETURNS
-    return max((role for role in Role if role is not Role.RETURNS), key=lambda role: odds[role])
+def stacked_features(scores: Floats, texts: Sequence[str], evidence: Evidence) -> Floats:
+    """What the network reads of each step: the scores of its neighbourhood, its layout, its place, its claims."""
+    size = len(scores)
+    padded = np.pad(scores, ((_REACH, _REACH), (0, 0)), constant_values=-4)
+    window = [padded[k : k + size] for k in range(2 * _REACH + 1)]
+    layout = layout_features(texts)
+    around = np.pad(layout, ((1, 1), (0, 0)))
+    claims = np.zeros((size, 4), np.float32)
+    for finding in evidence.returns:
+        claims[finding.target, {True: 0, False: 1, None: 2}[finding.verifies]] = 1
+    for finding in evidence.uses:
+        claims[finding.target, 3] = 1
+    place = np.arange(size, dtype=np.float32)
+    ends = [np.log1p(place), np.log1p(size - 1 - place), np.full(size, np.log1p(size))]
+    places = np.stack([place / max(1, size), *ends], axis=1)
+    rows = [*window, layout, around[:-2], around[2:], claims, places]
+    return np.concatenate(rows, axis=1).astype(np.float32)
+
+
+def head_probabilities(texts: Sequence[str], evidence: Evidence, *, linear: Linear, network: Network) -> Floats:
+    """One row a step, one column for each of `HEADS`."""
+    scores = linear_scores(texts, linear)
+    return combine(scores, network.scores(stacked_features(scores, texts, evidence)))
+
+
+def combine(linear: Floats, network: Floats) -> Floats:
+    """The mean of what both classifiers say: the network knows more of what is common, the linear one of what isn't."""
+    return np.asarray((sigmoid(linear) + sigmoid(network)) / 2, np.float32)

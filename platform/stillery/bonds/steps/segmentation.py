@@ -1,35 +1,32 @@
 """The text of a trace in, its reasoning steps out: spans that cover every character exactly once, in order.
 
-A step is a sentence, a line, a list item, a displayed formula or a block of code. English and Chinese; linear in the
-length of the text. A fragment that says nothing of its own ("Wait.", "Hmm, let me see:") is the head of the step after
-it, so that taking such words out changes no step's number.
+A step is a sentence, a clause, a line, a list item, a displayed formula or a block of code; a short turn ("Hmm.") is a
+step of its own. Which separators end a step is learned; code and displayed maths stay whole. English and Chinese;
+linear in the length of the text.
 """
 
 import re
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import chain
 
-from stillery.bonds.model.markers import is_filler
+import numpy as np
+
+from stillery.bonds.classifiers import Linear, load_arrays, model_of
+from stillery.bonds.steps.clauses import Clause, boundary_features, split_clauses
 
 # A step longer than this is cut at the next blank: nothing downstream has to read a megabyte as one sentence.
 _MAX_CHARS = 4000
-_MIN_FOLDED_CHARS = 60
+_MIN_SCORE = -0.4
+_WIDE_ENDS = ("。", "！", "？", "；")
 
 _FENCE = re.compile(r"^[ \t]*(```|~~~)", re.MULTILINE)
 _DISPLAY = re.compile(r"\\\[|\$\$|\\begin\{(equation|align|gather|multline|eqnarray|array|cases|[bpvV]?matrix)\*?\}")
 _INLINE = re.compile(r"\\\((?:[^\\\n]|\\(?!\))){0,1000}\\\)|(?<![\\$\w])\$(?![\s$])[^$\n]{0,300}[^$\s\\]\$(?![\d$])")
 _TAG = re.compile(
     r"</?(?:think|thinking|reasoning)>|<answer>(?:[^<]|<(?!/answer>)){0,2000}(?:</answer>)?", re.IGNORECASE
-)
-_SENTENCE_END = re.compile(
-    r"(?P<wide>[。！？；]+[”’」』）)]*\s*)"
-    r"|(?P<narrow>(?<![.\s])[.!?…]+(?:\*{1,2}|_|[\"'”’)\]])*(?=\s|$)\s*)"
-    r"|(?P<line>\n\s*)"
-)
-_ABBREVIATION = re.compile(
-    r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|no|eq|eqs|fig|mr|mrs|ms|dr|st|prof|resp|min|max|sec|hrs?|w\.r\.t|a\.m|p\.m"
-    r"|ft|lbs?|oz|ii|iii|iv)|(?:^|\s)(?-i:[A-Z])|^\s*(?:\(?\d{1,2}|\(?[a-zA-Z]))$",
-    re.IGNORECASE,
 )
 _ITEM = re.compile(r"\s*(?:[-*•+]\s+|\(?\d{1,3}[.)、]\s*(?=\D)|\(?[a-zA-Z][.)]\s+|#{1,6}\s+|第.{1,3}步)")
 _RELATION = re.compile(r"=|≈|≡|[<>≤≥]|\\(?:le|ge|leq|geq|approx|equiv)(?![a-zA-Z])")
@@ -45,31 +42,73 @@ class Span:
     kind: str
 
 
-def segment(text: str) -> list[Span]:
-    """The steps of a trace. Their spans join up, from 0 to its length; white space belongs to the step before it."""
+def segment(text: str, *, boundaries: Linear | None = None) -> list[Span]:
+    """The steps of a trace. Their spans join up, from 0 to its length; white space belongs to the step before it.
+
+    `boundaries` takes the place of the shipped classifier.
+    """
     spans: list[Span] = []
     held: int | None = None
-    for start, end, kind in _pieces(text):
+    for start, end, kind in _pieces(text, boundaries or boundary_model()):
         begin = start if held is None else held
-        if kind == "tag" or (not kind and is_filler(text[start:end])):
-            held = begin
-            continue
-        held = None
-        spans.append(Span(begin, end, kind or _kind_of(text[begin:end])))
+        held = begin if kind == "tag" else None
+        if held is None:
+            spans.append(Span(begin, end, kind or _kind_of(text[begin:end])))
     if held is not None:
         held_start = spans.pop().start if spans else held
         spans.append(Span(held_start, len(text), _kind_of(text[held_start:])))
     return spans
 
 
-def _pieces(text: str) -> Iterator[tuple[int, int, str]]:
+def _pieces(text: str, boundaries: Linear) -> Iterator[tuple[int, int, str]]:
     """Consecutive pieces of the text: (start, end, kind), kind "" for prose, whose kind is read off later."""
-    position = 0
-    for start, end, kind in _blocks(text):
-        yield from _sentences(text, position, start)
-        yield start, end, kind
-        position = end
-    yield from _sentences(text, position, len(text))
+    blocks = [block for block in _blocks(text) if block[2] != "display"]
+    stretches = clauses_of(text)
+    rows = [boundary_features(clauses, text) for clauses in stretches]
+    flat = list(chain.from_iterable(rows))
+    scores = iter(boundaries.scores(flat)[:, 0] if flat else ())
+    for i, clauses in enumerate(stretches):
+        begin = clauses[0].start if clauses else 0
+        is_lines = _is_lines(clauses)
+        for n, clause in enumerate(clauses):
+            score = next(scores) if n + 1 < len(clauses) else np.inf
+            # The classifier saw no Chinese.
+            if is_lines:
+                is_end = clause.is_strong or score == np.inf
+            else:
+                is_end = score > _MIN_SCORE or clause.separator[:1] in _WIDE_ENDS
+            if is_end:
+                yield from _cut(text, begin, clause.end)
+                begin = clause.end
+        if i < len(blocks):
+            yield blocks[i]
+
+
+def _is_lines(clauses: Sequence[Clause]) -> bool:
+    """Whether nothing but line breaks divides a stretch, as where each line is one computation: then each is a step."""
+    strong = [clause.separator for clause in clauses[:-1] if clause.is_strong]
+    return bool(strong) and all(separator.strip(" ") == "\n" for separator in strong)
+
+
+def clauses_of(text: str) -> list[list[Clause]]:
+    """The clauses of each stretch of prose before, between and behind the blocks of code and the template's parts."""
+    found = list(_blocks(text))
+    blocks = [(start, end) for start, end, kind in found if kind != "display"]
+    displays = [(start, end) for start, end, kind in found if kind == "display"]
+    stretches: list[list[Clause]] = []
+    for start, end in zip([0, *(b[1] for b in blocks)], [*(b[0] for b in blocks), len(text)], strict=True):
+        inside = displays[bisect_left(displays, (start, 0)) : bisect_left(displays, (end, 0))]
+        maths = sorted([*inside, *(m.span() for m in _INLINE.finditer(text, start, end))])
+        stretches.append(split_clauses(text, start, end, maths) if end > start else [])
+    return stretches
+
+
+@cache
+def boundary_model() -> Linear:
+    """The shipped classifier of boundaries."""
+    model = model_of(load_arrays("boundaries"))
+    assert isinstance(model, Linear)
+    return model
 
 
 def _blocks(text: str) -> Iterator[tuple[int, int, str]]:
@@ -95,7 +134,9 @@ def _blocks(text: str) -> Iterator[tuple[int, int, str]]:
             if closing is None or closing - found.start() > _MAX_CHARS:
                 position = found.end()
                 continue
-            end, kind = closing, "display"
+            yield found.start(), closing, "display"
+            position = closing
+            continue
         end += len(text[end : end + 200]) - len(text[end : end + 200].lstrip())
         yield found.start(), end, kind
         position = end
@@ -121,25 +162,6 @@ def _search(pattern: re.Pattern[str], text: str, position: int) -> re.Match[str]
     return pattern.search(text, position)
 
 
-def _sentences(text: str, start: int, end: int) -> Iterator[tuple[int, int, str]]:
-    """The sentences and lines between two positions."""
-    begin = start
-    inline = _INLINE.finditer(text, start, end)
-    maths = next(inline, None)
-    for stop in _SENTENCE_END.finditer(text, start, end):
-        while maths is not None and maths.end() <= stop.start():
-            maths = next(inline, None)
-        if maths is not None and maths.start() < stop.start() < maths.end():
-            continue
-        if stop["narrow"] is not None and _is_no_end(text, begin, stop):
-            continue
-        if stop["line"] is not None and _is_wrapped(text, begin, stop, end):
-            continue
-        yield from _cut(text, begin, stop.end())
-        begin = stop.end()
-    yield from _cut(text, begin, end)
-
-
 def _cut(text: str, start: int, end: int) -> Iterator[tuple[int, int, str]]:
     """One piece, or several where it is too long."""
     while end - start > _MAX_CHARS:
@@ -151,33 +173,13 @@ def _cut(text: str, start: int, end: int) -> Iterator[tuple[int, int, str]]:
         yield start, end, ""
 
 
-def _is_no_end(text: str, begin: int, stop: re.Match[str]) -> bool:
-    """Whether a full stop belongs to an abbreviation or to the number of a list item."""
-    if not stop.group().lstrip().startswith(".") or "\n" in stop.group():
-        return False
-    before = text[max(begin, stop.start() - 12) : stop.start()]
-    is_short = _ABBREVIATION.search(before) is not None
-    following = text[stop.end() : stop.end() + 1]
-    if stop.start() - begin <= 3 and is_short:
-        return True
-    return is_short and not (following.isupper() and not before[-1:].islower())
-
-
-def _is_wrapped(text: str, begin: int, stop: re.Match[str], end: int) -> bool:
-    """Whether a line break is only where a long line of prose was folded."""
-    if stop.group().count("\n") != 1 or stop.end() >= end:
-        return False
-    line = text[max(begin, text.rfind("\n", begin, stop.start()) + 1) : stop.start()]
-    following = text[stop.end() : stop.end() + 60].partition("\n")[0]
-    is_prose = len(line) >= _MIN_FOLDED_CHARS and (line[-1].isalpha() or line[-1] == ",")
-    return is_prose and following[0].islower() and ":" not in following and ":" not in line
-
-
 def _kind_of(piece: str) -> str:
     """Sentence, line, equation or item: by how the piece begins, ends and how many words it has."""
     head = piece.strip()
     if _ITEM.match(head):
         return "item"
+    if _DISPLAY.match(head):
+        return "display"
     if _RELATION.search(head[:500]) and len(_WORD.findall(head[:500])) <= 2:
         return "equation"
     return "sentence" if head[-1:] and head.rstrip("*_\"'”’)]")[-1:] in ".!?。！？；…" else "line"

@@ -29,9 +29,6 @@ FILLER = (
 )
 
 _LATIN_EDGE = r"(?<![a-z0-9_\\])(?:{})(?![a-z0-9_])"
-_SURPRISE = re.compile(_LATIN_EDGE.format(SURPRISE), re.IGNORECASE)
-_REVIEW = re.compile(_LATIN_EDGE.format(REVIEW), re.IGNORECASE)
-_EXPLORATION = re.compile(_LATIN_EDGE.format(EXPLORATION), re.IGNORECASE)
 _MARKER = re.compile(_LATIN_EDGE.format(f"{SURPRISE}|{REVIEW}|{EXPLORATION}|okay|alright|嗯"), re.IGNORECASE)
 _ANY = re.compile(_LATIN_EDGE.format(f"{SURPRISE}|{REVIEW}|{EXPLORATION}|{FILLER}"), re.IGNORECASE)
 # What may be left of a sentence that says nothing: pronouns and particles, no content word, digit or sign of maths.
@@ -41,20 +38,6 @@ _EMPTY = re.compile(
     re.IGNORECASE,
 )
 _MAX_FILLER_CHARS = 80
-# Single markers and their like, each a signal of its own where markers count.
-MARKS = {
-    "waits": re.compile(r"\b(?:wait|hold on|hang on|oops|oh no)\b|等等|等一下", re.IGNORECASE),
-    "hums": re.compile(r"\bhmm+\b", re.IGNORECASE),
-    "actually": re.compile(r"\bactually\b", re.IGNORECASE),
-    "checks": re.compile(
-        r"\b(?:(?:re-?|double[- ]?)?check|verify|confirm|make sure|test|to be (?:sure|safe|thorough)|recap|reconsider|"
-        r"rethink)\b|检查|验证|确认",
-        re.IGNORECASE,
-    ),
-    "maybe": re.compile(r"\b(?:maybe|perhaps|possibly|i wonder)\b|也许", re.IGNORECASE),
-    "alternatively": re.compile(r"\balternatively\b|或者", re.IGNORECASE),
-    "thinks": re.compile(r"\b(?:let me|let'?s) (?:think|see)\b|让我(?:看看|想想)", re.IGNORECASE),
-}
 _TAG = re.compile(r"</?(?:think|thinking|reasoning)>|</answer>", re.IGNORECASE)
 
 
@@ -70,18 +53,3 @@ def mask(text: str) -> str:
 
 def _blank(match: re.Match[str]) -> str:
     return " " * len(match.group())
-
-
-def marks_review(text: str) -> bool:
-    """Whether a step says of itself that it checks something."""
-    return _REVIEW.search(text) is not None
-
-
-def marks_surprise(text: str) -> bool:
-    """Whether a step stops short ("wait", "hmm")."""
-    return _SURPRISE.search(text) is not None
-
-
-def marks_exploration(text: str) -> bool:
-    """Whether a step says of itself that it tries something."""
-    return _EXPLORATION.search(text) is not None

@@ -1,0 +1,139 @@
+"""The steps of a trace in, what its claims decide about pairs of them out: whose value a step uses, what it checks."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from stillery.bonds.claims.memory import Memory, shorten
+from stillery.bonds.claims.outcome import question_equations
+from stillery.bonds.claims.reading import Step, specificity
+from stillery.bonds.claims.reflection import Finding, find_checks
+
+_STATE_REACH = 12
+_FEW_WORDS = 4
+_SYMBOLIC_SHARE = 0.7
+
+
+@dataclass(slots=True)
+class Evidence:
+    """Uses of earlier values and states, and returns to earlier steps.
+
+    In a trace that is symbolic, whose steps mostly compute or replay states, a value that comes again is taken over
+    from where it was worked out; in prose it mostly is the same number by chance.
+    """
+
+    uses: list[Finding] = field(default_factory=list[Finding])
+    returns: list[Finding] = field(default_factory=list[Finding])
+    is_symbolic: bool = False
+    # Steps that work something out, whose support claims decide; and those that only state an identity ("65 = 65").
+    working: frozenset[int] = frozenset()
+    idle: frozenset[int] = frozenset()
+
+    def checks(self) -> list[Finding]:
+        """The returns that came out right or wrong."""
+        return [f for f in self.returns if f.verifies is not None]
+
+    def renumbered(self, kept: Sequence[int]) -> "Evidence":
+        """The evidence on some of the steps, by their new numbers."""
+        new = {old: i for i, old in enumerate(kept)}
+
+        def moved(findings: Sequence[Finding]) -> list[Finding]:
+            inside = [f for f in findings if f.source in new and f.target in new]
+            return [replace(f, source=new[f.source], target=new[f.target]) for f in inside]
+
+        return Evidence(moved(self.uses), moved(self.returns), self.is_symbolic)
+
+
+def find_evidence(steps: Sequence[Step], text: str, *, question: str = "") -> Evidence:
+    """All that the claims of a trace say about pairs of its steps, in order of the later step."""
+    memory, evidence = Memory(), Evidence()
+    memory.unknowns.extend(question_equations(question))
+    evidence.is_symbolic = sum(map(_is_symbolic, steps)) >= _SYMBOLIC_SHARE * len(steps)
+    evidence.working = frozenset(step.index for step in steps if step.works_out())
+    evidence.idle = frozenset(s.index for s in steps if s.equations and not (s.works_out() or s.assigned))
+    for step in steps:
+        returns = find_checks(step, steps, memory, text)
+        uses = [*_carried_states(step, steps), *_gathered_states(step, steps)]
+        if step.works_out() or step.is_answer or not (not returns and _restates(step, memory)):
+            uses += _support(step, memory)
+        evidence.uses += _strongest(uses)
+        evidence.returns += _strongest(returns)
+        memory.add(step, is_check=step.rejects() or any(f.verifies is True for f in returns))
+    return evidence
+
+
+def _is_symbolic(step: Step) -> bool:
+    is_bare = (step.is_answer or "=" in step.text) and len(step.words) <= _FEW_WORDS
+    return is_bare or bool(step.states)
+
+
+def _strongest(findings: Sequence[Finding]) -> list[Finding]:
+    """The best finding for each source, strongest first."""
+    best: dict[int, Finding] = {}
+    for finding in findings:
+        if finding.source not in best or finding.strength > best[finding.source].strength:
+            best[finding.source] = finding
+    return sorted(best.values(), key=lambda f: (-f.strength, -f.source))
+
+
+def _restates(step: Step, memory: Memory) -> bool:
+    """Whether a step that names values or equations names none that is new, and works nothing out."""
+    if not (step.values or step.sides) or step.works_out():
+        return False
+    return all(v in memory.seen for v in step.values) and not step.sides - memory.sides.keys()
+
+
+def _support(step: Step, memory: Memory) -> Iterator[Finding]:
+    """What a step rests on: values that earlier steps worked out, names they gave, equations they left."""
+    used = step.operands() if step.works_out() else step.values
+    for value in sorted(used):
+        source = memory.origin(value, before=step.index)
+        if source is not None and (specificity(value) > 0.2 or step.is_answer):
+            strength = 0.95 if value in memory.makers else 0.88
+            yield Finding(source, step.index, strength, "claims", f"step {step.index} uses step {source}'s {value}")
+    for name in sorted(step.names - step.assigned.keys()):
+        given = [i for i, _ in memory.assigned.get(name, ()) if i < step.index]
+        if given:
+            yield Finding(given[-1], step.index, 0.86, "claims", f"step {step.index} uses {name} from step {given[-1]}")
+    for source in sorted({memory.sides[side] for side in step.sides if side in memory.sides}):
+        yield Finding(source, step.index, 0.9, "claims", f"step {step.index} goes on from step {source}'s equation")
+
+
+def _carried_states(step: Step, steps: Sequence[Step]) -> Iterator[Finding]:
+    """The state that a step was replayed from."""
+    if not any(state.holds is not None and not state.counted for state in step.states):
+        return
+    for earlier in reversed(steps[max(0, step.index - _STATE_REACH) : step.index]):
+        if any(not state.counted and state.holds is not False for state in earlier.states):
+            evidence = f"step {step.index} goes on from the state after step {earlier.index}"
+            yield Finding(earlier.index, step.index, 0.92, "claims", evidence)
+            return
+
+
+def _gathered_states(step: Step, steps: Sequence[Step]) -> Iterator[Finding]:
+    """The states that an answer, or a line of letters, puts together: "letters: r k" after "r" and "k"."""
+    said = step.text.rpartition(":")[2] if step.states or ":" in step.text else step.text.partition(">")[2]
+    letters = [c for c in said if c.isalnum()]
+    if not (step.is_answer or (len(letters) > 1 and len(letters) == len(said.split()))):
+        return
+    wanted = "".join(letters).casefold()
+    for earlier in reversed(steps[max(0, step.index - _STATE_REACH) : step.index]):
+        for state in earlier.states:
+            value = "".join(c for c in state.value if c.isalnum()).casefold()
+            if (
+                value
+                and not state.counted
+                and state.holds is not False
+                and (value in wanted or wanted in value or step.is_yes_no)
+            ):
+                evidence = f"step {step.index} puts in step {earlier.index}'s {shorten(state.value)}"
+                yield Finding(earlier.index, step.index, 0.92, "claims", evidence)
+                if step.is_yes_no or wanted in value:
+                    return
+        if (
+            step.is_answer
+            and len(wanted) > 1
+            and "".join(c for c in earlier.text if c.isalnum()).casefold().endswith(wanted)
+        ):
+            evidence = f"step {step.index} gives what step {earlier.index} came to"
+            yield Finding(earlier.index, step.index, 0.92, "claims", evidence)
+            return

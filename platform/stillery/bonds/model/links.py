@@ -1,0 +1,95 @@
+"""The steps of a trace in, its links out: for each pair that may be joined, the probabilities of every kind of link.
+
+Two networks in a row. The first sees a pair alone; the second also sees what the first says of its rivals and
+neighbours, for the pairs that the first does not rule out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from stillery.bonds.claims.evidence import Evidence
+from stillery.bonds.classifiers import Floats, Linear, Network, load_arrays, model_of, softmax
+from stillery.bonds.model.candidates import find_candidates
+from stillery.bonds.model.mentions import Ints, Mentions, find_mentions
+from stillery.bonds.model.pairs import Context, competition_features, context_of, pair_features
+from stillery.bonds.model.roles import head_probabilities
+
+# What a link is, "none" first.
+LINKS = ("none", "infer", "execute", "restate", "elaborate", "exemplify", "proceed", "decompose", "backtrack", "verify",
+         "support", "attack", "positive", "negative", "uncertain")  # fmt: skip
+RULED_OUT = 0.02
+_CHUNK = 40_000
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The classifiers of steps and links, and the thresholds and calibration that were tuned with them."""
+
+    linear: Linear
+    roles: Network
+    first: Network
+    second: Network
+    thresholds: dict[str, float]
+    calibration: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Pairs of an earlier step `i` and a later one `j` with their probabilities, one column for each of `LINKS`."""
+
+    i: Ints
+    j: Ints
+    probabilities: Floats
+    heads: Floats
+    mentions: Mentions
+
+
+def find_links(texts: Sequence[str], evidence: Evidence, model: Model) -> Links:
+    """The links that are not ruled out, ordered by the later step."""
+    context, i, j = first_look(list(texts), evidence, model)
+    guesses = softmax(_scores(model.first, context, i, j))
+    kept = 1 - guesses[:, 0] > RULED_OUT
+    i, j, guesses = i[kept], j[kept], guesses[kept]
+    rivals = competition_features(i, j, guesses, len(texts))
+    probabilities = softmax(_scores(model.second, context, i, j, rivals))
+    return Links(i, j, probabilities, context.heads, context.mentions)
+
+
+def first_look(texts: list[str], evidence: Evidence, model: Model) -> tuple[Context, Ints, Ints]:
+    """The context of the steps and the pairs to look at."""
+    heads = head_probabilities(texts, evidence, linear=model.linear, network=model.roles)
+    mentions = find_mentions(texts)
+    return context_of(texts, mentions, heads, evidence), *find_candidates(mentions, heads, evidence)
+
+
+def _scores(network: Network, context: Context, i: Ints, j: Ints, rivals: Floats | None = None) -> Floats:
+    """Scores of all pairs, a bounded number of rows at a time."""
+    scores = [np.zeros((0, len(LINKS)), np.float32)]
+    for start in range(0, len(i), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        rows = pair_features(context, i[part], j[part])
+        if rivals is not None:
+            rows = np.concatenate([rows, rivals[part]], axis=1)
+        scores.append(network.scores(rows))
+    return np.concatenate(scores)
+
+
+@cache
+def load_model(*, markers: bool) -> Model:
+    """The shipped classifiers: those that read markers, or those that never saw one."""
+    stored = load_arrays("marked" if markers else "masked")
+
+    def part(name: str) -> Linear | Network:
+        prefix = name + "."
+        return model_of({key[len(prefix) :]: a for key, a in stored.items() if key.startswith(prefix)})
+
+    linear, roles, first, second = (part(name) for name in ("linear", "roles", "first", "second"))
+    assert isinstance(linear, Linear)
+    assert isinstance(roles, Network)
+    assert isinstance(first, Network)
+    assert isinstance(second, Network)
+    thresholds = {key[10:]: float(a) for key, a in stored.items() if key.startswith("threshold.")}
+    return Model(linear, roles, first, second, thresholds, stored["calibration"].astype(np.float32))

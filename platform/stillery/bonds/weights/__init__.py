@@ -1,0 +1,1 @@
+"""Trained weights, and card.json: the data, its licence, the command, and what was measured."""
