@@ -21,7 +21,7 @@ from stillery.config import BondsConfig
 from stillery.records import Molecule, Prompt, Score, Split, Verdict
 from stillery.storage import Folder
 
-VERSION = 6
+VERSION = 7
 ROWS_PER_FILE = 5_000
 ROWS_PER_BATCH = 256
 # How many of the traces that could not be analysed a summary names; the table has all of them.
