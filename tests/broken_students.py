@@ -138,6 +138,14 @@ SETTINGS: dict[str, tuple[list[str], str]] = {
         ["teacher.sampling.max_tokens=16384", "sft.trl.max_length=16384"],
         r"evaluate\.sampling\.max_tokens=512: .*about 97% of the samples",
     ),
+    "a context of the evaluation far below the teacher": (
+        ["teacher.sampling.max_tokens=900", "evaluate.sampling.max_tokens=900", "evaluate.engine.max_model_len=512"],
+        r"evaluate\.engine\.max_model_len=512: .*about 43% of the samples",
+    ),
+    "a context that the student does not have": (
+        ["evaluate.engine.max_model_len=4096"],
+        r"evaluate\.engine\.max_model_len=4096: sft\.student=embedded:student reads at most 2048 tokens",
+    ),
     "a name that MLflow refuses": (["register.name=me/student"], "register.name='me/student': MLflow refuses it"),
     "a name that no reference can hold": (["register.name=me@home"], "@ cannot stand in models:/NAME@ALIAS"),
     "an experiment without a name": (["register.experiment=' '"], "register.experiment=' ': MLflow refuses it"),

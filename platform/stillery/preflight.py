@@ -16,7 +16,7 @@ from stillery.engines.hub import find_on_hub
 from stillery.engines.models import check_model, is_folder, resolve_model
 from stillery.engines.recorded import check_columns
 from stillery.engines.sources import check_teacher_endpoint
-from stillery.engines.weights import check_files, check_trainable, check_vocabulary
+from stillery.engines.weights import check_context, check_files, check_trainable, check_vocabulary
 from stillery.errors import UserError
 from stillery.export.stage import check as check_export
 from stillery.passthrough import check_tables
@@ -62,7 +62,9 @@ def _check_student(config: Config) -> None:
         folder = Path(resolve_model(chat.model))
         check_files(named, folder)
         check_trainable(named, folder)
-        check_vocabulary(named, folder, load_tokenizer(chat.model, key="sft.student"))
+        tokenizer = load_tokenizer(chat.model, key="sft.student")
+        check_vocabulary(named, folder, tokenizer)
+        check_context(named, folder, tokenizer, max_model_len=config.evaluate.engine.get("max_model_len"))
     _, end = open_student(chat)
     if not end.is_stop:
         logs.say(

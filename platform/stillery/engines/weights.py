@@ -74,6 +74,24 @@ def check_vocabulary(named: str, folder: Path, tokenizer: Any) -> None:
         )
 
 
+def check_context(named: str, folder: Path, tokenizer: Any, *, max_model_len: int | None) -> None:
+    """Raise UserError if the evaluation asks for a longer context than vLLM gives the model. Positions that a rope type
+    scales are left to vLLM."""
+    from transformers import AutoConfig
+
+    config: Any = AutoConfig.from_pretrained(str(folder)).get_text_config()
+    rope: Any = getattr(config, "rope_parameters", None) or {}
+    positions = getattr(config, "max_position_embeddings", None)
+    if max_model_len is None or positions is None or rope.get("rope_type", "default") != "default":
+        return
+    longest = min(positions, tokenizer.model_max_length)
+    if max_model_len > longest:
+        raise UserError(
+            f"evaluate.engine.max_model_len={max_model_len}: {named} reads at most {longest} tokens "
+            f"(max_position_embeddings, and the tokenizer's model_max_length); lower it, or give another student"
+        )
+
+
 def _names_in(named: str, path: Path) -> set[str]:
     """The names of a file's tensors."""
     from safetensors import SafetensorError, safe_open

@@ -4,6 +4,7 @@ In: the settings, and the lengths of what the teacher has written where it has. 
 UserError where it is above what the config allows.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -68,7 +69,12 @@ def check_limits(config: Config, lengths: Sequence[Lengths] = ()) -> None:
     """
     longest = longest_sample(config)
     trained = ("sft.trl.max_length", max_length(config.sft.trl))
-    answered = ("evaluate.sampling.max_tokens", config.evaluate.sampling.get("max_tokens"))
+    answers = [
+        ("evaluate.sampling.max_tokens", config.evaluate.sampling.get("max_tokens")),
+        # A context holds the prompt too, of which nobody knows the length yet.
+        ("evaluate.engine.max_model_len", config.evaluate.engine.get("max_model_len")),
+    ]
+    answered = min(answers, key=lambda limit: math.inf if limit[1] is None else limit[1])
     limits = [
         (*trained, [n.prompt + n.completion for n in lengths], "sft.max_long_share", config.sft.max_long_share),
         (*answered, [n.completion for n in lengths], "evaluate.max_cut_share", config.evaluate.max_cut_share),
