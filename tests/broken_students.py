@@ -148,7 +148,7 @@ SETTINGS: dict[str, tuple[list[str], str]] = {
     ),
     "a name that MLflow refuses": (["register.name=me/student"], "register.name='me/student': MLflow refuses it"),
     "a name that no reference can hold": (["register.name=me@home"], "@ cannot stand in models:/NAME@ALIAS"),
-    "an experiment without a name": (["register.experiment=' '"], "register.experiment=' ': MLflow refuses it"),
+    "an experiment without a name": (["register.experiment=''"], "register.experiment='': MLflow refuses it"),
 }
 
 
