@@ -110,8 +110,8 @@ SFT_CONFIG = _keys(
         ("gradient_checkpointing", "activation_offloading", "torch_empty_cache_steps", "eval_accumulation_steps"),
     ),
     (
-        "which of the scratch checkpoints stay on disk: Ray keeps those that are chosen from",
-        ("save_total_limit", "save_on_each_node"),
+        "which node saves what is the same on all",
+        ("save_on_each_node",),
     ),
 )  # fmt: skip
 

@@ -83,6 +83,9 @@ SFT_CONFIG = Target(
         "seed": "set run.seed",
         "data_seed": "set run.seed",
         "use_cpu": "set sft.use_gpu",
+        "save_total_limit": "the run keeps two checkpoints, the best and the last; a node keeps none that is uploaded",
+        "load_best_model_at_end": "the checkpoint with the lowest validation loss becomes the student anyway",
+        "assistant_only_loss": "the loss falls on the completion alone (completion_only_loss)",
     },
     # Annotated as text for the command line; true is what it wants.
     loose=frozenset({"fsdp"}),

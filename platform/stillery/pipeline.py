@@ -13,7 +13,6 @@ from typing import Any
 from stillery import cluster, logs, observe, placement, tracing
 from stillery.config import Config
 from stillery.engines.chat.lengths import Lengths, read_lengths
-from stillery.errors import UserError
 from stillery.preflight import check
 from stillery.runs import Output, Run, fingerprint_of, open_run, run_uri
 from stillery.stages import STAGES, Job, Stage
@@ -28,8 +27,6 @@ def run_pipeline(config: Config, *, until: str | None = None) -> dict[str, Outpu
     """
     check(config, lengths=written_lengths(config))
     wanted = stages_of(config, until)
-    if not Folder(run_uri(config)).is_local and any(stage.name == "sft" for stage in wanted):
-        raise UserError(f"run.dir={config.run.dir}: checkpoints need a path; give a folder that every node mounts")
     with open_run(config) as run, tracing.traced(config.run.name, git_revision=run.git_revision):
         logs.say(f"run: {run.folder.uri} (code {run.git_revision[:12]})", run=config.run.name)
         outputs: dict[str, Output] = {}

@@ -8,6 +8,7 @@ import contextlib
 import os
 import posixpath
 import uuid
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -103,6 +104,24 @@ class Folder:
             raise UserError(
                 f"cannot write {self.uri}/{name}: {error.strerror or error}; free space or choose another run.dir"
             ) from error
+
+    @contextlib.contextmanager
+    def create(self, name: str) -> Generator[IO[bytes]]:
+        """A file to be written piece by piece: it has its name when the block ends, and is not there if it fails."""
+        fs, path = self.open_fs()
+        temporary = posixpath.join(path, f".{uuid.uuid4().hex}.partial")
+        try:
+            fs.makedirs(path, exist_ok=True)
+            with fs.open(temporary, "wb") as file:
+                yield file
+                if self.is_local:
+                    file.flush()
+                    os.fsync(file.fileno())
+            fs.mv(temporary, posixpath.join(path, name))
+        except BaseException:
+            with contextlib.suppress(OSError):
+                fs.rm(temporary)
+            raise
 
     def _write_remote(self, name: str, data: bytes) -> None:
         fs, path = self.open_fs()

@@ -1,5 +1,6 @@
 """An engine or a training worker killed in the middle: the work goes on, nothing is lost and nothing made twice."""
 
+import datetime
 import json
 import os
 import signal
@@ -147,7 +148,7 @@ def test_one_of_two_training_workers_killed_goes_on_from_the_checkpoint(tmp_path
     source.write_rows("samples.parquet", rows, Sample)
     checkpoints = tmp_path / "sft" / "ray_train"
     killer = kill_when(lambda: len(list(checkpoints.glob("checkpoint_*"))) >= 2, "RayTrainWorker")
-    summary = fine_tune(config.sft, seed=0, samples=source, out=out)
+    summary = fine_tune(config.sft, seed=0, now=datetime.datetime.now(), samples=source, out=out)
     killer.join(timeout=1)
     assert not killer.is_alive(), "the worker was never killed"
     history = [row["step"] for row in json.loads(out.read_bytes("history.json")) if "loss" in row]

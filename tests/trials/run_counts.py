@@ -33,9 +33,9 @@ class Counts:
         return self.reached_report and not (self.lost or self.doubled or self.unmet)
 
 
-def logged(run: Path) -> list[Generation]:
-    """All rows of the run's logs."""
-    log = Folder(str(run / "log"))
+def logged(run: Path | str) -> list[Generation]:
+    """All rows of the run's logs; the run may lie at a URI."""
+    log = Folder(str(run)) / "log"
     return [row for key in log.names() for row in rows_in(SampleLog(log / key))]
 
 
@@ -44,7 +44,7 @@ def rows_in(log: SampleLog) -> list[Generation]:
     return [row for table in log.read(log.files()).tables.values() for row in from_table(table, Generation)]
 
 
-def logged_rows(run: Path) -> list[str]:
+def logged_rows(run: Path | str) -> list[str]:
     """The ids of all rows in the log that did not fail, one as often as it was written."""
     return [row.sample_id for row in logged(run) if row.error is None]
 

@@ -12,7 +12,8 @@ class SftConfig:
     """Supervised fine-tuning of the student. `trl` passes through to TRL's SFTConfig.
 
     `max_failures` is how often Ray Train restarts a failed worker group from its last checkpoint. A worker takes
-    `num_cpus`, a GPU with `use_gpu`, and the custom `resources`, on a node whose labels `labels` selects.
+    `num_cpus`, a GPU with `use_gpu`, and the custom `resources`, on a node whose labels `labels` selects. `scratch` is
+    a folder on each training node's own disk, for the training data and for checkpoints until they are uploaded.
 
     `chat_template_kwargs` go to the chat template, and `system_prompt` begins each conversation, when the student is
     trained, evaluated and served. At most the share `max_long_share` of the samples may be longer than `trl.max_length`
@@ -30,6 +31,7 @@ class SftConfig:
     system_prompt: str | None = None
     chat_template_kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
     max_long_share: float = 0.3
+    scratch: str | None = None
     trl: dict[str, Any] = field(default_factory=dict[str, Any])
 
 

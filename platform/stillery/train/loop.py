@@ -1,17 +1,19 @@
 """What one Ray Train worker does: TRL's SFTTrainer on the rows in data/, reporting each checkpoint to Ray.
 
-It runs off the worker's main thread, so nothing in it may install signal handlers.
+All workers of a node write their part of a checkpoint (random states, shards of model and optimizer) into one folder,
+and the first of them reports it. It runs off the worker's main thread, so nothing in it may install signal handlers.
 """
 
 import logging
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from stillery import logs, observe
-from stillery.engines.chat.conversation import Conversation, open_conversation
-from stillery.records import Sample, from_table
+from stillery.engines.chat.lengths import max_length
+from stillery.records import Split
 from stillery.storage import Folder
+from stillery.train.data import keep_shards, open_shards
+from stillery.train.scratch import bring_checkpoint, node_scratch, upload
 
 
 def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
@@ -32,28 +34,45 @@ def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
     if not config["use_gpu"]:
         torch.set_num_threads(config["threads"])
     student = resolve_model(config["student"])
-    data = Folder(config["data"])
-    conversation = open_conversation(config["chat"], key="sft.student")
-    of_prompt = config["trl"].get("completion_only_loss") is False
-    validation = dataset_of(data, "validation.parquet", conversation, of_prompt=of_prompt)
-    with observe.working_for(config["observed"]), tempfile.TemporaryDirectory() as scratch:
-        arguments = SFTConfig(output_dir=scratch, **trl_arguments(config, has_validation=len(validation) > 0))
+    with observe.working_for(config["observed"]), node_scratch(config["scratch"]) as scratch:
+        arguments = SFTConfig(output_dir=str(scratch), **trl_arguments(config, has_validation=config["has_validation"]))
+        train, validation = _datasets(config, scratch)
         trainer = SFTTrainer(
             model=student,
             args=arguments,
-            train_dataset=dataset_of(data, "train.parquet", conversation, of_prompt=of_prompt),
-            eval_dataset=validation if len(validation) > 0 else None,
+            train_dataset=train,
+            eval_dataset=validation,
             processing_class=AutoTokenizer.from_pretrained(student),
             callbacks=[_report_callback()],
         )
         trainer.remove_callback(PrinterCallback)
         checkpoint = ray.train.get_checkpoint()
-        if checkpoint is None:
-            trainer.train()
-        else:
-            with checkpoint.as_directory() as folder:
-                trainer.train(resume_from_checkpoint=folder)
+        resumed = None if checkpoint is None else bring_checkpoint(checkpoint, scratch)
+        trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
+        # Uploads read from the scratch folder, which goes when the block ends.
+        _wait_for_uploads()
         return trainer.state.log_history
+
+
+def _datasets(config: dict[str, Any], scratch: Path) -> tuple[Any, Any]:
+    """The rows to train on and, if there are any, to validate on, mapped into memory from the node's disk."""
+    import ray.train
+    from ray.train.collective import barrier
+
+    splits = (Split.TRAIN, Split.VALIDATION) if config["has_validation"] else (Split.TRAIN,)
+    if ray.train.get_context().get_local_rank() == 0:
+        for split in splits:
+            keep_shards(Folder(config["out"]) / "data", split, scratch / f"{split}.arrow")
+    barrier()
+    rows = [open_shards(scratch / f"{split}.arrow") for split in splits]
+    return rows[0], rows[1] if config["has_validation"] else None
+
+
+def _wait_for_uploads() -> None:
+    import ray.train
+    from ray.train import CheckpointConsistencyMode
+
+    ray.train.get_all_reported_checkpoints(consistency_mode=CheckpointConsistencyMode.COMMITTED)
 
 
 def trl_arguments(config: dict[str, Any], *, has_validation: bool) -> dict[str, Any]:
@@ -62,9 +81,8 @@ def trl_arguments(config: dict[str, Any], *, has_validation: bool) -> dict[str, 
     defaults: dict[str, Any] = {
         "save_strategy": "epoch",
         "eval_strategy": "epoch" if has_validation else "no",
-        "save_total_limit": 1,
         "logging_steps": 10,
-        "max_length": 1024,
+        "max_length": max_length(config["trl"]),
         "disable_tqdm": True,
     }
     if not config["use_gpu"]:
@@ -80,24 +98,20 @@ def trl_arguments(config: dict[str, Any], *, has_validation: bool) -> dict[str, 
         merged["eval_strategy"] = merged["save_strategy"]
         if "save_steps" in merged:
             merged["eval_steps"] = merged["save_steps"]
+    if not merged.get("packing"):
+        # Every row fits: TRL need not go through them to cut them.
+        merged["max_length"] = None
     return merged | {"seed": config["seed"], "report_to": "none"}
-
-
-def dataset_of(data: Folder, name: str, conversation: Conversation, *, of_prompt: bool = False) -> Any:
-    """Rows in tokens, as TRL takes them unchanged: the loss falls on the completion, and with `of_prompt` on all."""
-    from datasets import Dataset
-
-    rows = conversation.rows(from_table(data.read_table(name, Sample), Sample))
-    return Dataset.from_list([{"input_ids": r.input_ids, "labels": r.labels(of_prompt=of_prompt)} for r in rows])
 
 
 def _report_callback() -> Any:
     """A Trainer callback that tells of progress and hands each saved checkpoint to Ray Train.
 
-    Ray's own copies all of a checkpoint on every rank. Here one worker of each node reports the node's files, once,
-    and every rank reports equally often, which Ray waits for.
+    Ray's own copies all of a checkpoint on every rank. Here one worker of each node uploads the node's files, once,
+    while training goes on, and every rank reports equally often, which Ray waits for: by then each has saved its part.
     """
     import ray.train
+    from ray.train import CheckpointUploadMode
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
     class ReportCheckpoint(TrainerCallback):
@@ -106,9 +120,25 @@ def _report_callback() -> Any:
             for row in state.log_history:
                 metrics |= {key: row[key] for key in ("loss", "eval_loss", "epoch") if key in row}
             folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+            if state.is_world_process_zero and not (folder / "config.json").exists():
+                # FSDP's shards come without what says how to read them.
+                for described in (
+                    kwargs["model"].config,
+                    kwargs["model"].generation_config,
+                    kwargs["processing_class"],
+                ):
+                    described.save_pretrained(folder)
             first_of_node = ray.train.get_context().get_local_rank() == 0
             checkpoint = ray.train.Checkpoint.from_directory(folder) if first_of_node else None
-            ray.train.report(metrics=metrics, checkpoint=checkpoint)
+            # The node's disk holds two checkpoints at most: the one before has gone when this one is uploaded.
+            _wait_for_uploads()
+            ray.train.report(
+                metrics=metrics,
+                checkpoint=checkpoint,
+                checkpoint_upload_mode=CheckpointUploadMode.ASYNC,
+                checkpoint_upload_fn=upload,
+                delete_local_checkpoint_after_upload=True,
+            )
 
         def on_step_end(
             self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -1,35 +1,45 @@
 """Supervised fine-tuning: the student learns the kept traces.
 
-In: samples. Out: checkpoint/ (a Hugging Face folder, the student), data/ (exactly what it was trained on) and
-history.json (the loss curve).
+In: samples. Out: checkpoint/ (a Hugging Face folder, the student, with the sums of its files), data/ (exactly what it
+was trained on, over-long rows taken out), history.json (the loss curve) and ray_train/ (the last checkpoints, whole).
 
 Ray Train places the workers and restarts them from the last checkpoint if one dies; TRL's SFTTrainer does the
 training; the checkpoint with the lowest validation loss becomes the student.
 """
 
 import datetime
+import functools
 import json
 import os
-import shutil
-from collections import Counter
-from collections.abc import Mapping
+import posixpath
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatch
+from math import prod
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from stillery import logs, observe
 from stillery.config import SftConfig
+from stillery.copies import cache_home
 from stillery.engines.chat.checkpoint import open_student, write_format
-from stillery.engines.chat.conversation import ChatFormat, Conversation, student_format
-from stillery.engines.chat.lengths import LONG, check_dropped
+from stillery.engines.chat.conversation import student_format
 from stillery.engines.models import model_id
-from stillery.errors import UserError
-from stillery.records import Sample, Split, from_table
+from stillery.records import Split
 from stillery.storage import Folder
+from stillery.train.data import prepare_data
 from stillery.train.loop import train_loop
+from stillery.transfer import copy_files, publish_model
 
 VERSION = 2
 
-# What serving, evaluation and export need of a training checkpoint; optimizer and random states stay behind.
+# Where Accelerate puts the shards of a model in a checkpoint.
+MODEL_SHARDS = "pytorch_model_fsdp_0"
+# The folder, within the output, of Ray Train's checkpoints.
+RAY_TRAIN = "ray_train"
+SNAPSHOT = "checkpoint_manager_snapshot.json"
+
+# What serving, evaluation and export need of a training checkpoint.
 MODEL_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json",
                "tokenizer*", "special_tokens_map.json", "vocab.json", "merges.txt", "chat_template*")  # fmt: skip
 
@@ -40,52 +50,24 @@ def fine_tune(config: SftConfig, *, seed: int, now: datetime.datetime, samples: 
     `now` is the time that a chat template may print. Raises UserError if too few rows can be learnt, and Ray Train's
     TrainingFailedError if the workers failed more than `config.max_failures` times.
     """
-    rows = from_table(samples.read_all(Sample), Sample)
     chat = student_format(config, now=now)
     conversation, end = open_student(chat)
-    counts = write_data(config, rows, conversation, out)
-    has_validation = counts["validation"] > 0
-    result = _fit(config, seed=seed, out=out, has_validation=has_validation, chat=chat)
+    counts = prepare_data(config, chat, samples=samples, data=out / "data")
+    has_validation = counts[Split.VALIDATION] > 0
+    remove_unfinished(out / RAY_TRAIN)
+    result = _fit(config, seed=seed, out=out, has_validation=has_validation)
     best = _best_checkpoint(result, has_validation=has_validation)
-    checkpoint = out.local / "checkpoint"
-    with best.as_directory() as folder:
-        copy_model(Path(folder), checkpoint)
-    write_format(checkpoint, conversation, end)
+    checkpoint = out / "checkpoint"
+    describe = functools.partial(write_format, conversation=conversation, end=end)
+    publish_checkpoint(out / RAY_TRAIN / posixpath.basename(best.path), checkpoint, describe=describe)
     history = result.return_value
     out.write_bytes("history.json", json.dumps(history, indent=1).encode())
-    model = model_id(str(checkpoint))
+    model = model_id(checkpoint.uri)
     made = {"model": model, "num_parameters": count_parameters(checkpoint), "parts": {"checkpoint": model}}
     return {**counts, **_losses(history), **made}
 
 
-def write_data(config: SftConfig, rows: list[Sample], conversation: Conversation, out: Folder) -> dict[str, Any]:
-    """Write the rows that can be learnt as data/train.parquet and data/validation.parquet; return the counts.
-
-    TRL would cut a row at `max_length`, in the middle of its thinking: longer ones are left out whole, as is a row of
-    which the chat template leaves something out. Raises UserError if that is all of them, or more are too long than
-    `config.max_long_share` allows.
-    """
-    limit = config.trl.get("max_length", 1024)
-    usable: list[Sample] = []
-    dropped: Counter[str] = Counter()
-    for row, tokens in zip(rows, conversation.rows(rows), strict=True):
-        fault = tokens.fault or (LONG if limit is not None and len(tokens.input_ids) > limit else None)
-        if fault is None:
-            usable.append(row)
-        else:
-            dropped[fault] += 1
-    check_dropped(config, dropped, num_rows=len(rows))
-    train = [row for row in usable if row.split == Split.TRAIN]
-    validation = [row for row in usable if row.split == Split.VALIDATION]
-    if not train:
-        raise UserError("sft: no sample to train on is left; see what was left out above")
-    data = out / "data"
-    data.write_rows("train.parquet", train, Sample)
-    data.write_rows("validation.parquet", validation, Sample)
-    return {"train": len(train), "validation": len(validation), "dropped": dict(dropped)}
-
-
-def _fit(config: SftConfig, *, seed: int, out: Folder, has_validation: bool, chat: ChatFormat) -> Any:
+def _fit(config: SftConfig, *, seed: int, out: Folder, has_validation: bool) -> Any:
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
@@ -97,8 +79,9 @@ def _fit(config: SftConfig, *, seed: int, out: Folder, has_validation: bool, cha
         train_loop,
         train_loop_config={
             "student": config.student,
-            "chat": chat,
-            "data": (out / "data").uri,
+            "out": out.uri,
+            "scratch": config.scratch,
+            "has_validation": has_validation,
             "seed": seed,
             "use_gpu": config.use_gpu,
             "threads": config.threads or max(1, int(config.num_cpus)),
@@ -114,8 +97,8 @@ def _fit(config: SftConfig, *, seed: int, out: Folder, has_validation: bool, cha
         ),
         # The same name and storage: a run whose driver was killed goes on from its last checkpoint.
         run_config=RunConfig(
-            name="ray_train",
-            storage_path=out.uri,
+            name=RAY_TRAIN,
+            **_storage_of(out),
             failure_config=FailureConfig(max_failures=config.max_failures),
             checkpoint_config=CheckpointConfig(
                 num_to_keep=2,
@@ -127,6 +110,23 @@ def _fit(config: SftConfig, *, seed: int, out: Folder, has_validation: bool, cha
     return trainer.fit()
 
 
+def remove_unfinished(stored: Folder) -> None:
+    """Remove the checkpoints that Ray Train's snapshot does not name: whoever was killed left them half uploaded.
+
+    A snapshot that was cut off goes too, and training begins anew: Ray Train would refuse to start.
+    """
+    text = stored.read_bytes(SNAPSHOT).decode(errors="replace") if stored.exists(SNAPSHOT) else ""
+    try:
+        json.loads(text or "null")
+    except ValueError:
+        logs.say(f"sft: {stored.uri}/{SNAPSHOT} was cut off, so training begins anew")
+        text = ""
+    fs, path = stored.open_fs()
+    unfinished = [name for name in stored.names() if name.startswith("checkpoint_") and name not in text]
+    for name in unfinished if text else {*unfinished, *stored.names(SNAPSHOT)}:
+        fs.rm(posixpath.join(path, name), recursive=True)
+
+
 def _best_checkpoint(result: Any, *, has_validation: bool) -> Any:
     """The checkpoint with the lowest validation loss, or the last one where there is nothing to validate on."""
     if not has_validation:
@@ -134,30 +134,51 @@ def _best_checkpoint(result: Any, *, has_validation: bool) -> Any:
     return min(result.best_checkpoints, key=lambda pair: pair[1]["eval_loss"])[0]
 
 
-def copy_model(source: Path, target: Path) -> None:
-    """Copy a checkpoint's model and tokenizer files. The folder appears whole or not at all."""
-    temporary = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    for pattern in MODEL_FILES:
-        for file in source.glob(pattern):
-            shutil.copy2(file, temporary / file.name)
-    shutil.rmtree(target, ignore_errors=True)
-    temporary.rename(target)
+def _storage_of(out: Folder) -> dict[str, Any]:
+    """Where Ray Train keeps its checkpoints: in the stage's folder, by the file system that all of the run uses."""
+    if out.is_local:
+        return {"storage_path": str(out.local)}
+    from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+    fs, path = out.open_fs()
+    return {"storage_path": path, "storage_filesystem": PyFileSystem(FSSpecHandler(fs))}
 
 
-def count_parameters(checkpoint: Path) -> int:
+def publish_checkpoint(source: Folder, target: Folder, *, describe: Callable[[Path], None]) -> None:
+    """Make a model folder of a training checkpoint; the optimizer's and the random states stay behind.
+
+    `describe` completes a local folder of all its files but the weights. A model that FSDP saved in shards
+    (SHARDED_STATE_DICT) is put together on this machine's disk first.
+    """
+    names = [name for name in source.names() if any(fnmatch(name, pattern) for pattern in MODEL_FILES)]
+    weights = [name for name in names if name.endswith(".safetensors")]
+    scratch = cache_home() / "scratch"
+    scratch.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="publish-", dir=scratch) as folder:
+        described, whole = Folder(folder) / "described", source
+        copy_files(source, described, [name for name in names if name not in weights])
+        describe(described.local)
+        if MODEL_SHARDS in source.names():
+            whole, weights = _merged(source / MODEL_SHARDS, Folder(folder))
+        publish_model(target, [(described, described.names()), (whole, weights)])
+
+
+def _merged(shards: Folder, scratch: Folder) -> tuple[Folder, list[str]]:
+    """FSDP's shards of a model as one file in a folder of the scratch; the folder and the file's name."""
+    from accelerate.utils import merge_fsdp_weights
+
+    copy_files(shards, scratch / "shards", shards.names())
+    merge_fsdp_weights(str((scratch / "shards").local), str((scratch / "whole").local))
+    return scratch / "whole", (scratch / "whole").names(".safetensors")
+
+
+def count_parameters(checkpoint: Folder) -> int:
     """The number of parameters in a folder's safetensors, read from their headers."""
-    from safetensors import safe_open
-
     total = 0
-    for file in checkpoint.glob("*.safetensors"):
-        with safe_open(file, framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118 - safe_open is no mapping
-                size = 1
-                for length in tensors.get_slice(name).get_shape():
-                    size *= length
-                total += size
+    for name in checkpoint.names(".safetensors"):
+        with checkpoint.open_file(name) as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        total += sum(prod(tensor["shape"]) for key, tensor in header.items() if key != "__metadata__")
     return total
 
 

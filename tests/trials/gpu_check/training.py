@@ -1,6 +1,7 @@
 """Training on the GPU: the train stage with packing in bf16 under Ray Train, and TRL's trainer sharded by FSDP2."""
 
 import datetime
+import functools
 import json
 import os
 import tempfile
@@ -8,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from stillery.config import ClusterConfig, SftConfig
-from stillery.engines.chat.checkpoint import open_student
+from stillery.engines.chat.checkpoint import open_student, write_format
 from stillery.engines.chat.conversation import student_format
 from stillery.engines.models import resolve_model
 from stillery.records import Sample
 from stillery.storage import Folder
-from stillery.train.loop import dataset_of, trl_arguments
-from stillery.train.sft import copy_model, count_parameters, fine_tune, write_data
+from stillery.train.data import keep_shards, open_shards, prepare_file
+from stillery.train.loop import trl_arguments
+from stillery.train.sft import count_parameters, fine_tune, publish_checkpoint
 from trials.gpu_check.data import training_samples
 from trials.gpu_check.evidence import Figures, demand, fall_of
 
@@ -55,7 +57,7 @@ def sft(device: str) -> Figures:
     unpacked = epochs * -(-summary["train"] // batch)
     demand(steps < unpacked, f"{steps} steps, and {unpacked} without packing: nothing was packed")
     fall = _demand_fall(losses)
-    expected = count_parameters(Path(resolve_model(STUDENT)))
+    expected = count_parameters(Folder(resolve_model(STUDENT)))
     demand(summary["num_parameters"] == expected, f"the checkpoint has {summary['num_parameters']} parameters")
     return {
         "first loss": losses[0],
@@ -86,13 +88,16 @@ def fsdp(device: str) -> Figures:
     settings = {"use_gpu": config.use_gpu, "seed": 0, "trl": config.trl}
     student = resolve_model(STUDENT)
     with tempfile.TemporaryDirectory() as folder:
-        conversation, _ = open_student(student_format(config))
-        write_data(config, training_samples(8), conversation, Folder(folder))
+        chat, root, name = student_format(config), Folder(folder), "samples-00000.parquet"
+        conversation, end = open_student(chat)
+        (root / "samples").write_rows(name, training_samples(8), Sample)
+        prepare_file(name, config=config, chat=chat, samples=root / "samples", data=root / "data")
+        keep_shards(root / "data", "train", Path(folder) / "train.arrow")
         arguments = SFTConfig(output_dir=f"{folder}/checkpoints", **trl_arguments(settings, has_validation=False))
         trainer = SFTTrainer(
             model=student,
             args=arguments,
-            train_dataset=dataset_of(Folder(folder) / "data", "train.parquet", conversation),
+            train_dataset=open_shards(Path(folder) / "train.arrow"),
             processing_class=AutoTokenizer.from_pretrained(student),
         )
         trainer.train()
@@ -102,7 +107,9 @@ def fsdp(device: str) -> Figures:
             demand(trainer.accelerator.is_fsdp2, "Accelerate did not take FSDP2")
             demand(num_sharded == len(parameters), f"{num_sharded} of {len(parameters)} parameters are sharded")
         checkpoint = Path(folder) / "student"
-        copy_model(Path(str(arguments.output_dir)) / f"checkpoint-{trainer.state.global_step}", checkpoint)
+        saved_in = Folder(str(arguments.output_dir)) / f"checkpoint-{trainer.state.global_step}"
+        describe = functools.partial(write_format, conversation=conversation, end=end)
+        publish_checkpoint(saved_in, Folder(str(checkpoint)), describe=describe)
         saved: Any = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
         difference = 0.0
         for name, parameter in saved.named_parameters():

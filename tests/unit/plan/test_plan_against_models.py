@@ -12,6 +12,7 @@ from stillery.errors import UserError
 from stillery.plan.architecture import Architecture, read_architecture
 from stillery.plan.memory import kv_bytes_per_token, saved_bytes_of_layer, training_memory
 from stillery.plan.published import NUM_PARAMETERS
+from stillery.storage import Folder
 from stillery.train.sft import count_parameters
 
 NAMES = ("embedded:student", "embedded:teacher")
@@ -36,7 +37,7 @@ def load(name: str) -> Any:
 def test_parameters_and_bytes_are_those_of_the_files(name: str) -> None:
     folder = Path(resolve_model(name))
     model = read(name)
-    assert model.num_parameters == count_parameters(folder)
+    assert model.num_parameters == count_parameters(Folder(str(folder)))
     with (folder / "model.safetensors").open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]

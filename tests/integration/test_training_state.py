@@ -1,0 +1,153 @@
+"""Every rank's state is in a checkpoint: training that was killed goes on with the same losses, to the last digit.
+
+NEFTune's noise is drawn on each rank, so the losses depend on the random state of all of them.
+"""
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stillery.config import SftConfig
+from stillery.engines.chat.conversation import student_format
+from stillery.records import Message, Sample, digest
+from stillery.storage import Folder
+from stillery.train.data import prepare_data
+from stillery.train.loop import train_loop
+from stillery.train.sft import publish_checkpoint
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+TRL: dict[str, Any] = {
+    "max_steps": 8, "save_strategy": "steps", "save_steps": 3, "logging_steps": 1, "per_device_train_batch_size": 4,
+    "learning_rate": 1e-3, "neftune_noise_alpha": 5.0,
+}  # fmt: skip
+# FSDP2 as on GPUs, but for `cpu_fsdp_loop`: each rank keeps its shards of the model and of the optimizer's state.
+SHARDED: dict[str, Any] = TRL | {
+    "fsdp": True,
+    "fsdp_config": {
+        "version": 2,
+        "transformer_layer_cls_to_wrap": ["Qwen3DecoderLayer"],
+        "state_dict_type": "SHARDED_STATE_DICT",
+    },
+}
+
+
+def cpu_fsdp_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """The train loop on CPUs with FSDP, which Accelerate takes for DDP there unless it is told of several GPUs."""
+    import trl
+    from accelerate import PartialState
+    from accelerate.utils import DistributedType
+
+    class CpuFsdpConfig(trl.SFTConfig):
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            assert self.distributed_state is not None
+            PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+
+    trl.SFTConfig = CpuFsdpConfig
+    return train_loop(config)
+
+
+def train(out: Folder, samples: Folder, table: dict[str, Any], *, kill: bool) -> list[float]:
+    """Train with two workers, killing one once a checkpoint is stored. Returns the losses, step by step."""
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    config = SftConfig(trl=table)
+    prepare_data(config, student_format(config), samples=samples, data=out / "data")
+    killer = threading.Thread(target=kill_a_worker, args=(out.local / "ray_train",), daemon=True)
+    if kill:
+        killer.start()
+    result = TorchTrainer(
+        cpu_fsdp_loop if "fsdp" in table else train_loop,
+        train_loop_config={
+            "student": "embedded:student", "out": out.uri, "scratch": str(out.local / "scratch"),
+            "has_validation": False, "seed": 0, "use_gpu": False, "threads": 1, "trl": table, "where": {},
+            "observed": {},
+        },
+        scaling_config=ScalingConfig(num_workers=2, resources_per_worker={"CPU": 1}),
+        run_config=RunConfig(
+            name="ray_train", storage_path=str(out.local), failure_config=FailureConfig(max_failures=2)
+        ),
+    ).fit()  # fmt: skip
+    assert not kill or not killer.is_alive(), "no worker was killed"
+    assert not list((out.local / "scratch").iterdir()), "scratch is left behind"
+    (out.local / "last").write_text(str(result.checkpoint.path))
+    return [row["loss"] for row in result.return_value if "loss" in row]
+
+
+def kill_a_worker(stored: Path) -> None:
+    while not has_checkpoint(stored / "checkpoint_manager_snapshot.json"):
+        time.sleep(0.02)
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and "RayTrainWorker" in title_of(entry):
+            os.kill(int(entry.name), signal.SIGKILL)
+            return
+
+
+def has_checkpoint(snapshot: Path) -> bool:
+    try:
+        return json.loads(snapshot.read_text())["latest_checkpoint_result"] is not None
+    except (OSError, ValueError):
+        # Not there yet, or being written.
+        return False
+
+
+def title_of(process: Path) -> str:
+    try:
+        return (process / "cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    folder = Folder(str(tmp_path_factory.mktemp("samples")))
+    rows = [
+        Sample(
+            digest(i), f"p{i}", "t", "train", [Message("user", f"Solve for x: x + 1 = {i}")],
+            [Message("assistant", f"<think>\nx = {i} - 1 = {i - 1}\n</think>\n<answer>{i - 1}</answer>")], [], "r", "T",
+        )
+        for i in range(1, 97)
+    ]  # fmt: skip
+    folder.write_rows("samples-00000.parquet", rows, Sample)
+    return folder
+
+
+@pytest.mark.parametrize("table", [TRL, SHARDED], ids=["replicated", "sharded"])
+def test_a_killed_worker_changes_no_loss(tmp_path: Path, samples: Folder, table: dict[str, Any]) -> None:
+    whole = train(Folder(str(tmp_path / "whole")), samples, table, kill=False)
+    killed = train(Folder(str(tmp_path / "killed")), samples, table, kill=True)
+    assert len(whole) == 8
+    assert killed == whole
+    last = Path((tmp_path / "killed" / "last").read_text())
+    assert {"rng_state_0.pth", "rng_state_1.pth"} <= {path.name for path in last.iterdir()}
+    if "fsdp" in table:
+        assert {path.name for path in (last / "optimizer_0").glob("*.distcp")} == {"__0_0.distcp", "__1_0.distcp"}
+    publish_checkpoint(Folder(str(last)), Folder(str(tmp_path / "student")), describe=_as_it_is)
+    assert is_trained(tmp_path / "student"), "the published model is the one that training began with"
+
+
+def _as_it_is(folder: Path) -> None:
+    """The folder needs no chat template of another format."""
+
+
+def is_trained(folder: Path) -> bool:
+    """Whether a model, which must load whole, is another than the embedded student."""
+    from transformers import AutoModelForCausalLM
+
+    from stillery.engines.models import check_model, resolve_model
+
+    check_model("student", str(folder))
+    trained, report = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
+    assert not report["missing_keys"]
+    untouched = AutoModelForCausalLM.from_pretrained(resolve_model("embedded:student")).state_dict()
+    found = trained.state_dict()
+    assert found.keys() == untouched.keys()
+    return any((found[name].float() != untouched[name].float()).any() for name in found)
