@@ -118,10 +118,14 @@ class Folder:
                     file.flush()
                     os.fsync(file.fileno())
             fs.mv(temporary, posixpath.join(path, name))
-        except BaseException:
+        except BaseException as error:
             with contextlib.suppress(OSError):
                 fs.rm(temporary)
-            raise
+            if not isinstance(error, OSError):
+                raise
+            raise UserError(
+                f"cannot write {self.uri}/{name}: {error.strerror or error}; free space or choose another run.dir"
+            ) from error
 
     def _write_remote(self, name: str, data: bytes) -> None:
         fs, path = self.open_fs()
