@@ -13,7 +13,7 @@ from stillery.engines.chat.checkpoint import open_student
 from stillery.engines.chat.conversation import load_tokenizer, student_format
 from stillery.engines.chat.lengths import Lengths, check_limits
 from stillery.engines.hub import find_on_hub
-from stillery.engines.models import check_model, is_folder, resolve_model
+from stillery.engines.models import check_model, is_folder, is_remote, resolve_model
 from stillery.engines.recorded import check_columns
 from stillery.engines.sources import check_teacher_endpoint
 from stillery.engines.weights import check_context, check_files, check_trainable, check_vocabulary
@@ -59,9 +59,12 @@ def _check_student(config: Config) -> None:
             return
         chat = dataclasses.replace(chat, model=found)
     else:
-        folder = Path(resolve_model(chat.model))
-        check_files(named, folder)
-        check_trainable(named, folder)
+        # The weights of a folder at a URI are looked at where they are copied to.
+        weights = not is_remote(chat.model)
+        folder = Path(resolve_model(chat.model, weights=False))
+        if weights:
+            check_files(named, folder)
+        check_trainable(named, folder, weights=weights)
         tokenizer = load_tokenizer(chat.model, key="sft.student")
         check_vocabulary(named, folder, tokenizer)
         check_context(named, folder, tokenizer, max_model_len=config.evaluate.engine.get("max_model_len"))

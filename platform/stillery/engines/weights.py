@@ -41,11 +41,11 @@ def check_files(named: str, folder: Path) -> None:
             )
 
 
-def check_trainable(named: str, folder: Path) -> None:
+def check_trainable(named: str, folder: Path, *, weights: bool = True) -> None:
     """Raise UserError if transformers could not load all of the model from the folder, or train or save it: a missing
-    or misshapen tensor, quantized weights, a vocabulary smaller than the tokenizer's, a generation config that it
-    refuses to write."""
-    if not (folder / _WHOLE).is_file() and not (folder / _INDEX).is_file():
+    or misshapen tensor (with `weights`, in the folder), quantized weights, a generation config that it refuses to
+    write."""
+    if weights and not (folder / _WHOLE).is_file() and not (folder / _INDEX).is_file():
         there = sorted(path.name for path in folder.glob("*.safetensors"))
         raise UserError(f"{named}: has {there[0]} without {_INDEX}; copy all of the model, or save it again")
     from transformers import AutoConfig
@@ -58,7 +58,8 @@ def check_trainable(named: str, folder: Path) -> None:
     if getattr(config, "quantization_config", None):
         raise UserError(f"{named}: its weights are quantized, and cannot be trained; give the original model")
     _check_generation(named, folder)
-    _check_tensors(named, folder, config)
+    if weights:
+        _check_tensors(named, folder, config)
 
 
 def check_vocabulary(named: str, folder: Path, tokenizer: Any) -> None:
@@ -88,7 +89,7 @@ def check_context(named: str, folder: Path, tokenizer: Any, *, max_model_len: in
     if max_model_len > longest:
         raise UserError(
             f"evaluate.engine.max_model_len={max_model_len}: {named} reads at most {longest} tokens "
-            f"(max_position_embeddings, and the tokenizer's model_max_length); lower it, or give another student"
+            "(max_position_embeddings, and the tokenizer's model_max_length); lower it, or give another student"
         )
 
 
