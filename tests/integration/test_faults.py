@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 
 from small_run import small_config
 from stillery.config import Config
@@ -112,6 +114,9 @@ class BreakingEngine:
 
 
 def breaking_source(starts: Path, *, breaks_after: int, num_breaking: int) -> Source:
+    # Workers cannot import this file, so what starts an engine there travels as a whole.
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
     def start() -> Engine:
         return BreakingEngine(starts, breaks_after=breaks_after, num_breaking=num_breaking)
 
