@@ -3,9 +3,11 @@
 
     python tests/trials/verify_agreement.py [--processes 2]
 
-Prints, for each set, a row of counts, then each disagreement once (gold answer, our extracted answer, both verdicts,
-how many samples), with the verdict that a person reached by reading it (`READ`). Ends with status 1 where one has not
-been read, or where reading says that we are wrong.
+A worked solution of GSM8K counts as recorded correct with its own answer, and with the next problem's only where the two
+are equal. Prints, for each set, a row of counts, then each disagreement once (gold answer, our extracted answer, both verdicts,
+how many samples), with the verdict that a person reached by reading it (`READ`), then the gold answers of all sets that
+differ in their text and are called the same. Ends with status 1 where a disagreement has not been read, or where reading
+says that we are wrong.
 """
 
 import argparse
@@ -22,6 +24,7 @@ sys.path[:0] = [str(ROOT / "platform"), str(ROOT / "tests")]
 from shared_data import shared_data  # noqa: E402
 from stillery.records import Verdict  # noqa: E402
 from stillery.verify import GradingPool, Job  # noqa: E402
+from stillery.verify.compare import compare  # noqa: E402
 
 TRACES = ("math500_deepseek_r1", "pilot_math500_llama8b", "pilot_math500_qwen7b", "pilot_math500_r1")
 
@@ -57,11 +60,13 @@ class Recorded:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--processes", type=int, default=2)
-    rows = [*qwen25math(), *(row for name in TRACES for row in trace_topology(name))]
+    rows = [*qwen25math(), *(row for name in TRACES for row in trace_topology(name)), *gsm8k()]
     with GradingPool(num_processes=parser.parse_args().processes) as pool:
         verdicts = list(pool.grade_many(row.job for row in rows))
     print_agreement(rows, verdicts)
-    return 1 if print_disagreements(rows, verdicts) else 0
+    num_open = print_disagreements(rows, verdicts)
+    print_golds(list(dict.fromkeys([str(row.job.answer) for row in rows if row.source != "gsm8k"] + math500())))
+    return 1 if num_open else 0
 
 
 def qwen25math() -> Iterator[Recorded]:
@@ -76,6 +81,30 @@ def trace_topology(name: str) -> Iterator[Recorded]:
         row = json.loads(line)
         job = Job(row["full_response"], row["ground_truth"], question=row["problem"])
         yield Recorded(name, job, row["is_correct"])
+
+
+def gsm8k() -> Iterator[Recorded]:
+    texts = [json.loads(line)["answer"] for line in shared_data("gsm8k/test.jsonl").read_text().splitlines()]
+    golds = [text.rpartition("#### ")[2] for text in texts]
+    for text, gold, other in zip(texts, golds, golds[1:] + golds[:1], strict=True):
+        yield Recorded("gsm8k", Job(text, gold), True)
+        yield Recorded("gsm8k", Job(text, other), gold.replace(",", "") == other.replace(",", ""))
+
+
+def math500() -> list[str]:
+    return [json.loads(line)["answer"] for line in shared_data("math500/test.jsonl").read_text().splitlines()]
+
+
+def print_golds(golds: list[str]) -> None:
+    """Print which gold answers are called the same without a worker process, and how many pairs would need one."""
+    same = {(a, b): compare(a, b) for a in golds for b in golds}
+    others = [pair for pair in same if pair[0] != pair[1]]
+    print(
+        f"\n{len(golds)} gold answers, {sum(same[g, g] is True for g in golds)} equal themselves; of {len(others)} ",
+        end="",
+    )
+    print(f"ordered pairs of two {sum(same[p] is None for p in others)} need a worker process. Called the same:")
+    print(" · ".join(f"`{a}` `{b}`" for a, b in others if same[a, b]))
 
 
 def print_agreement(rows: list[Recorded], verdicts: list[Verdict]) -> None:

@@ -27,11 +27,14 @@ MAX_CHARS = 200
 _MAX_PLACES = 20
 
 
+def after_hashes(text: str) -> str | None:
+    """What a last line `#### …` gives, looked for before markdown is stripped, to which it is a heading."""
+    last_line = text.rstrip().rpartition("\n")[2].strip()
+    return (last_line.strip("# ") or None) if last_line.startswith("####") else None
+
+
 def announced(text: str) -> Iterator[str]:
     """What follows each place where a text says that it gives its answer, from the last to the first."""
-    last_line = text.rstrip().rpartition("\n")[2].strip()
-    if last_line.startswith("####") and last_line.strip("# "):
-        yield last_line.strip("# ")
     places = [*_ANSWER_IS.finditer(text), *_HEADING.finditer(text)]
     for place in sorted(places, key=re.Match.end, reverse=True)[:_MAX_PLACES]:
         rest = text[place.end() :].lstrip()[:MAX_CHARS]

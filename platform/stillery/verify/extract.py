@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from stillery.maths.quantities import parse_quantity
 from stillery.records import AnswerKind
-from stillery.verify.announcements import MAX_CHARS, announced
+from stillery.verify.announcements import MAX_CHARS, after_hashes, announced
 from stillery.verify.boxes import last_boxed
 from stillery.verify.choices import choice_of, find_choices
 from stillery.verify.cleaning import clean
@@ -56,6 +56,8 @@ def extract_answer(
     boxed = last_boxed(visible, several=several)
     if boxed is not None or is_cut:
         return None if boxed is None else _settle(boxed, kind, choices)
+    if (hashed := after_hashes(visible)) is not None:
+        return _settle(strip_markdown(hashed), kind, choices)
     visible = strip_markdown(visible)
     return _announced(visible, kind, choices) or _last_candidate(visible, kind, choices)
 

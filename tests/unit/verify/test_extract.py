@@ -31,6 +31,8 @@ def extract(completion: str, kind: str, choices: tuple[str, ...] = (), is_cut: b
         (r"\boxed{\boxed{5}}", "number", "5"),
         (r"\boxed{5", "number", "5"),
         ("5 + 6 = 11\n#### 11", "number", "11"),
+        ("33.333...% are 33\n#### 33", "number", "33"),
+        ("$96 - $24 = $<<96-24=72>>72\n#### 72", "number", "72"),
         ("#### Step 1\nthe answer is 12.", "number", "12"),
         ("The answer is 3. Wait. The answer is 1,234 eggs.", "number", "1,234 eggs"),
         ("**Answer:** 42", "number", "42"),
