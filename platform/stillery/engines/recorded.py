@@ -15,16 +15,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stillery.engines.endpoint_api import error_message, whole_text
 from stillery.engines.recorded_columns import (
+    RecordedSample,
     check_columns,
     map_cells,
-    read_completion,
-    read_finish_reason,
+    read_sample,
     split_samples,
 )
 from stillery.errors import UserError
-from stillery.readers.cells import printable, read_id, read_number, read_text
+from stillery.readers.cells import printable, read_id, read_text
 from stillery.readers.files import find_files, naming, read_rows
 from stillery.readers.left_out import LeftOut
 from stillery.readers.normalization import question_key
@@ -32,11 +31,6 @@ from stillery.readers.options import hide_options
 from stillery.readers.parquet_rows import read_batches
 from stillery.readers.rows import Row, RowError
 from stillery.records import Generation, Prompt, conform, digest, from_row, sample_id
-
-_MAX_INDEX = 1_000_000
-
-# No model's context is longer.
-_MAX_TOKENS = 1_000_000_000
 
 _NUM_EXAMPLES = 3
 
@@ -162,17 +156,17 @@ def _foreign(filesystem: Any, path: str, *, joiner: _Joiner, recorded: Recorded,
                 raise row
             cells = map_cells(row, recorded.columns)
             prompt_id = _join(row, cells, joiner=joiner, by_question="question" in recorded.columns)
-            drafts = [_draft(row, sample) for sample in split_samples(row, cells)]
+            samples = [read_sample(row, cells_of_one) for cells_of_one in split_samples(row, cells)]
         except RowError as fault:
             tally.left_out.add(fault)
             continue
-        for draft in drafts:
+        for sample in samples:
             tally.add("found")
             if prompt_id is None:
                 asked = printable(str(cells.get("question") or cells.get("prompt_id"))[:60])
                 tally.add("unknown", f"{row.where}: {asked!r}")
                 continue
-            generation = _generation(draft, row.where, prompt_id, joiner=joiner, recorded=recorded, tally=tally)
+            generation = _generation(sample, row.where, prompt_id, joiner=joiner, recorded=recorded, tally=tally)
             if generation is not None:
                 yield generation
 
@@ -193,76 +187,30 @@ def _join(row: Row, cells: Mapping[str, Any], *, joiner: _Joiner, by_question: b
     return joiner.by_question.get(key)
 
 
-@dataclass(frozen=True, slots=True)
-class _Draft:
-    """One sample of a row, read."""
-
-    completion: str | None
-    finish_reason: str | None
-    sample_index: int | None
-    rendered: str | None
-    num_prompt_tokens: int
-    num_tokens: int | None
-    mean_logprob: float | None
-    model: str | None
-    is_correct: bool | None
-    error: str | None
-
-
-def _draft(row: Row, cells: Mapping[str, Any]) -> _Draft:
-    wanted = read_number(row, "sample_index", cells.get("sample_index"))
-    if wanted is not None and not (wanted.is_integer() and 0 <= wanted < _MAX_INDEX):
-        raise RowError(
-            row.where,
-            "bad sample_index",
-            f"sample_index is {wanted:g}; expected a whole number from 0 to {_MAX_INDEX - 1}",
-        )
-    error, flag = cells.get("error"), cells.get("is_correct")
-    return _Draft(
-        completion=read_completion(row, cells),
-        finish_reason=read_finish_reason(row, cells),
-        sample_index=None if wanted is None else int(wanted),
-        rendered=whole_text(str(cells["rendered"])) if cells.get("rendered") else None,
-        num_prompt_tokens=_count(row, cells, "num_prompt_tokens") or 0,
-        num_tokens=_count(row, cells, "num_tokens"),
-        mean_logprob=read_number(row, "mean_logprob", cells.get("mean_logprob")),
-        model=read_id(row, "model", cells.get("model")),
-        is_correct=bool(flag) if isinstance(flag, (bool, int, float)) else None,
-        error=whole_text(error_message(error)) if error else None,
-    )
-
-
-def _count(row: Row, cells: Mapping[str, Any], name: str) -> int | None:
-    number = read_number(row, name, cells.get(name))
-    if number is not None and not 0 <= number < _MAX_TOKENS:
-        raise RowError(row.where, "not a number", f"{name} is {number:g}; expected a number of tokens")
-    return None if number is None else int(number)
-
-
 def _generation(
-    draft: _Draft, where: str, prompt_id: str, *, joiner: _Joiner, recorded: Recorded, tally: Tally
+    sample: RecordedSample, where: str, prompt_id: str, *, joiner: _Joiner, recorded: Recorded, tally: Tally
 ) -> Generation | None:
     """One sample as a record; None for one that is not used."""
-    completion = draft.completion
-    if draft.sample_index is not None and joiner.again("index", prompt_id, draft.sample_index, completion):
+    completion = sample.completion
+    if sample.sample_index is not None and joiner.again("index", prompt_id, sample.sample_index, completion):
         tally.add("duplicate", where)
         return None
-    index = joiner.take_index(prompt_id, draft.sample_index)
+    index = joiner.take_index(prompt_id, sample.sample_index)
     if recorded.samples_per_prompt is not None and index >= recorded.samples_per_prompt:
         tally.add("beyond")
         return None
     tally.add("used")
     if completion is None:
-        tally.add("missing", f"{where}: {printable(draft.error)}" if draft.error else where)
+        tally.add("missing", f"{where}: {printable(sample.error)}" if sample.error else where)
     elif not completion.strip():
         tally.add("empty", where)
     elif joiner.again("text", prompt_id, completion):
         tally.add("repeated", where)
-    if draft.num_tokens is None:
+    if sample.num_tokens is None:
         tally.add("uncounted")
-    if draft.is_correct is not None:
-        tally.add("called_correct" if draft.is_correct else "called_wrong")
-    rendered = draft.rendered or joiner.questions[prompt_id]
+    if sample.is_correct is not None:
+        tally.add("called_correct" if sample.is_correct else "called_wrong")
+    rendered = sample.rendered or joiner.questions[prompt_id]
     made_of = {"recorded": recorded.name, "completion": completion}
     return Generation(
         sample_id=sample_id(prompt_id=prompt_id, rendered=rendered, model=recorded.name, sampling=made_of, index=index),
@@ -271,15 +219,15 @@ def _generation(
         seed=0,
         rendered=rendered,
         completion=completion or "",
-        finish_reason=draft.finish_reason,
-        num_prompt_tokens=draft.num_prompt_tokens,
-        num_tokens=draft.num_tokens or 0,
-        mean_logprob=draft.mean_logprob,
-        model=draft.model or recorded.name,
+        finish_reason=sample.finish_reason,
+        num_prompt_tokens=sample.num_prompt_tokens,
+        num_tokens=sample.num_tokens or 0,
+        mean_logprob=sample.mean_logprob,
+        model=sample.model or recorded.name,
         sampling=json.dumps({"recorded": recorded.name}),
         round=0,
         surplus=False,
-        error=(draft.error or "recorded without a completion") if completion is None else None,
+        error=(sample.error or "recorded without a completion") if completion is None else None,
     )
 
 

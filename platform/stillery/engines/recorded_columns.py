@@ -1,12 +1,13 @@
 """The columns of recorded generations, mapped to ours and checked: a row of a file to the cells of its samples."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 from stillery.config import suggest
-from stillery.engines.endpoint_api import join_thinking, whole_text
+from stillery.engines.endpoint_api import error_message, join_thinking, whole_text
 from stillery.errors import UserError
-from stillery.readers.cells import NO_COLUMN, NOT_TEXT, checked, look_up, names_of, read_text
+from stillery.readers.cells import NO_COLUMN, NOT_TEXT, checked, look_up, names_of, read_id, read_number, read_text
 from stillery.readers.rows import Row, RowError, kind_of
 from stillery.readers.shapes import columns_of, conversation_of, read_turns, unmark
 
@@ -25,6 +26,11 @@ PER_SAMPLE = (
 
 # What other servers call vLLM's finish reasons.
 _FINISH = {"eos": "stop", "eos_token": "stop", "end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length"}
+
+
+_MAX_INDEX = 1_000_000
+# No model's context is longer.
+_MAX_TOKENS = 1_000_000_000
 
 
 def check_columns(columns: Mapping[str, str], *, key: str = "columns") -> None:
@@ -108,7 +114,7 @@ def split_samples(row: Row, cells: Mapping[str, Any]) -> Iterator[dict[str, Any]
         yield {k: v[position] if k in PER_SAMPLE and isinstance(v, list) else v for k, v in cells.items()}
 
 
-def read_completion(row: Row, cells: Mapping[str, Any]) -> str | None:
+def _read_completion(row: Row, cells: Mapping[str, Any]) -> str | None:
     """A sample's text in the template's order: thinking that its source keeps apart, or closes with markers of its own,
     is put between the template's tags."""
     for name in ("completion", "thinking", "answer"):
@@ -122,7 +128,7 @@ def read_completion(row: Row, cells: Mapping[str, Any]) -> str | None:
             )
         if isinstance(cell, str) and any("\udc80" <= c <= "\udcff" for c in _odd(cell)):
             read_text(row, name, cell)
-    truncated = read_finish_reason(row, cells) == "length"
+    truncated = _read_finish_reason(row, cells) == "length"
     if "thinking" in cells:
         thinking, answer = cells["thinking"], cells["answer"]
         if thinking is None and answer is None:
@@ -141,8 +147,55 @@ def _odd(text: str) -> str:
     return "" if text.isascii() else text
 
 
-def read_finish_reason(row: Row, cells: Mapping[str, Any]) -> str | None:
+def _read_finish_reason(row: Row, cells: Mapping[str, Any]) -> str | None:
     """vLLM's name of the reason, whatever other servers call it."""
     cell = cells.get("finish_reason")
     reason = "" if cell is None else read_text(row, "finish_reason", cell).lower()
     return _FINISH.get(reason, reason) or None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedSample:
+    """One sample of a row, read."""
+
+    completion: str | None
+    finish_reason: str | None
+    sample_index: int | None
+    rendered: str | None
+    num_prompt_tokens: int
+    num_tokens: int | None
+    mean_logprob: float | None
+    model: str | None
+    is_correct: bool | None
+    error: str | None
+
+
+def read_sample(row: Row, cells: Mapping[str, Any]) -> RecordedSample:
+    """The cells of one sample, read and checked."""
+    wanted = read_number(row, "sample_index", cells.get("sample_index"))
+    if wanted is not None and not (wanted.is_integer() and 0 <= wanted < _MAX_INDEX):
+        raise RowError(
+            row.where,
+            "bad sample_index",
+            f"sample_index is {wanted:g}; expected a whole number from 0 to {_MAX_INDEX - 1}",
+        )
+    error, flag = cells.get("error"), cells.get("is_correct")
+    return RecordedSample(
+        completion=_read_completion(row, cells),
+        finish_reason=_read_finish_reason(row, cells),
+        sample_index=None if wanted is None else int(wanted),
+        rendered=whole_text(str(cells["rendered"])) if cells.get("rendered") else None,
+        num_prompt_tokens=_count(row, cells, "num_prompt_tokens") or 0,
+        num_tokens=_count(row, cells, "num_tokens"),
+        mean_logprob=read_number(row, "mean_logprob", cells.get("mean_logprob")),
+        model=read_id(row, "model", cells.get("model")),
+        is_correct=bool(flag) if isinstance(flag, (bool, int, float)) else None,
+        error=whole_text(error_message(error)) if error else None,
+    )
+
+
+def _count(row: Row, cells: Mapping[str, Any], name: str) -> int | None:
+    number = read_number(row, name, cells.get(name))
+    if number is not None and not 0 <= number < _MAX_TOKENS:
+        raise RowError(row.where, "not a number", f"{name} is {number:g}; expected a number of tokens")
+    return None if number is None else int(number)

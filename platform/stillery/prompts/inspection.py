@@ -12,7 +12,7 @@ from typing import Any, cast
 from omegaconf import OmegaConf
 
 from stillery.config import PromptsConfig
-from stillery.engines.recorded_columns import map_cells, read_completion, split_samples
+from stillery.engines.recorded_columns import NAMED, map_cells, read_sample, split_samples
 from stillery.errors import UserError
 from stillery.prompts.problem_rows import LIKELY, to_problem
 from stillery.readers.cells import printable, shown
@@ -280,8 +280,9 @@ def _as_recorded(seen: _Seen, name: str, paths: Sequence[str]) -> tuple[dict[str
         found = seen.find(
             theirs, "text", "integer", "number", "boolean", "list of text", "list of integer", "list of boolean"
         )
-        if (found is not None and not seen.has(ours) and ours not in seen.given) or found == ours == "model":
-            columns[ours] = cast(str, found)
+        is_taken_anyhow = ours in seen.given or (ours in NAMED and seen.has(ours))
+        if found is not None and not is_taken_anyhow:
+            columns[ours] = found
     num_rows, num_samples, left_out = _try_recorded(seen.rows, columns)
     if not num_samples:
         return {}, ["as recorded generations: no completion can be read", *str(left_out).splitlines()]
@@ -309,8 +310,8 @@ def _try_recorded(rows: Sequence[Row], columns: Mapping[str, str]) -> tuple[int,
     left_out = LeftOut("teacher.recorded", "drop", 1.0, num_rows=len(rows))
     for row in rows:
         try:
-            samples = list(split_samples(row, map_cells(row, columns)))
-            num_samples += sum(read_completion(row, sample) is not None for sample in samples)
+            samples = [read_sample(row, cells) for cells in split_samples(row, map_cells(row, columns))]
+            num_samples += sum(sample.completion is not None for sample in samples)
             num_rows += 1
         except RowError as fault:
             left_out.add(fault)
