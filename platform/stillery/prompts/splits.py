@@ -87,9 +87,10 @@ def carve_validation(train: Sequence[Placed], *, fraction: float) -> tuple[list[
             f"{train[0].where}: one training problem cannot be split into training and validation; "
             "give more, or set prompts.validation"
         )
-    ranked = sorted(train, key=_position)
-    num_below = sum(_position(placed) < fraction for placed in ranked)
-    chosen = {p.prompt.prompt_id for p in ranked[: min(max(num_below, 1), len(train) - 1)]}
+    positions = {placed.prompt.prompt_id: _position(placed) for placed in train}
+    ranked = sorted(positions, key=lambda prompt_id: positions[prompt_id])
+    num_below = sum(position < fraction for position in positions.values())
+    chosen = set(ranked[: min(max(num_below, 1), len(train) - 1)])
     validation = [
         replace(p, prompt=replace(p.prompt, split=Split.VALIDATION)) for p in train if p.prompt.prompt_id in chosen
     ]

@@ -35,10 +35,8 @@ def normalize(text: str) -> str:
     """The text without what is only writing: case, Unicode forms (full width, ligatures, kinds of dashes and quotes),
     format characters, white space, markdown, LaTeX's delimiters and spacing, thousands separators, final punctuation.
     Linear in its length."""
-    text = _SUPERSCRIPT.sub(lambda match: "^{" + match.group().translate(_SUPERSCRIPTS) + "}", text)
     text = _CODE.sub(r"\2", text)
-    text = unicodedata.normalize("NFKC", text.translate(_SIGNS)).translate(_SIGNS)
-    text = unicodedata.normalize("NFKC", "".join(c for c in text if unicodedata.category(c) != "Cf").casefold())
+    text = text.replace("`", "'").lower() if text.isascii() else _fold_unicode(text)
     text = _LINE_MARK.sub("", text)
     for _ in range(2):  # emphasis within emphasis
         text = _EMPHASIS.sub(r"\2", text)
@@ -48,6 +46,12 @@ def normalize(text: str) -> str:
     text = _DELIMITER.sub(" ", text)
     text = _THOUSANDS.sub("", _BRACED.sub(r"\1", text))
     return _without_end(_SPACE.sub("", " ".join(text.split())))
+
+
+def _fold_unicode(text: str) -> str:
+    text = _SUPERSCRIPT.sub(lambda match: "^{" + match.group().translate(_SUPERSCRIPTS) + "}", text)
+    text = unicodedata.normalize("NFKC", text.translate(_SIGNS)).translate(_SIGNS)
+    return unicodedata.normalize("NFKC", "".join(c for c in text if unicodedata.category(c) != "Cf").casefold())
 
 
 def _without_end(text: str) -> str:
