@@ -61,6 +61,8 @@ def train(out: Folder, samples: Folder, table: dict[str, Any], *, kill: bool) ->
 
     config = SftConfig(trl=table)
     prepare_data(config, student_format(config), samples=samples, data=out / "data")
+    # As the stage has it: workers of a crowded machine start slowly.
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "300")
     killer = threading.Thread(target=kill_a_worker, args=(out.local / "ray_train",), daemon=True)
     if kill:
         killer.start()
