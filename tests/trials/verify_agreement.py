@@ -3,11 +3,11 @@
 
     python tests/trials/verify_agreement.py [--processes 2]
 
-A worked solution of GSM8K counts as recorded correct with its own answer, and with the next problem's only where the
-two are equal. Prints, for each set, a row of counts, then each disagreement once (gold answer, our extracted answer,
-both verdicts, how many samples), with the verdict that a person reached by reading it (`READ`), then the gold answers of
-all sets that differ in their text and are called the same. Ends with status 1 where a disagreement has not been read, or
-where reading says that we are wrong.
+A worked solution of GSM8K counts as recorded correct with its own answer, and with the next problem's only where
+the two are equal. Prints, for each set, a row of counts, then each disagreement once (gold answer, our extracted
+answer, both verdicts, how many samples), with the verdict that a person reached by reading it (`READ`), then the gold
+answers of all sets that differ in their text and are called the same. Ends with status 1 where a disagreement has not
+been read, or where reading says that we are wrong.
 """
 
 import argparse
