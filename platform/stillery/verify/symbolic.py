@@ -27,24 +27,31 @@ def equal(predicted: str, gold: str) -> bool:
     first, second = parse(predicted), parse(gold)
     if first is None or second is None:
         return False
-    same = verify(
-        second,
-        first,
-        numeric_precision=NUMERIC_PRECISION,
-        allow_set_relation_comp=True,
-        timeout_seconds=None,
-        raise_on_error=True,
-    )
+    try:
+        same = verify(
+            second,
+            first,
+            numeric_precision=NUMERIC_PRECISION,
+            allow_set_relation_comp=True,
+            timeout_seconds=None,
+            raise_on_error=True,
+        )
+    except ValueError as error:
+        if "nan or zoo" not in str(error):
+            raise
+        # What is undefined, such as 0/0, equals nothing but itself.
+        return bool(first == second)
     return not _differ_in_magnitude(first, second) if same else _is_symbol_in_disguise(first, second)
 
 
 def _differ_in_magnitude(first: Any, second: Any) -> bool:
     """Whether two numbers that Math-Verify calls equal, by their absolute difference, differ relative to their size."""
-    from sympy import Abs, Expr, N, simplify
+    from sympy import Expr, N, simplify
 
     if not (isinstance(first, Expr) and isinstance(second, Expr)) or first.free_symbols or second.free_symbols:
         return False
-    values = [N(Abs(side), NUMERIC_PRECISION + 20) for side in (first - second, first, second)]
+    # SymPy's Abs divides by zero on sums that were read and not evaluated, such as 2(0 + 0).
+    values: list[Any] = [abs(N(side, NUMERIC_PRECISION + 20)) for side in (first - second, first, second)]
     if not all(value.is_Float and value.is_finite for value in values) or values[0] == 0:
         return False
     is_far = values[0] > max(values[1:]) * 10**-NUMERIC_PRECISION
