@@ -99,7 +99,7 @@ BROKEN: dict[str, tuple[Break, str]] = {
     "a config of no numbers": (config(num_attention_heads="four"), "config.json"),
     "a model that writes no text": (config(architectures=["Qwen3ForSequenceClassification"]), "generates no text"),
     "a temperature without sampling": (
-        generation(do_sample=False),
+        generation(do_sample=False, temperature=0.6),
         "config.json cannot be saved .*temperature",
     ),
     "a generation config that is no JSON": (
