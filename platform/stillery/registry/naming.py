@@ -10,9 +10,12 @@ def check_name(config: RegisterConfig) -> None:
     from mlflow.exceptions import MlflowException
     from mlflow.utils import validation
 
+    # The rules of the server that will be asked to create them: MLflow has no public way to ask before.
+    model_name = validation._validate_model_name  # pyright: ignore[reportPrivateUsage]
+    experiment_name = validation._validate_experiment_name  # pyright: ignore[reportPrivateUsage]
     for key, check, name in (
-        ("register.name", validation._validate_model_name, config.name),
-        ("register.experiment", validation._validate_experiment_name, config.experiment),
+        ("register.name", model_name, config.name),
+        ("register.experiment", experiment_name, config.experiment),
     ):
         try:
             check(name)
