@@ -54,20 +54,20 @@ lint: setup
 
 # The measurements behind docs/benchmarks: minutes each, on an idle machine.
 bench: setup
-	$(BIN)/python tests/trials/kill_each_stage.py
-	$(BIN)/python tests/trials/generation_speed.py --threads 1
-	$(BIN)/python tests/trials/several_engines.py
-	$(BIN)/python tests/trials/adaptive_tokens.py
-	$(BIN)/python tests/trials/recorded_scale.py
-	$(BIN)/python tests/trials/verify_speed.py
-	$(BIN)/python tests/trials/serving_doors.py
+	$(BIN)/python tests/benchmarks/faults/kill_each_stage.py
+	$(BIN)/python tests/benchmarks/speed/generation_speed.py --threads 1
+	$(BIN)/python tests/benchmarks/faults/several_engines.py
+	$(BIN)/python tests/benchmarks/speed/adaptive_tokens.py
+	$(BIN)/python tests/benchmarks/speed/recorded_scale.py
+	$(BIN)/python tests/benchmarks/speed/verify_speed.py
+	$(BIN)/python tests/benchmarks/conformance/serving_gateway.py
 
 # What only a machine with CUDA can show. PYTHON_GPU=python3 takes another interpreter, with whatever packages it has.
 # ARGS="--only attention engine --json OUT"
 PYTHON_GPU ?= $(BIN)/python
 gpu-check:
 	@command -v $(PYTHON_GPU) >/dev/null || { echo "no $(PYTHON_GPU): run make setup ENGINE=gpu, or give PYTHON_GPU=python3"; exit 2; }
-	PYTHONPATH=$(CURDIR)/platform:$(CURDIR)/tests$(if $(PYTHONPATH),:$(PYTHONPATH)) $(PYTHON_GPU) -m trials.gpu_check $(ARGS)
+	PYTHONPATH=$(CURDIR)/platform:$(CURDIR)/tests$(if $(PYTHONPATH),:$(PYTHONPATH)) $(PYTHON_GPU) -m benchmarks.gpu_check $(ARGS)
 
 format: setup
 	$(BIN)/ruff check --fix .

@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT / "platform"))
 
 def job(command: str) -> int:
     """Run one `stillery` command with this job's arguments, by default with the demo's config."""
-    from stillery.cli import main
+    from stillery.cli.main import main
 
     arguments = sys.argv[1:]
     if "--config" not in arguments:

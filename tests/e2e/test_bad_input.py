@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-MODEL = ROOT / "platform" / "stillery" / "embedded" / "models" / "student"
+MODEL = ROOT / "platform" / "stillery" / "tiny_models" / "models" / "student"
 
 
 def distill(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

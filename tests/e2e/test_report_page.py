@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from report_runs import AFTER, make_evaluation, make_report
-from score_rows import make_scores
 from stillery.metrics import summarize
 from stillery.report import Evaluation, render
+from support.report_runs import AFTER, make_evaluation, make_report
+from support.score_rows import make_scores
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium or google-chrome on PATH")

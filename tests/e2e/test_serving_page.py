@@ -12,12 +12,12 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from browser import BROWSER, Page, open_page
-from stillery.serve.backend import RefusedError, Reply
-from stillery.serve.doors import LocalLimiter, install_doors
-from stillery.serve.model_server import Opening
-from stillery.serve.routes import add_routes
-from stillery.serve.settings import load_settings
+from stillery.serving.backend import RefusedError, Reply
+from stillery.serving.gateway import LocalLimiter, install_doors
+from stillery.serving.model_server import Opening
+from stillery.serving.routes import add_routes
+from stillery.serving.settings import load_settings
+from support.browser import BROWSER, Page, open_page
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium or google-chrome on PATH")
 

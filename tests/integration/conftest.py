@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from stillery import cluster
+from stillery.cluster import connect as cluster
 from stillery.config import ClusterConfig
 
 

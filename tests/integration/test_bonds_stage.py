@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from score_rows import make_scores
-from stillery.bonds import stage
 from stillery.config import BondsConfig
+from stillery.io.storage import Folder
 from stillery.records import Generation, Molecule, Prompt, Score, Verdict, from_table, to_table
-from stillery.storage import Folder
+from stillery.stages import bonds as stage
+from support.score_rows import make_scores
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

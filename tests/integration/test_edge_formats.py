@@ -15,14 +15,14 @@ import pytest
 import stillery
 from stillery.errors import UserError
 from stillery.export.formats import FORMATS, Runtime
-from stillery.export.parity import QUESTIONS, log_softmax
-from stillery.export.reference import CheckpointRuntime
-from stillery.prompts.buckets import Bucket, draw
+from stillery.export.parity.figures import QUESTIONS, log_softmax
+from stillery.export.parity.reference import CheckpointRuntime
+from stillery.problems.buckets import Bucket, draw
 
 pytest.importorskip("executorch")
 pytest.importorskip("onnxruntime_genai")
 
-_STUDENT = Path(stillery.__file__).parent / "embedded" / "models" / "student"
+_STUDENT = Path(stillery.__file__).parent / "tiny_models" / "models" / "student"
 _UNQUANTIZED = [("executorch", "fp32"), ("onnx", "fp32")]
 _QUANTIZED = [("executorch", "8da4w-g32"), ("onnx", "int4-k-quant-mixed")]
 _FORMS = _UNQUANTIZED + _QUANTIZED

@@ -11,17 +11,17 @@ import pytest
 pytest.importorskip("gguf", reason="the extra `edge` is not installed")
 pytest.importorskip("xllamacpp", reason="the extra `edge` is not installed")
 
-from export_models import STUDENT, copy_of, edit_json, edit_tensors, random_checkpoint
-from stillery.cli import main
+from stillery.cli.main import main
 from stillery.config import ExportConfig, PromptsConfig
 from stillery.errors import UserError
-from stillery.export.corpus import build_corpus
 from stillery.export.formats import format_named
-from stillery.export.gate import judge, thresholds_for
-from stillery.export.parity import Parity, Reference, ask_reference, compare
-from stillery.export.reference import CheckpointRuntime
-from stillery.prompts.stage import draw_prompts
+from stillery.export.parity.corpus import build_corpus
+from stillery.export.parity.figures import Parity, Reference, ask_reference, compare
+from stillery.export.parity.gate import judge, thresholds_for
+from stillery.export.parity.reference import CheckpointRuntime
 from stillery.records import Split
+from stillery.stages.prompts import draw_prompts
+from support.export_models import STUDENT, copy_of, edit_json, edit_tensors, random_checkpoint
 
 CONFIG = ExportConfig()
 

@@ -8,11 +8,11 @@ import pytest
 pytest.importorskip("gguf", reason="the extra `edge` is not installed")
 pytest.importorskip("xllamacpp", reason="the extra `edge` is not installed")
 
-from export_models import STUDENT
-from registered_models import register_folder
-from stillery.cli import main
+from stillery.cli.main import main
 from stillery.config import RegisterConfig
 from stillery.registry import mlflow_store
+from support.export_models import STUDENT
+from support.registered_models import register_folder
 
 SIZES = ("export.num_problems=8", "export.max_new_tokens=48", "export.max_positions=150")
 

@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 import ray
 
-from small_run import small_config
 from stillery.config import Config
-from stillery.engines.engine import Engine
-from stillery.engines.sampler import Samples, sample
-from stillery.engines.sources import Source, vllm_source
+from stillery.io.run_folder import open_run
+from stillery.io.storage import Folder
 from stillery.records import Generation, Message, Prompt, Request, Sample, digest, from_table
-from stillery.runs import open_run
-from stillery.storage import Folder
-from stillery.train.sft import fine_tune
+from stillery.sampling.backend import Source, vllm_source
+from stillery.sampling.engine import Engine
+from stillery.sampling.sampler import Samples, sample
+from stillery.stages.sft import fine_tune
+from support.small_run import small_config
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from export_models import STUDENT
-from stillery.export.gguf_format import GgufFormat
+from stillery.export.formats.gguf.format import GgufFormat
+from support.export_models import STUDENT
 
 pytest.importorskip("xllamacpp")
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export_models import STUDENT, copy_of, edit_json
 from stillery.errors import UserError
-from stillery.export.corpus import build_corpus
-from stillery.export.litert_format import FILE, LitertFormat
-from stillery.export.litert_runtime import VARIABLE, LitertRuntime, litert_python
-from stillery.export.parity import QUESTIONS, log_softmax
-from stillery.export.reference import CheckpointRuntime
-from stillery.prompts.buckets import Bucket, draw
+from stillery.export.formats.litert.format import FILE, LitertFormat
+from stillery.export.formats.litert.runtime import VARIABLE, LitertRuntime, litert_python
+from stillery.export.parity.corpus import build_corpus
+from stillery.export.parity.figures import QUESTIONS, log_softmax
+from stillery.export.parity.reference import CheckpointRuntime
+from stillery.problems.buckets import Bucket, draw
+from support.export_models import STUDENT, copy_of, edit_json
 
 pytestmark = pytest.mark.skipif(not os.environ.get(VARIABLE), reason=f"${VARIABLE} names no environment")
 

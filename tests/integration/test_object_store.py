@@ -5,14 +5,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from s3_server import S3Server, s3_server
-from stillery.engines.inventory import Inventory
-from stillery.engines.sample_log import QUARANTINE, SampleLog
-from stillery.engines.sampler import Samples
-from stillery.engines.sampling_plan import Plan
+from stillery.io.storage import Folder
 from stillery.records import RenderedPrompt
-from stillery.storage import Folder
-from unit.engines.test_engine_actors import BATCHES, work
+from stillery.sampling.inventory import Inventory
+from stillery.sampling.sample_log import QUARANTINE, SampleLog
+from stillery.sampling.sampler import Samples
+from stillery.sampling.sampling_plan import Plan
+from support.s3_server import S3Server, s3_server
+from unit.sampling.test_engine_actors import BATCHES, work
 
 PROMPTS = [prompt for batch in BATCHES for prompt in batch]
 

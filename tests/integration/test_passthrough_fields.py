@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from stillery.passthrough import ENGINE_ARGS, SAMPLING_PARAMS, SFT_CONFIG, Target, read_fields
+from stillery.config.passthrough import ENGINE_ARGS, SAMPLING_PARAMS, SFT_CONFIG, Target, read_fields
 
 
 def _read(target: Target) -> set[str]:

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from shared_data import shared_data
-from small_run import DEMO, small_config
 from stillery.config import load_config
-from stillery.engines.sample_log import SampleLog
 from stillery.errors import UserError
-from stillery.pipeline import run_pipeline
+from stillery.io.run_folder import Output
+from stillery.io.storage import Folder
+from stillery.pipeline.order import STAGES
+from stillery.pipeline.runner import run_pipeline
 from stillery.records import Generation, Prompt, Sample, Score, Verdict, from_table
-from stillery.runs import Output
-from stillery.stages import STAGES
-from stillery.storage import Folder
+from stillery.sampling.sample_log import SampleLog
+from support.shared_data import shared_data
+from support.small_run import DEMO, small_config
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -81,7 +81,7 @@ def test_the_student_changed_and_its_checkpoint_loads(outputs: dict[str, Output]
     import torch
     from transformers import AutoModelForCausalLM
 
-    from stillery.engines.models import resolve_model
+    from stillery.sampling.models import resolve_model
 
     after = AutoModelForCausalLM.from_pretrained(outputs["sft"].folder.local / "checkpoint").state_dict()
     before = AutoModelForCausalLM.from_pretrained(resolve_model("embedded:student")).state_dict()

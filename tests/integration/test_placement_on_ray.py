@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from small_run import small_config
+from stillery.cluster.placement import Nodes, cluster_nodes, selects
 from stillery.errors import UserError
-from stillery.pipeline import run_pipeline
-from stillery.placement import Nodes, cluster_nodes, selects
+from stillery.pipeline.runner import run_pipeline
+from support.small_run import small_config
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 LABELLED = """
 import ray
 from stillery.config import Config
-from stillery.placement import cluster_nodes, selects
+from stillery.cluster.placement import cluster_nodes, selects
 ray.init(address="local", num_cpus=2, resources={"slot": 2}, labels={"pool": "teacher"}, include_dashboard=False)
 (node,) = cluster_nodes(Config())
 assert node.resources["slot"] == 2, node

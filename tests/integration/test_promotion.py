@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from registered_models import PROTOCOL, register_folder, scores_at
 from stillery.config import RegisterConfig
-from stillery.engines.models import resolve_model
 from stillery.errors import UserError
+from stillery.io.storage import Folder
 from stillery.records import Score
 from stillery.registry import mlflow_store
 from stillery.registry.promotion import DECISION_TAG, champions, promote, roll_back
 from stillery.registry.resolve import ServedModel, fetch, find_version
-from stillery.storage import Folder
+from stillery.sampling.models import resolve_model
+from support.registered_models import PROTOCOL, register_folder, scores_at
 
 STUDENT = Path(resolve_model("embedded:student"))
 

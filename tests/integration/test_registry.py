@@ -12,13 +12,13 @@ import pytest
 
 from stillery.config import Config, RegisterConfig, to_yaml
 from stillery.errors import UserError
+from stillery.io.run_folder import Output, Run
+from stillery.io.storage import Folder
 from stillery.metrics import summarize
 from stillery.records import Score
 from stillery.registry import mlflow_store
 from stillery.registry.opponent import Measure
-from stillery.registry.stage import register
-from stillery.runs import Output, Run
-from stillery.storage import Folder
+from stillery.stages.register import register
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def test_a_registered_student_has_its_whole_lineage(tmp_path: Path, checkpoint: 
     run = client.get_run(summary["run_id"])
     assert run.info.status == "FINISHED"
     assert run.data.tags["stillery.git_revision"] == "abc123"
-    assert run.data.tags["stillery.teacher"] == "embedded:teacher"
+    assert run.data.tags["stillery.stages.generate"] == "embedded:teacher"
     assert run.data.params["teacher.engine.hf_token"] == "***"
     assert run.data.metrics["student_after/test/pass_at_1"] == pytest.approx(0.75)
     assert [m.step for m in client.get_metric_history(summary["run_id"], "train/loss")] == [1, 2, 3]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from stillery.serve.doors import DoorSettings, KeyLimits
-from stillery.serve.doors.shared_limiter import SharedLimiter
+from stillery.serving.gateway import DoorSettings, KeyLimits
+from stillery.serving.gateway.shared_limiter import SharedLimiter
 
 SETTINGS = DoorSettings(limits=KeyLimits(burst=1000, concurrency=3))
 LEASE_S = 2.0

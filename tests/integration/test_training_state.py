@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from stillery.config import SftConfig
-from stillery.engines.chat.conversation import student_format
+from stillery.io.storage import Folder
 from stillery.records import Message, Sample, digest
-from stillery.storage import Folder
-from stillery.train.data import prepare_data
-from stillery.train.loop import train_loop
-from stillery.train.sft import publish_checkpoint
+from stillery.sampling.chat.conversation import student_format
+from stillery.stages.sft import publish_checkpoint
+from stillery.training.data import prepare_data
+from stillery.training.loop import train_loop
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -144,7 +144,7 @@ def is_trained(folder: Path) -> bool:
     """Whether a model, which must load whole, is another than the embedded student."""
     from transformers import AutoModelForCausalLM
 
-    from stillery.engines.models import check_model, resolve_model
+    from stillery.sampling.models import check_model, resolve_model
 
     check_model("student", str(folder))
     trained, report = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)

@@ -11,15 +11,15 @@ from typing import Any, Union, get_args, get_origin
 import pytest
 
 from stillery.config import Config, load_config
-from stillery.neutral import ENGINE_ARGS as NEUTRAL_ENGINE_ARGS
-from stillery.neutral import ENGINE_SECTION
-from stillery.neutral import SFT_CONFIG as NEUTRAL_SFT_CONFIG
-from stillery.passthrough import ENGINE_ARGS, SAMPLING_PARAMS, SFT_CONFIG, check_tables
-from stillery.pipeline import input_key, stages_of
-from stillery.prompts.stage import draw_prompts, summarize_prompts
-from stillery.runs import Output, fingerprint_of
-from stillery.stages import STAGES
-from stillery.storage import Folder
+from stillery.config.passthrough import ENGINE_ARGS, SAMPLING_PARAMS, SFT_CONFIG, check_tables
+from stillery.io.run_folder import Output, fingerprint_of
+from stillery.io.storage import Folder
+from stillery.pipeline.order import STAGES
+from stillery.pipeline.runner import input_key, stages_of
+from stillery.stages.neutral import ENGINE_ARGS as NEUTRAL_ENGINE_ARGS
+from stillery.stages.neutral import ENGINE_SECTION
+from stillery.stages.neutral import SFT_CONFIG as NEUTRAL_SFT_CONFIG
+from stillery.stages.prompts import draw_prompts, summarize_prompts
 
 DOCS = Path(__file__).parents[2] / "docs"
 CONFIGURATION = (DOCS / "configuration.md").read_text(encoding="utf-8")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from stillery.engines.models import check_model
 from stillery.errors import UserError
-from stillery.serve.model_server import engine_kwargs
-from stillery.serve.settings import EngineSettings
-from stillery.train.loop import trl_arguments
+from stillery.sampling.models import check_model
+from stillery.serving.model_server import engine_kwargs
+from stillery.serving.settings import EngineSettings
+from stillery.training.loop import trl_arguments
 
 SOURCES = sorted((Path(__file__).parents[2] / "platform" / "stillery").rglob("*.py"))
 

@@ -4,7 +4,7 @@ A run's config is the defaults of its dataclasses, overlaid with a YAML file, ov
 unknown key or a value of the wrong type is an error that names the key and the nearest known one.
 
 Tables named `engine`, `sampling` and `trl` pass through unread to vLLM's EngineArgs and SamplingParams and TRL's
-SFTConfig; `stillery.passthrough` checks them against the installed version before the first stage starts.
+SFTConfig; `stillery.config.passthrough` checks them against the installed version before the first stage starts.
 """
 
 from stillery.config.data import BondsConfig, CurateConfig, PromptsConfig, VerifyConfig

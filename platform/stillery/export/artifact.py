@@ -22,11 +22,11 @@ from stillery.errors import UserError
 from stillery.export.card import write_card
 from stillery.export.checkpoint import Checkpoint
 from stillery.export.formats import Format
-from stillery.export.gate import Check, judge, thresholds_for, weight_bits
 from stillery.export.manifest import CARD, MANIFEST, describe, report_failure, write_json
-from stillery.export.parity import Parity, Reference, compare
+from stillery.export.parity.figures import Parity, Reference, compare
+from stillery.export.parity.gate import Check, judge, thresholds_for, weight_bits
+from stillery.export.parity.speed import Speed, measure_speed
 from stillery.export.sources import Source
-from stillery.export.speed import Speed, measure_speed
 
 _PARTIAL = ".partial-"
 # Prompts and new tokens that speed is measured with.

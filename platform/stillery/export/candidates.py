@@ -11,17 +11,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from stillery import logs
 from stillery.config import ExportConfig
 from stillery.errors import UserError
 from stillery.export.artifact import Exporter, Outcome
 from stillery.export.budget import plot
-from stillery.export.corpus import build_corpus
 from stillery.export.formats import Format, all_formats, format_named
-from stillery.export.parity import Reference, ask_reference
-from stillery.export.reference import CheckpointRuntime
+from stillery.export.parity.corpus import build_corpus
+from stillery.export.parity.figures import Reference, ask_reference
+from stillery.export.parity.reference import CheckpointRuntime
 from stillery.export.sources import Source
 from stillery.records import Prompt, Split
+from stillery.telemetry import logs
 
 # What is tried where no quantization is named: nearly the checkpoint, and the usual choice for a phone.
 _DEFAULTS = {

@@ -15,13 +15,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from stillery.export.gate import Check
-from stillery.export.litert_runtime import litert_versions
-from stillery.export.parity import Parity
+from stillery.export.formats.litert.runtime import litert_versions
+from stillery.export.parity.figures import Parity
+from stillery.export.parity.gate import Check
+from stillery.export.parity.speed import Speed
 from stillery.export.sources import Source
-from stillery.export.speed import Speed
-from stillery.hashing import file_fingerprint, model_fingerprint
-from stillery.runs import git_revision
+from stillery.io.hashing import file_fingerprint, model_fingerprint
+from stillery.io.run_folder import git_revision
 
 MANIFEST = "manifest.json"
 CARD = "README.md"

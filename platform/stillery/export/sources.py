@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stillery.config import RegisterConfig
-from stillery.engines.models import EMBEDDED, is_folder, resolve_model
 from stillery.errors import UserError
 from stillery.registry import mlflow_store
 from stillery.registry.resolve import fetch, find_version, is_registered
+from stillery.sampling.models import EMBEDDED, is_folder, resolve_model
 
 
 @dataclass(frozen=True, slots=True)

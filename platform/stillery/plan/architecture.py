@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from stillery.engines.models import is_folder, resolve_model
 from stillery.errors import UserError
 from stillery.plan.published import PUBLISHED
+from stillery.sampling.models import is_folder, resolve_model
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 

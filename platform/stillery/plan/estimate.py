@@ -12,14 +12,7 @@ from stillery.config import Config, EngineConfig
 from stillery.errors import UserError
 from stillery.plan.architecture import Architecture, read_architecture
 from stillery.plan.fitting import cluster_problems, engine_problem, training_problem
-from stillery.plan.memory import (
-    GIB,
-    TRAIN_BATCH,
-    engine_memory,
-    engine_weights,
-    max_length,
-    training_memory,
-)
+from stillery.plan.memory import GIB, TRAIN_BATCH, engine_memory, engine_weights, max_length, training_memory
 from stillery.plan.quantities import (
     check_section,
     completion_tokens,

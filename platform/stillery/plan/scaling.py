@@ -5,8 +5,8 @@ A model, not a measurement: see docs/scaling.md for what its costs were measured
 
 from dataclasses import dataclass
 
-from stillery.engines.batch import MAX_FLUSH_S
-from stillery.engines.engine_actors import BATCHES_IN_FLIGHT
+from stillery.sampling.batch import MAX_FLUSH_S
+from stillery.sampling.engine_actors import BATCHES_IN_FLIGHT
 
 # The driver works out the id of each sample when it looks into the log at the end, and when it reads the sample.
 IDS_PER_SAMPLE = 2

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from stillery.runs import Output
+from stillery.io.run_folder import Output
 
 MAX_PARAM_LENGTH = 6000
 EVALUATIONS = {"evaluate_teacher": "teacher", "evaluate_before": "student_before", "evaluate_after": "student_after"}

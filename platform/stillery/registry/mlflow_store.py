@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from stillery.errors import UserError
+from stillery.io.run_folder import home
 from stillery.registry.lineage import redact
-from stillery.runs import home
 
 MODEL_NAME = "student"
 # The folder of a downloaded model that is the Hugging Face checkpoint, tokenizer and chat template included.

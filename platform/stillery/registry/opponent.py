@@ -9,15 +9,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from stillery import logs
 from stillery.errors import UserError
+from stillery.io.storage import Folder
 from stillery.metrics import TooManyFailuresError
 from stillery.records import Score, from_table
 from stillery.registry.gate import Evaluation, incomparable, too_few
 from stillery.registry.mlflow_store import Store
 from stillery.registry.resolve import ServedModel, fetch
 from stillery.registry.scores import champion_name, log_evaluation, read_evaluation
-from stillery.storage import Folder
+from stillery.telemetry import logs
 
 # Measures a checkpoint (a local folder) as the new student was measured: the folder of its scores, and the summary.
 Measure = Callable[[Path], tuple[Folder, Mapping[str, Any]]]

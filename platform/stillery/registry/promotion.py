@@ -16,13 +16,13 @@ from typing import Any, cast
 
 from stillery.config import RegisterConfig
 from stillery.errors import UserError
+from stillery.io.storage import Folder
 from stillery.registry import mlflow_store
 from stillery.registry.gate import CHAMPION, Decision, decide
 from stillery.registry.lineage import redact
 from stillery.registry.mlflow_store import Store
 from stillery.registry.opponent import find_opponent
 from stillery.registry.scores import read_evaluation
-from stillery.storage import Folder
 
 # Measures a checkpoint as a run's students were: the run's address, its config, the fingerprint of its prompts and the
 # checkpoint in; the folder of the scores and the summary of the evaluation out.

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from stillery.config import RegisterConfig
-from stillery.copies import keep_copy
-from stillery.engines.models import check_model, resolve_model
 from stillery.errors import UserError
+from stillery.io.copies import keep_copy
+from stillery.io.transfer import verify_model
 from stillery.records import digest
 from stillery.registry import mlflow_store
 from stillery.registry.lineage import redact
-from stillery.transfer import verify_model
+from stillery.sampling.models import check_model, resolve_model
 
 _REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 

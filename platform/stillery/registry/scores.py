@@ -5,10 +5,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from stillery.io.storage import Folder
 from stillery.records import Score
 from stillery.registry.gate import Evaluation
 from stillery.registry.mlflow_store import Store
-from stillery.storage import Folder
 
 _FOLDER = "scores"
 

@@ -2,6 +2,6 @@
 
 from stillery.report.data import Evaluation, ReportData, StageLine
 from stillery.report.page import render
-from stillery.report.stage import write_report
+from stillery.stages.report import write_report
 
 __all__ = ["Evaluation", "ReportData", "StageLine", "render", "write_report"]

@@ -13,7 +13,7 @@ import stillery
 from stillery.bonds.measure.attention import attention_energy, energies_of_mass, steps_of_tokens, with_energies
 from stillery.records import Bond, BondKind, Molecule
 
-TEACHER = Path(stillery.__file__).parent / "embedded" / "models" / "teacher"
+TEACHER = Path(stillery.__file__).parent / "tiny_models" / "models" / "teacher"
 PROMPT = "Question: how many apples are left?\n"
 TEXT = "Tom has 12 apples. He eats 5 of them.\n12 - 5 = 7\nWait, let me check: 7 + 5 = 12.\nSo 7 are left.\n"
 

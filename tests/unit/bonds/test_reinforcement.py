@@ -7,13 +7,13 @@ from fractions import Fraction
 
 import pytest
 
-from shared_data import shared_data
 from stillery.bonds import analyze, reinforce
 from stillery.bonds.claims.equations import find_equations
 from stillery.bonds.claims.reinforcement import CheckRequest
 from stillery.bonds.claims.routes import substitute_into, undo
 from stillery.bonds.claims.tokens import prepare, tokenize
 from stillery.records import BondKind
+from support.shared_data import shared_data
 
 STORY = (
     "Tom has 14 apples and buys 25 more, so he has 14 + 25 = 39 apples.\n"

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared_data import shared_data
 from stillery.bonds import analyze
+from support.shared_data import shared_data
 
 MIXED = st.text(alphabet=st.sampled_from("abx 123+-*/=^().,:;?!\n\\{}$%<>|_有3对≈√²½\0\u202e\ud800"), max_size=120)
 LARGE = 200_000

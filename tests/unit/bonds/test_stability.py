@@ -7,10 +7,10 @@ import re
 
 import pytest
 
-from shared_data import shared_data
 from stillery.bonds import analyze, is_unstable
-from stillery.embedded.traces import PROGRAMS, write_trace
-from stillery.prompts.tasks import TASKS
+from stillery.problems.tasks import TASKS
+from stillery.tiny_models.traces import PROGRAMS, write_trace
+from support.shared_data import shared_data
 
 STORY = (
     "Tom has 14 apples and buys 25 more, so he has 14 + 25 = 39 apples.\n"

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from export_models import STUDENT
 from stillery.config import ExportConfig
 from stillery.errors import UserError
 from stillery.export.artifact import Exporter
 from stillery.export.checkpoint import open_checkpoint
-from stillery.export.parity import ask_reference
+from stillery.export.parity.figures import ask_reference
 from stillery.export.sources import Source
 from stillery.records import Prompt
-from table_runtime import END, TableFormat, TableRuntime, decode, table_for
+from support.export_models import STUDENT
+from support.table_runtime import END, TableFormat, TableRuntime, decode, table_for
 
 
 def exporter(out: Path) -> Exporter:

@@ -7,21 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from export_models import STUDENT
 from stillery.config import RegisterConfig
 from stillery.errors import UserError
 from stillery.export import candidates
 from stillery.export.artifact import Outcome
 from stillery.export.budget import choose, plot, why_none
 from stillery.export.card import write_card
-from stillery.export.gate import Check
 from stillery.export.manifest import describe, license_of, tokenizer_hash, write_json
-from stillery.export.parity import Parity
+from stillery.export.parity.figures import Parity
+from stillery.export.parity.gate import Check
+from stillery.export.parity.speed import Speed
 from stillery.export.registration import log_outcome
 from stillery.export.sources import Source, open_source
-from stillery.export.speed import Speed
 from stillery.metrics.accuracy import Estimate
 from stillery.registry import mlflow_store
+from support.export_models import STUDENT
 
 
 def outcome(quantization: str, *, mb: float, drop: float, speed: float, kept: bool = True) -> Outcome:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from export_models import STUDENT, copy_of, edit_json, edit_tensors
 from stillery.errors import UserError
 from stillery.export.checkpoint import open_checkpoint
+from support.export_models import STUDENT, copy_of, edit_json, edit_tensors
 
 
 def refused(folder: Path) -> str:

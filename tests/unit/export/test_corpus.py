@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from export_models import STUDENT
-from stillery.export.corpus import build_corpus
+from stillery.export.parity.corpus import build_corpus
+from support.export_models import STUDENT
 
 CORPUS = build_corpus(["<|im_end|>", "<think>"])
 

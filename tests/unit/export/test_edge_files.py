@@ -12,11 +12,11 @@ import stillery
 from stillery.errors import UserError
 from stillery.export.checkpoint import open_checkpoint
 from stillery.export.converter import require_packages, run_converter
-from stillery.export.executorch_format import ExecutorchFormat
-from stillery.export.onnx_format import OnnxFormat
+from stillery.export.formats.executorch.format import ExecutorchFormat
+from stillery.export.formats.onnx.format import OnnxFormat
 from stillery.export.tokenizer_files import check_chat, write_tokenizer_files
 
-_STUDENT = Path(stillery.__file__).parent / "embedded" / "models" / "student"
+_STUDENT = Path(stillery.__file__).parent / "tiny_models" / "models" / "student"
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from stillery.config import ExportConfig
-from stillery.export.corpus import Text
-from stillery.export.gate import Check, judge, thresholds_for, weight_bits
-from stillery.export.parity import Parity, Reference, ask_reference, compare, log_softmax, repetition
+from stillery.export.parity.corpus import Text
+from stillery.export.parity.figures import Parity, Reference, ask_reference, compare, log_softmax, repetition
+from stillery.export.parity.gate import Check, judge, thresholds_for, weight_bits
 from stillery.records import Prompt
-from table_runtime import END, VOCABULARY, TableRuntime, decode, table_for
+from support.table_runtime import END, VOCABULARY, TableRuntime, decode, table_for
 
 ANSWER = "<answer>42</"
 CORPUS = [Text("words", "a+b = c"), Text("words", "abc"), Text("digits", "1234"), Text("decomposed", "xyz")]

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from export_models import STUDENT
 from stillery.config import RegisterConfig
 from stillery.errors import UserError
 from stillery.export.sources import open_source
+from support.export_models import STUDENT
 
 
 def test_a_folder_and_an_embedded_model_are_their_own_checkpoint(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from manifests import ROOT
 from prometheus_client import generate_latest
 from ray._private.telemetry.open_telemetry_metric_recorder import OpenTelemetryMetricRecorder
 
-from stillery.observe import METRICS
+from stillery.telemetry.metrics import METRICS
 
 DASHBOARD = json.loads((ROOT / "k8s" / "grafana" / "stillery.json").read_text())
 # PromQL's own words, as far as the dashboard uses them.
@@ -22,7 +22,7 @@ def exported() -> set[str]:
     """Our metrics under the names that Prometheus sees: Ray puts `ray_` before those of a run, and exporters put
     `_total` after counters and more after histograms."""
     runs = {f"ray_{name}" + ("_total" if metric.kind == "Counter" else "") for name, metric in METRICS.items()}
-    doors = (ROOT / "platform" / "stillery" / "serve" / "doors" / "metrics.py").read_text()
+    doors = (ROOT / "platform" / "stillery" / "serving" / "gateway" / "metrics.py").read_text()
     suffixes = {"Counter": ("_total",), "Gauge": ("",), "Histogram": ("_bucket", "_sum", "_count")}
     found = re.findall(r"(Counter|Gauge|Histogram)\(\s*\"(\w+)\"", doors)
     assert found

@@ -7,7 +7,7 @@ import pytest
 from manifest_schemas import CRD_FILES, core_errors, custom_errors, is_custom
 from manifests import OVERLAYS, Object, cluster_spec, label_of, named, render
 
-from shared_data import shared_data
+from support.shared_data import shared_data
 
 
 @pytest.fixture

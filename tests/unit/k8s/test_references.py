@@ -11,11 +11,11 @@ from manifests import OVERLAYS, ROOT, Object, cluster_spec, named, pods_of, rend
 from ray.autoscaler._private.kuberay import autoscaling_config
 from reference_rules import SECRETS, findings
 
-from stillery import placement
+from stillery.cluster import placement
+from stillery.cluster.placement import Nodes
 from stillery.config import load_config
-from stillery.placement import Nodes
-from stillery.serve.settings import load_endpoint
-from stillery.stages import STAGES
+from stillery.pipeline.order import STAGES
+from stillery.serving.settings import load_endpoint
 
 CONFIGS = ROOT / "jobs" / "configs"
 STAGE_NAMES = {stage.name for stage in STAGES}

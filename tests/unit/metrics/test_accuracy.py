@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from score_rows import make_score, make_scores
 from stillery.metrics import estimate, majority_at_k, pass_at_k, pass_rate
+from support.score_rows import make_score, make_scores
 
 
 @pytest.mark.parametrize(("n", "c", "k"), [(1, 0, 1), (1, 1, 1), (5, 2, 1), (5, 2, 3), (6, 1, 6), (7, 6, 2), (8, 0, 4)])

@@ -1,8 +1,8 @@
 import pytest
 
-from score_rows import make_score, make_scores
 from stillery.metrics import paired_gain
 from stillery.records import Score
+from support.score_rows import make_score, make_scores
 
 
 def _model(*outcomes: str) -> list[Score]:

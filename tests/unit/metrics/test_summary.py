@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from score_rows import make_score, make_scores
 from stillery.metrics import summarize
+from support.score_rows import make_score, make_scores
 
 SCORES = [
     *make_scores("a", "++++"),

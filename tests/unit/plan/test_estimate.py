@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from plan_shapes import LARGE, MIDDLE, TINY
 
-from stillery.cli import main
+from stillery.cli.main import main
+from stillery.cli.plan import to_data, to_text
 from stillery.config import Config, load_config
 from stillery.errors import UserError
-from stillery.plan.command import to_data, to_text
 from stillery.plan.estimate import Models, Plan, StagePlan, make_plan, read_models
 
 SMALL = Models(TINY, TINY)

@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from stillery.engines.best_of_n import BestOfN
 from stillery.plan.stopping import Expected, expect
+from stillery.sampling.best_of_n import BestOfN
 
 
 def run_rule(outcomes: tuple[bool, ...], *, wanted: int | None, ahead: int) -> tuple[int, int, int]:

@@ -3,9 +3,9 @@
 import json
 
 from stillery.config import Config, settings_of
+from stillery.io.run_folder import Output
+from stillery.io.storage import Folder
 from stillery.registry.lineage import losses_of, metrics_of, params_of, redact, stage_metrics
-from stillery.runs import Output
-from stillery.storage import Folder
 
 MEASURES = {
     "num_problems": 4,

@@ -4,12 +4,12 @@ from html.parser import HTMLParser
 
 import pytest
 
-from report_runs import AFTER, BEFORE, FUNNEL, make_comparison, make_evaluation, make_report
-from score_rows import make_score
 from stillery.bonds import analyze
 from stillery.metrics import summarize
 from stillery.report import Evaluation, ReportData, render
 from stillery.report.traces import choose_problem, choose_samples
+from support.report_runs import AFTER, BEFORE, FUNNEL, make_comparison, make_evaluation, make_report
+from support.score_rows import make_score
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)></pre></style>\"'&"
 

@@ -6,9 +6,9 @@ import pytest
 
 from stillery.config import VerifyConfig
 from stillery.errors import UserError
+from stillery.io.storage import Folder
 from stillery.records import Generation, Prompt, Verdict
-from stillery.storage import Folder
-from stillery.verify.stage import verify_generations
+from stillery.stages.verify import verify_generations
 
 # Only computer algebra can compare these two.
 SLOW = (r"\int_0^x \sin(t)^2 dt", r"\frac{x}{2} - \frac{\sin(2x)}{4}")

@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from shared_data import shared_data
 from stillery.records import Verdict, from_table, to_table
 from stillery.verify import grade
 from stillery.verify.readability import FLAGS, find_flags
+from support.shared_data import shared_data
 
 COUNTING = " ".join(map(str, range(2000)))
 ENGLISH = "We add the two numbers and then check that the result is the one that we have been looking for."

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from shared_data import shared_data
 from stillery.verify import GradingPool, Job
+from support.shared_data import shared_data
 
 
 def read(path: Path) -> list[dict[str, object]]:

@@ -5,7 +5,7 @@ import pytest
 from stillery.verify import Job, symbolic
 from stillery.verify.compare import compare
 from stillery.verify.judge import Pending, prepare
-from verdict_rows import COMPARED, GRADED
+from support.verdict_rows import COMPARED, GRADED
 
 
 @pytest.mark.parametrize(

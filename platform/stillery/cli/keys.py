@@ -1,0 +1,53 @@
+"""`stillery keys add|list|revoke`: the key file from the command line."""
+
+import argparse
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from stillery.serving.gateway.keys import add_key, read_keys, revoke_key
+
+_DAY_S = 24 * 60 * 60
+
+
+def fill_keys_parser(keys: argparse.ArgumentParser) -> None:
+    """Give the parser of `stillery keys` its three actions."""
+    keys.description = "The key file of an endpoint (doors.key_file). A running one reads it again when it changes."
+    actions = keys.add_subparsers(dest="action", required=True, metavar="ACTION")
+    add = actions.add_parser("add", help="make a key, and show it this once")
+    add.add_argument("name", metavar="NAME", help="who uses it, such as phone-app; stands in logs and limits")
+    add.add_argument("--days", type=float, help="how long it is good for (without: until revoked)")
+    add.add_argument("--metrics", action="store_true", help="a key that opens the metrics and nothing else")
+    show = actions.add_parser("list", help="names and states; the keys themselves are kept nowhere")
+    revoke = actions.add_parser("revoke", help="refuse a key from now on")
+    revoke.add_argument("name", metavar="NAME", help="the key's name or id")
+    for action in (add, show, revoke):
+        action.add_argument("--file", default="keys.jsonl", metavar="FILE", help="the key file (default: keys.jsonl)")
+
+
+def run_keys(parsed: argparse.Namespace) -> str:
+    """Do what `stillery keys` was asked; return what to print. Raises UserError."""
+    path = Path(parsed.file)
+    if parsed.action == "add":
+        lifetime_s = None if parsed.days is None else parsed.days * _DAY_S
+        return add_key(path, parsed.name, scope="metrics" if parsed.metrics else "api", lifetime_s=lifetime_s)
+    if parsed.action == "revoke":
+        record = revoke_key(path, parsed.name)
+        return f"revoked {record.name} ({record.id})"
+    return _table(path)
+
+
+def _table(path: Path) -> str:
+    now = time.time()
+    lines = [f"{'name':<24}{'id':<14}{'scope':<9}{'state':<9}{'made':<18}expires"]
+    for record in read_keys(path).values():
+        expires = "never" if record.expires_at is None else _moment(record.expires_at)
+        lines.append(
+            f"{record.name:<24}{record.id:<14}{record.scope:<9}{record.state(now):<9}"
+            f"{_moment(record.created_at):<18}{expires}"
+        )
+    return "\n".join(lines)
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,220 @@
+"""The command line, and the entry points of the jobs: parse, check, run, print the table.
+
+Exit codes: 0 done, 2 something the user can mend (one or two lines, no traceback), 130 stopped with Ctrl-C; anything
+else is a bug of ours or of a library, with its traceback.
+"""
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stillery.cli.arguments import STAGE_COMMANDS, make_parser
+from stillery.cli.keys import run_keys
+from stillery.config import Config, load_config, to_yaml
+from stillery.errors import UserError
+from stillery.telemetry import logs
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    parsed = make_parser().parse_args(arguments)
+    try:
+        return _dispatch(parsed)
+    except UserError as error:
+        # One that was raised on a worker comes wrapped by Ray, with the worker's traceback as its text.
+        return _complain(str(getattr(error, "cause", error)))
+    except Exception as error:
+        # Libraries wrap this one in many ways, but all keep the system's text.
+        if os.strerror(errno.ENOSPC) not in str(error):
+            raise
+        return _complain("no space left on the disk; free some and run the same command again, it goes on from here")
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def _complain(message: str) -> int:
+    logs.complain(message)
+    return 2
+
+
+def _dispatch(parsed: argparse.Namespace) -> int:
+    if parsed.command in HANDLERS:
+        return HANDLERS[parsed.command](parsed)
+    if parsed.command == "prompts" and parsed.inspect is not None:
+        from stillery.problems.inspection import inspect_file
+
+        print(inspect_file(parsed.inspect), end="")
+        return 0
+    config = load_config(parsed.config, parsed.overrides)
+    if parsed.show_config:
+        print(to_yaml(config), end="")
+        return 0
+    until, _ = STAGE_COMMANDS[parsed.command]
+    return _run(config, until)
+
+
+def _bonds(parsed: argparse.Namespace) -> int:
+    from stillery.cli.bonds import describe_file
+
+    describe_file(
+        parsed.file,
+        as_json=parsed.json,
+        draw=parsed.draw,
+        chosen=parsed.trace,
+        layout=parsed.layout,
+        reinforced=parsed.reinforce,
+    )
+    return 0
+
+
+def _patterns(parsed: argparse.Namespace) -> int:
+    from stillery.cli.patterns import describe_patterns
+
+    describe_patterns(parsed.file, parsed.other, problem=parsed.problem, as_json=parsed.json)
+    return 0
+
+
+def _keys(parsed: argparse.Namespace) -> int:
+    print(run_keys(parsed))
+    return 0
+
+
+def _serve(parsed: argparse.Namespace) -> int:
+    from stillery.cli.serve import serve_endpoint
+
+    serve_endpoint(parsed.config, parsed.overrides, show_config=parsed.show_config)
+    return 0
+
+
+def _promote(parsed: argparse.Namespace) -> int:
+    from stillery.pipeline.measuring import measure_as_in
+    from stillery.registry.promotion import promote
+
+    uri = parsed.tracking_uri
+    print(promote(parsed.name, parsed.version, measure_as_in=measure_as_in, tracking_uri=uri, force=parsed.force))
+    return 0
+
+
+def _roll_back(parsed: argparse.Namespace) -> int:
+    from stillery.registry.promotion import roll_back
+
+    print(roll_back(parsed.name, tracking_uri=parsed.tracking_uri))
+    return 0
+
+
+def _plan(parsed: argparse.Namespace) -> int:
+    from stillery.cli.plan import plan_run
+
+    plan_run(parsed.config, parsed.overrides, as_json=parsed.json, model_configs=parsed.model_config)
+    return 0
+
+
+def _export(parsed: argparse.Namespace) -> int:
+    config = load_config(parsed.config, parsed.overrides)
+    if parsed.format:
+        config.export.formats = parsed.format.split(",")
+        # A config file's quantizations belong to the formats that it names.
+        if not any(override.startswith("export.quantizations=") for override in parsed.overrides):
+            config.export.quantizations = []
+    if parsed.quantization:
+        config.export.quantizations = parsed.quantization.split(",")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from stillery.cli.export import export
+
+    budget = {"max_size_mb": parsed.max_size_mb, "max_accuracy_drop": parsed.max_accuracy_drop}
+    return export(parsed.model, config, out=Path(parsed.out), **budget)
+
+
+def _head(parsed: argparse.Namespace) -> int:
+    from stillery.cluster.head import Ports, start_head, stop_head
+
+    ports = Ports(parsed.port, parsed.dashboard_port, parsed.agent_port)
+    if parsed.stop:
+        print(stop_head(ports))
+    else:
+        print(start_head(ports, num_cpus=parsed.num_cpus, temp_dir=parsed.temp_dir))
+    return 0
+
+
+HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "bonds": _bonds,
+    "patterns": _patterns,
+    "keys": _keys,
+    "serve": _serve,
+    "promote": _promote,
+    "rollback": _roll_back,
+    "plan": _plan,
+    "export": _export,
+    "head": _head,
+}
+
+
+def _run(config: Config, until: str | None) -> int:
+    # What workers and engines inherit from this process: no look-ups of models that are named as local folders.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from stillery.pipeline.runner import run_pipeline
+
+    logs.check_format()
+    outputs = run_pipeline(config, until=until)
+    logs.say("\n" + closing_table({name: output.summary for name, output in outputs.items()}), run=config.run.name)
+    return 0
+
+
+def closing_table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
+    """What a run ends with: accuracy of student before, student after and teacher, the report, the model version."""
+    lines: list[str] = []
+    roles = {"evaluate_before": "student before", "evaluate_after": "student after", "evaluate_teacher": "teacher"}
+    for stage, role in roles.items():
+        if stage in summaries:
+            lines += _accuracy_rows(role, summaries[stage])
+    if lines:
+        top = max(next(iter(summaries[stage]["ks"] for stage in roles if stage in summaries)))
+        lines.insert(
+            0, f"{'model':<16}{'split':<10}{'problems':>9}{'pass@1':>16}{f'pass@{top}':>9}{f'majority@{top}':>12}"
+        )
+    failed = {stage: summary["failed"] for stage, summary in summaries.items() if summary.get("failed")}
+    if failed:
+        shares = ", ".join(f"{share:.1%} in {stage}" for stage, share in failed.items())
+        lines.append(f"samples that failed, and count in no rate: {shares}")
+    if "curate" in summaries:
+        funnel = summaries["curate"]
+        lines.append(f"samples: {funnel['generated']} generated, {funnel['correct']} correct, {funnel['kept']} kept")
+    if "report" in summaries:
+        lines.append(f"report: {summaries['report']['path']}")
+    if "register" in summaries:
+        model = summaries["register"]
+        aliases = ", ".join(model["aliases"])
+        lines.append(f"model: models:/{model['name']}/{model['version']} ({aliases}) in {model['tracking_uri']}")
+        lines.append(f"gate: {model['decision']}")
+    if exported := summaries.get("export", {}).get("candidates"):
+        from stillery.export.candidates import table
+
+        lines += ["", table(exported)]
+    return "\n".join(lines)
+
+
+def _accuracy_rows(role: str, summary: Mapping[str, Any]) -> list[str]:
+    top = max(summary["ks"])
+    rows: list[str] = []
+    for split, figures in summary["splits"].items():
+        overall = figures["overall"]
+        pass_1 = f"{overall['pass@1']['mean']:.3f} ± {overall['pass@1']['standard_error'] or 0:.3f}"
+        rows.append(
+            f"{role:<16}{split:<10}{overall['num_problems']:>9}{pass_1:>16}"
+            f"{_mean(overall, f'pass@{top}'):>9}{_mean(overall, f'majority@{top}'):>12}"
+        )
+    return rows
+
+
+def _mean(measures: Mapping[str, Any], name: str) -> str:
+    """A measure that failures may have left no problem for."""
+    return f"{measures[name]['mean']:.3f}" if name in measures else "-"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

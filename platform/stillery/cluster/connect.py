@@ -1,0 +1,80 @@
+"""The Ray cluster: connect a driver to it."""
+
+import json
+import logging
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from stillery.config import ClusterConfig
+from stillery.errors import UserError
+from stillery.telemetry import logs
+
+CONNECT_TIMEOUT_S = 10
+
+
+def connect(config: ClusterConfig, *, dashboard: bool = True) -> None:
+    """Connect to Ray, once a process: the configured cluster, $RAY_ADDRESS, a head on this machine, or a new one.
+
+    `dashboard`: whether a new one gets a dashboard, which takes seconds to start.
+
+    Raises UserError if a cluster is named, by config or $RAY_ADDRESS, and does not answer.
+    """
+    # A head with a token refuses clients that send none, and a client sends it only if told to, before ray loads.
+    if (Path.home() / ".ray" / "auth_token").exists():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    import ray
+    import ray.data
+
+    if config.address not in (None, "auto", "local"):
+        _check_answers(config.address)
+    if ray.is_initialized():
+        return
+    address = config.address or os.environ.get("RAY_ADDRESS") or ("auto" if _running_head() else "local")
+    if address not in ("auto", "local"):
+        _check_answers(address)
+    options: dict[str, Any] = {"log_to_driver": True, "logging_level": "warning", "runtime_env": runtime_env()}
+    if address == "local":
+        # Ray Train asks the dashboard's state service how its workers are, and complains every second without it.
+        options |= {"num_cpus": config.num_cpus or max(4, os.cpu_count() or 1), "include_dashboard": dashboard}
+    try:
+        ray.init(address=address, **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"Ray at {address} is not reachable ({reason}); start one with `stillery head`") from None
+    # Our own lines say what is going on; Ray Data's plans and executor states would bury them. (It is imported
+    # above because it sets its level when it is.)
+    logging.getLogger(ray.data.__name__).setLevel(logging.ERROR)
+    # What it says with a traceback is raised too, and whoever catches that decides what a person gets to see.
+    logging.getLogger("ray.data.exceptions").setLevel(logging.CRITICAL)
+
+
+def runtime_env() -> dict[str, Any]:
+    """What workers need to import this very code (a submitted job's uploaded folder, else where it lies here), and to
+    print as this process does. What the job was submitted with they have already, and Ray refuses to be told twice."""
+    submitted: dict[str, Any] | None = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "null"))
+    source_root = Path(__file__).parent.parent
+    inside = submitted is not None and source_root.is_relative_to(Path.cwd())
+    # What the user's own code needs stays: this process's path, then the worker's, which Ray puts in there.
+    paths = [str(source_root.relative_to(Path.cwd()) if inside else source_root), os.environ.get("PYTHONPATH")]
+    variables = {"PYTHONPATH": os.pathsep.join([*filter(None, paths), "${PYTHONPATH}"])}
+    if logs.is_json():
+        variables[logs.VARIABLE] = os.environ[logs.VARIABLE]
+    told: dict[str, str] = ((submitted or {}).get("runtime_env") or {}).get("env_vars") or {}
+    return {"env_vars": {name: value for name, value in variables.items() if name not in told}}
+
+
+def _running_head() -> bool:
+    from ray._private.services import find_gcs_addresses  # what ray.init(address="auto") itself asks
+
+    return bool(find_gcs_addresses())
+
+
+def _check_answers(address: str) -> None:
+    """Raise UserError unless something listens at host:port; Ray itself would try for two minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S).close()
+    except (OSError, ValueError) as error:
+        raise UserError(f"Ray at {address} is not reachable ({error}); start one with `stillery head`") from None

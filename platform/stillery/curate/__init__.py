@@ -1,1 +1,0 @@
-"""Curation: which generations become training data."""

@@ -1,0 +1,95 @@
+"""The seam between the export command and the edge formats: what a format can do, and which formats there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stillery.errors import UserError
+from stillery.export.converter import require_packages
+from stillery.export.formats.litert import runtime as litert_runtime
+
+
+class Runtime(Protocol):
+    """An artifact (or the checkpoint) loaded in its own runtime, on one thread."""
+
+    def logits(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """Return the next-token logits after each token, teacher forced: shape (len(tokens), vocabulary)."""
+        ...
+
+    def generate(self, tokens: Sequence[int], *, max_new_tokens: int) -> list[int]:
+        """Decode greedily and return the new tokens; ends after an end token, which is then the last one."""
+        ...
+
+    def tokenize(self, text: str) -> list[int]:
+        """Return the tokens of a text: special tokens in it are parsed, nothing is added."""
+        ...
+
+    def render(self, question: str) -> str:
+        """Return the question as one user turn of the chat template, with the generation prompt."""
+        ...
+
+    def close(self) -> None:
+        """Free what the runtime holds; it isn't used afterwards."""
+        ...
+
+
+class Format(Protocol):
+    """One edge format: writes a checkpoint's artifact and loads it in the runtime that its users will run."""
+
+    name: str
+    quantizations: tuple[str, ...]
+    """What `write` can make; the first is the unquantized form, which checks the converter."""
+    packages: tuple[str, ...]
+    """The modules that writing and loading import."""
+
+    def write(self, checkpoint: Path, out: Path, *, quantization: str, calibration: Sequence[str]) -> None:
+        """Write the artifact's files into the empty folder `out`; `calibration` holds texts, and may be empty."""
+        ...
+
+    def load(self, folder: Path) -> Runtime:
+        """Load what `write` left in a folder."""
+        ...
+
+    def how_to_run(self, folder: Path) -> str:
+        """Return Markdown with the exact commands that run the artifact on its devices."""
+        ...
+
+
+def _lazily(module: str, name: str) -> Callable[[], Format]:
+    """Return a maker of the named class that imports its module, and so the format's packages, on first use."""
+
+    def make() -> Format:
+        return cast(Format, getattr(import_module(module), name)())
+
+    return make
+
+
+FORMATS: dict[str, Callable[[], Format]] = {
+    "gguf": _lazily("stillery.export.formats.gguf.format", "GgufFormat"),
+    "onnx": _lazily("stillery.export.formats.onnx.format", "OnnxFormat"),
+    "executorch": _lazily("stillery.export.formats.executorch.format", "ExecutorchFormat"),
+    "litert": _lazily("stillery.export.formats.litert.format", "LitertFormat"),
+}
+
+
+def all_formats() -> list[str]:
+    """What `all` stands for: every format, LiteRT only where its own environment is named."""
+    return [name for name in FORMATS if name != "litert" or litert_runtime.is_available()]
+
+
+def format_named(name: str) -> Format:
+    """Return the format of a name; a UserError names the known ones, or the package that is missing."""
+    if name not in FORMATS:
+        raise UserError(f"export format {name!r} isn't known; the formats are {', '.join(FORMATS)}")
+    try:
+        made = FORMATS[name]()
+    except ModuleNotFoundError as error:
+        raise UserError(f"export to {name} needs {error.name}; pip install 'stillery[edge]'") from None
+    require_packages(*made.packages, for_format=name)
+    return made

@@ -1,0 +1,1 @@
+"""Whether an artifact answers like its checkpoint: figures from both, and the gate over them."""

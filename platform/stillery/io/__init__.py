@@ -1,0 +1,1 @@
+"""Storage: folders, files carried between them, readers and hashes."""

@@ -1,0 +1,1 @@
+"""Which stages there are, and running those that are missing."""

@@ -1,0 +1,77 @@
+"""What can be known to be wrong with a run before its first stage starts, and before the teacher costs anything.
+
+No weight is loaded: a student is known by its folder's headers and by how it writes a conversation.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from stillery.cluster import placement
+from stillery.config import Config, suggest
+from stillery.config.passthrough import check_tables
+from stillery.errors import UserError
+from stillery.registry.naming import check_name
+from stillery.sampling.backend import check_teacher_endpoint
+from stillery.sampling.backends.recorded import check_columns
+from stillery.sampling.chat.checkpoint import open_student
+from stillery.sampling.chat.conversation import load_tokenizer, student_format
+from stillery.sampling.chat.lengths import Lengths, check_limits
+from stillery.sampling.hub import find_on_hub
+from stillery.sampling.models import check_model, is_folder, is_remote, resolve_model
+from stillery.sampling.weights import check_context, check_files, check_trainable, check_vocabulary
+from stillery.stages.export import check as check_export
+from stillery.telemetry import logs
+from stillery.verify.readability import FLAGS
+
+
+def check(config: Config, *, lengths: Sequence[Lengths] = ()) -> None:
+    """Raises UserError for the first thing that cannot work. `lengths` are those of the samples that the teacher
+    has written already."""
+    check_tables(config)
+    placement.check_config(config)
+    unknown = [flag for flag in config.curate.drop_flags if flag not in FLAGS]
+    if unknown:
+        raise UserError(f"curate.drop_flags: no flag {unknown[0]!r}{suggest(unknown[0], FLAGS)}")
+    _check_teacher(config)
+    check_model("sft.student", config.sft.student)
+    check_export(config.export)
+    check_name(config.register)
+    check_limits(config, lengths)
+    _check_student(config)
+
+
+def _check_teacher(config: Config) -> None:
+    teacher = config.teacher
+    if teacher.kind == "vllm":
+        check_model("teacher.model", teacher.model)
+    elif teacher.kind == "endpoint":
+        check_teacher_endpoint(teacher)
+    else:
+        check_columns(teacher.recorded.columns, key="teacher.recorded.columns")
+
+
+def _check_student(config: Config) -> None:
+    chat, named = student_format(config.sft), f"sft.student={config.sft.student}"
+    if not is_folder(chat.model):
+        found = find_on_hub("sft.student", chat.model)
+        if found is None:
+            logs.say(f"{named}: it is not here and the Hub cannot be reached, so it could not be checked")
+            return
+        chat = dataclasses.replace(chat, model=found)
+    else:
+        # The weights of a folder at a URI are looked at where they are copied to.
+        weights = not is_remote(chat.model)
+        folder = Path(resolve_model(chat.model, weights=False))
+        if weights:
+            check_files(named, folder)
+        check_trainable(named, folder, weights=weights)
+        tokenizer = load_tokenizer(chat.model, key="sft.student")
+        check_vocabulary(named, folder, tokenizer)
+        check_context(named, folder, tokenizer, max_model_len=config.evaluate.engine.get("max_model_len"))
+    _, end = open_student(chat)
+    if not end.is_stop:
+        logs.say(
+            f"{named}: its template ends an answer with {end.token}, at which generation does "
+            "not stop; the trained student's end of sequence will be that"
+        )

@@ -1,0 +1,137 @@
+"""Running the line: which stages are missing, and doing them one after the other.
+
+A stage runs if no finished output carries its fingerprint, which covers its settings, the contents of its inputs, the
+models and files that it reads, and its version. So a second run of the same command does only what is missing, and a
+changed setting re-runs only the stages that it reaches: not those whose inputs come out the same.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from stillery.cluster import connect as cluster
+from stillery.cluster import placement
+from stillery.config import Config
+from stillery.io.run_folder import Output, Run, fingerprint_of, open_run, run_uri
+from stillery.io.storage import Folder
+from stillery.pipeline.order import STAGES, Job, Stage
+from stillery.pipeline.preflight import check
+from stillery.sampling.chat.lengths import Lengths, read_lengths
+from stillery.telemetry import logs, tracing
+from stillery.telemetry import metrics as observe
+
+
+def run_pipeline(config: Config, *, until: str | None = None) -> dict[str, Output]:
+    """Run every stage that has no finished output yet, up to and including `until`. Returns all outputs.
+
+    Raises UserError for what a user can mend; a stage's own failure passes through. Either way what was finished
+    stays, and the same command goes on from there.
+    """
+    check(config, lengths=written_lengths(config))
+    wanted = stages_of(config, until)
+    with open_run(config) as run, tracing.traced(config.run.name, git_revision=run.git_revision):
+        logs.say(f"run: {run.folder.uri} (code {run.git_revision[:12]})", run=config.run.name)
+        outputs: dict[str, Output] = {}
+        num_run, is_connected = 0, False
+        for number, stage in enumerate(wanted):
+            settings, inputs, fingerprint = _key(stage, config, outputs)
+            finished = run.output(stage.name, fingerprint)
+            if finished is None:
+                if stage.uses_ray and not is_connected:
+                    cluster.connect(config.cluster)
+                    placement.check(config, {later.name for later in wanted[number:]})
+                    is_connected = True
+                finished = _run_stage(stage, config, run, outputs, fingerprint, settings=settings, inputs=inputs)
+                num_run += 1
+            else:
+                with logs.within(_place(config, stage, fingerprint)):
+                    logs.say(f"{stage.name}: done before ({fingerprint})")
+            outputs[stage.name] = finished
+        if num_run == 0:
+            logs.say("nothing to do: every stage of this run is finished", run=config.run.name)
+        return outputs
+
+
+def written_lengths(config: Config) -> list[Lengths]:
+    """The lengths of what the teacher has written for this config and ended by itself; none where its stage has not
+    finished."""
+    run, outputs = Run(Folder(run_uri(config)), git_revision=""), dict[str, Output]()
+    for stage in stages_of(config, "generate"):
+        finished = run.output(stage.name, _key(stage, config, outputs)[-1])
+        if finished is None:
+            return []
+        outputs[stage.name] = finished
+    return read_lengths(outputs["generate"].folder)
+
+
+def _key(stage: Stage, config: Config, outputs: Mapping[str, Output]) -> tuple[dict[str, Any], dict[str, str], str]:
+    """What shapes a stage's output: its settings, the keys of its inputs, and the fingerprint of both."""
+    settings = stage.settings(config)
+    inputs = {need: input_key(need, outputs, told=stage.reads_summaries) for need in stage.needs}
+    return settings, inputs, fingerprint_of(stage.name, version=stage.version, settings=settings, inputs=inputs)
+
+
+def stages_of(config: Config, last: str | None = None) -> tuple[Stage, ...]:
+    """The enabled stages, or only `last` and those that it depends on. None of them needs one that is not enabled."""
+    enabled = [stage for stage in STAGES if stage.enabled(config)]
+    names = {stage.name for stage in enabled}
+    stages = [replace(s, needs=tuple(n for n in s.needs if n.partition(".")[0] in names)) for s in enabled]
+    needed = names if last is None else {last}
+    for stage in reversed(stages):
+        if stage.name in needed:
+            needed.update(need.partition(".")[0] for need in stage.needs)
+    return tuple(stage for stage in stages if stage.name in needed)
+
+
+def input_key(need: str, outputs: Mapping[str, Output], *, told: bool) -> str:
+    """What a stage's fingerprint covers of an input: the contents of its tables or of one part (`prompts.trained`),
+    with `told` also what it reported."""
+    name, _, part = need.partition(".")
+    if part:
+        return str(outputs[name].summary["parts"][part])
+    return outputs[name].told if told else outputs[name].content
+
+
+def _run_stage(
+    stage: Stage,
+    config: Config,
+    run: Run,
+    outputs: Mapping[str, Output],
+    fingerprint: str,
+    *,
+    settings: dict[str, Any],
+    inputs: dict[str, str],
+) -> Output:
+    place = _place(config, stage, fingerprint)
+    attributes = {f"stillery.{name}": value for name, value in place.items()}
+    with logs.within(place), tracing.span(stage.name, attributes) as span:
+        logs.say(f"{stage.name}: started ({fingerprint})")
+        started = time.monotonic()
+        with observe.running(stage.name, run=config.run.name):
+            summary = stage.work(Job(config, run, outputs, run.stage_folder(stage.name, fingerprint)))
+            observe.decided(summary)
+        seconds = round(time.monotonic() - started, 1)
+        output = run.complete(
+            stage.name,
+            fingerprint,
+            version=stage.version,
+            settings=settings,
+            inputs={need: {"fingerprint": _made(need, outputs), "content": key} for need, key in inputs.items()},
+            summary={**summary, "seconds": seconds},
+        )
+        logs.say(f"{stage.name}: finished in {seconds:.0f} s", seconds=seconds)
+        if span is not None:
+            needed = {need.partition(".")[0] for need in stage.needs}
+            rows_in = sum(outputs[name].folder.num_rows() for name in needed)
+            span.set_attributes({"stillery.rows_in": rows_in, "stillery.rows_out": output.folder.num_rows()})
+            span.set_attributes(tracing.counts_of(summary))
+    return output
+
+
+def _made(need: str, outputs: Mapping[str, Output]) -> str:
+    return outputs[need.partition(".")[0]].fingerprint
+
+
+def _place(config: Config, stage: Stage, fingerprint: str) -> dict[str, str]:
+    return {"run": config.run.name, "stage": stage.name, "fingerprint": fingerprint}

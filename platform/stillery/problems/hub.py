@@ -1,0 +1,50 @@
+"""Hugging Face datasets, of the Hub or of a local folder, as rows."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from stillery.errors import UserError
+from stillery.io.readers.parquet_rows import rows_of
+from stillery.io.readers.rows import Row
+
+_BATCH_ROWS = 256
+
+
+def read_hub(
+    dataset: str, *, subset: str | None, revision: str | None, splits: Sequence[str]
+) -> dict[str, Iterator[Row]]:
+    """The named splits of a dataset on the Hugging Face Hub, or of a local folder that `datasets` can load.
+
+    Raises UserError if it cannot be loaded or has no such split.
+    """
+    import datasets
+    from datasets.exceptions import DatasetsError
+
+    datasets.disable_progress_bars()
+    try:
+        loaded: Any = datasets.load_dataset(dataset, subset, revision=revision)
+    except (FileNotFoundError, ValueError, OSError, DatasetsError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"prompts.dataset={dataset}{f', prompts.subset={subset}' if subset else ''}: cannot be loaded ({reason}); "
+            "check the name and the network, or give a local folder"
+        ) from None
+    for split in splits:
+        if split not in loaded:
+            raise UserError(f"{dataset}: has no split {split!r}; it has {', '.join(map(str, loaded))}")
+    return {split: _rows(loaded[split], f"{dataset}[{split}]") for split in splits}
+
+
+def _rows(split: Any, name: str) -> Iterator[Row]:
+    """The rows of a split; classes, which a dataset holds as numbers, by their names."""
+    classes = {column: feature.int2str for column, feature in split.features.items() if hasattr(feature, "int2str")}
+    tables = split.with_format("arrow").iter(batch_size=_BATCH_ROWS)
+    rows = rows_of((batch for table in tables for batch in table.to_batches()), name)
+    yield from map(partial(_named, classes), rows) if classes else rows
+
+
+def _named(classes: Mapping[str, Any], row: Row) -> Row:
+    named = {column: name_of(row.values[column]) for column, name_of in classes.items()
+             if row.values.get(column) is not None}  # fmt: skip
+    return Row(row.where, {**row.values, **named})

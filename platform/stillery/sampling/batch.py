@@ -1,0 +1,208 @@
+"""A batch of prompts on its way through an engine: launched, made, logged, judged, launched again. No Ray in here.
+
+Each batch has its own queue of events, to which the engine's and the judge's threads put; many batches share an
+engine, so no prompt waits for another, and none for the end of a batch.
+"""
+
+import contextlib
+import dataclasses
+import queue
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from stillery.errors import UserError
+from stillery.records import Generation, RenderedPrompt, Request, digest, from_table, seed_of
+from stillery.sampling.best_of_n import BestOfN
+from stillery.sampling.engine import BrokenEngineError, Engine, Judge
+from stillery.sampling.sample_log import Compaction, next_number
+from stillery.sampling.sampling_plan import Plan
+from stillery.telemetry import logs
+
+# A sample is durable at the latest so long after it finished: first soon, then by how long the engine has worked, so
+# that an engine that dies loses at most a twentieth of its work, and a slow one does not write a file a sample.
+MIN_FLUSH_S = 5.0
+MAX_FLUSH_S = 60.0
+FLUSH_SHARE = 0.05
+
+
+@dataclass
+class Tally:
+    """What has happened since the last one: samples made (of which accepted and failed), their tokens, for each prompt
+    that is done the number of its samples that count, the samples written by file, and files that others stand for."""
+
+    made: int = 0
+    accepted: int = 0
+    errors: int = 0
+    tokens: int = 0
+    prompt_tokens: int = 0
+    needed: dict[str, int] = field(default_factory=dict[str, int])
+    written: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    replaced: list[str] = field(default_factory=list[str])
+
+
+@dataclass(eq=False)
+class _Prompt:
+    prompt: RenderedPrompt
+    best_of: BestOfN
+
+
+class Batch:
+    """Samples the prompts of one batch. `run` once; `busy_s` says how long its engine has worked."""
+
+    def __init__(
+        self,
+        prompts: list[RenderedPrompt],
+        *,
+        plan: Plan,
+        engine: Engine,
+        judge: Judge | None,
+        busy_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self.name = name_of(prompts)
+        self.num_made = 0
+        self._plan = plan
+        self._engine = engine
+        self._judge = judge
+        self._busy_s = busy_s
+        self._prompts = [
+            _Prompt(prompt, BestOfN(num_samples=plan.num_samples, wanted=plan.wanted, ahead=plan.ahead))
+            for prompt in prompts
+        ]
+        self._events: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
+        self._num_open = 0
+        self._unlogged: list[Generation] = []
+        # When the first of the unlogged finished.
+        self._oldest = 0.0
+        self._tally = Tally()
+        own = plan.log.files(self.name)
+        self._number = next_number(own)
+        # What an earlier start made of these prompts, and what an actor that died had made of this very batch.
+        self._known = self._find_known({name for prompt in prompts for name in prompt.files} | set(own))
+
+    def run(self) -> Iterator[Tally]:
+        """Make what is missing until every prompt is done. Yields a tally when all are launched, and one for every file
+        that is written; at the end the files of the batch are put together.
+
+        Raises BrokenEngineError if the engine broke, or what ends the run, after all that had finished was written.
+        """
+        try:
+            for prompt in self._prompts:
+                self._advance(prompt)
+            yield Tally()
+            while self._num_open:
+                with contextlib.suppress(queue.Empty):
+                    self._handle(*self._events.get(timeout=self._flush_in_s()))
+                if len(self._unlogged) >= self._plan.flush_every or (self._unlogged and not self._flush_in_s()):
+                    yield self._flush()
+        finally:
+            last = self._flush()
+        compaction = self._plan.log.compact(self.name) if self.num_made else None
+        yield last if compaction is None else _with_compaction(last, compaction)
+
+    def _flush_in_s(self) -> float | None:
+        """Seconds until what is unlogged must be written; None if nothing is."""
+        if not self._unlogged:
+            return None
+        limit_s = min(MAX_FLUSH_S, max(MIN_FLUSH_S, FLUSH_SHARE * self._busy_s()))
+        return max(0.0, self._oldest + limit_s - time.monotonic())
+
+    def _find_known(self, files: set[str]) -> dict[str, Generation]:
+        contents = self._plan.log.read(files)
+        gone = files - set(contents.tables) - contents.replaced
+        if gone:
+            # Put together by another start since they were found, or moved aside.
+            beside = {
+                name for batch in {name.rpartition("/")[0] for name in gone} for name in self._plan.log.files(batch)
+            }
+            contents = self._plan.log.read((files | beside) - gone)
+        asked = {prompt.prompt.prompt_id for prompt in self._prompts}
+        rows: defaultdict[str, list[Generation]] = defaultdict(list)
+        for table in contents.tables.values():
+            for row in from_table(table, Generation):
+                if row.prompt_id in asked:
+                    rows[row.sample_id].append(row)
+        picked = {sample: self._plan.pick(found) for sample, found in rows.items()}
+        return {sample: row for sample, row in picked.items() if row is not None and row.error is None}
+
+    def _advance(self, prompt: _Prompt) -> None:
+        """Start what the stopping rule asks for now."""
+        for index in prompt.best_of.launch():
+            self._start(prompt, index, round_=0)
+        if prompt.best_of.is_done:
+            self._tally.needed[prompt.prompt.prompt_id] = prompt.best_of.num_needed
+
+    def _start(self, prompt: _Prompt, index: int, *, round_: int) -> None:
+        made_of = self._plan.sample_id(prompt.prompt, index, round_=round_)
+        self._num_open += 1
+        if made_of in self._known:
+            self._events.put(("made", prompt, self._known[made_of], False))
+            return
+        request = Request(made_of, prompt.prompt.prompt_id, index, seed_of(made_of), prompt.prompt.rendered)
+
+        def done(result: Generation | Exception) -> None:
+            self._events.put(("made", prompt, result, True))
+
+        self._engine.submit(request, sampling=self._plan.sampling_of(round_), done=done)
+
+    def _handle(self, event: str, prompt: _Prompt, *what: Any) -> None:
+        self._num_open -= 1
+        if isinstance(what[0], Exception):
+            ends_run = event == "judged" or isinstance(what[0], UserError | BrokenEngineError)
+            raise what[0] if ends_run else BrokenEngineError.of(what[0])
+        if event == "made":
+            self._made(prompt, *what)
+        else:
+            key, row = what
+            self._settle(prompt, row, key=key)
+
+    def _made(self, prompt: _Prompt, row: Generation, is_new: bool) -> None:
+        round_ = int(row.sample_id != self._plan.sample_id(prompt.prompt, row.sample_index))
+        if is_new:
+            row = dataclasses.replace(row, round=round_)
+            self._oldest = self._oldest if self._unlogged else time.monotonic()
+            self._unlogged.append(row)
+            self.num_made += 1
+            self._tally.made += 1
+            self._tally.errors += row.error is not None
+            if row.error is not None:
+                logs.note(f"a sample failed: {row.error}", sample_id=row.sample_id, prompt_id=row.prompt_id)
+            self._tally.tokens += row.num_tokens
+            self._tally.prompt_tokens += row.num_prompt_tokens
+        if row.finish_reason == "length" and self._plan.resample is not None and round_ == 0:
+            self._start(prompt, row.sample_index, round_=1)
+        elif self._judge is None or row.error is not None:
+            self._settle(prompt, row, key=row.sample_id if row.error is None else None)
+        else:
+            self._num_open += 1
+
+            def done(key: str | Exception | None) -> None:
+                self._events.put(("judged", prompt, key, row))
+
+            self._judge.submit(row, done=done)
+
+    def _settle(self, prompt: _Prompt, row: Generation, *, key: str | None) -> None:
+        before = prompt.best_of.num_accepted
+        prompt.best_of.finish(row.sample_index, key=key)
+        self._tally.accepted += prompt.best_of.num_accepted - before
+        self._advance(prompt)
+
+    def _flush(self) -> Tally:
+        if self._unlogged:
+            name = self._plan.log.append(self.name, self._unlogged, number=self._number)
+            self._number += 1
+            self._tally.written[name] = [row.sample_id for row in self._unlogged]
+            self._unlogged = []
+        tally, self._tally = self._tally, Tally()
+        return tally
+
+
+def name_of(prompts: list[RenderedPrompt]) -> str:
+    """The name that a batch of these prompts has in the log, in whichever process."""
+    return digest("batch", [prompt.prompt_id for prompt in prompts])[:16]
+
+
+def _with_compaction(tally: Tally, compaction: Compaction) -> Tally:
+    return dataclasses.replace(tally, written={compaction.file: compaction.sample_ids}, replaced=compaction.replaced)

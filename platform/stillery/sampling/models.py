@@ -1,0 +1,161 @@
+"""What a config means by a model: `embedded:teacher`, a Hugging Face folder at a path or URI, or a Hub name."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from stillery.config import EngineConfig
+from stillery.errors import UserError
+from stillery.io.copies import fetch_model, identify_model
+from stillery.io.hashing import model_fingerprint
+from stillery.io.storage import Folder
+from stillery.records import digest
+from stillery.stages.neutral import LIMITS, shaping_engine
+
+EMBEDDED = "embedded:"
+
+# vLLM's EngineArgs that keep a model's author from running code here: no code of the repository's, and no pickles.
+TRUST = {"trust_remote_code": False, "load_format": "safetensors"}
+# Ends of the names of architectures that no text comes out of.
+NOT_GENERATIVE = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMaskedLM")
+
+
+def resolve_model(model: str, *, weights: bool = True) -> str:
+    """The path or Hub name to load. Resolved on the machine that loads it: the package may lie elsewhere there, and of
+    a folder at a URI that machine gets a copy, without the weights where they are not wanted."""
+    if model.startswith(EMBEDDED):
+        name = model.removeprefix(EMBEDDED)
+        if name not in ("teacher", "student"):
+            raise UserError(f"model {model!r}: the embedded models are embedded:teacher and embedded:student")
+        return str(Path(__file__).parent.parent / "tiny_models" / "models" / name)
+    if is_remote(model):
+        copy = fetch_model(Folder(model), weights=weights)
+        if weights:
+            _check_files(model, copy)
+        return str(copy)
+    path = Path(model.removeprefix("file://")).expanduser()
+    return str(path.absolute()) if path.exists() else model
+
+
+def is_remote(model: str) -> bool:
+    """Whether a model is a folder at a URI that is not this machine's own file system."""
+    return "://" in model and not model.startswith("file://")
+
+
+def is_folder(model: str) -> bool:
+    """Whether a model is meant as a folder rather than a Hub name, which has one slash and no dots before."""
+    if is_remote(model):
+        return True
+    resolved = resolve_model(model)
+    return Path(resolved).exists() or resolved.startswith(("/", ".", "~", "file://")) or resolved.count("/") > 1
+
+
+def check_model(key: str, model: str) -> None:
+    """Raise UserError, naming the config key, if a folder is not a causal language model with a tokenizer.
+
+    The weights of a folder at a URI are checked where they are copied to.
+    """
+    if not is_folder(model):
+        return
+    folder = Path(resolve_model(model, weights=False))
+    if not folder.is_dir():
+        raise UserError(f"{key}={model}: no such folder; give a Hugging Face model folder or a Hub name")
+    _check_files(f"{key}={model}", folder, weights=not is_remote(model))
+
+
+def _check_files(named: str, folder: Path, *, weights: bool = True) -> None:
+    """Raise UserError, saying what was `named`, if a local folder is not a causal language model with a tokenizer."""
+    _check_architecture(named, folder)
+    if weights:
+        _check_weights(named, folder)
+    if not (folder / "tokenizer.json").is_file() and not (folder / "tokenizer_config.json").is_file():
+        raise UserError(f"{named}: has no tokenizer.json; save the tokenizer into the folder")
+
+
+def _check_weights(named: str, folder: Path) -> None:
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise UserError(f"{named}: has no *.safetensors; save the model with safe_serialization=True")
+    _check_shards(named, folder)
+    for path in weights:
+        fault = fault_of_weights(path)
+        if fault is not None:
+            raise UserError(f"{named}: {path.name} {fault}")
+
+
+def _check_architecture(named: str, folder: Path) -> None:
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        raise UserError(f"{named}: is an adapter; merge it into its base (merge_and_unload) and save that")
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{named}: not a Hugging Face model folder (it has no config.json)")
+    try:
+        config: Any = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError:
+        config = None
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise UserError(f"{named}: its config.json is not a model's (it has no model_type)")
+    made_for = [str(name) for name in cast(dict[str, Any], config).get("architectures") or []]
+    if made_for and all(name.endswith(NOT_GENERATIVE) for name in made_for):
+        raise UserError(f"{named}: {made_for[0]} generates no text; give a causal language model")
+
+
+def fault_of_weights(path: Path) -> str | None:
+    """What is wrong with a safetensors file, by its header and size alone; None for a whole one."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(8)
+        if head == b"version ":
+            return "is a Git LFS pointer and not the weights; run `git lfs pull`"
+        length = int.from_bytes(head, "little")
+        if len(head) < 8 or length > size - 8:
+            return "is not a safetensors file, or was cut off; copy it again"
+        try:
+            header: Any = json.loads(file.read(length))
+            ends = [int(tensor["data_offsets"][1]) for name, tensor in header.items() if name != "__metadata__"]
+        except (ValueError, AttributeError, KeyError, TypeError, IndexError):
+            return "is not a safetensors file; copy it again"
+    whole = 8 + length + max(ends, default=0)
+    return f"was cut off at {size:,} of {whole:,} bytes; copy it again" if size < whole else None
+
+
+def _check_shards(named: str, folder: Path) -> None:
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return
+    try:
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{named}: {index.name} is not an index of weights; copy it again") from None
+    missing = sorted(name for name in shards if not (folder / name).is_file())
+    if missing:
+        raise UserError(f"{named}: {len(missing)} of {len(shards)} weight files are missing, the first is {missing[0]}")
+
+
+def model_id(model: str, engine: EngineConfig | None = None) -> str:
+    """What identifies the model in sample ids and fingerprints: its contents for a folder, its name for the Hub.
+
+    A retrained model in the same folder is another model; the same files in another folder are the same. What of an
+    `engine` changes what a model says is part of its identity; what places it, or only cuts its samples off, is not.
+    """
+    shaped = {} if engine is None else {k: v for k, v in shaping_engine(engine).items() if k not in LIMITS}
+    identity = model
+    if is_remote(model):
+        identity = "sha:" + identify_model(Folder(model))
+    elif is_folder(model):
+        reads_all = shaped.get("load_format", "safetensors") != "safetensors"
+        identity = "sha:" + model_fingerprint(Path(resolve_model(model)), other_weights=reads_all)
+    return f"{identity}+{digest('engine', shaped)[:8]}" if shaped else identity
+
+
+def context_length(model: str, engine: Mapping[str, Any]) -> int | None:
+    """The most tokens that prompt and completion have together: `max_model_len` of the `engine` table, else what the
+    model's config says, without any scaling of its positions; None if it says nothing."""
+    told = engine.get("max_model_len")
+    if isinstance(told, int) and told > 0:
+        return told
+    from transformers import PretrainedConfig
+
+    config, _ = PretrainedConfig.get_config_dict(resolve_model(model))
+    length = {**config, **(config.get("text_config") or {})}.get("max_position_embeddings")
+    return length if isinstance(length, int) else None

@@ -1,0 +1,74 @@
+"""What a person sees of sampling: what is done, the rates and the time left."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+from stillery.sampling.batch import Tally
+from stillery.telemetry import logs
+from stillery.telemetry import metrics as observe
+
+
+@dataclasses.dataclass
+class Progress:
+    """Prints what is done, the rates and the time left, at most every two seconds and once at the end.
+
+    The clock starts when the first engine is up. What is left is told by the prompts: with a stopping rule nobody
+    knows how many samples will be made.
+    """
+
+    label: str
+    num_prompts: int
+    most_samples: int
+    judged: bool
+    prices: tuple[float, float] | None = None
+    total: Tally = dataclasses.field(default_factory=Tally)
+    started: float | None = None
+    printed: float = 0.0
+    write: Callable[[str], Any] = logs.say
+
+    def add(self, tally: Tally) -> None:
+        """Count what has happened."""
+        now = time.monotonic()
+        self.started = now if self.started is None else self.started
+        total = self.total
+        total.made += tally.made
+        total.accepted += tally.accepted
+        total.errors += tally.errors
+        total.tokens += tally.tokens
+        total.prompt_tokens += tally.prompt_tokens
+        total.needed |= tally.needed
+        # Without a judge, what is made counts as accepted; nobody has looked at it.
+        counted = {"made": tally.made, "accepted": tally.accepted if self.judged else 0, "errors": tally.errors}
+        tokens = {"tokens": tally.tokens, "prompt_tokens": tally.prompt_tokens}
+        observe.sampled(**counted, **tokens, cost=self._cost(tally))
+        observe.progressed(len(total.needed), of=self.num_prompts)
+        is_last = len(total.needed) == self.num_prompts and bool(tally.needed)
+        if total.made and (is_last or now - self.printed >= 2):
+            self.printed = now
+            self.write(self._line(now - self.started))
+
+    def _line(self, seconds: float) -> str:
+        total, seconds = self.total, max(seconds, 1e-9)
+        done = len(total.needed)
+        parts = [
+            f"{self.label}: {done:,}/{self.num_prompts:,} prompts, {total.made:,} of at most "
+            f"{self.most_samples:,} samples"
+        ]
+        if self.judged:
+            parts.append(f"{total.accepted:,} accepted")
+        parts.append(f"{total.made / seconds:.0f} samples/s, {total.tokens / seconds:,.0f} tokens/s")
+        parts.append(f"{total.errors} errors")
+        left = (self.num_prompts - done) / done if done else None
+        if self.prices is not None:
+            cost = self._cost(total)
+            parts.append(f"cost {cost:.2f}" + (f", about {cost * left:.2f} more" if left is not None else ""))
+        if left is not None:
+            parts.append(f"{left * seconds:.0f} s left")
+        return ", ".join(parts)
+
+    def _cost(self, tally: Tally) -> float:
+        if self.prices is None:
+            return 0.0
+        return (tally.prompt_tokens * self.prices[0] + tally.tokens * self.prices[1]) / 1e6

@@ -1,0 +1,189 @@
+"""Sampling a model on prompts: render, find what the log holds, make what is missing, and see that nothing is."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from stillery.config import EngineConfig
+from stillery.errors import UserError
+from stillery.io.run_folder import Run
+from stillery.records import Generation, Message, Prompt, RenderedPrompt, conform, digest, schema_of
+from stillery.sampling.backend import Source
+from stillery.sampling.engine import Judge
+from stillery.sampling.engine_actors import run_batches
+from stillery.sampling.inventory import Inventory
+from stillery.sampling.sample_log import SampleLog
+from stillery.sampling.sampling_plan import Plan
+from stillery.telemetry import logs
+
+# So often is what is missing at the end made again, before the run fails.
+ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What has been sampled: the prompts, with the files that hold their samples, and how many of each count."""
+
+    prompts: list[RenderedPrompt]
+    needed: dict[str, int]
+    plan: Plan
+
+    def tables(self, *, rows: int) -> Iterator[pa.Table]:
+        """The samples as tables of Generation, a prompt's together and in order of index, those beyond what counts
+        marked as surplus; in parts of about `rows`, so that a run of any size fits into memory.
+
+        Raises UserError if a sample that was there is no longer.
+        """
+        size = max(1, rows // self.plan.num_samples)
+        tables: dict[str, pa.Table] = {}
+        for start in range(0, len(self.prompts), size):
+            part = self.prompts[start : start + size]
+            names = {name for prompt in part for name in prompt.files}
+            # A file that two parts share is read once.
+            tables = {name: table for name, table in tables.items() if name in names}
+            tables |= self.plan.log.read(names - tables.keys()).tables
+            yield self._part(part, [tables[name] for name in sorted(tables)])
+
+    def _part(self, prompts: list[RenderedPrompt], tables: list[pa.Table]) -> pa.Table:
+        table = pa.concat_tables(tables) if tables else schema_of(Generation).empty_table()
+        rows: dict[str, list[_Row]] = {}
+        columns = [table.column(name).to_pylist() for name in ("sample_id", *_DECISIVE)]
+        for number, (sample, *how) in enumerate(zip(*columns, strict=True)):
+            rows.setdefault(sample, []).append(_Row(number, *how))
+        chosen: list[int] = []
+        surplus: list[bool] = []
+        for prompt in prompts:
+            needed = self.needed[prompt.prompt_id]
+            for index in range(self.plan.num_samples):
+                tries = [self.plan.pick(rows.get(sample, [])) for sample in self._ids(prompt, index)]
+                if tries[0] is None and index < needed:
+                    raise UserError(
+                        f"{self.plan.log.folder.uri}: sample {index} of prompt {prompt.prompt_id} cannot be read any "
+                        "more; start again, and it is made again"
+                    )
+                found = [row.number for row in tries if row is not None]
+                chosen += found
+                surplus += [index >= needed] * len(found)
+        taken = table.take(pa.array(chosen, pa.int64()))
+        place = table.schema.get_field_index("surplus")
+        return conform(taken.set_column(place, "surplus", pa.array(surplus, pa.bool_())), Generation)
+
+    def _ids(self, prompt: RenderedPrompt, index: int) -> list[str]:
+        """The ids of a sample's first try, and of its second where there may be one."""
+        rounds = (0,) if self.plan.resample is None else (0, 1)
+        return [self.plan.sample_id(prompt, index, round_=round_) for round_ in rounds]
+
+
+_DECISIVE = ("round", "error", "finish_reason", "num_prompt_tokens", "num_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """Where a logged sample stands in a table, and what decides whether it counts."""
+
+    number: int
+    round: int
+    error: str | None
+    finish_reason: str | None
+    num_prompt_tokens: int
+    num_tokens: int
+
+
+def sample(
+    prompts: Sequence[Prompt],
+    conversations: Sequence[Sequence[Message]],
+    *,
+    source: Source,
+    engine: EngineConfig,
+    sampling: Mapping[str, Any],
+    num_samples: int,
+    run: Run,
+    label: str,
+    wanted: int | None = None,
+    ahead: int = 0,
+    resample: Mapping[str, Any] | None = None,
+    judge: Judge | None = None,
+) -> Samples:
+    """Sample the model on each prompt: `num_samples` times, or until `judge` has accepted `wanted`.
+
+    `conversations` holds the messages that ask each prompt; `sampling` what shapes a sample and `seed`, the run's;
+    `resample` what of that differs for a second try at a sample cut off for length. Samples that the run's log already
+    holds are not made again, unless they failed or were cut short in a smaller context.
+
+    Raises UserError if samples that engines made are not in the log in the end.
+    """
+    settings = {**sampling, **source.extra}
+    log = SampleLog(run.log_folder(digest(source.identity, settings)[:16])).claim()
+    log.compact_all()
+    plan = Plan(
+        identity=source.identity,
+        sampling=settings,
+        num_samples=num_samples,
+        log=log,
+        flush_every=engine.flush_every,
+        wanted=wanted,
+        ahead=ahead,
+        resample=None if resample is None else dict(resample),
+        max_model_len=source.max_model_len,
+    )
+    rendered = source.render(conversations)
+    bare = [RenderedPrompt(prompt.prompt_id, text, []) for prompt, text in zip(prompts, rendered, strict=True)]
+    work = _Work(bare, plan, Inventory(bare, plan=plan))
+    work.inventory.look({})
+    logged = sum(work.inventory.of(prompt).num_good(num_samples) for prompt in bare)
+    if logged:
+        logs.say(f"{label}: {logged:,} of {len(bare) * num_samples:,} samples are in the log already")
+    needed: dict[str, int] = {}
+    written: dict[str, bytes] = {}
+    todo = work.unfinished(needed, is_first=True)
+    for _ in range(ATTEMPTS):
+        if not todo:
+            break
+        outcome = run_batches(todo, plan=plan, source=source, engine=engine, judge=judge, label=label)
+        needed |= outcome.needed
+        # Without a stopping rule every sample counts, whoever has told of it.
+        written = {name: ids for name, ids in {**written, **outcome.written}.items() if name not in outcome.replaced}
+        work.inventory.look(written)
+        todo = work.unfinished(needed, is_first=False)
+        if todo:
+            logs.say(f"{label}: looking again at {len(todo):,} prompts whose samples are not all there")
+    if todo:
+        work.fail(needed, label=label)
+    return Samples(
+        work.located(bare), {prompt.prompt_id: needed.get(prompt.prompt_id, num_samples) for prompt in bare}, plan
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """All prompts of a start, and what there is of them."""
+
+    prompts: list[RenderedPrompt]
+    plan: Plan
+    inventory: Inventory
+
+    def unfinished(self, needed: Mapping[str, int], *, is_first: bool) -> list[RenderedPrompt]:
+        """The prompts that want samples still, or of which nobody knows where they stopped (only the judge can tell).
+        What failed counts as missing at first, and then no longer."""
+        lacking = {prompt.prompt_id for prompt, _ in self.inventory.missing(self.prompts, needed, failed=not is_first)}
+        if self.plan.wanted is not None:
+            lacking |= {prompt.prompt_id for prompt in self.prompts if prompt.prompt_id not in needed}
+        return self.located([prompt for prompt in self.prompts if prompt.prompt_id in lacking])
+
+    def located(self, prompts: Sequence[RenderedPrompt]) -> list[RenderedPrompt]:
+        """The same prompts with the files that hold samples of them."""
+        return [RenderedPrompt(p.prompt_id, p.rendered, sorted(self.inventory.of(p).files)) for p in prompts]
+
+    def fail(self, needed: Mapping[str, int], *, label: str) -> None:
+        """Raise the UserError that says what is missing."""
+        missing = self.inventory.missing(self.prompts, needed, failed=True)
+        untold = [p for p in self.prompts if self.plan.wanted is not None and p.prompt_id not in needed]
+        first = [f"sample {i} of prompt {p.prompt_id} ({self.plan.sample_id(p, i)})" for p, i in missing[:3]]
+        first = first or [f"where prompt {prompt.prompt_id} stopped" for prompt in untold[:3]]
+        raise UserError(
+            f"{label}: after {ATTEMPTS} attempts {len(missing):,} samples of {len(self.prompts):,} prompts are not in "
+            f"{self.plan.log.folder.uri}, and of {len(untold):,} prompts it is not known where they stopped: "
+            f"{', '.join(first)}, ...; see whether every machine writes to this very folder, and start again"
+        )

@@ -1,0 +1,87 @@
+"""What is wanted of every prompt: how many samples with which settings, and which logged samples count."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from stillery.records import RenderedPrompt, sample_id
+from stillery.sampling.sample_log import SampleLog
+
+# What vLLM's SamplingParams take for `max_tokens` where a table does not set it.
+DEFAULT_MAX_TOKENS = 16
+
+
+class _Logged(Protocol):
+    """What decides whether a logged sample counts; all of a Generation, or only these."""
+
+    @property
+    def round(self) -> int: ...
+    @property
+    def error(self) -> str | None: ...
+    @property
+    def finish_reason(self) -> str | None: ...
+    @property
+    def num_prompt_tokens(self) -> int: ...
+    @property
+    def num_tokens(self) -> int: ...
+
+
+L = TypeVar("L", bound=_Logged)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is wanted of every prompt.
+
+    `identity` is the model's, `sampling` everything that shapes a sample, the run's seed included. `num_samples`,
+    `wanted` and `ahead` are best-of-n's. `resample` overlays `sampling` for a second try at a sample that was cut off
+    for length. `max_model_len` is the model's context as it is run now, None where nobody knows.
+    """
+
+    identity: str
+    sampling: dict[str, Any]
+    num_samples: int
+    log: SampleLog
+    flush_every: int
+    wanted: int | None = None
+    ahead: int = 0
+    resample: dict[str, Any] | None = None
+    max_model_len: int | None = None
+
+    def sampling_of(self, round_: int) -> dict[str, Any]:
+        """The settings of a first (0) or second (1) try."""
+        return self.sampling if round_ == 0 else {**self.sampling, **(self.resample or {})}
+
+    def sample_id(self, prompt: RenderedPrompt, index: int, *, round_: int = 0) -> str:
+        """The id of a prompt's sample."""
+        return sample_id(
+            prompt_id=prompt.prompt_id,
+            rendered=prompt.rendered,
+            model=self.identity,
+            sampling=self.sampling_of(round_),
+            index=index,
+        )
+
+    def is_cut_short(self, row: _Logged) -> bool:
+        """Whether a sample ended for want of a context that is there now: at fewer tokens than its settings allow, in
+        a smaller context than the present one."""
+        if self.max_model_len is None or row.finish_reason != "length" or row.error is not None:
+            return False
+        most: int | None = self.sampling_of(row.round).get("max_tokens", DEFAULT_MAX_TOKENS)
+        has_room = row.num_prompt_tokens + row.num_tokens < self.max_model_len
+        return has_room and (most is None or row.num_tokens < most)
+
+    def pick(self, rows: Sequence[L]) -> L | None:
+        """Of the logged rows of one sample the one that counts, a failed one where there is no other; None if it must
+        be made again.
+
+        One cut short counts if it was made again and ended at the same length: the context is not what it seems.
+        """
+        lengths: set[int] = set()
+        for row in rows:
+            if row.error is not None:
+                continue
+            if not self.is_cut_short(row) or row.num_tokens in lengths:
+                return row
+            lengths.add(row.num_tokens)
+        return next((row for row in rows if row.error is not None), None)

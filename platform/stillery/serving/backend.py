@@ -1,0 +1,126 @@
+"""The model as the HTTP side calls it: one request to one replica of whatever version is serving.
+
+A request that fails before its first token, because its replica died or was replaced, is asked once more; later the
+client is told in the stream. What the replicas cannot take is a `RefusedError` with a status and a time to wait.
+"""
+
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from stillery.serving.model_server import Opening
+from stillery.serving.openai_shape import error_body, error_event
+
+log = logging.getLogger("ray.serve")
+
+MODEL_APPLICATION = "stillery-model"
+MODEL_DEPLOYMENT = "model"
+_ATTEMPTS = 2
+
+
+class RefusedError(Exception):
+    """A request that is answered with `status` and, if given, a Retry-After."""
+
+    def __init__(self, status: int, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+    def body(self) -> dict[str, Any]:
+        return error_body(self.status, str(self))
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A response that has begun: its opening, and the events of a stream (None if the opening is all)."""
+
+    opening: Opening
+    events: "Events | None"
+
+
+def find_model() -> Any:
+    """The handle of the model application. Raises LookupError while there is none."""
+    from ray import serve
+    from ray.serve.exceptions import RayServeException
+
+    try:
+        handle = serve.get_deployment_handle(MODEL_DEPLOYMENT, app_name=MODEL_APPLICATION)
+    except RayServeException as error:
+        raise LookupError(str(error)) from None
+    return handle.options(stream=True)
+
+
+class Backend:
+    """Calls to the model's replicas, through the handle that `find` finds once there is one."""
+
+    def __init__(self, *, retry_after_s: float, find: Callable[[], Any] = find_model) -> None:
+        self._retry_after_s = retry_after_s
+        self._find = find
+        self._handle: Any = None
+
+    async def ask(self, method: str, body: dict[str, Any]) -> Reply:
+        """Send a request; `method` is chat or completions. Raises RefusedError."""
+        from ray.exceptions import RayError, RayTaskError
+        from ray.serve.exceptions import BackPressureError, RayServeException
+
+        for attempt in range(1, _ATTEMPTS + 1):
+            pieces = self._model().answer.remote(method, body)
+            try:
+                opening = await anext(pieces)
+                break
+            except BackPressureError:
+                raise self._refuse("the model is busy; try again soon") from None
+            except RayTaskError as error:
+                # The replica lives and its model failed: asking again could take the next one down too.
+                log.warning("the model failed (%s)", type(error.cause or error).__name__)
+                raise self._refuse("the model failed; try again soon") from None
+            except (RayError, RayServeException, StopAsyncIteration) as error:
+                log.warning("a replica was lost before its first token (%s)", type(error).__name__)
+                if attempt == _ATTEMPTS:
+                    raise self._refuse("the model is being replaced; try again soon") from None
+            except BaseException:
+                pieces.cancel()
+                raise
+        else:
+            raise AssertionError("every attempt returns or raises")
+        assert isinstance(opening, Opening)
+        return Reply(opening, Events(pieces) if opening.body is None else None)
+
+    def _refuse(self, message: str) -> RefusedError:
+        return RefusedError(503, message, retry_after_s=self._retry_after_s)
+
+    def _model(self) -> Any:
+        if self._handle is None:
+            try:
+                self._handle = self._find()
+            except LookupError:
+                raise self._refuse("no model is up yet; see /ready") from None
+        return self._handle
+
+
+class Events:
+    """The events of a stream, for one reader, who closes it."""
+
+    def __init__(self, pieces: Any) -> None:
+        self._pieces = pieces
+        self._over = False
+
+    async def __aiter__(self) -> AsyncGenerator[str]:
+        from ray.exceptions import RayError
+        from ray.serve.exceptions import RayServeException
+
+        try:
+            async for piece in self._pieces:
+                yield piece
+        except (RayError, RayServeException) as error:
+            log.warning("a stream broke off (%s)", type(error).__name__)
+            yield error_event(503, "the model's replica was lost in mid-stream; ask again")
+        self._over = True
+
+    def close(self) -> None:
+        """Stop the model's work on a stream that was not read to its end, or not at all."""
+        if not self._over:
+            with contextlib.suppress(RuntimeError):
+                self._pieces.cancel()

@@ -1,0 +1,61 @@
+"""Reading a request's body with bounds on its size and on the time that it may take.
+
+A refused body is drained, in pieces that are thrown away, so that a client which sends before it reads sees the answer
+rather than a reset connection.
+"""
+
+import asyncio
+import contextlib
+
+from stillery.serving.gateway.asgi import Message, Receive
+from stillery.serving.gateway.errors import RefusalError
+from stillery.serving.gateway.heads import too_large
+from stillery.serving.gateway.settings import DoorSettings
+
+
+class ClientLeftError(Exception):
+    """The client went away."""
+
+
+class BodyReader:
+    """The body of one request, which is read once: kept whole by `read`, or thrown away by `drain`."""
+
+    def __init__(self, receive: Receive, settings: DoorSettings) -> None:
+        self._receive = receive
+        self._settings = settings
+        self._complete = False
+        self._num_bytes = 0
+        # Whether any of it was asked for, which tells a client that waits for `100 Continue` to send.
+        self.begun = False
+
+    async def read(self) -> bytes:
+        """All of it. Raises a RefusalError if it is too large (413) or too slow (408), or ClientLeftError."""
+        kept = bytearray()
+        try:
+            async with asyncio.timeout(self._settings.body_timeout_s):
+                while not self._complete:
+                    kept += await self._next()
+                    if self._num_bytes > self._settings.max_body_bytes:
+                        raise too_large(self._settings.max_body_bytes)
+        except TimeoutError:
+            raise RefusalError(
+                408, f"The body took more than {self._settings.body_timeout_s:g} seconds to arrive.", reason="slow_body"
+            ) from None
+        return bytes(kept)
+
+    async def drain(self) -> None:
+        """Throw away what is left, up to `max_drain_bytes` and `body_timeout_s`; what is beyond gets no answer."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.body_timeout_s):
+                while not self._complete and self._num_bytes < self._settings.max_drain_bytes:
+                    await self._next()
+
+    async def _next(self) -> bytes:
+        self.begun = True
+        message: Message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeftError
+        piece: bytes = message.get("body", b"")
+        self._num_bytes += len(piece)
+        self._complete = not message.get("more_body", False)
+        return piece

@@ -1,0 +1,75 @@
+"""Putting the doors in front of an application, and the check that an endpoint without keys stays at home."""
+
+import ipaddress
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stillery.errors import UserError
+from stillery.serving.gateway.access_log import AccessLog
+from stillery.serving.gateway.keys import read_keys
+from stillery.serving.gateway.limits import Limiter
+from stillery.serving.gateway.settings import DoorSettings, check_settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+
+def install_doors(app: "FastAPI", settings: DoorSettings, limiter: Limiter) -> None:
+    """Put the doors in front of `app`. Call it last: middleware that is added later stands outside them.
+
+    Nothing is kept open before the application's first request, so what is installed can be pickled.
+    Raises UserError for settings that cannot work, a key file that is missing or broken, or a log that cannot be
+    written.
+    """
+    from fastapi.middleware.cors import CORSMiddleware
+
+    from stillery.serving.gateway.middleware import Doors
+
+    check_settings(settings)
+    if settings.key_file is not None:
+        read_keys(Path(settings.key_file))
+    AccessLog(settings.access_log)
+    app.add_middleware(Doors, settings=settings, limiter=limiter)
+    if settings.cors_origins:
+        # Outside the doors: a browser asks beforehand without a key, and must be able to read a refusal.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type", "x-request-id"],
+            expose_headers=["x-request-id", "retry-after"],
+        )
+
+
+def check_binding(host: str, settings: DoorSettings) -> None:
+    """Raise UserError if `host` is reachable from outside this machine and the endpoint has no active key."""
+    if _is_loopback(host):
+        return
+    if settings.key_file is None:
+        raise UserError(
+            f"host {host} is reachable from other machines, but doors.key_file is unset; make a key with "
+            "`stillery keys add NAME --file keys.jsonl` and set doors.key_file, or bind to 127.0.0.1"
+        )
+    if not has_active_key(Path(settings.key_file)):
+        raise UserError(
+            f"host {host} is reachable from other machines, but key file {settings.key_file} holds no active key; "
+            f"make one with `stillery keys add NAME --file {settings.key_file}`, or bind to 127.0.0.1"
+        )
+
+
+def has_active_key(path: Path) -> bool:
+    """Does a key file hold a key that opens the endpoint now? Raises UserError if it is missing or broken."""
+    now = time.time()
+    return any(record.state(now) == "active" and record.scope == "api" for record in read_keys(path).values())
+
+
+def _is_loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        # Another name can resolve to anything.
+        return False
+    return address.is_loopback

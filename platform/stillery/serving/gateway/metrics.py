@@ -1,0 +1,79 @@
+"""Prometheus metrics of one process: requests, refusals, latency, requests in flight, tokens.
+
+Labels come from small fixed sets (route templates, statuses, reasons), so that no client can make series without end.
+Behind several replicas a scrape reaches one of them; the label `replica` keeps each one's counters apart, so that none
+seems to run backwards. A sum over replicas is as fresh as the last scrape of each.
+"""
+
+import os
+import socket
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from stillery.serving.gateway.usage import Usage
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+# Seconds: from a refusal to a long chain of thought.
+_BUCKETS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+
+
+class Metrics:
+    """The metrics of one set of doors, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "stillery_http_requests",
+            "Requests answered.",
+            ["replica", "route", "method", "status"],
+            registry=self._registry,
+        )
+        self._refused = Counter(
+            "stillery_http_refused", "Requests that a door turned away.", ["replica", "reason"], registry=self._registry
+        )
+        self._seconds = Histogram(
+            "stillery_http_request_seconds",
+            "From the request's head to the last byte of the response.",
+            ["replica", "route"],
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self._first_byte_seconds = Histogram(
+            "stillery_http_first_byte_seconds",
+            "From the request's head to the first byte of the response's body.",
+            ["replica", "route"],
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        in_flight = Gauge("stillery_http_in_flight", "Requests under way.", ["replica"], registry=self._registry)
+        self._replica = f"{socket.gethostname()}-{os.getpid()}"
+        self.in_flight = in_flight.labels(self._replica)
+        self._tokens = Counter(
+            "stillery_tokens", "Tokens, as far as responses tell.", ["replica", "kind"], registry=self._registry
+        )
+
+    def count(
+        self, *, route: str, method: str, status: int, seconds: float, first_byte_seconds: float | None, usage: Usage
+    ) -> None:
+        """One finished request. Status 499 stands for a client that went away before the answer began."""
+        self._requests.labels(self._replica, route, method_label(method), str(status)).inc()
+        self._seconds.labels(self._replica, route).observe(seconds)
+        if first_byte_seconds is not None:
+            self._first_byte_seconds.labels(self._replica, route).observe(first_byte_seconds)
+        self._tokens.labels(self._replica, "prompt").inc(usage.prompt_tokens)
+        self._tokens.labels(self._replica, "completion").inc(usage.completion_tokens)
+
+    def refuse(self, reason: str) -> None:
+        """One request turned away."""
+        self._refused.labels(self._replica, reason).inc()
+
+    def exposition(self) -> bytes:
+        """All of it in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+def method_label(method: str) -> str:
+    """The request's method, or `other` for one that a client made up."""
+    return method if method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS") else "other"

@@ -1,0 +1,189 @@
+"""One set of limits for all replicas of an endpoint: a named Ray actor that holds the LimitTable.
+
+Each replica reports, while it runs, which slots it holds. One that falls silent loses them after the lease, and an
+actor that was restarted learns them from the next reports. While the actor cannot be reached a replica decides by
+limits of its own, so that an endpoint is neither shut nor unbounded.
+"""
+
+import asyncio
+import dataclasses
+import hashlib
+import json
+import logging
+import uuid
+from collections import Counter
+from collections.abc import Awaitable, Mapping
+from typing import Any, Protocol, TypeVar
+
+from stillery.serving.gateway.limits import Decision, LimitTable
+from stillery.serving.gateway.settings import DoorSettings
+
+logger = logging.getLogger(__name__)
+
+LEASE_S = 15.0
+# An answer from an actor of the same cluster takes milliseconds.
+ANSWER_WITHIN_S = 1.0
+# After a failure the actor is left alone for so long.
+RETRY_EVERY_S = 1.0
+# Making the actor starts a worker process.
+_MADE_WITHIN_S = 30.0
+
+_T = TypeVar("_T")
+
+
+class Desk(Protocol):
+    """The shared table as one replica reaches it. Every method raises ConnectionError if it cannot be reached."""
+
+    async def acquire(self, holder: str, key_id: str) -> Decision: ...
+
+    async def release(self, holder: str, key_id: str) -> None: ...
+
+    async def report(self, holder: str, slots: Mapping[str, int]) -> None: ...
+
+
+class SharedLimiter:
+    """A Limiter for one of several replicas. It can be pickled until its first use, and is then bound to its process.
+
+    `desk` is how the shared table is reached; by default through the Ray actor of this name and these settings.
+    """
+
+    def __init__(
+        self,
+        settings: DoorSettings,
+        *,
+        name: str = "stillery-limits",
+        lease_s: float = LEASE_S,
+        answer_within_s: float = ANSWER_WITHIN_S,
+        desk: Desk | None = None,
+    ) -> None:
+        self._settings = settings
+        self._lease_s = lease_s
+        self._desk: Desk = desk or RayDesk(settings, name=name, lease_s=lease_s, answer_within_s=answer_within_s)
+        self._holder = ""
+        self._slots: Counter[str] = Counter()
+        self._alone: LimitTable | None = None
+        self._alone_until = 0.0
+        self._reporter: asyncio.Task[None] | None = None
+
+    async def prepare(self, *, within_s: float = _MADE_WITHIN_S) -> bool:
+        """Reach the shared table, which is made if there is none, before the first request is let in. Whether that
+        worked: otherwise this replica begins with limits of its own."""
+        self._begin()
+        end = asyncio.get_running_loop().time() + within_s
+        while True:
+            try:
+                await self._desk.report(self._holder, dict(self._slots))
+                return True
+            except ConnectionError as error:
+                if asyncio.get_running_loop().time() >= end:
+                    logger.warning("the shared limits were not reached within %g s (%s)", within_s, error)
+                    return False
+                await asyncio.sleep(0.1)
+
+    async def acquire(self, key_id: str) -> Decision:
+        self._begin()
+        # Counted before it is asked for, so that a report which overtakes the answer does not take the slot away.
+        self._slots[key_id] += 1
+        decision = Decision(False)
+        try:
+            decision = await self._ask(key_id)
+        finally:
+            if not decision.allowed:
+                self._forget(key_id)
+        return decision
+
+    async def release(self, key_id: str) -> None:
+        self._forget(key_id)
+        # If this does not arrive, the next report says the same.
+        if self._reachable():
+            await self._try(self._desk.release(self._holder, key_id))
+
+    def _begin(self) -> None:
+        if self._reporter is None:
+            # A replica's own name: copies of one pickled limiter must not share it.
+            self._holder = uuid.uuid4().hex
+            self._reporter = asyncio.create_task(self._report_for_ever())
+
+    async def _ask(self, key_id: str) -> Decision:
+        if self._reachable():
+            decision = await self._try(self._desk.acquire(self._holder, key_id))
+            if decision is not None:
+                return decision
+        if self._alone is None:
+            self._alone = LimitTable(self._settings)
+        self._alone.report(self._holder, self._slots - Counter({key_id: 1}))
+        return self._alone.acquire(self._holder, key_id)
+
+    async def _report_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease_s / 3)
+            await self._try(self._desk.report(self._holder, dict(self._slots)))
+
+    async def _try(self, call: Awaitable[_T]) -> _T | None:
+        """The answer of the shared table; None, and alone for a while, if it cannot be reached."""
+        try:
+            return await call
+        except ConnectionError as error:
+            if self._reachable():
+                logger.warning("the shared limits cannot be reached (%s): this replica goes by its own", error)
+            self._alone_until = asyncio.get_running_loop().time() + RETRY_EVERY_S
+            return None
+
+    def _reachable(self) -> bool:
+        return asyncio.get_running_loop().time() >= self._alone_until
+
+    def _forget(self, key_id: str) -> None:
+        self._slots -= Counter({key_id: 1})
+
+
+class RayDesk:
+    """The shared table as a named Ray actor, made by the replica that asks first.
+
+    The actor ends with the replica that made it, and the next one to ask makes it anew: nothing is left behind in the
+    cluster. Its name carries the settings, so that replicas of an old and a new version do not mix their limits.
+    """
+
+    def __init__(
+        self, settings: DoorSettings, *, name: str, lease_s: float, answer_within_s: float = ANSWER_WITHIN_S
+    ) -> None:
+        limits = [dataclasses.asdict(settings)[key] for key in ("limits", "key_limits", "retry_after_s")]
+        digest = hashlib.sha256(json.dumps([limits, lease_s], sort_keys=True).encode()).hexdigest()[:12]
+        self._name = f"{name}-{digest}"
+        self._settings = settings
+        self._lease_s = lease_s
+        self._answer_within_s = answer_within_s
+        # The maker's handle keeps the actor alive: it is let go of only once the actor is dead.
+        self._finding: asyncio.Future[Any] | None = None
+
+    async def acquire(self, holder: str, key_id: str) -> Decision:
+        return await self._call("acquire", holder, key_id)
+
+    async def release(self, holder: str, key_id: str) -> None:
+        await self._call("release", holder, key_id)
+
+    async def report(self, holder: str, slots: Mapping[str, int]) -> None:
+        await self._call("report", holder, slots)
+
+    async def _call(self, method: str, *arguments: Any) -> Any:
+        from ray.exceptions import ActorDiedError, RayError
+
+        if self._finding is None:
+            # In a thread: this asks Ray's control store, and must not hold up requests while it is away.
+            self._finding = asyncio.ensure_future(asyncio.to_thread(self._find))
+        finding = self._finding
+        try:
+            async with asyncio.timeout(self._answer_within_s):
+                # Shielded: an actor that starts slowly is waited for by the next request, not made again.
+                actor = await asyncio.shield(finding)
+                return await getattr(actor, method).remote(*arguments)
+        except (RayError, TimeoutError, ValueError, RuntimeError) as error:
+            failed = finding.done() and finding.exception() is not None
+            if self._finding is finding and (failed or isinstance(error, ActorDiedError)):
+                self._finding = None
+            raise ConnectionError(type(error).__name__) from error
+
+    def _find(self) -> Any:
+        import ray
+
+        options = {"name": self._name, "namespace": "stillery", "get_if_exists": True, "num_cpus": 0}
+        return ray.remote(LimitTable).options(**options).remote(self._settings, lease_s=self._lease_s)

@@ -1,0 +1,271 @@
+"""A replica of the model: Ray Serve LLM's server with vLLM's engine, proven by a probe before it takes traffic.
+
+In: OpenAI request bodies as plain data. Out: an `Opening` (status, the version that answers, the whole body unless it
+streams), then the pieces of the stream. Ray Serve LLM and vLLM are imported in the replica only: who deploys
+one need not wait for them.
+"""
+
+import asyncio
+import importlib
+import logging
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from stillery.records import digest
+from stillery.registry.resolve import ServedModel, fetch
+from stillery.sampling.models import TRUST
+from stillery.serving.coalesce import coalesce, interval
+from stillery.serving.openai_shape import engine_error, error_body, error_event, finish_response, rename_reasoning
+from stillery.serving.settings import EngineSettings, ProbeSettings, ServeSettings, load_settings, served_name
+from stillery.verify.template import parse_template
+
+log = logging.getLogger("ray.serve")
+
+OUR_PARSER = "stillery"
+_PARSER_PLUGIN = str(Path(__file__).with_name("think_answer.py"))
+_METHODS = {"chat": "ChatCompletionRequest", "completions": "CompletionRequest"}
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a replica says first: the HTTP status, the version that answers, and the body where it does not stream."""
+
+    status: int
+    version: str
+    body: dict[str, Any] | None = None
+
+
+class BrokenOffError(RuntimeError):
+    """vLLM gave a stream up that had begun."""
+
+
+class ProbeFailedError(RuntimeError):
+    """A new replica that does not do what it must before it takes traffic."""
+
+
+class ModelServer:
+    """The Serve deployment. A replica whose constructor raises never takes traffic, so the probe is part of it."""
+
+    async def __init__(self, served: ServedModel, args: Mapping[str, Any]) -> None:
+        settings = load_settings(args)
+        self._served = served
+        self._digest = settings_digest(settings)
+        self._name = served_name(settings)
+        self._interval_s = settings.engine.stream_interval_ms / 1000
+        self._num_streams = 0
+        folder = await asyncio.to_thread(fetch, served, tracking_uri=settings.tracking_uri)
+        set_engine_environment(settings.engine)
+        if settings.engine.reasoning_parser == OUR_PARSER:
+            # vLLM's own server loads a plug-in in its main function, which Ray Serve LLM does not run.
+            importlib.import_module("stillery.serving.think_answer")
+        from ray.serve.llm import LLMConfig
+        from ray.serve.llm.deployment import LLMServer
+
+        config = LLMConfig(**llm_config(settings, source=str(folder), name=self._name))
+        self._server: Any = LLMServer.sync_init(config, engine_cls=engine_class(settings.engine))
+        await self._server.start()
+        if settings.probe.enabled:
+            await self._probe(settings.probe)
+
+    async def answer(self, method: str, body: dict[str, Any]) -> AsyncGenerator[Opening | str]:
+        """`method` is chat or completions. Never raises for what a client sent: that becomes an Opening with 400."""
+        from pydantic import ValidationError
+        from ray.llm._internal.serve.core.configs import openai_api_models
+        from vllm.exceptions import VLLMValidationError
+
+        try:
+            request = getattr(openai_api_models, _METHODS[method]).model_validate({**body, "model": self._name})
+        except ValidationError as error:
+            yield Opening(400, self._served.version, error_body(400, first_complaint(error)))
+            return
+        except (VLLMValidationError, ValueError, TypeError) as error:
+            yield Opening(400, self._served.version, error_body(400, str(error).splitlines()[0][:300]))
+            return
+        replies = await getattr(self._server, method)(request, None)
+        # Closed from the inside out as soon as the client leaves: the engine then stops working on the request.
+        async with aclosing(replies), aclosing(self._speak(replies)) as spoken:
+            async for item in spoken:
+                yield item
+
+    async def _speak(self, replies: AsyncIterator[Any]) -> AsyncGenerator[Opening | str]:
+        version = self._served.version
+        first: Any = await anext(aiter(replies))
+        if isinstance(first, list) and not isinstance(first[0], str):
+            # What Ray Serve LLM answers a stream with that cannot begin.
+            first = cast(list[Any], first)[0]
+        if not isinstance(first, (str, list)):
+            error = getattr(first, "error", None)
+            if error is not None:
+                status = error.code if isinstance(error.code, int) else 400
+                yield Opening(status, version, error_body(status, error.message, param=getattr(error, "param", None)))
+            else:
+                yield Opening(200, version, finish_response(first.model_dump(mode="json"), version=version))
+            return
+        error = engine_error(_text(first))
+        if error is not None:
+            status = 400 if 400 <= error["code"] < 500 else 503
+            yield Opening(status, version, error_body(status, error["message"]))
+            return
+        yield Opening(200, version)
+        pieces = coalesce(
+            _texts(first, replies), interval_s=lambda: interval(self._interval_s, streams=self._num_streams)
+        )
+        self._num_streams += 1
+        try:
+            async with aclosing(pieces):
+                async for text in pieces:
+                    yield rename_reasoning(text)
+        except Exception as error:
+            # The boundary: the status has been sent, so the client is told in the stream.
+            log.exception("a stream broke off")
+            yield error_event(500, f"the model broke off ({type(error).__name__}); ask again")
+        finally:
+            self._num_streams -= 1
+
+    def served(self) -> tuple[ServedModel, str]:
+        """The version, and the digest of the settings that it was started with."""
+        return self._served, self._digest
+
+    async def check_health(self) -> None:
+        await self._server.check_health()
+
+    async def _probe(self, probe: ProbeSettings) -> None:
+        """Raise ProbeFailedError unless the model answers the probe's question once in its tries."""
+        complaint = ""
+        for attempt in range(probe.tries):
+            body = {
+                "messages": [{"role": "user", "content": probe.question}],
+                "max_tokens": probe.max_tokens,
+                "temperature": 0.0 if attempt == 0 else 1.0,
+                "seed": attempt,
+                # The tokens as they were sampled: the parser has taken the template's tags out of the message.
+                "logprobs": True,
+                "top_logprobs": 0,
+            }
+            try:
+                async with asyncio.timeout(probe.timeout_s):
+                    opening = await anext(aiter(self.answer("chat", body)))
+            except TimeoutError:
+                complaint = f"it was not answered within {probe.timeout_s:g} s"
+                continue
+            assert isinstance(opening, Opening)
+            complaint = judge_probe(opening, probe)
+            if not complaint:
+                log.info("version %s passed the probe", self._served.version)
+                return
+        raise ProbeFailedError(f"version {self._served.version} failed the probe {probe.tries} times: {complaint}")
+
+
+async def _texts(first: Any, rest: AsyncIterator[Any]) -> AsyncGenerator[str]:
+    """The stream's events. Raises BrokenOffError where vLLM reports an error, after which it would say `[DONE]`."""
+    yield _text(first)
+    async for item in rest:
+        text = _text(item)
+        error = engine_error(text)
+        if error is not None:
+            raise BrokenOffError(error["message"])
+        yield text
+
+
+def _text(item: Any) -> str:
+    """One reply or several as server-sent events; an error in mid-stream is an event too."""
+    parts = cast(list[Any], item) if isinstance(item, list) else [item]
+    return "".join(p if isinstance(p, str) else error_event(p.error.code, p.error.message) for p in parts)
+
+
+def first_complaint(error: Any) -> str:
+    """The first of pydantic's complaints as one line, without what the client sent."""
+    complaint = error.errors()[0]
+    place = ".".join(str(part) for part in complaint["loc"]) or "body"
+    return f"{place}: {complaint['msg']}"[:300]
+
+
+def judge_probe(opening: Opening, probe: ProbeSettings) -> str:
+    """What is wrong with the answer to the probe; empty if nothing is."""
+    if opening.status != 200 or opening.body is None:
+        return f"it was answered with {opening.status}"
+    choice = opening.body["choices"][0]
+    if choice["finish_reason"] != "stop":
+        return f"it did not stop within {probe.max_tokens} tokens"
+    if probe.require == "stop":
+        return ""
+    text = "".join(token["token"] for token in choice["logprobs"]["content"])
+    parts = parse_template(text)
+    if not parts.answer or not parts.answer_closed:
+        return "it gave no answer in <answer> tags (probe.require=stop for a model that was not trained on them)"
+    if probe.require == "thinking" and not (parts.thinking or "").strip():
+        return "it answered without thinking"
+    return ""
+
+
+def settings_digest(settings: ServeSettings) -> str:
+    """What a replica depends on: with another digest it has to be started anew."""
+    return digest("replica", asdict(settings.engine), asdict(settings.probe), served_name(settings))
+
+
+def set_engine_environment(engine: EngineSettings) -> None:
+    """The environment of this replica, which the engine's process inherits."""
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    # vLLM's own usage report goes to a server of its makers.
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault("RAYLLM_ENABLE_REQUEST_PROMPT_LOGS", "0")
+    if engine.num_gpus == 0:
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(engine.cpu_kv_cache_gb))
+        # Other replicas work on these cores too: a thread bound to one of them waits for whoever else is there.
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+        os.environ["OMP_NUM_THREADS"] = str(engine.threads or max(1, int(engine.num_cpus)))
+        if engine_kwargs(engine)["enforce_eager"]:
+            # vLLM compiles the ranks of log-probabilities even in eager mode: seconds of C++ at the first request.
+            os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")
+    os.environ.update(engine.env)
+
+
+def engine_kwargs(engine: EngineSettings) -> dict[str, Any]:
+    """vLLM's EngineArgs of a replica."""
+    defaults: dict[str, Any] = {"enable_log_requests": False, **TRUST}
+    if engine.reasoning_parser is not None:
+        defaults["reasoning_parser"] = engine.reasoning_parser
+        if engine.reasoning_parser == OUR_PARSER:
+            defaults["reasoning_parser_plugin"] = _PARSER_PLUGIN
+    if engine.num_gpus == 0:
+        # A seeded request whose prompt is prefilled in two chunks fails on a CPU.
+        defaults |= {"dtype": "float32", "enforce_eager": True, "enable_chunked_prefill": False}
+    return defaults | engine.kwargs
+
+
+def engine_class(engine: EngineSettings) -> Any:
+    """The class that starts vLLM's engine; None for Ray Serve LLM's own."""
+    spread = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
+    if engine.num_gpus or any(engine.kwargs.get(name, 1) != 1 for name in spread):
+        return None
+    from stillery.serving.cpu_engine import OneProcessEngine
+
+    return OneProcessEngine
+
+
+def llm_config(settings: ServeSettings, *, source: str, name: str) -> dict[str, Any]:
+    """The fields of Ray Serve LLM's LLMConfig."""
+    engine = settings.engine
+    return {
+        "model_loading_config": {"model_id": name, "model_source": source},
+        "engine_kwargs": engine_kwargs(engine),
+        "accelerator_type": engine.accelerator_type,
+        "accelerator_config": {"kind": "gpu" if engine.num_gpus else "cpu"},
+        "placement_group_config": {"bundles": placement_bundles(engine)},
+        "callback_config": {"callback_class": "stillery.serving.engine_callback:LocalModel"},
+        # Tokens are gathered once, in coalesce; Ray's own batcher would hold the first one back too.
+        "experimental_configs": {"stream_batching_interval_ms": 0},
+    }
+
+
+def placement_bundles(engine: EngineSettings) -> list[dict[str, float]]:
+    """What one replica takes: its process with its CPUs, and a bundle for each GPU."""
+    if not engine.num_gpus:
+        return [{"CPU": engine.num_cpus}]
+    whole = max(1, int(engine.num_gpus))
+    share = engine.num_gpus / whole
+    return [{"CPU": engine.num_cpus, "GPU": share}, *({"GPU": share} for _ in range(whole - 1))]

@@ -1,0 +1,82 @@
+"""Accepting samples while the teacher still samples: a Ray actor grades them beside the engines, not in their way."""
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from stillery.config import CurateConfig, VerifyConfig
+from stillery.io.storage import Folder
+from stillery.records import Generation, Prompt, Verdict, from_table
+from stillery.stages.verify import GRADED_COLUMNS, job_of
+from stillery.verify.acceptance import Acceptance
+
+MOST_AT_ONCE = 64
+
+
+class Grader:
+    """The Ray actor: rows of generations in, for each what it counts as out, or None where it is not accepted."""
+
+    def __init__(self, verify: VerifyConfig, curate: CurateConfig, prompts: Folder) -> None:
+        from stillery.verify.pool import GradingPool
+
+        self._rule = Acceptance.of(curate)
+        self._prompts_by_id = {prompt.prompt_id: prompt for prompt in from_table(prompts.read_all(Prompt), Prompt)}
+        self._pool = GradingPool(num_processes=verify.num_processes, deadline_s=verify.deadline_s)
+
+    def accept(self, rows: list[dict[str, Any]]) -> list[str | None]:
+        """Grade rows of GRADED_COLUMNS."""
+        verdicts = self._pool.grade_many(job_of(row, self._prompts_by_id) for row in rows)
+        return [self._key(row, verdict) for row, verdict in zip(rows, verdicts, strict=True)]
+
+    def _key(self, row: dict[str, Any], verdict: Verdict) -> str | None:
+        if self._rule.why_dropped(verdict) is not None:
+            return None
+        return self._rule.key(sample_id=row["sample_id"], completion=row["completion"])
+
+
+def start_grader(verify: VerifyConfig, curate: CurateConfig, prompts: Folder) -> Any:
+    """A handle of a new grading actor, which reads the prompts itself; a restarted one goes on with what it was
+    asked."""
+    import ray
+
+    actor = ray.remote(num_cpus=0.25, max_restarts=-1, max_task_retries=-1)(Grader)
+    return actor.remote(verify, curate, prompts)
+
+
+class VerdictJudge:
+    """Hands samples to the grading actor, as many at once as have come together meanwhile.
+
+    It travels to the engine actors as a handle; each starts a thread of its own at its first sample.
+    """
+
+    def __init__(self, grader: Any) -> None:
+        self._grader = grader
+        self._waiting: queue.SimpleQueue[tuple[Generation, Callable[[str | Exception | None], None]]] | None = None
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return VerdictJudge, (self._grader,)
+
+    def submit(self, generation: Generation, *, done: Callable[[str | Exception | None], None]) -> None:
+        with self._lock:
+            if self._waiting is None:
+                self._waiting = queue.SimpleQueue()
+                threading.Thread(target=self._run, args=(self._waiting,), daemon=True, name="judge").start()
+        self._waiting.put((generation, done))
+
+    def _run(self, waiting: "queue.SimpleQueue[tuple[Generation, Callable[[str | Exception | None], None]]]") -> None:
+        import ray
+
+        while True:
+            batch = [waiting.get()]
+            while len(batch) < MOST_AT_ONCE and not waiting.empty():
+                batch.append(waiting.get())
+            rows = [{name: getattr(generation, name) for name in GRADED_COLUMNS} for generation, _ in batch]
+            try:
+                keys: list[Any] = ray.get(self._grader.accept.remote(rows))
+            except Exception as error:
+                # The boundary: whatever befell the grader goes to those who wait for it.
+                keys = [error] * len(batch)
+            for (_, done), key in zip(batch, keys, strict=True):
+                done(key)

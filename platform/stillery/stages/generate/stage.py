@@ -1,0 +1,123 @@
+"""Generation: every training and validation problem is put to the teacher, a fixed number of times or until enough
+samples are accepted.
+
+In: prompts. Out: generations, all of them, before anything is verified or filtered. The samples come from the
+run's durable log, so a larger n later, or a run that was killed, makes only what is missing.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow as pa
+
+from stillery.config import CurateConfig, TeacherConfig, VerifyConfig
+from stillery.io.run_folder import Run
+from stillery.io.storage import Folder
+from stillery.metrics import check_failures
+from stillery.records import Generation, Prompt, Split, from_table, to_table
+from stillery.sampling.backend import teacher_source
+from stillery.sampling.backends.recorded import Recorded, Tally, read_recorded
+from stillery.sampling.prompting import messages_of
+from stillery.sampling.sampler import sample
+from stillery.stages.generate.judging import VerdictJudge, start_grader
+from stillery.stages.generate.recorded import in_order
+from stillery.telemetry import logs
+
+VERSION = 4
+ROWS_PER_FILE = 20_000
+
+
+def generate(
+    config: TeacherConfig,
+    *,
+    verify: VerifyConfig,
+    curate: CurateConfig,
+    seed: int,
+    max_failure_share: float,
+    prompts: Folder,
+    run: Run,
+    out: Folder,
+) -> dict[str, Any]:
+    """Sample the teacher and write generations-*.parquet, a prompt's samples together in order of index.
+
+    `verify` and `curate` say what is accepted, where the teacher stops at `config.accepted_per_prompt`. A recorded
+    teacher's generations are read instead, and the summary says what of the files was not used, and why.
+
+    Raises TooManyFailuresError if an engine failed on a larger share of the samples than `max_failure_share`.
+    """
+    asked = [p for p in from_table(prompts.read_all(Prompt), Prompt) if p.split in (Split.TRAIN, Split.VALIDATION)]
+    if config.kind == "recorded":
+        tally = Tally()
+        recorded = recorded_of(config)
+        parts = (to_table(rows, Generation) for rows in in_order(read_recorded(recorded, asked, tally=tally)))
+        counts = _write(parts, num_prompts=len(asked), out=out)
+        logs.say(f"generate: {tally}")
+        return {**counts.summary(), **tally.summary()}
+    conversations = [messages_of(p, system_prompt=config.system_prompt, instruction=config.instruction) for p in asked]
+    judge = None
+    if config.accepted_per_prompt is not None:
+        judge = VerdictJudge(start_grader(verify, curate, prompts))
+    samples = sample(
+        asked,
+        conversations,
+        source=teacher_source(config, logs=run.logs, now=run.started),
+        engine=config,
+        sampling={**config.sampling, "seed": seed},
+        num_samples=config.samples_per_prompt,
+        run=run,
+        label="generate",
+        wanted=config.accepted_per_prompt,
+        ahead=config.ahead,
+        resample=config.resample,
+        judge=judge,
+    )
+    counts = _write(samples.tables(rows=ROWS_PER_FILE), num_prompts=len(asked), out=out)
+    summary = counts.summary()
+    share = check_failures("generate", counts.failures, num_samples=summary["num_samples"], most=max_failure_share)
+    return {**summary, "failed": share}
+
+
+def recorded_of(config: TeacherConfig) -> Recorded:
+    """Where a recorded teacher's generations lie."""
+    return Recorded(
+        name=config.model,
+        files=config.recorded.files,
+        columns=config.recorded.columns,
+        samples_per_prompt=config.samples_per_prompt,
+        on_bad_row=config.recorded.on_bad_row,
+        max_bad_share=config.recorded.max_bad_share,
+    )
+
+
+def _write(parts: Iterable[pa.Table], *, num_prompts: int, out: Folder) -> "Counts":
+    counts = Counts(num_prompts=num_prompts)
+    for number, table in enumerate(parts):
+        out.write_table(f"generations-{number:05d}.parquet", table)
+        counts.add(table)
+    return counts
+
+
+class Counts:
+    """What was generated; tokens are the completions' only, surplus and failed samples among them."""
+
+    def __init__(self, *, num_prompts: int) -> None:
+        self._counts = Counter[str](num_prompts=num_prompts)
+        self._reasons = Counter[str]()
+        # How often an engine gave each reason for giving no sample.
+        self.failures = Counter[str]()
+
+    def add(self, table: pa.Table) -> None:
+        """Count a table of Generation."""
+        errors: list[str | None] = table.column("error").to_pylist()
+        self.failures.update(error for error in errors if error is not None)
+        endings = zip(errors, table.column("finish_reason").to_pylist(), strict=True)
+        self._reasons.update("error" if error is not None else reason or "unknown" for error, reason in endings)
+        self._counts["num_tokens"] += sum(table.column("num_tokens").to_pylist())
+        self._counts["num_surplus"] += sum(table.column("surplus").to_pylist())
+        self._counts["num_resampled"] += sum(round_ > 0 for round_ in table.column("round").to_pylist())
+        self._counts["num_samples"] += table.num_rows
+
+    def summary(self) -> dict[str, Any]:
+        names = ("num_prompts", "num_samples", "num_tokens", "num_surplus", "num_resampled")
+        return {**{name: self._counts[name] for name in names}, "finish_reasons": dict(self._reasons)}

@@ -1,0 +1,177 @@
+"""Prompts: where problems come from.
+
+In: the prompts section of the config. Out: prompts.parquet with the problems of every split, each in one split only.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from stillery.config import PromptsConfig, suggest
+from stillery.errors import UserError
+from stillery.io.hashing import file_fingerprint
+from stillery.io.readers.files import fingerprints
+from stillery.io.storage import Folder
+from stillery.problems.buckets import Bucket, check_disjoint, draw
+from stillery.problems.files import load_prompts, split_names
+from stillery.problems.tasks import HELD_OUT_TASK, TASKS, Problem
+from stillery.records import Prompt, Split, digest
+from stillery.telemetry import logs
+
+VERSION = 2
+
+# The splits that shape the student; the others are only measured on.
+TRAINED = (Split.TRAIN, Split.VALIDATION)
+
+# The generators' buckets never share a problem, and the embedded models' own training data has buckets of its own.
+BUCKETS = {
+    Split.TRAIN: Bucket.DISTILL,
+    Split.VALIDATION: Bucket.VALIDATION,
+    Split.TEST: Bucket.TEST,
+    Split.LONGER: Bucket.LONGER,
+    Split.HELD_OUT: Bucket.HELD_OUT,
+}
+
+
+def make_prompts(config: PromptsConfig, *, seed: int, out: Folder) -> dict[str, Any]:
+    """Write prompts.parquet and return how many problems there are, by split and task, and which rows of a file or
+    dataset were left out, and why.
+
+    `seed` shapes the source `tasks` alone. Raises UserError for faulty settings or data.
+    """
+    if config.source == "tasks":
+        prompts = draw_prompts(config, seed=seed)
+        out.write_rows("prompts.parquet", prompts, Prompt)
+        return summarize_prompts(prompts)
+    loaded = load_prompts(config, revision=_revision(config))
+    out.write_rows("prompts.parquet", loaded.prompts, Prompt)
+    for split, left_out in loaded.left_out.items():
+        logs.say(f"prompts: {split}: {left_out}")
+    told = {str(split): left_out.summary() for split, left_out in loaded.left_out.items()}
+    return {**summarize_prompts(loaded.prompts), "rows": told}
+
+
+def source_fingerprints(config: PromptsConfig) -> dict[str, str]:
+    """What the problems are read from: SHA-256 by split for files, dataset and revision for the Hub, nothing for
+    tasks, which the seed determines. Raises UserError for a file or dataset that is not there."""
+    if config.source == "tasks":
+        return {}
+    if config.source == "file":
+        return {str(split): _files_fingerprint(split, name) for split, name in split_names(config).items()}
+    if config.dataset is None:
+        raise UserError("prompts.source is hub, but prompts.dataset is not set; name a dataset or a local folder")
+    return {"dataset": config.dataset, "revision": _revision(config) or _folder_fingerprint(Path(config.dataset))}
+
+
+def draw_prompts(config: PromptsConfig, *, seed: int) -> list[Prompt]:
+    """The generated problems of every split; the numbers of a split are spread evenly over its tasks."""
+    tasks = _trained_tasks(config.tasks)
+    counts = {
+        Split.TRAIN: config.num_train,
+        Split.VALIDATION: config.num_validation,
+        Split.TEST: config.num_test,
+        Split.LONGER: config.num_longer,
+        Split.HELD_OUT: config.num_held_out,
+    }
+    drawn: dict[Split, list[Problem]] = {}
+    for split, count in counts.items():
+        if count < (1 if split in (Split.TRAIN, Split.VALIDATION, Split.TEST) else 0):
+            raise UserError(f"prompts.num_{split} is {count}; there must be problems in it")
+        of_split = [HELD_OUT_TASK] if split == Split.HELD_OUT else tasks
+        shares = _spread(count, over=len(of_split))
+        drawn[split] = [
+            problem
+            for task, share in zip(of_split, shares, strict=True)
+            for problem in draw(BUCKETS[split], task=task, count=share, seed=seed)
+        ]
+    check_disjoint({BUCKETS[split]: problems for split, problems in drawn.items()})
+    return [_to_prompt(problem, split=split) for split, problems in drawn.items() for problem in problems]
+
+
+def summarize_prompts(prompts: Sequence[Prompt]) -> dict[str, Any]:
+    """Counts: all, those without an answer, by split, and by split and task; and a digest of the problems that train
+    and of those that measure, so that more test problems do not train a student again."""
+    by_task: dict[str, dict[str, int]] = {}
+    for prompt in prompts:
+        tasks = by_task.setdefault(prompt.split, {})
+        tasks[prompt.task] = tasks.get(prompt.task, 0) + 1
+    return {
+        "num_prompts": len(prompts),
+        "num_unanswered": sum(prompt.answer is None for prompt in prompts),
+        "by_split": dict(Counter(prompt.split for prompt in prompts)),
+        "by_task": by_task,
+        "answer_kinds": dict(Counter(prompt.answer_kind for prompt in prompts)),
+        "parts": {
+            "trained": digest([asdict(p) for p in prompts if p.split in TRAINED]),
+            "measured": digest([asdict(p) for p in prompts if p.split not in TRAINED]),
+        },
+    }
+
+
+def _trained_tasks(wanted: Sequence[str]) -> list[str]:
+    known = [task for task in TASKS if task != HELD_OUT_TASK]
+    for task in wanted:
+        if task == HELD_OUT_TASK:
+            raise UserError(
+                f"prompts.tasks: {task} is held out, to measure on a task that no model trains on; remove it"
+            )
+        if task not in known:
+            raise UserError(f"prompts.tasks: no task {task!r}{suggest(task, known)}")
+    if len(set(wanted)) < len(wanted):
+        raise UserError("prompts.tasks names a task twice; remove one")
+    return list(wanted) or known
+
+
+def _spread(count: int, *, over: int) -> list[int]:
+    """`count` in `over` shares that differ by one at most."""
+    quotient, remainder = divmod(count, over)
+    return [quotient + (position < remainder) for position in range(over)]
+
+
+def _to_prompt(problem: Problem, *, split: Split) -> Prompt:
+    facts = [
+        {"name": f.name, "value": f.value, "expression": f.expression, "depends_on": list(f.depends_on)}
+        for f in problem.facts
+    ]
+    return Prompt(
+        prompt_id=digest("prompt", "tasks", problem.task, problem.question),
+        task=problem.task,
+        question=problem.question,
+        answer=problem.answer,
+        answer_kind=problem.answer_kind,
+        choices=list(problem.choices),
+        source="tasks",
+        split=split,
+        num_steps=problem.num_steps,
+        facts=json.dumps(facts),
+    )
+
+
+def _revision(config: PromptsConfig) -> str | None:
+    """The Hub's commit that a dataset is read at; None for files and local folders."""
+    if config.source != "hub" or config.dataset is None or Path(config.dataset).exists():
+        return None
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+    try:
+        return HfApi().dataset_info(config.dataset, timeout=20).sha
+    except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"prompts.dataset={config.dataset}: the Hub cannot say its revision ({reason}); check the name and the "
+            "network, or download it and give the folder"
+        ) from None
+
+
+def _files_fingerprint(split: Split, name: str) -> str:
+    found = fingerprints([name], key=f"prompts.{split}")
+    return digest(found) if len(found) > 1 else found[0]
+
+
+def _folder_fingerprint(folder: Path) -> str:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return digest([[str(path.relative_to(folder)), file_fingerprint(path)] for path in files])

@@ -1,0 +1,168 @@
+"""Registration: the student becomes a version of a registered model, with all that it was made from.
+
+In: the outputs of the stages before and the checkpoint. Out: one MLflow run with the stages as its children, a
+model version with alias `challenger`, and alias `champion` if it passes the gate. A call that was killed is
+completed by the next; a call that finished is not repeated.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from stillery.config import RegisterConfig
+from stillery.errors import UserError
+from stillery.io.run_folder import MANIFEST, Output
+from stillery.io.storage import Folder
+from stillery.registry import mlflow_store
+from stillery.registry.gate import CHALLENGER, CHAMPION, Decision, decide
+from stillery.registry.lineage import EVALUATIONS, losses_of, metrics_of, params_of, redact, stage_metrics
+from stillery.registry.mlflow_store import Store
+from stillery.registry.opponent import Measure, evaluation_of, find_opponent
+from stillery.registry.promotion import DECISION_TAG, move_champion
+from stillery.registry.scores import log_evaluation
+
+VERSION = 2
+
+_LINEAGE = ("generate", "curate", "sft")
+_DATASETS = ("prompts", "generate", "curate")
+
+
+def store_of(config: RegisterConfig) -> str:
+    """The store that a registration goes to, without secrets: part of what a registration is."""
+    return str(redact(mlflow_store.resolve_tracking_uri(config.tracking_uri)))
+
+
+def register(
+    config: RegisterConfig,
+    *,
+    run_uri: str,
+    git_revision: str,
+    fingerprint: str,
+    resolved_config: str,
+    outputs: Mapping[str, Output],
+    checkpoint: Path,
+    out: Folder,
+    measure: Measure,
+) -> dict[str, Any]:
+    """Register the checkpoint (a local Hugging Face folder) and return the summary.
+
+    `outputs` holds at least sft, evaluate_before and evaluate_after; `resolved_config` is YAML. The summary has
+    name, version, aliases, run_id, tracking_uri, experiment, source, checkpoint_folder (the folder of the
+    downloaded model that is the checkpoint), decision and gain (fractions; null if it could not be measured).
+
+    A champion that was measured on other problems or in another way is fetched from the registry and measured again by
+    `measure`. Where it cannot be fetched or asked, it stays champion.
+
+    Raises UserError if MLflow cannot be reached or the checkpoint is not there.
+    """
+    if not (checkpoint / "config.json").is_file():
+        raise UserError(f"{checkpoint}: not a Hugging Face checkpoint (no config.json); run the sft stage again")
+    settings = cast(dict[str, Any], redact(yaml.safe_load(resolved_config)))
+    tracking_uri = mlflow_store.resolve_tracking_uri(config.tracking_uri)
+    with mlflow_store.connect(tracking_uri, experiment=config.experiment) as store:
+        key = {"stillery.fingerprint": fingerprint, "stillery.run_uri": redact(run_uri)}
+        tags = _run_tags(settings, outputs, git_revision=git_revision)
+        run = mlflow_store.open_run(store, name=settings["run"]["name"], key=key, tags=tags)
+        version = mlflow_store.find_version(store, run, name=config.name)
+        if version is None or mlflow_store.DONE_TAG not in run.data.tags:
+            _log_run(store, run, settings=settings, outputs=outputs)
+            version = _log_version(store, run, name=config.name, outputs=outputs, checkpoint=checkpoint, key=key)
+            _set_aliases(store, name=config.name, version=version, outputs=outputs, measure=measure)
+            store.client.set_tag(run.info.run_id, mlflow_store.DONE_TAG, "true")
+            store.client.set_terminated(run.info.run_id, "FINISHED")
+        summary = _summarize(store, run, name=config.name, version=version.version) | {"experiment": config.experiment}
+    out.write_bytes("registration.json", json.dumps(summary, indent=1).encode())
+    return summary
+
+
+def _run_tags(settings: Mapping[str, Any], outputs: Mapping[str, Output], *, git_revision: str) -> dict[str, str]:
+    return {
+        "stillery.git_revision": git_revision,
+        "stillery.stages.generate": settings["teacher"]["model"],
+        "stillery.student_base": settings["sft"]["student"],
+        **{f"stillery.fingerprint.{stage}": output.fingerprint for stage, output in outputs.items()},
+    }
+
+
+def _log_run(store: Store, run: Any, *, settings: Mapping[str, Any], outputs: Mapping[str, Output]) -> None:
+    """Everything but the model: params, metrics, losses, stages, data, manifests and score tables."""
+    run_id = run.info.run_id
+    mlflow_store.log_params(store, run, params_of(settings))
+    mlflow_store.log_numbers(store, run, [(name, value, 0) for name, value in metrics_of(outputs).items()])
+    history = json.loads(outputs["sft"].folder.read_bytes("history.json"))
+    mlflow_store.log_numbers(store, run, losses_of(history))
+    mlflow_store.log_datasets(
+        store, run, [(s, outputs[s].fingerprint, redact(outputs[s].folder.uri)) for s in _DATASETS if s in outputs]
+    )
+    store.client.log_text(run_id, yaml.safe_dump(dict(settings), sort_keys=False), "config.yaml")
+    for stage, output in outputs.items():
+        manifest = redact(json.loads(output.folder.read_bytes(MANIFEST)))
+        store.client.log_dict(run_id, manifest, f"manifests/{stage}.json")
+        tags = {"stillery.fingerprint": output.fingerprint, "stillery.uri": redact(output.folder.uri)}
+        mlflow_store.log_stage(store, run, stage=stage, tags=tags, metrics=stage_metrics(output.summary))
+    for stage in EVALUATIONS:
+        if stage in outputs:
+            log_evaluation(store, run_id, stage, evaluation_of(outputs[stage].folder, outputs[stage].summary))
+
+
+def _log_version(
+    store: Store, run: Any, *, name: str, outputs: Mapping[str, Output], checkpoint: Path, key: Mapping[str, str]
+) -> Any:
+    measures = {metric: f"{value:.6g}" for metric, value in metrics_of(outputs).items() if "/pass_at_" in metric}
+    lineage = {f"stillery.fingerprint.{s}": outputs[s].fingerprint for s in _LINEAGE if s in outputs}
+    source = mlflow_store.log_checkpoint(store, run, checkpoint)
+    tags = {**key, **lineage, **measures, "stillery.checkpoint_folder": mlflow_store.CHECKPOINT_FOLDER}
+    return mlflow_store.register_version(store, run, name=name, source=source, tags=tags)
+
+
+def _set_aliases(store: Store, *, name: str, version: Any, outputs: Mapping[str, Output], measure: Measure) -> None:
+    """Challenger always; champion as the gate says. The decision is kept before the alias moves, so that a call
+    killed in between does not measure the new champion against itself."""
+    store.client.set_registered_model_alias(name, CHALLENGER, version.version)
+    kept = version.tags.get(DECISION_TAG)
+    decision = (
+        json.loads(kept)
+        if kept
+        else dataclasses.asdict(_decide(store, name=name, version=version, outputs=outputs, measure=measure))
+    )
+    store.client.set_model_version_tag(name, version.version, DECISION_TAG, json.dumps(decision))
+    if decision["promote"]:
+        move_champion(store, name, str(version.version), why=decision["reason"])
+
+
+def _decide(store: Store, *, name: str, version: Any, outputs: Mapping[str, Output], measure: Measure) -> Decision:
+    after, untouched = (
+        evaluation_of(outputs[s].folder, outputs[s].summary) for s in ("evaluate_after", "evaluate_before")
+    )
+    champion = mlflow_store.get_alias(store, name, CHAMPION)
+    if champion is None:
+        return decide(after, untouched=untouched, champion=None)
+    opponent, remedy = find_opponent(store, champion, after=after, run_id=version.run_id, measure=measure)
+    return decide(
+        after,
+        untouched=untouched,
+        champion=opponent,
+        champion_name=f"champion version {champion.version}",
+        remedy=remedy,
+    )
+
+
+def _summarize(store: Store, run: Any, *, name: str, version: str) -> dict[str, Any]:
+    """What MLflow holds now: the aliases may have moved since the version was made."""
+    current = store.client.get_model_version(name, version)
+    decision = json.loads(current.tags[DECISION_TAG])
+    return {
+        "name": name,
+        "version": str(version),
+        "aliases": sorted(current.aliases),
+        "run_id": run.info.run_id,
+        "tracking_uri": redact(store.tracking_uri),
+        "source": current.source,
+        "checkpoint_folder": mlflow_store.CHECKPOINT_FOLDER,
+        "decision": decision["reason"],
+        "gain": decision["gain"],
+    }

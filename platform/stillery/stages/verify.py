@@ -1,0 +1,169 @@
+"""The verify stage: generation files and prompts -> verdict files. The one file of this package that touches Ray.
+
+The work is done by Ray actors that own a `GradingPool` each. One checks thousands of answers a second; more are for
+clusters whose engines together write faster. Verdicts come back in the order of the generation files.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import count
+from typing import Any
+
+import pyarrow as pa
+
+from stillery import records
+from stillery.config import VerifyConfig
+from stillery.errors import UserError
+from stillery.io.storage import Folder
+from stillery.metrics import check_failures
+from stillery.records import FAILURES, Generation, Prompt, Verdict
+from stillery.telemetry import logs
+from stillery.thinking import opens_thinking
+from stillery.verify.judge import NO_SAMPLE, Job
+from stillery.verify.pool import GradingPool
+
+VERSION = 3
+
+ROWS_PER_FILE = 20_000
+ROWS_PER_BATCH = 1024
+
+# What a verdict depends on; the other columns are not read.
+GRADED_COLUMNS = ["sample_id", "prompt_id", "rendered", "completion", "finish_reason", "error"]
+
+
+def verify_generations(
+    config: VerifyConfig, *, generations: Folder, prompts: Folder, out: Folder, max_failure_share: float
+) -> dict[str, Any]:
+    """Write one verdict per generation into `out` (verdicts-00000.parquet, … of 20,000 rows) and count them.
+
+    What could not be graded is graded once more; so it is, alone, at the next start if this one ends for it.
+
+    Returns {"verdicts": {kind: rows}, "templates": {state: rows}, "flags": {flag: rows}, "failed": share}, where failed
+    are those that an engine made and grading could not decide. Needs a running Ray. Raises UserError where a
+    generation's prompt is not among the prompts, and where a larger share than `max_failure_share` failed.
+    """
+    names = generations.names(".parquet")
+    num_samples = generations.num_rows()
+    if not out.names(".parquet") or out.num_rows() != num_samples:
+        numbers = count()
+        for table in _verified(config, generations, names, prompts) if names else [records.to_table([], Verdict)]:
+            out.write_table(f"verdicts-{next(numbers):05d}.parquet", table)
+    _grade_again(config, generations, prompts, out)
+    summary = {"verdicts": Counter[str](), "templates": Counter[str](), "flags": Counter[str]()}
+    failures = Counter[str]()
+    for name in out.names(".parquet"):
+        table = out.read_table(name, Verdict)
+        summary["verdicts"].update(table["verdict"].to_pylist())
+        summary["templates"].update(table["template"].to_pylist())
+        summary["flags"].update(flag for flags in table["flags"].to_pylist() for flag in flags)
+        failures.update(why_failed(row["detail"], row["verdict"]) for row in _ungraded(table).to_pylist())
+    share = check_failures("verify", failures, num_samples=num_samples, most=max_failure_share)
+    return {**{key: dict(sorted(counts.items())) for key, counts in summary.items()}, "failed": share}
+
+
+def _ungraded(verdicts: pa.Table) -> pa.Table:
+    """The verdicts that grading failed to reach; where there is no sample, there was nothing to grade."""
+    told = zip(verdicts["verdict"].to_pylist(), verdicts["detail"].to_pylist(), strict=True)
+    return verdicts.filter(
+        pa.array([v in FAILURES and not (d or "").startswith(NO_SAMPLE) for v, d in told], pa.bool_())
+    )
+
+
+def _grade_again(config: VerifyConfig, generations: Folder, prompts: Folder, out: Folder) -> None:
+    """Grade what failed once more, in this process, and put the verdicts in place."""
+    import pyarrow.compute as pc
+
+    failed = {name: _ungraded(out.read_table(name, Verdict))["sample_id"].to_pylist() for name in out.names(".parquet")}
+    wanted = {sample for samples in failed.values() for sample in samples}
+    if not wanted:
+        return
+    logs.say(f"verify: grading {len(wanted):,} samples again that were not decided")
+    by_id = {p.prompt_id: p for p in records.from_table(prompts.read_all(Prompt), Prompt)}
+    is_wanted = pc.field("sample_id").isin(sorted(wanted))
+    tables = (generations.read_table(name, Generation).filter(is_wanted) for name in generations.names(".parquet"))
+    rows = [row for table in tables for row in records.from_table(table, Generation)]
+    again = {verdict.sample_id: verdict for verdict in grade_rows(config, rows, by_id)}
+    for name, samples in failed.items():
+        if samples:
+            verdicts = out.read_rows(name, Verdict)
+            out.write_rows(name, [again.get(v.sample_id, v) for v in verdicts], Verdict)
+
+
+def why_failed(detail: str | None, verdict: str) -> str:
+    """The reason of a failed verdict, for counting."""
+    return (detail or verdict).removeprefix(NO_SAMPLE).strip()
+
+
+def grade_rows(
+    config: VerifyConfig,
+    generations: Sequence[Generation] | pa.Table,
+    prompts_by_id: Mapping[str, Prompt],
+) -> list[Verdict]:
+    """The verdicts of generations, in their order, by a pool of this process, without Ray."""
+    if isinstance(generations, pa.Table):
+        generations = records.from_table(generations, Generation)
+    rows = ({name: getattr(row, name) for name in GRADED_COLUMNS} for row in generations)
+    with GradingPool(num_processes=config.num_processes, deadline_s=config.deadline_s) as pool:
+        return list(pool.grade_many(job_of(row, prompts_by_id) for row in rows))
+
+
+def job_of(row: Mapping[str, Any], prompts_by_id: Mapping[str, Prompt]) -> Job:
+    """What there is to grade in one generation."""
+    prompt = prompts_by_id.get(row["prompt_id"])
+    if prompt is None:
+        raise UserError(
+            f"generation {row['sample_id']} is of prompt {row['prompt_id']}, which is not among the prompts: "
+            "verify it with the prompts it was made from"
+        )
+    return Job(
+        completion=row["completion"],
+        answer=prompt.answer,
+        answer_kind=prompt.answer_kind,
+        choices=tuple(prompt.choices),
+        finish_reason=row["finish_reason"],
+        prefilled_think=opens_thinking(row["rendered"]),
+        question=prompt.question,
+        sample_id=row["sample_id"],
+        prompt_id=row["prompt_id"],
+        error=row["error"],
+    )
+
+
+class _Grader:
+    """The Ray actor: a batch of generations in, their verdicts out."""
+
+    def __init__(self, config: VerifyConfig, prompts: Any) -> None:
+        import ray
+
+        self._prompts_by_id: dict[str, Prompt] = ray.get(prompts)
+        self._pool = GradingPool(num_processes=config.num_processes, deadline_s=config.deadline_s)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        jobs = (job_of(row, self._prompts_by_id) for row in batch.to_pylist())
+        return records.to_table(list(self._pool.grade_many(jobs)), Verdict)
+
+
+def _verified(config: VerifyConfig, generations: Folder, names: list[str], prompts: Folder) -> Any:
+    """Tables of 20,000 verdicts, in the order of the generations, as Ray Data makes them."""
+    import ray
+
+    by_id = {p.prompt_id: p for p in records.from_table(prompts.read_all(Prompt), Prompt)}
+    fs, path = generations.open_fs()
+    # Reading takes a fraction of a CPU and so does the actor: whole ones would wait for each other on two cores.
+    rows = ray.data.read_parquet(
+        [f"{path}/{name}" for name in names],
+        filesystem=None if generations.is_local else fs,
+        num_cpus=0.25,
+    ).select_columns(GRADED_COLUMNS)
+    rows.context.execution_options.preserve_order = True
+    rows.context.enable_progress_bars = False
+    verdicts = rows.map_batches(
+        _Grader,
+        fn_constructor_args=(config, ray.put(by_id)),
+        batch_format="pyarrow",
+        batch_size=ROWS_PER_BATCH,
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=config.max_actors),
+        num_cpus=config.num_cpus,
+    )
+    for table in verdicts.iter_batches(batch_size=ROWS_PER_FILE, batch_format="pyarrow"):
+        yield records.conform(table, Verdict)

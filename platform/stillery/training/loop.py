@@ -1,0 +1,156 @@
+"""What one Ray Train worker does: TRL's SFTTrainer on the rows in data/, reporting each checkpoint to Ray.
+
+All workers of a node write their part of a checkpoint (random states, shards of model and optimizer) into one folder,
+and the first of them reports it. It runs off the worker's main thread, so nothing in it may install signal handlers.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from stillery.io.storage import Folder
+from stillery.records import Split
+from stillery.sampling.chat.lengths import max_length
+from stillery.telemetry import logs
+from stillery.telemetry import metrics as observe
+from stillery.training.data import keep_shards, open_shards
+from stillery.training.scratch import bring_checkpoint, node_scratch, upload
+
+
+def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """Train from the latest checkpoint that Ray holds, else from the student. Returns the loss history."""
+    import datasets
+    import ray.train
+    import torch
+    import transformers
+    from transformers import AutoTokenizer, PrinterCallback
+    from trl import SFTConfig, SFTTrainer
+
+    from stillery.sampling.models import resolve_model
+
+    logs.carry(config["where"])
+    transformers.utils.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    logging.getLogger("ray.train").setLevel(logging.WARNING)
+    if not config["use_gpu"]:
+        torch.set_num_threads(config["threads"])
+    student = resolve_model(config["student"])
+    with observe.working_for(config["observed"]), node_scratch(config["scratch"]) as scratch:
+        arguments = SFTConfig(output_dir=str(scratch), **trl_arguments(config, has_validation=config["has_validation"]))
+        train, validation = _datasets(config, scratch)
+        trainer = SFTTrainer(
+            model=student,
+            args=arguments,
+            train_dataset=train,
+            eval_dataset=validation,
+            processing_class=AutoTokenizer.from_pretrained(student),
+            callbacks=[_report_callback()],
+        )
+        trainer.remove_callback(PrinterCallback)
+        checkpoint = ray.train.get_checkpoint()
+        resumed = None if checkpoint is None else bring_checkpoint(checkpoint, scratch)
+        trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
+        # Uploads read from the scratch folder, which goes when the block ends.
+        _wait_for_uploads()
+        return trainer.state.log_history
+
+
+def _datasets(config: dict[str, Any], scratch: Path) -> tuple[Any, Any]:
+    """The rows to train on and, if there are any, to validate on, mapped into memory from the node's disk."""
+    import ray.train
+    from ray.train.collective import barrier
+
+    splits = (Split.TRAIN, Split.VALIDATION) if config["has_validation"] else (Split.TRAIN,)
+    if ray.train.get_context().get_local_rank() == 0:
+        for split in splits:
+            keep_shards(Folder(config["out"]) / "data", split, scratch / f"{split}.arrow")
+    barrier()
+    rows = [open_shards(scratch / f"{split}.arrow") for split in splits]
+    return rows[0], rows[1] if config["has_validation"] else None
+
+
+def _wait_for_uploads() -> None:
+    import ray.train
+    from ray.train import CheckpointConsistencyMode
+
+    ray.train.get_all_reported_checkpoints(consistency_mode=CheckpointConsistencyMode.COMMITTED)
+
+
+def trl_arguments(config: dict[str, Any], *, has_validation: bool) -> dict[str, Any]:
+    """Our defaults, overlaid with the config's table. Checkpoints and validation fall together, so that each
+    checkpoint has the loss that it is chosen by."""
+    defaults: dict[str, Any] = {
+        "save_strategy": "epoch",
+        "eval_strategy": "epoch" if has_validation else "no",
+        "logging_steps": 10,
+        "max_length": max_length(config["trl"]),
+        "disable_tqdm": True,
+    }
+    if not config["use_gpu"]:
+        defaults |= {"use_cpu": True, "bf16": False, "gradient_checkpointing": False, "dataloader_pin_memory": False}
+    merged = defaults | dict(config["trl"])
+    if str(merged.get("chat_template_path", "")).endswith((".jinja", ".j2")):
+        # The rows are in tokens already, and a file of the driver's need not be here.
+        del merged["chat_template_path"]
+    # A Hub repository that has pickled weights alone is refused.
+    loading = {"use_safetensors": True, **({} if config["use_gpu"] else {"dtype": "float32"})}
+    merged["model_init_kwargs"] = loading | (merged.get("model_init_kwargs") or {})
+    if has_validation:
+        merged["eval_strategy"] = merged["save_strategy"]
+        if "save_steps" in merged:
+            merged["eval_steps"] = merged["save_steps"]
+    if not merged.get("packing"):
+        # Every row fits: TRL need not go through them to cut them.
+        merged["max_length"] = None
+    return merged | {"seed": config["seed"], "report_to": "none"}
+
+
+def _report_callback() -> Any:
+    """A Trainer callback that tells of progress and hands each saved checkpoint to Ray Train.
+
+    Ray's own copies all of a checkpoint on every rank. Here one worker of each node uploads the node's files, once,
+    while training goes on, and every rank reports equally often, which Ray waits for: by then each has saved its part.
+    """
+    import ray.train
+    from ray.train import CheckpointUploadMode
+    from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+    class ReportCheckpoint(TrainerCallback):
+        def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+            metrics: dict[str, Any] = {"step": state.global_step}
+            for row in state.log_history:
+                metrics |= {key: row[key] for key in ("loss", "eval_loss", "epoch") if key in row}
+            folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+            if state.is_world_process_zero and not (folder / "config.json").exists():
+                # FSDP's shards come without what says how to read them.
+                for described in (
+                    kwargs["model"].config,
+                    kwargs["model"].generation_config,
+                    kwargs["processing_class"],
+                ):
+                    described.save_pretrained(folder)
+            first_of_node = ray.train.get_context().get_local_rank() == 0
+            checkpoint = ray.train.Checkpoint.from_directory(folder) if first_of_node else None
+            # The node's disk holds two checkpoints at most: the one before has gone when this one is uploaded.
+            _wait_for_uploads()
+            ray.train.report(
+                metrics=metrics,
+                checkpoint=checkpoint,
+                checkpoint_upload_mode=CheckpointUploadMode.ASYNC,
+                checkpoint_upload_fn=upload,
+                delete_local_checkpoint_after_upload=True,
+            )
+
+        def on_step_end(
+            self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        ) -> None:
+            if state.is_world_process_zero:
+                observe.progressed(state.global_step, of=state.max_steps)
+
+        def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+            row = state.log_history[-1]
+            shown = [f"{key} {row[key]:.4f}" for key in ("loss", "eval_loss", "learning_rate") if key in row]
+            if shown and state.is_world_process_zero:
+                logs.say(f"sft: step {state.global_step}/{state.max_steps}, {', '.join(shown)}")
+
+    return ReportCheckpoint()

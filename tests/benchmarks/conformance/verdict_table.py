@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+"""The verdicts on the answers of tests/support/verdict_rows.py, by another revision and by this one, as a table.
+
+    git worktree add ../before REVISION
+    python tests/benchmarks/conformance/verdict_table.py --before ../before
+
+Prints the rows on which the two differ, then how many are right on either side. Ends with status 1 where this revision
+is wrong on one.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+sys.path[:0] = [str(ROOT / "tests")]
+
+from support.verdict_rows import COMPARED, GRADED  # noqa: E402
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--before", type=Path, help="a checkout of the revision to compare with")
+    parser.add_argument("--list", action="store_true", help="print the verdicts of the package on the path as JSON")
+    arguments = parser.parse_args()
+    if arguments.list:
+        print(json.dumps(verdicts()))
+        return 0
+    before, after = verdicts_of(arguments.before), verdicts_of(ROOT)
+    print("| kind | input | gold answer | right | before | now |\n|---|---|---|---|---|---|")
+    for (kind, text, gold, right), old, new in zip(rows(), before, after, strict=True):
+        if old != new:
+            print(f"| {kind} | {code(text)} | {code(gold)} | {right} | {old} | {new} |")
+    rights = [right for *_, right in rows()]
+    wins = [sum(a in right.split(" or ") for a, right in zip(side, rights, strict=True)) for side in (before, after)]
+    print(f"\n{len(rights)} answers: {wins[0]} right before, {wins[1]} right now")
+    return int(wins[1] < len(rights))
+
+
+def rows() -> list[tuple[str, str, str, str]]:
+    """Kind, input, gold answer and the right verdict of each row."""
+    graded = [
+        (kind, text.removeprefix("<think>\nhm\n</think>\n"), gold, "correct" if right else "wrong or unparsed")
+        for kind, entries in GRADED.items()
+        for text, gold, _, _, right in entries
+    ]
+    compared = [
+        (kind, text, gold, "same" if same else "different")
+        for kind, entries in COMPARED.items()
+        for text, gold, same in entries
+    ]
+    return graded + compared
+
+
+def code(text: str) -> str:
+    return "`` " + text.replace("\n", "⏎").replace("|", r"\|") + " ``"
+
+
+def verdicts_of(checkout: Path) -> list[str]:
+    paths = os.pathsep.join((str(checkout / "platform"), str(ROOT / "tests")))
+    command = [sys.executable, __file__, "--list"]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, check=True, text=True)
+    return json.loads(done.stdout)
+
+
+def verdicts() -> list[str]:
+    from stillery.verify import grade, same_answer
+
+    graded = [
+        str(grade(text, answer=gold, answer_kind=kind, choices=choices).verdict)
+        for entries in GRADED.values()
+        for text, gold, kind, choices, _ in entries
+    ]
+    return graded + [
+        "same" if same_answer(text, gold) else "different" for entries in COMPARED.values() for text, gold, _ in entries
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

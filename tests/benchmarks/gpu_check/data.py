@@ -1,0 +1,37 @@
+"""Problems and traces of the embedded tasks, as the paths train on them and ask them."""
+
+from stillery.problems.buckets import Bucket
+from stillery.problems.problems import Problem
+from stillery.records import Message, Sample, Split
+from stillery.tiny_models.evaluate import problems_for
+from stillery.tiny_models.traces import write_trace
+
+
+def unseen_problems(per_task: int) -> list[Problem]:
+    """Problems of the test split, of all trained tasks by turns."""
+    tasks: dict[str, list[Problem]] = {}
+    for problem in problems_for(Bucket.TEST, per_task=per_task, seed=0):
+        tasks.setdefault(problem.task, []).append(problem)
+    return [problem for group in zip(*tasks.values(), strict=True) for problem in group]
+
+
+def training_samples(per_task: int, *, validated: int = 0) -> list[Sample]:
+    """Rows as curation writes them, with traces of the generators' own; of each task the first `validated` are for
+    validation."""
+    splits = [Split.VALIDATION] * validated + [Split.TRAIN] * (per_task - validated)
+    problems = problems_for(Bucket.DISTILL, per_task=per_task, seed=0)
+    return [_sample(problem, i, splits[i % per_task]) for i, problem in enumerate(problems)]
+
+
+def _sample(problem: Problem, number: int, split: str) -> Sample:
+    return Sample(
+        sample_id=f"sample-{number}",
+        prompt_id=f"prompt-{number}",
+        task=problem.task,
+        split=split,
+        prompt=[Message("user", problem.question)],
+        completion=[Message("assistant", write_trace(problem, seed=number, style="terse").text)],
+        weights=[],
+        part="reasoning",
+        teacher="generator",
+    )

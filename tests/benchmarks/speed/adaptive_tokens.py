@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+"""Teacher tokens of adaptive best-of-n against the smallest fixed n that covers as many prompts.
+
+    python tests/benchmarks/speed/adaptive_tokens.py [--prompts 200] [--most 16] [--accepted 4]
+
+A prompt is covered if `accepted` different samples of it are accepted. Both sides sample the embedded teacher through
+the pipeline with the same seeds, each into a log of its own, one after the other. Every token that a teacher made
+counts, surplus too; none is aborted, since what has been launched is always finished and logged.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+sys.path[:0] = [str(ROOT / "platform"), str(ROOT / "tests")]
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+
+from stillery.cluster import connect as cluster  # noqa: E402
+from stillery.config import Config, load_config  # noqa: E402
+from stillery.io.run_folder import open_run  # noqa: E402
+from stillery.io.storage import Folder  # noqa: E402
+from stillery.records import Generation, Prompt, from_table  # noqa: E402
+from stillery.sampling import sampler  # noqa: E402
+from stillery.sampling.backend import teacher_source  # noqa: E402
+from stillery.sampling.prompting import messages_of  # noqa: E402
+from stillery.stages.generate.judging import VerdictJudge, start_grader  # noqa: E402
+from stillery.stages.prompts import make_prompts  # noqa: E402
+from stillery.stages.verify import grade_rows  # noqa: E402
+from stillery.verify.acceptance import Acceptance  # noqa: E402
+
+Samples = dict[str, list[Generation]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--prompts", type=int, default=200)
+    parser.add_argument("--most", type=int, default=16, help="n: the most samples of a prompt")
+    parser.add_argument("--accepted", type=int, default=4, help="k: enough accepted ones")
+    parser.add_argument("--ahead", type=int, default=0, help="samples that may run beyond what is missing")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="stillery-trial-"))
+    sizes = [f"prompts.num_train={options.prompts}", "prompts.num_validation=6", "prompts.num_test=6"]
+    sizes += ["prompts.num_longer=6", "prompts.num_held_out=1", "cluster.address=local", f"run.dir={folder}/run"]
+    config = load_config(ROOT / "jobs" / "configs" / "demo.yaml", sizes)
+    cluster.connect(config.cluster)
+    make_prompts(config.prompts, seed=0, out=Folder(f"{folder}/prompts"))
+    prompts = train_prompts(Folder(f"{folder}/prompts"))
+    source = Folder(f"{folder}/prompts")
+    fixed = sample(config, source, f"{folder}/fixed", most=options.most, wanted=None, ahead=0)
+    adaptive = sample(config, source, f"{folder}/adaptive", most=options.most, wanted=options.accepted,
+                      ahead=options.ahead)  # fmt: skip
+    report(config, prompts, fixed, adaptive, most=options.most, accepted=options.accepted)
+
+
+def train_prompts(source: Folder) -> list[Prompt]:
+    return [p for p in from_table(source.read_all(Prompt), Prompt) if p.split == "train"]
+
+
+def sample(config: Config, source: Folder, folder: str, *, most: int, wanted: int | None, ahead: int) -> Samples:
+    """All samples that were made of each prompt, in order of index."""
+    prompts = train_prompts(source)
+    judge = VerdictJudge(start_grader(config.verify, config.curate, source)) if wanted is not None else None
+    config.run.dir = folder
+    made: Samples = defaultdict(list)
+    with open_run(config) as run:
+        samples = sampler.sample(
+            prompts, [messages_of(prompt) for prompt in prompts], source=teacher_source(config.teacher, logs=run.logs),
+            engine=config.teacher, sampling={**config.teacher.sampling, "seed": 0}, num_samples=most, run=run,
+            label=Path(folder).name, wanted=wanted, ahead=ahead, judge=judge,
+        )  # fmt: skip
+        for table in samples.tables(rows=10_000):
+            for row in from_table(table, Generation):
+                made[row.prompt_id].append(row)
+    return made
+
+
+def report(
+    config: Config, prompts: list[Prompt], fixed: Samples, adaptive: Samples, *, most: int, accepted: int
+) -> None:
+    """Print the fixed sizes, and the adaptive side against the smallest of them that covers as many prompts."""
+    by_id = {prompt.prompt_id: prompt for prompt in prompts}
+    marks = {name: accepted_marks(config, made, by_id) for name, made in (("fixed", fixed), ("adaptive", adaptive))}
+    sizes = range(accepted, most + 1)
+    covered = {n: sum(sum(row[:n]) >= accepted for row in marks["fixed"].values()) for n in sizes}
+    tokens = {n: sum(row.num_tokens for rows in fixed.values() for row in rows[:n]) for n in sizes}
+    adaptive_covered = sum(sum(row) >= accepted for row in marks["adaptive"].values())
+    rows = [row for samples in adaptive.values() for row in samples]
+    adaptive_tokens = sum(row.num_tokens for row in rows)
+    surplus = sum(row.num_tokens for row in rows if row.surplus)
+    equal = next((n for n in sizes if covered[n] >= adaptive_covered), most)
+    print(f"\n{'':<22}{'prompts covered':>16}{'samples':>10}{'tokens':>12}{'ratio':>8}")
+    for n in sorted({*range(accepted, most + 1, 4), equal, most}):
+        ratio = tokens[n] / tokens[equal]
+        print(f"fixed n={n:<14}{covered[n]:>16}{n * len(prompts):>10,}{tokens[n]:>12,}{ratio:>8.2f}")
+    ratio = adaptive_tokens / tokens[equal]
+    print(f"adaptive k={accepted:<11}{adaptive_covered:>16}{len(rows):>10,}{adaptive_tokens:>12,}{ratio:>8.2f}")
+    print(f"ratio: to fixed n={equal}, the smallest that covers as many; {surplus:,} adaptive tokens are surplus")
+    if covered[equal] < adaptive_covered:
+        print(f"no fixed n up to {most} covers as many: the ratio flatters the fixed side")
+
+
+def accepted_marks(config: Config, made: Samples, by_id: dict[str, Prompt]) -> dict[str, list[bool]]:
+    """For each prompt whether each of its samples, in order of index, is accepted."""
+    rows = [row for samples in made.values() for row in samples]
+    rule = Acceptance.of(config.curate)
+    keys: dict[str, set[str]] = defaultdict(set)
+    marks: dict[str, list[bool]] = defaultdict(list)
+    for row, verdict in zip(rows, grade_rows(config.verify, rows, by_id), strict=True):
+        key = rule.key(sample_id=row.sample_id, completion=row.completion)
+        is_accepted = rule.why_dropped(verdict) is None and key not in keys[row.prompt_id]
+        marks[row.prompt_id].append(is_accepted)
+        keys[row.prompt_id] |= {key} if is_accepted else set()
+    return marks
+
+
+if __name__ == "__main__":
+    main()

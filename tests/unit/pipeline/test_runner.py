@@ -1,0 +1,55 @@
+"""The line of stages as a user meets it before any Ray is there."""
+
+from pathlib import Path
+
+import pytest
+
+from stillery.errors import UserError
+from stillery.metrics import TooManyFailuresError
+from stillery.pipeline.order import STAGES, once_more
+from stillery.pipeline.runner import run_pipeline, stages_of
+from support.small_run import small_config
+
+
+def test_problems_are_made_without_ray_and_stay_when_it_cannot_be_reached(tmp_path: Path) -> None:
+    config = small_config(tmp_path, "cluster.address=127.0.0.1:1")
+    made = run_pipeline(config, until="prompts")["prompts"]
+    with pytest.raises(UserError, match=r"Ray at 127\.0\.0\.1:1 is not reachable .* `stillery head`"):
+        run_pipeline(config, until="generate")
+    assert run_pipeline(config, until="prompts")["prompts"] == made
+
+
+def test_every_stage_that_needs_another_comes_after_it() -> None:
+    seen: set[str] = set()
+    for stage in STAGES:
+        assert {need.partition(".")[0] for need in stage.needs} <= seen
+        seen.add(stage.name)
+
+
+def test_without_bonds_the_stages_behind_them_do_without(tmp_path: Path) -> None:
+    stages = stages_of(small_config(tmp_path, "bonds.enabled=false"))
+    names = [stage.name for stage in stages]
+    assert names == [stage.name for stage in STAGES if stage.name not in ("bonds", "compare_bonds")]
+    assert all(need.partition(".")[0] in names for stage in stages for need in stage.needs)
+    assert [stage.name for stage in stages_of(small_config(tmp_path), "verify")] == ["prompts", "generate", "verify"]
+
+
+def test_a_stage_with_failed_samples_is_done_once_more_and_then_keeps_what_it_has() -> None:
+    starts: list[float] = []
+
+    def work(*shares: float) -> dict[str, float]:
+        share = shares[len(starts)]
+        starts.append(share)
+        if share > 0.05:
+            raise TooManyFailuresError("too many")
+        return {"failed": share}
+
+    assert once_more("generate", lambda: work(0.0)) == {"failed": 0.0}
+    starts.clear()
+    assert once_more("generate", lambda: work(0.5, 0.02)) == {"failed": 0.02}
+    starts.clear()
+    assert once_more("generate", lambda: work(0.04, 0.01)) == {"failed": 0.01}
+    assert len(starts) == 2
+    starts.clear()
+    with pytest.raises(TooManyFailuresError):
+        once_more("generate", lambda: work(0.5, 0.5))

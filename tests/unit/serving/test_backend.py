@@ -1,0 +1,126 @@
+"""Calls to the model's replicas: what is asked again, what is refused, what a broken stream says."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from ray.exceptions import ActorDiedError, RayTaskError
+from ray.serve.exceptions import BackPressureError
+
+from stillery.serving.backend import Backend, RefusedError
+from stillery.serving.model_server import Opening
+
+
+class Pieces:
+    """What a replica sends, piece by piece; an exception among them is raised."""
+
+    def __init__(self, pieces: list[Any]) -> None:
+        self._pieces = list(pieces)
+        self.cancelled = False
+
+    def __aiter__(self) -> "Pieces":
+        return self
+
+    async def __anext__(self) -> Any:
+        if not self._pieces:
+            raise StopAsyncIteration
+        piece = self._pieces.pop(0)
+        if isinstance(piece, BaseException):
+            raise piece
+        return piece
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class Handle:
+    """A Serve handle: each call gets the next of the scripted replies."""
+
+    def __init__(self, *replies: list[Any]) -> None:
+        self.replies = [Pieces(reply) for reply in replies]
+        self.num_calls = 0
+
+    @property
+    def answer(self) -> "Handle":
+        return self
+
+    def remote(self, *_: Any) -> Pieces:
+        self.num_calls += 1
+        return self.replies[self.num_calls - 1]
+
+
+STREAM = [Opening(200, "3"), "data: 1\n\n", "data: 2\n\n"]
+LOST = ActorDiedError()
+FAILED = RayTaskError("answer", "a traceback with a prompt in it", RuntimeError("the engine is dead"))
+
+
+def ask(handle: Handle) -> tuple[Opening, list[str]]:
+    async def read() -> tuple[Opening, list[str]]:
+        reply = await Backend(retry_after_s=2, find=lambda: handle).ask("chat", {})
+        return reply.opening, [event async for event in reply.events] if reply.events else []
+
+    return asyncio.run(read())
+
+
+def test_a_stream_comes_as_it_was_sent() -> None:
+    assert ask(Handle(STREAM)) == (STREAM[0], STREAM[1:])
+
+
+def test_a_replica_that_is_lost_before_its_first_token_is_asked_for_again() -> None:
+    handle = Handle([LOST], STREAM)
+    assert ask(handle) == (STREAM[0], STREAM[1:])
+    assert handle.num_calls == 2
+
+
+def test_it_is_asked_for_again_once_only() -> None:
+    handle = Handle([LOST], [LOST], STREAM)
+    with pytest.raises(RefusedError, match="replaced") as refused:
+        ask(handle)
+    assert (refused.value.status, refused.value.retry_after_s, handle.num_calls) == (503, 2, 2)
+
+
+def test_a_request_that_the_model_failed_at_is_not_asked_again() -> None:
+    handle = Handle([FAILED], STREAM)
+    with pytest.raises(RefusedError, match="failed") as refused:
+        ask(handle)
+    assert handle.num_calls == 1
+    assert "prompt" not in json.dumps(refused.value.body())
+
+
+def test_a_full_model_is_503_with_a_time_to_wait() -> None:
+    with pytest.raises(RefusedError, match="busy") as refused:
+        ask(Handle([BackPressureError(num_queued_requests=9, max_queued_requests=9)]))
+    assert (refused.value.status, refused.value.retry_after_s) == (503, 2)
+
+
+def test_a_stream_that_breaks_off_says_so_and_does_not_look_whole() -> None:
+    _, events = ask(Handle([*STREAM[:2], LOST]))
+    assert events[0] == STREAM[1]
+    assert json.loads(events[1].removeprefix("data: "))["error"]["message"].startswith("the model's replica was lost")
+    assert not any("[DONE]" in event for event in events)
+
+
+@pytest.mark.parametrize(("num_read", "cancelled"), [(0, True), (1, True), (3, False)])
+def test_a_client_that_leaves_cancels_the_models_work(num_read: int, cancelled: bool) -> None:
+    handle = Handle(STREAM)
+
+    async def leave() -> None:
+        reply = await Backend(retry_after_s=2, find=lambda: handle).ask("chat", {})
+        assert reply.events is not None
+        events = aiter(reply.events)
+        for _ in range(num_read):
+            await anext(events, None)
+        reply.events.close()
+
+    asyncio.run(leave())
+    assert handle.replies[0].cancelled == cancelled
+
+
+def test_before_a_model_is_up_the_answer_is_503() -> None:
+    def find() -> Any:
+        raise LookupError
+
+    with pytest.raises(RefusedError, match="no model is up yet") as refused:
+        asyncio.run(Backend(retry_after_s=2, find=find).ask("chat", {}))
+    assert refused.value.status == 503
