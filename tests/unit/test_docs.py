@@ -16,9 +16,9 @@ from stillery.io.run_folder import Output, fingerprint_of
 from stillery.io.storage import Folder
 from stillery.pipeline.order import STAGES
 from stillery.pipeline.runner import input_key, stages_of
-from stillery.stages.neutral import ENGINE_ARGS as NEUTRAL_ENGINE_ARGS
-from stillery.stages.neutral import ENGINE_SECTION
-from stillery.stages.neutral import SFT_CONFIG as NEUTRAL_SFT_CONFIG
+from stillery.sampling.neutral import ENGINE_ARGS as NEUTRAL_ENGINE_ARGS
+from stillery.sampling.neutral import ENGINE_SECTION
+from stillery.sampling.neutral import SFT_CONFIG as NEUTRAL_SFT_CONFIG
 from stillery.stages.prompts import draw_prompts, summarize_prompts
 
 DOCS = Path(__file__).parents[2] / "docs"

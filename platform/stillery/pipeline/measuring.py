@@ -13,7 +13,8 @@ from stillery.config import load_config
 from stillery.errors import UserError
 from stillery.io.run_folder import open_run
 from stillery.io.storage import Folder
-from stillery.pipeline.order import Job, measure_model
+from stillery.stages.evaluate import measure_model
+from stillery.stages.stage import StageContext
 
 
 def measure_as_in(run_uri: str, config_yaml: str, prompts: str, checkpoint: Path) -> tuple[Folder, Mapping[str, Any]]:
@@ -33,4 +34,4 @@ def measure_as_in(run_uri: str, config_yaml: str, prompts: str, checkpoint: Path
         if problems is None:
             raise UserError(f"{run_uri} does not hold the problems any more that it was measured on")
         out = run.folder / "measured" / prompts
-        return measure_model(Job(config, run, {"prompts": problems}, out), checkpoint)
+        return measure_model(StageContext(config, run, {"prompts": problems}, out), checkpoint)

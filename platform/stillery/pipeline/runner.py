@@ -1,4 +1,4 @@
-"""Running the line: which stages are missing, and doing them one after the other.
+"""Running the pipeline: which stages are missing, and doing them one after the other.
 
 A stage runs if no finished output carries its fingerprint, which covers its settings, the contents of its inputs, the
 models and files that it reads, and its version. So a second run of the same command does only what is missing, and a
@@ -15,9 +15,10 @@ from stillery.cluster import placement
 from stillery.config import Config
 from stillery.io.run_folder import Output, Run, fingerprint_of, open_run, run_uri
 from stillery.io.storage import Folder
-from stillery.pipeline.order import STAGES, Job, Stage
+from stillery.pipeline.order import STAGES
 from stillery.pipeline.preflight import check
 from stillery.sampling.chat.lengths import Lengths, read_lengths
+from stillery.stages.stage import Stage, StageContext
 from stillery.telemetry import logs, tracing
 from stillery.telemetry import metrics as observe
 
@@ -109,7 +110,7 @@ def _run_stage(
         logs.say(f"{stage.name}: started ({fingerprint})")
         started = time.monotonic()
         with observe.running(stage.name, run=config.run.name):
-            summary = stage.work(Job(config, run, outputs, run.stage_folder(stage.name, fingerprint)))
+            summary = stage.run(StageContext(config, run, outputs, run.stage_folder(stage.name, fingerprint)))
             observe.decided(summary)
         seconds = round(time.monotonic() - started, 1)
         output = run.complete(

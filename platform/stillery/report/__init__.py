@@ -2,6 +2,5 @@
 
 from stillery.report.data import Evaluation, ReportData, StageLine
 from stillery.report.page import render
-from stillery.stages.report import write_report
 
-__all__ = ["Evaluation", "ReportData", "StageLine", "render", "write_report"]
+__all__ = ["Evaluation", "ReportData", "StageLine", "render"]

@@ -11,7 +11,7 @@ from stillery.io.copies import fetch_model, identify_model
 from stillery.io.hashing import model_fingerprint
 from stillery.io.storage import Folder
 from stillery.records import digest
-from stillery.stages.neutral import LIMITS, shaping_engine
+from stillery.sampling.neutral import LIMITS, shaping_engine
 
 EMBEDDED = "embedded:"
 

@@ -1,4 +1,4 @@
-"""The stages bonds and compare_bonds: traces -> molecules. The one file of this package that touches Ray.
+"""The stages bonds and compare_bonds: traces -> molecules.
 
 In: prompts, generations and their verdicts; or the evaluated samples of several models. Out: one Molecule a trace, in
 their order. Analysis is pure and takes milliseconds a trace, so it runs as plain Ray Data tasks on whatever cores there
@@ -17,12 +17,13 @@ from stillery import records
 from stillery.bonds.analysis import analyze
 from stillery.bonds.corpus.comparison import compare
 from stillery.bonds.measure.stability import is_unstable
-from stillery.config import BondsConfig
+from stillery.config import BondsConfig, Config, settings_of
 from stillery.io.storage import Folder
 from stillery.records import Molecule, Prompt, Score, Split, Verdict
+from stillery.registry.lineage import EVALUATIONS
+from stillery.stages.stage import TRAINED, Stage, StageContext
 from stillery.telemetry import logs
 
-VERSION = 7
 ROWS_PER_FILE = 5_000
 ROWS_PER_BATCH = 256
 # How many of the traces that could not be analysed a summary names; the table has all of them.
@@ -168,3 +169,39 @@ def analyze_batch(
             # One trace that nobody foresaw must not cost a run of millions.
             molecules.append(Molecule(sample, [], [], 0.0, 0.0, 0.0, [], f"{type(error).__name__}: {error}"))
     return records.to_table(molecules, Molecule)
+
+
+def _is_enabled(config: Config) -> bool:
+    return config.bonds.enabled
+
+
+def _run(context: StageContext) -> dict[str, Any]:
+    return find_molecules(
+        context.config.bonds,
+        generations=context.folder("generate"),
+        verdicts=context.folder("verify"),
+        prompts=context.folder("prompts"),
+        out=context.out,
+    )
+
+
+def _run_comparison(context: StageContext) -> dict[str, Any]:
+    return compare_models(scores={role: context.folder(stage) for stage, role in EVALUATIONS.items()}, out=context.out)
+
+
+STAGE = Stage(
+    "bonds",
+    version=7,
+    needs=(TRAINED, "generate", "verify"),
+    settings=lambda config: settings_of(config.bonds),
+    run=_run,
+    enabled=_is_enabled,
+)
+COMPARE_STAGE = Stage(
+    "compare_bonds",
+    version=STAGE.version,
+    needs=tuple(EVALUATIONS),
+    settings=lambda _: {},
+    run=_run_comparison,
+    enabled=_is_enabled,
+)

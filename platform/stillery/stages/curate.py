@@ -8,15 +8,15 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
-from stillery.config import CurateConfig
+from stillery.config import Config, CurateConfig, settings_of
 from stillery.errors import UserError
 from stillery.io.storage import Folder
 from stillery.metrics import pass_rate
 from stillery.records import FAILURES, Generation, Message, Prompt, Sample, Split, Verdict, VerdictKind, from_table
+from stillery.stages.stage import TRAINED, Stage, StageContext
 from stillery.thinking import CLOSE_THINK, OPEN_THINK, opens_thinking, split_thinking
 from stillery.verify.acceptance import Acceptance
 
-VERSION = 4
 ROWS_PER_FILE = 20_000
 
 Row = tuple[Generation, Verdict]
@@ -162,3 +162,21 @@ def _nothing_accepted(dropped: Counter[str]) -> str:
         f"no sample was accepted for training ({reasons}); raise teacher.samples_per_prompt, use a stronger teacher, "
         "or set curate.require_template=false if the template is what fails"
     )
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    return {**settings_of(config.curate), "accepted_per_prompt": config.teacher.accepted_per_prompt}
+
+
+def _run(context: StageContext) -> dict[str, Any]:
+    return curate(
+        context.config.curate,
+        accepted_per_prompt=context.config.teacher.accepted_per_prompt,
+        prompts=context.folder("prompts"),
+        generations=context.folder("generate"),
+        verdicts=context.folder("verify"),
+        out=context.out,
+    )
+
+
+STAGE = Stage("curate", version=4, needs=(TRAINED, "generate", "verify"), settings=_settings, run=_run)

@@ -4,22 +4,34 @@ In: prompts and a model. Out: scores, one row a sample, and the metrics made of 
 student and the distilled one are measured in the same way, on the same problems, by the same verifier.
 """
 
+import dataclasses
+import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from stillery.config import EngineConfig, EvaluateConfig, VerifyConfig
+from stillery.cluster import connect as cluster
+from stillery.config import Config, EngineConfig, EvaluateConfig, VerifyConfig
 from stillery.errors import UserError
+from stillery.io.hashing import SUMS
 from stillery.io.run_folder import Run
 from stillery.io.storage import Folder
+from stillery.io.transfer import publish_model
 from stillery.metrics import check_failures, summarize
 from stillery.records import FAILURES, Generation, Prompt, Score, Split, Verdict, digest, from_table
-from stillery.sampling.backend import Source
+from stillery.sampling.backend import Source, teacher_source, vllm_source
+from stillery.sampling.chat.checkpoint import missing_stops
+from stillery.sampling.chat.conversation import ChatFormat, student_format
+from stillery.sampling.models import model_id
+from stillery.sampling.neutral import shaping_engine
 from stillery.sampling.prompting import messages_of
 from stillery.sampling.sampler import sample
-from stillery.stages.neutral import shaping_engine
-from stillery.stages.verify import VERSION as VERIFIER_VERSION
-from stillery.stages.verify import grade_rows, why_failed
+from stillery.stages.fingerprints import chat_settings, grading_settings, sampling_settings, teacher_identity
+from stillery.stages.stage import CHECKPOINT, MEASURED, Stage, StageContext, retry_failed
+from stillery.telemetry import logs
+from stillery.verify.rows import VERSION as POLICY_VERSION
+from stillery.verify.rows import grade_rows, why_failed
 
 VERSION = 3
 ROWS_AT_ONCE = 20_000
@@ -102,7 +114,7 @@ def _protocol(
         "samples_per_prompt": config.samples_per_prompt,
         "asking": dict(asking),
         "engine": {**dtype, **shaping_engine(engine)},
-        "verifier": {"version": VERIFIER_VERSION, "deadline_s": verify.deadline_s},
+        "verifier": {"version": POLICY_VERSION, "deadline_s": verify.deadline_s},
         "evaluation_version": VERSION,
         "test_problems": digest("problems", problems),
     }
@@ -127,3 +139,91 @@ def score(role: str, prompt: Prompt, generation: Generation, verdict: Verdict) -
         num_tokens=generation.num_tokens,
         finish_reason=generation.finish_reason,
     )
+
+
+# What of the teacher's section says how it samples for training, and not how it is asked.
+_TRAINING_ONLY = ("sampling", "samples_per_prompt", "accepted_per_prompt", "ahead", "resample")
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    return {**sampling_settings(config.evaluate), **grading_settings(config), "seed": config.run.seed}
+
+
+def _teacher_settings(config: Config) -> dict[str, Any]:
+    teacher = {**sampling_settings(config.teacher), "model": teacher_identity(config)}
+    asked = {key: value for key, value in teacher.items() if key not in _TRAINING_ONLY}
+    # The teacher runs in its own engine, not in the students'.
+    return {**_settings(config), "engine": None, "teacher": asked}
+
+
+def _before_settings(config: Config) -> dict[str, Any]:
+    return {**_settings(config), "student": model_id(config.sft.student), "chat": chat_settings(config.sft)}
+
+
+def _run_teacher(context: StageContext) -> dict[str, Any]:
+    teacher = context.config.teacher
+    if teacher.kind == "recorded":
+        logs.say("evaluate_teacher: a recorded teacher cannot be asked, so it is not measured")
+        return {"ks": context.config.evaluate.ks, "splits": {}}
+    asking = {"system_prompt": teacher.system_prompt, "instruction": teacher.instruction}
+    source = teacher_source(teacher, logs=context.run.logs, now=context.run.started)
+    return _measure(context, role="teacher", source=source, engine=teacher, asking=asking)
+
+
+def _run_before(context: StageContext) -> dict[str, Any]:
+    return _measure_student(context, role="student_before", model=context.config.sft.student)
+
+
+def _run_after(context: StageContext) -> dict[str, Any]:
+    return _measure_student(context, role="student_after", model=(context.folder("sft") / "checkpoint").uri)
+
+
+def measure_model(context: StageContext, checkpoint: Path) -> tuple[Folder, Mapping[str, Any]]:
+    """Measure another student on the test problems just as the run's own were, into the context's folder. It is spoken
+    to as its own files say, as it is when it is served."""
+    cluster.connect(context.config.cluster)
+    # The run's folder is the one that every machine reaches.
+    shared = context.out / "checkpoint"
+    names = sorted(path.name for path in checkpoint.iterdir() if path.is_file() and path.name != SUMS)
+    publish_model(shared, [(Folder(str(checkpoint)), names)])
+    config = dataclasses.replace(context.config.evaluate, splits=[Split.TEST.value])
+    measured = dataclasses.replace(context, config=dataclasses.replace(context.config, evaluate=config))
+    chat = ChatFormat(shared.uri, now=context.run.started)
+    summary = _measure_student(measured, role="champion", model=shared.uri, chat=chat)
+    fs, path = shared.open_fs()
+    fs.rm(path, recursive=True)
+    return context.out, summary
+
+
+def _measure_student(context: StageContext, *, role: str, model: str, chat: ChatFormat | None = None) -> dict[str, Any]:
+    # Curation gives the student the bare question to train on, so that is how it is asked, before and after alike.
+    asking = {"system_prompt": None, "instruction": None}
+    engine = context.config.evaluate
+    chat = chat or student_format(context.config.sft, now=context.run.started)
+    source = vllm_source(model, engine, chat=chat, stop_token_ids=missing_stops(model, chat))
+    return _measure(context, role=role, source=source, engine=engine, asking=asking)
+
+
+def _measure(
+    context: StageContext, *, role: str, source: Source, engine: EngineConfig, asking: Mapping[str, Any]
+) -> dict[str, Any]:
+    work = functools.partial(
+        evaluate,
+        context.config.evaluate,
+        role=role,
+        source=source,
+        engine=engine,
+        asking=asking,
+        verify=context.config.verify,
+        seed=context.config.run.seed,
+        max_failure_share=context.config.run.max_failure_share,
+        prompts=context.folder("prompts"),
+        run=context.run,
+        out=context.out,
+    )
+    return retry_failed(f"evaluate {role}", work)
+
+
+TEACHER_STAGE = Stage("evaluate_teacher", VERSION, needs=(MEASURED,), settings=_teacher_settings, run=_run_teacher)
+BEFORE_STAGE = Stage("evaluate_before", VERSION, needs=(MEASURED,), settings=_before_settings, run=_run_before)
+STAGE = Stage("evaluate_after", VERSION, needs=(MEASURED, CHECKPOINT), settings=_settings, run=_run_after)

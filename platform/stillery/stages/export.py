@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from stillery.config import ExportConfig, RegisterConfig
+from stillery.config import Config, ExportConfig, RegisterConfig, settings_of
 from stillery.export.budget import choose
 from stillery.export.candidates import check_split, find_candidates, make_all, summarize
 from stillery.export.manifest import write_json
@@ -20,9 +20,9 @@ from stillery.io.copies import cache_home
 from stillery.io.storage import Folder
 from stillery.io.transfer import copy_tree
 from stillery.records import Prompt, from_table
+from stillery.sampling.models import resolve_model
+from stillery.stages.stage import CHECKPOINT, Stage, StageContext
 from stillery.telemetry import logs
-
-VERSION = 1
 
 
 def check(config: ExportConfig) -> None:
@@ -81,3 +81,23 @@ def _written_to(out: Folder) -> Generator[Path]:
     with TemporaryDirectory(prefix="export-", dir=scratch) as made:
         yield Path(made)
         copy_tree(Path(made), out)
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    return settings_of(config.export) if config.export.formats else {}
+
+
+def _run(context: StageContext) -> dict[str, Any]:
+    return export_student(
+        context.config.export,
+        register=context.config.register,
+        registration=context.outputs["register"].summary,
+        checkpoint=Path(resolve_model((context.folder("sft") / "checkpoint").uri)),
+        prompts=context.folder("prompts"),
+        out=context.out,
+    )
+
+
+STAGE = Stage(
+    "export", version=1, needs=("prompts", CHECKPOINT, "register"), settings=_settings, run=_run, uses_ray=False
+)

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from stillery.config import PromptsConfig, suggest
+from stillery.config import Config, PromptsConfig, settings_of, suggest
 from stillery.errors import UserError
 from stillery.io.hashing import file_fingerprint
 from stillery.io.readers.files import fingerprints
@@ -19,9 +19,8 @@ from stillery.problems.buckets import Bucket, check_disjoint, draw
 from stillery.problems.files import load_prompts, split_names
 from stillery.problems.tasks import HELD_OUT_TASK, TASKS, Problem
 from stillery.records import Prompt, Split, digest
+from stillery.stages.stage import Stage, StageContext
 from stillery.telemetry import logs
-
-VERSION = 2
 
 # The splits that shape the student; the others are only measured on.
 TRAINED = (Split.TRAIN, Split.VALIDATION)
@@ -175,3 +174,15 @@ def _files_fingerprint(split: Split, name: str) -> str:
 def _folder_fingerprint(folder: Path) -> str:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return digest([[str(path.relative_to(folder)), file_fingerprint(path)] for path in files])
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    settings = {**settings_of(config.prompts), "seed": config.run.seed}
+    return settings | {"files": source_fingerprints(config.prompts)}
+
+
+def _run(context: StageContext) -> dict[str, Any]:
+    return make_prompts(context.config.prompts, seed=context.config.run.seed, out=context.out)
+
+
+STAGE = Stage("prompts", version=2, needs=(), settings=_settings, run=_run, uses_ray=False)

@@ -6,6 +6,7 @@ completed by the next; a call that finished is not repeated.
 """
 
 import dataclasses
+import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, cast
 
 import yaml
 
-from stillery.config import RegisterConfig
+from stillery.config import Config, RegisterConfig, settings_of, to_yaml
 from stillery.errors import UserError
 from stillery.io.run_folder import MANIFEST, Output
 from stillery.io.storage import Folder
@@ -24,8 +25,9 @@ from stillery.registry.mlflow_store import Store
 from stillery.registry.opponent import Measure, evaluation_of, find_opponent
 from stillery.registry.promotion import DECISION_TAG, move_champion
 from stillery.registry.scores import log_evaluation
-
-VERSION = 2
+from stillery.sampling.models import resolve_model
+from stillery.stages.evaluate import measure_model
+from stillery.stages.stage import Stage, StageContext
 
 _LINEAGE = ("generate", "curate", "sft")
 _DATASETS = ("prompts", "generate", "curate")
@@ -82,7 +84,7 @@ def register(
 def _run_tags(settings: Mapping[str, Any], outputs: Mapping[str, Output], *, git_revision: str) -> dict[str, str]:
     return {
         "stillery.git_revision": git_revision,
-        "stillery.stages.generate": settings["teacher"]["model"],
+        "stillery.teacher": settings["teacher"]["model"],
         "stillery.student_base": settings["sft"]["student"],
         **{f"stillery.fingerprint.{stage}": output.fingerprint for stage, output in outputs.items()},
     }
@@ -166,3 +168,32 @@ def _summarize(store: Store, run: Any, *, name: str, version: str) -> dict[str, 
         "decision": decision["reason"],
         "gain": decision["gain"],
     }
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    return {**settings_of(config.register), "tracking_uri": store_of(config.register)}
+
+
+def _run(context: StageContext) -> dict[str, Any]:
+    return register(
+        context.config.register,
+        run_uri=context.run.folder.uri,
+        git_revision=context.run.git_revision,
+        fingerprint=context.out.uri.rsplit("/", 1)[1],
+        resolved_config=to_yaml(context.config),
+        outputs=context.outputs,
+        checkpoint=Path(resolve_model((context.folder("sft") / "checkpoint").uri)),
+        out=context.out,
+        measure=functools.partial(measure_model, dataclasses.replace(context, out=context.out / "champion")),
+    )
+
+
+STAGE = Stage(
+    "register",
+    version=2,
+    needs=("prompts", "generate", "verify", "bonds", "curate", "sft", *EVALUATIONS, "compare_bonds"),
+    settings=_settings,
+    run=_run,
+    uses_ray=False,
+    reads_summaries=True,
+)

@@ -7,15 +7,15 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from stillery.config import ReportConfig
+from stillery.config import ReportConfig, settings_of, to_yaml
 from stillery.io.run_folder import MANIFEST, Output
 from stillery.io.storage import Folder
 from stillery.records import Molecule, Prompt, Score, Verdict, from_table
 from stillery.report.data import Evaluation, ReportData, StageLine
 from stillery.report.page import render
 from stillery.report.traces import choose_samples
-
-VERSION = 4
+from stillery.stages import register
+from stillery.stages.stage import Stage, StageContext
 
 REPORT = "report.html"
 
@@ -95,3 +95,25 @@ def _count_values(output: Output | None, record: type[Any], *, column: str) -> d
 def _stage_line(output: Output) -> StageLine:
     manifest = json.loads(output.folder.read_bytes(MANIFEST))
     return StageLine(output.stage, output.fingerprint, output.summary.get("seconds"), manifest["finished"])
+
+
+def _run(context: StageContext) -> dict[str, Any]:
+    return write_report(
+        context.config.report,
+        run_name=context.config.run.name,
+        git_revision=context.run.git_revision,
+        config_yaml=to_yaml(context.config),
+        outputs=context.outputs,
+        out=context.out,
+    )
+
+
+STAGE = Stage(
+    "report",
+    version=4,
+    needs=(*register.STAGE.needs, "register", "export"),
+    settings=lambda config: settings_of(config.report),
+    run=_run,
+    uses_ray=False,
+    reads_summaries=True,
+)

@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from stillery.config import SftConfig
+from stillery.config import Config, SftConfig
 from stillery.io.copies import cache_home
 from stillery.io.storage import Folder
 from stillery.io.transfer import copy_files, publish_model
@@ -27,12 +27,13 @@ from stillery.records import Split
 from stillery.sampling.chat.checkpoint import open_student, write_format
 from stillery.sampling.chat.conversation import student_format
 from stillery.sampling.models import model_id
+from stillery.sampling.neutral import SFT_CONFIG, shaping
+from stillery.stages.fingerprints import chat_settings
+from stillery.stages.stage import Stage, StageContext
 from stillery.telemetry import logs
 from stillery.telemetry import metrics as observe
 from stillery.training.data import prepare_data
 from stillery.training.loop import train_loop
-
-VERSION = 2
 
 # Where Accelerate puts the shards of a model in a checkpoint.
 MODEL_SHARDS = "pytorch_model_fsdp_0"
@@ -188,3 +189,24 @@ def _losses(history: list[Mapping[str, Any]]) -> dict[str, float]:
     validation = [float(row["eval_loss"]) for row in history if "eval_loss" in row]
     losses = {"first_loss": train[0], "last_loss": train[-1]} if train else {}
     return losses | ({"best_eval_loss": min(validation)} if validation else {})
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """The number of workers is part of the global batch, and a GPU brings a precision of its own."""
+    placed = {"num_workers": config.sft.num_workers, "use_gpu": config.sft.use_gpu}
+    trl = shaping(config.sft.trl, neutral=SFT_CONFIG)
+    student = {"student": model_id(config.sft.student), "chat": chat_settings(config.sft)}
+    return {**placed, "trl": trl, "seed": config.run.seed, **student}
+
+
+def _run(context: StageContext) -> dict[str, Any]:
+    return fine_tune(
+        context.config.sft,
+        seed=context.config.run.seed,
+        now=context.run.started,
+        samples=context.folder("curate"),
+        out=context.out,
+    )
+
+
+STAGE = Stage("sft", version=2, needs=("curate",), settings=_settings, run=_run)

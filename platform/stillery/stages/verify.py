@@ -1,11 +1,10 @@
-"""The verify stage: generation files and prompts -> verdict files. The one file of this package that touches Ray.
+"""Verification: generation files and prompts -> verdict files.
 
 The work is done by Ray actors that own a `GradingPool` each. One checks thousands of answers a second; more are for
 clusters whose engines together write faster. Verdicts come back in the order of the generation files.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -13,22 +12,18 @@ import pyarrow as pa
 
 from stillery import records
 from stillery.config import VerifyConfig
-from stillery.errors import UserError
 from stillery.io.storage import Folder
 from stillery.metrics import check_failures
 from stillery.records import FAILURES, Generation, Prompt, Verdict
+from stillery.stages.fingerprints import grading_settings
+from stillery.stages.stage import TRAINED, Stage, StageContext
 from stillery.telemetry import logs
-from stillery.thinking import opens_thinking
-from stillery.verify.judge import NO_SAMPLE, Job
+from stillery.verify.judge import NO_SAMPLE
 from stillery.verify.pool import GradingPool
-
-VERSION = 3
+from stillery.verify.rows import GRADED_COLUMNS, VERSION, grade_rows, job_of, why_failed
 
 ROWS_PER_FILE = 20_000
 ROWS_PER_BATCH = 1024
-
-# What a verdict depends on; the other columns are not read.
-GRADED_COLUMNS = ["sample_id", "prompt_id", "rendered", "completion", "finish_reason", "error"]
 
 
 def verify_generations(
@@ -89,46 +84,6 @@ def _grade_again(config: VerifyConfig, generations: Folder, prompts: Folder, out
             out.write_rows(name, [again.get(v.sample_id, v) for v in verdicts], Verdict)
 
 
-def why_failed(detail: str | None, verdict: str) -> str:
-    """The reason of a failed verdict, for counting."""
-    return (detail or verdict).removeprefix(NO_SAMPLE).strip()
-
-
-def grade_rows(
-    config: VerifyConfig,
-    generations: Sequence[Generation] | pa.Table,
-    prompts_by_id: Mapping[str, Prompt],
-) -> list[Verdict]:
-    """The verdicts of generations, in their order, by a pool of this process, without Ray."""
-    if isinstance(generations, pa.Table):
-        generations = records.from_table(generations, Generation)
-    rows = ({name: getattr(row, name) for name in GRADED_COLUMNS} for row in generations)
-    with GradingPool(num_processes=config.num_processes, deadline_s=config.deadline_s) as pool:
-        return list(pool.grade_many(job_of(row, prompts_by_id) for row in rows))
-
-
-def job_of(row: Mapping[str, Any], prompts_by_id: Mapping[str, Prompt]) -> Job:
-    """What there is to grade in one generation."""
-    prompt = prompts_by_id.get(row["prompt_id"])
-    if prompt is None:
-        raise UserError(
-            f"generation {row['sample_id']} is of prompt {row['prompt_id']}, which is not among the prompts: "
-            "verify it with the prompts it was made from"
-        )
-    return Job(
-        completion=row["completion"],
-        answer=prompt.answer,
-        answer_kind=prompt.answer_kind,
-        choices=tuple(prompt.choices),
-        finish_reason=row["finish_reason"],
-        prefilled_think=opens_thinking(row["rendered"]),
-        question=prompt.question,
-        sample_id=row["sample_id"],
-        prompt_id=row["prompt_id"],
-        error=row["error"],
-    )
-
-
 class _Grader:
     """The Ray actor: a batch of generations in, their verdicts out."""
 
@@ -167,3 +122,16 @@ def _verified(config: VerifyConfig, generations: Folder, names: list[str], promp
     )
     for table in verdicts.iter_batches(batch_size=ROWS_PER_FILE, batch_format="pyarrow"):
         yield records.conform(table, Verdict)
+
+
+def _run(context: StageContext) -> dict[str, Any]:
+    return verify_generations(
+        context.config.verify,
+        generations=context.folder("generate"),
+        prompts=context.folder("prompts"),
+        out=context.out,
+        max_failure_share=context.config.run.max_failure_share,
+    )
+
+
+STAGE = Stage("verify", version=VERSION, needs=(TRAINED, "generate"), settings=grading_settings, run=_run)

@@ -1,7 +1,7 @@
 """Measure a model on the generators' problems: pass@1, pass@k and what its checks achieve.
 
-`python -m stillery.tiny_models.evaluate MODEL` prints one table a bucket, in the Markdown that model cards hold. An answer
-is right if the text between the answer tags is the gold answer to the letter.
+`python -m stillery.tiny_models.evaluate MODEL` prints one table a bucket, in the Markdown that model cards hold. An
+answer is right if the text between the answer tags is the gold answer to the letter.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """Bonds against annotated graphs: the table, the reliability plot and the speed of docs/benchmarks/2026-11-27-bonds.md.
 
-    PYTHONPATH=platform:tests python tests/benchmarks/conformance/bond_graphs.py [--part test] [--before CHECKOUT] [--plot OUT.svg]
+    PYTHONPATH=platform:tests python tests/benchmarks/conformance/bond_graphs.py
+        [--part test] [--before CHECKOUT] [--plot OUT.svg]
 
 Scores `analyze`, with its own segmentation, on one part of the shared graphs: one of our steps counts for the annotated
 step that it overlaps most, and a step reflects if a bond of reflection ends in it. `--before` runs another checkout's

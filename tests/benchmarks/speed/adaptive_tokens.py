@@ -29,8 +29,8 @@ from stillery.sampling.backend import teacher_source  # noqa: E402
 from stillery.sampling.prompting import messages_of  # noqa: E402
 from stillery.stages.generate.judging import VerdictJudge, start_grader  # noqa: E402
 from stillery.stages.prompts import make_prompts  # noqa: E402
-from stillery.stages.verify import grade_rows  # noqa: E402
 from stillery.verify.acceptance import Acceptance  # noqa: E402
+from stillery.verify.rows import grade_rows  # noqa: E402
 
 Samples = dict[str, list[Generation]]
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Time and memory of attention energy against pooling `output_attentions=True`, by length of the trace.
 
-    python tests/benchmarks/speed/attention_cost.py [--model DIR] [--tokens 2048 8192 16384] [--block-size 128] [--threads 1]
+    python tests/benchmarks/speed/attention_cost.py
+        [--model DIR] [--tokens 2048 8192 16384] [--block-size 128] [--threads 1]
 
 Each measurement runs in a process of its own, on the CPU in float32, after a first pass over a short text. Time is
 processor time, summed over threads, so that other work on the machine does not count. Memory is the growth of the

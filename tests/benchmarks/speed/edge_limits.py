@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """A phone without a phone: the smallest memory in which an artifact still gives the answers that it gives with plenty.
 
-    python tests/benchmarks/speed/edge_limits.py onnx=runs/export/onnx-int8 executorch=runs/export/executorch-8da4w [--problems 5]
+    python tests/benchmarks/speed/edge_limits.py
+        onnx=runs/export/onnx-int8 executorch=runs/export/executorch-8da4w [--problems 5]
 
 Each artifact is loaded in its own runtime in a fresh process on one core and one thread, and answers problems greedily:
 first without a limit, then under ever smaller limits on its address space (RLIMIT_AS, by bisection to `--step-mb`). A

@@ -31,7 +31,7 @@ from stillery.sampling.sample_log import SampleLog  # noqa: E402
 from stillery.sampling.sampler import Samples  # noqa: E402
 from stillery.sampling.sampling_plan import Plan  # noqa: E402
 from stillery.stages.curate import choose, to_sample  # noqa: E402
-from stillery.stages.verify import grade_rows  # noqa: E402
+from stillery.verify.rows import grade_rows  # noqa: E402
 from support.scripted_teacher import CHARACTERS_PER_TOKEN, PROMPT_TOKENS, answer_to, question, trace  # noqa: E402
 
 GPUS = (8, 16, 32, 64, 128, 256, 512)

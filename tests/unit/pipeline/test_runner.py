@@ -6,8 +6,9 @@ import pytest
 
 from stillery.errors import UserError
 from stillery.metrics import TooManyFailuresError
-from stillery.pipeline.order import STAGES, once_more
+from stillery.pipeline.order import STAGES
 from stillery.pipeline.runner import run_pipeline, stages_of
+from stillery.stages.stage import retry_failed
 from support.small_run import small_config
 
 
@@ -44,12 +45,12 @@ def test_a_stage_with_failed_samples_is_done_once_more_and_then_keeps_what_it_ha
             raise TooManyFailuresError("too many")
         return {"failed": share}
 
-    assert once_more("generate", lambda: work(0.0)) == {"failed": 0.0}
+    assert retry_failed("generate", lambda: work(0.0)) == {"failed": 0.0}
     starts.clear()
-    assert once_more("generate", lambda: work(0.5, 0.02)) == {"failed": 0.02}
+    assert retry_failed("generate", lambda: work(0.5, 0.02)) == {"failed": 0.02}
     starts.clear()
-    assert once_more("generate", lambda: work(0.04, 0.01)) == {"failed": 0.01}
+    assert retry_failed("generate", lambda: work(0.04, 0.01)) == {"failed": 0.01}
     assert len(starts) == 2
     starts.clear()
     with pytest.raises(TooManyFailuresError):
-        once_more("generate", lambda: work(0.5, 0.5))
+        retry_failed("generate", lambda: work(0.5, 0.5))

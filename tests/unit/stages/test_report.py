@@ -6,7 +6,7 @@ from stillery.config import ReportConfig
 from stillery.io.run_folder import Output, Run
 from stillery.io.storage import Folder
 from stillery.records import Prompt, Score, Verdict
-from stillery.report import write_report
+from stillery.stages.report import write_report
 from support.report_runs import AFTER, BEFORE, FUNNEL, HISTORY, TEACHER, make_evaluation
 
 

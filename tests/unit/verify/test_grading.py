@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from stillery.config import VerifyConfig
 from stillery.errors import UserError
 from stillery.records import AnswerKind, Generation, Prompt, Verdict, from_table, to_table
-from stillery.stages.verify import grade_rows
 from stillery.verify import Job, grade
 from stillery.verify.judge import Pending, prepare
+from stillery.verify.rows import grade_rows
 
 GOOD = "<think>\nblue = red + 5 = 12 + 5 = 17\ncheck: 17 - 5 = 12, ok\n</think>\n<answer>17</answer>"
 

@@ -8,8 +8,8 @@ from typing import Any
 from stillery.config import CurateConfig, VerifyConfig
 from stillery.io.storage import Folder
 from stillery.records import Generation, Prompt, Verdict, from_table
-from stillery.stages.verify import GRADED_COLUMNS, job_of
 from stillery.verify.acceptance import Acceptance
+from stillery.verify.rows import GRADED_COLUMNS, job_of
 
 MOST_AT_ONCE = 64
 

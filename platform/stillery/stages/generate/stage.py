@@ -5,13 +5,16 @@ In: prompts. Out: generations, all of them, before anything is verified or filte
 run's durable log, so a larger n later, or a run that was killed, makes only what is missing.
 """
 
+import dataclasses
+import functools
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
 
-from stillery.config import CurateConfig, TeacherConfig, VerifyConfig
+from stillery.config import Config, CurateConfig, TeacherConfig, VerifyConfig
+from stillery.io.readers.files import fingerprints
 from stillery.io.run_folder import Run
 from stillery.io.storage import Folder
 from stillery.metrics import check_failures
@@ -20,11 +23,13 @@ from stillery.sampling.backend import teacher_source
 from stillery.sampling.backends.recorded import Recorded, Tally, read_recorded
 from stillery.sampling.prompting import messages_of
 from stillery.sampling.sampler import sample
+from stillery.stages.fingerprints import grading_settings, sampling_settings, teacher_identity
 from stillery.stages.generate.judging import VerdictJudge, start_grader
 from stillery.stages.generate.recorded import in_order
+from stillery.stages.stage import TRAINED, Stage, StageContext, retry_failed
 from stillery.telemetry import logs
+from stillery.verify.acceptance import Acceptance
 
-VERSION = 4
 ROWS_PER_FILE = 20_000
 
 
@@ -121,3 +126,30 @@ class Counts:
     def summary(self) -> dict[str, Any]:
         names = ("num_prompts", "num_samples", "num_tokens", "num_surplus", "num_resampled")
         return {**{name: self._counts[name] for name in names}, "finish_reasons": dict(self._reasons)}
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    settings = {**sampling_settings(config.teacher), "seed": config.run.seed, "model": teacher_identity(config)}
+    if config.teacher.kind == "recorded":
+        settings |= {"files": fingerprints(config.teacher.recorded.files, key="teacher.recorded.files")}
+    if config.teacher.accepted_per_prompt is not None:
+        settings |= {**grading_settings(config), "accepted": dataclasses.asdict(Acceptance.of(config.curate))}
+    return settings
+
+
+def _run(context: StageContext) -> dict[str, Any]:
+    work = functools.partial(
+        generate,
+        context.config.teacher,
+        verify=context.config.verify,
+        curate=context.config.curate,
+        seed=context.config.run.seed,
+        max_failure_share=context.config.run.max_failure_share,
+        prompts=context.folder("prompts"),
+        run=context.run,
+        out=context.out,
+    )
+    return retry_failed("generate", work)
+
+
+STAGE = Stage("generate", version=4, needs=(TRAINED,), settings=_settings, run=_run)

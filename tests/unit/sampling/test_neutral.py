@@ -8,8 +8,8 @@ from stillery.config import EngineConfig, load_config
 from stillery.config.passthrough import ENGINE_ARGS as VLLM
 from stillery.config.passthrough import SFT_CONFIG as TRL
 from stillery.config.passthrough import Target, read_fields
-from stillery.pipeline import stage_settings
-from stillery.stages.neutral import ENGINE_ARGS, LIMITS, SFT_CONFIG, shaping, shaping_engine
+from stillery.pipeline.order import STAGES
+from stillery.sampling.neutral import ENGINE_ARGS, LIMITS, SFT_CONFIG, shaping, shaping_engine
 
 
 @pytest.mark.parametrize(("listed", "target"), [(ENGINE_ARGS, VLLM), (SFT_CONFIG, TRL), (dict.fromkeys(LIMITS), VLLM)])
@@ -42,13 +42,8 @@ def test_a_gpu_without_a_dtype_is_told_from_a_cpu() -> None:
 
 def _settings(*overrides: str) -> str:
     config = load_config(None, ["teacher.model=a/t", "sft.student=a/s", *overrides])
-    stages = (
-        stage_settings.of_generate,
-        stage_settings.of_sft,
-        stage_settings.of_evaluate,
-        stage_settings.of_evaluate_teacher,
-    )
-    return str([settings(config) for settings in stages])
+    names = ("generate", "sft", "evaluate_after", "evaluate_teacher")
+    return str([stage.settings(config) for stage in STAGES if stage.name in names])
 
 
 def test_moving_a_run_makes_nothing_again() -> None:

@@ -1,0 +1,41 @@
+"""Config fields in the fingerprints of several stages."""
+
+from typing import Any
+
+from stillery.config import Config, EngineConfig, SftConfig, TeacherConfig, settings_of
+from stillery.sampling.chat.conversation import student_format
+from stillery.sampling.models import model_id
+from stillery.sampling.neutral import ENGINE_SECTION, shaping_engine
+
+
+def sampling_settings(section: EngineConfig) -> dict[str, Any]:
+    """What of the section `teacher` or `evaluate` shapes its samples."""
+    settings = {key: value for key, value in settings_of(section).items() if key not in ENGINE_SECTION}
+    settings["engine"] = shaping_engine(section)
+    if isinstance(section, TeacherConfig):
+        settings["endpoint"] = _endpoint(section) if section.kind == "endpoint" else None
+    return settings
+
+
+def _endpoint(teacher: TeacherConfig) -> dict[str, Any]:
+    tokenizer = teacher.endpoint.tokenizer
+    identity = None if tokenizer is None else model_id(tokenizer)
+    return {"api": teacher.endpoint.api, "tokenizer": identity, "send_seed": teacher.endpoint.send_seed}
+
+
+def teacher_identity(config: Config) -> str:
+    """The teacher by its contents where it is a model of ours, else by its name."""
+    return model_id(config.teacher.model, config.teacher) if config.teacher.kind == "vllm" else config.teacher.model
+
+
+def grading_settings(config: Config) -> dict[str, Any]:
+    """What of the config shapes a verdict."""
+    return {"deadline_s": config.verify.deadline_s}
+
+
+def chat_settings(config: SftConfig) -> dict[str, Any]:
+    """How the student is spoken to, the text of a template file included."""
+    chat = student_format(config)
+    borrowed = None if chat.template_model is None else model_id(chat.template_model)
+    settings = {"template": chat.template, "template_model": borrowed, "arguments": dict(chat.arguments)}
+    return {**settings, "system_prompt": chat.system_prompt, "eos_token": chat.eos_token}

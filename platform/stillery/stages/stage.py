@@ -1,0 +1,60 @@
+"""What a stage is: a function from config and input tables to an output folder."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stillery.config import Config
+from stillery.io.run_folder import Output, Run
+from stillery.io.storage import Folder
+from stillery.metrics import TooManyFailuresError
+from stillery.telemetry import logs
+
+# Parts of an output that later stages may depend on alone.
+TRAINED, MEASURED, CHECKPOINT = "prompts.trained", "prompts.measured", "sft.checkpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class StageContext:
+    """What a stage works with: the config, the run, the outputs of the stages before it and its own folder."""
+
+    config: Config
+    run: Run
+    outputs: Mapping[str, Output]
+    out: Folder
+
+    def folder(self, stage: str) -> Folder:
+        """The output folder of an earlier stage."""
+        return self.outputs[stage].folder
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A step of the pipeline. `settings` are the config fields in its fingerprint, `needs` the stages before it.
+
+    A need like `prompts.trained` names a part of an output: the rest of it may change without a new output. `version`
+    is raised when the meaning of an output changes. A stage that `reads_summaries` depends on what its inputs reported,
+    too. Ray is started, or connected to, when the first stage that `uses_ray` is due. A stage that is not `enabled` is
+    left out, and the stages behind it do without it.
+    """
+
+    name: str
+    version: int
+    needs: tuple[str, ...]
+    settings: Callable[[Config], dict[str, Any]]
+    run: Callable[[StageContext], dict[str, Any]]
+    uses_ray: bool = True
+    enabled: Callable[[Config], bool] = lambda _: True
+    reads_summaries: bool = False
+
+
+def retry_failed(name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Do the work, and again if samples failed: the log holds all others, so only those are made."""
+    try:
+        summary = work()
+        if not summary.get("failed"):
+            return summary
+        logs.say(f"{name}: {summary['failed']:.1%} of the samples failed; they are tried once more")
+    except TooManyFailuresError as error:
+        logs.say(f"{error}; they are tried once more")
+    return work()
