@@ -124,7 +124,7 @@ class Generation:
     mean_logprob: float | None
     model: str
     sampling: str
-    round: int
+    attempt: int
     surplus: bool
     error: str | None
 

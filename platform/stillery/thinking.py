@@ -38,7 +38,7 @@ _END = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class ThinkingSplit:
     """A text without its markers. `visible` is all that is outside the thinking; `unclosed` is the thinking that
     nothing ends, None where there is no such."""
 
@@ -53,10 +53,12 @@ class Split:
     is_own: bool
 
 
-def split_thinking(text: str, *, prefilled: bool = False) -> Split:
+def split_thinking(text: str, *, prefilled: bool = False) -> ThinkingSplit:
     """What of a text is thinking and what is not. `prefilled`: the prompt had already opened it."""
     if bare := _BARE.match(text):
-        return Split([bare["channel"] or bare["phrase"]], _END.sub("", text[bare.end() :]), None, True, True, False)
+        return ThinkingSplit(
+            [bare["channel"] or bare["phrase"]], _END.sub("", text[bare.end() :]), None, True, True, False
+        )
     hidden: list[str] = []
     shown: list[str] = []
     opened = 0 if prefilled else None
@@ -85,7 +87,7 @@ def split_thinking(text: str, *, prefilled: bool = False) -> Split:
             shown, at = [], end
     if opened is None:
         shown.append(text[at:])
-    return Split(
+    return ThinkingSplit(
         hidden=hidden,
         visible=_END.sub("", "".join(shown)) if markers else text,
         unclosed=None if opened is None else text[opened:],

@@ -1,4 +1,4 @@
-"""The web page in a browser, behind the real doors, with a model that says what the test tells it to."""
+"""The web page in a browser, behind the real gateway, with a model that says what the test tells it to."""
 
 import asyncio
 import json
@@ -12,8 +12,8 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from stillery.serving.backend import RefusedError, Reply
-from stillery.serving.gateway import LocalLimiter, install_doors
+from stillery.serving.backend import ModelRefusedError, ModelReply
+from stillery.serving.gateway import LocalLimiter, install_gateway
 from stillery.serving.model_server import Opening
 from stillery.serving.routes import add_routes
 from stillery.serving.settings import load_settings
@@ -33,13 +33,13 @@ class ScriptedModel:
     """Streams DELTAS, or refuses."""
 
     def __init__(self) -> None:
-        self.refusal: RefusedError | None = None
+        self.refusal: ModelRefusedError | None = None
 
-    async def ask(self, method: str, body: dict[str, Any]) -> Reply:
+    async def ask(self, method: str, body: dict[str, Any]) -> ModelReply:
         if self.refusal is not None:
             raise self.refusal
         assert (method, body["stream"]) == ("chat", True)
-        return Reply(Opening(200, "3"), self._events())
+        return ModelReply(Opening(200, "3"), self._events())
 
     async def _events(self) -> AsyncGenerator[str]:
         for number, delta in enumerate(DELTAS):
@@ -69,10 +69,10 @@ def model() -> ScriptedModel:
 
 @pytest.fixture
 def url(model: ScriptedModel) -> Iterator[str]:
-    settings = load_settings({"model": "models:/coin@champion", "doors": {"access_log": "off"}})
+    settings = load_settings({"model": "models:/coin@champion", "gateway": {"access_log": "off"}})
     app = FastAPI()
     add_routes(app, settings, backend=model, readiness=Ready())  # type: ignore[arg-type]
-    install_doors(app, settings.doors, LocalLimiter(settings.doors))
+    install_gateway(app, settings.gateway, LocalLimiter(settings.gateway))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
@@ -108,7 +108,7 @@ def test_a_problem_is_asked_and_its_reasoning_answer_and_molecule_appear(url: st
 
 
 def test_a_refusal_is_told_to_the_person(url: str, model: ScriptedModel) -> None:
-    model.refusal = RefusedError(503, "the model is busy; try again soon", retry_after_s=2)
+    model.refusal = ModelRefusedError(503, "the model is busy; try again soon", retry_after_s=2)
 
     async def ask() -> None:
         async with open_page(url) as page:

@@ -18,7 +18,7 @@ from stillery.config import Config
 from stillery.io.run_folder import open_run
 from stillery.io.storage import Folder
 from stillery.records import Generation, Message, Prompt, Request, Sample, digest, from_table
-from stillery.sampling.backend import Source, vllm_source
+from stillery.sampling.backend import Backend, vllm_backend
 from stillery.sampling.engine import Engine
 from stillery.sampling.sampler import Samples, sample
 from stillery.stages.sft import fine_tune
@@ -56,7 +56,7 @@ PROMPTS = [
 SAMPLING = {"temperature": 1.0, "max_tokens": 96, "seed": 0}
 
 
-def sampled(folder: Path, source: Callable[[Config], Source], *overrides: str) -> tuple[Samples, list[str]]:
+def sampled(folder: Path, source: Callable[[Config], Backend], *overrides: str) -> tuple[Samples, list[str]]:
     """Four samples of each prompt, and the ids of all rows that are in the log then."""
     config = small_config(folder / "run", "teacher.flush_every=4", *overrides)
     with open_run(config) as run:
@@ -77,7 +77,7 @@ def test_a_killed_engine_loses_no_sample_and_makes_none_twice(tmp_path: Path) ->
     log = Folder(str(tmp_path / "run" / "log"))
     killer = kill_when(lambda: bool(log.find(".parquet")), "MapBatches(Sampler)")
     samples, logged = sampled(
-        tmp_path, lambda config: vllm_source("embedded:student", config.teacher),
+        tmp_path, lambda config: vllm_backend("embedded:student", config.teacher),
         "teacher.engine.max_num_seqs=4",
     )  # fmt: skip
     killer.join(timeout=1)
@@ -113,14 +113,14 @@ class BreakingEngine:
     def close(self) -> None: ...
 
 
-def breaking_source(starts: Path, *, breaks_after: int, num_breaking: int) -> Source:
+def breaking_source(starts: Path, *, breaks_after: int, num_breaking: int) -> Backend:
     # Workers cannot import this file, so what starts an engine there travels as a whole.
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
     def start() -> Engine:
         return BreakingEngine(starts, breaks_after=breaks_after, num_breaking=num_breaking)
 
-    return Source("m", lambda conversations: [turns[0].content for turns in conversations], start)
+    return Backend("m", lambda conversations: [turns[0].content for turns in conversations], start)
 
 
 def test_an_engine_that_breaks_is_started_anew_and_nothing_is_lost(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from stillery.records import RenderedPrompt
 from stillery.sampling.inventory import Inventory
 from stillery.sampling.sample_log import QUARANTINE, SampleLog
 from stillery.sampling.sampler import Samples
-from stillery.sampling.sampling_plan import Plan
+from stillery.sampling.sampling_plan import SamplingPlan
 from support.s3_server import S3Server, s3_server
 from unit.sampling.test_engine_actors import BATCHES, work
 
@@ -25,7 +25,7 @@ def server() -> Iterator[S3Server]:
         yield running
 
 
-def exit_code(plan: Plan, answers: int) -> int | None:
+def exit_code(plan: SamplingPlan, answers: int) -> int | None:
     """Of an engine's process, which starts from nothing and so shares no listing with this one."""
     process = multiprocessing.get_context("spawn").Process(target=work, args=(plan, answers))
     process.start()
@@ -34,7 +34,7 @@ def exit_code(plan: Plan, answers: int) -> int | None:
 
 
 def test_a_driver_finds_what_engines_wrote_after_it_had_listed(server: S3Server) -> None:
-    plan = Plan("m", {"seed": 0}, 8, SampleLog(Folder(f"{server.uri}/run/log/key")).claim(), 4)
+    plan = SamplingPlan("m", {"seed": 0}, 8, SampleLog(Folder(f"{server.uri}/run/log/key")).claim(), 4)
     inventory = Inventory(PROMPTS, plan=plan)
     inventory.look({})
     assert len(inventory.missing(PROMPTS, {}, failed=True)) == 16

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from stillery.serving.gateway import DoorSettings, KeyLimits
+from stillery.serving.gateway import GatewaySettings, KeyLimits
 from stillery.serving.gateway.shared_limiter import SharedLimiter
 
-SETTINGS = DoorSettings(limits=KeyLimits(burst=1000, concurrency=3))
+SETTINGS = GatewaySettings(limits=KeyLimits(burst=1000, concurrency=3))
 LEASE_S = 2.0
 
 

@@ -1,4 +1,4 @@
-"""A small application behind the doors, a client for it, and a real server for what needs a socket."""
+"""A small application behind the gateway, a client for it, and a real server for what needs a socket."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel, ConfigDict
 
-from stillery.serving.gateway import Decision, DoorSettings, Limiter, LocalLimiter, install_doors
+from stillery.serving.gateway import GatewaySettings, LimitDecision, Limiter, LocalLimiter, install_gateway
 
 PROMPT = "a prompt that nobody may log"
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
@@ -54,12 +54,12 @@ class Seen:
 class CountingLimiter:
     """The local limiter, and how many slots are out."""
 
-    def __init__(self, settings: DoorSettings) -> None:
+    def __init__(self, settings: GatewaySettings) -> None:
         self._inner = LocalLimiter(settings)
         self.held = 0
         self.acquired = 0
 
-    async def acquire(self, key_id: str) -> Decision:
+    async def acquire(self, key_id: str) -> LimitDecision:
         decision = await self._inner.acquire(key_id)
         self.held += decision.allowed
         self.acquired += decision.allowed
@@ -70,7 +70,7 @@ class CountingLimiter:
         await self._inner.release(key_id)
 
 
-def make_app(settings: DoorSettings, limiter: Limiter, seen: Seen) -> FastAPI:
+def make_app(settings: GatewaySettings, limiter: Limiter, seen: Seen) -> FastAPI:
     app = FastAPI(openapi_url=None)
 
     @app.get("/")
@@ -128,7 +128,7 @@ def make_app(settings: DoorSettings, limiter: Limiter, seen: Seen) -> FastAPI:
         return {}
 
     class Watch:
-        """Inside the doors: what they let through."""
+        """Inside the gateway: what it lets through."""
 
         def __init__(self, inner: Any) -> None:
             self._inner = inner
@@ -140,7 +140,7 @@ def make_app(settings: DoorSettings, limiter: Limiter, seen: Seen) -> FastAPI:
             await self._inner(scope, receive, send)
 
     app.add_middleware(Watch)
-    install_doors(app, settings, limiter)
+    install_gateway(app, settings, limiter)
     return app
 
 
@@ -161,9 +161,9 @@ async def _events(seen: Seen) -> AsyncIterator[bytes]:
 
 @dataclass
 class House:
-    """An application with doors, and what a test needs to look into it."""
+    """An application with a gateway, and what a test needs to look into it."""
 
-    settings: DoorSettings
+    settings: GatewaySettings
     log: Path
     limiter: CountingLimiter
     seen: Seen
@@ -182,16 +182,16 @@ class House:
 
         async def run() -> list[httpx.Response]:
             transport = httpx.ASGITransport(app=self.app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://doors", trust_env=False) as client:
+            async with httpx.AsyncClient(transport=transport, base_url="http://gateway", trust_env=False) as client:
                 return [await client.request(method, path, **given) for method, path, given in requests]
 
         return asyncio.run(run())
 
 
 def build(folder: Path, **changes: Any) -> House:
-    """An application whose doors have these settings; its access log lies in `folder`."""
+    """An application whose gateway has these settings; its access log lies in `folder`."""
     log = folder / "access.log"
-    settings = DoorSettings(access_log=str(log), **changes)
+    settings = GatewaySettings(access_log=str(log), **changes)
     limiter, seen = CountingLimiter(settings), Seen()
     return House(settings, log, limiter, seen, make_app(settings, limiter, seen))
 

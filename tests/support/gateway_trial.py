@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 # The limits of the keys `paced` (requests a minute, and at once) and `narrow` (requests under way).
 PACED, BURST = 20, 3
 STREAMS = 2
-# Every answer of the doors has it, so that what has it not was said by the server in front.
+# Every answer of the gateway has it, so that what has it not was said by the server in front.
 MARK = ("x-content-type-options", "nosniff")
 LEAKS = {
     "Traceback": "a traceback",
@@ -34,14 +34,14 @@ def settings(key_file: Path, access_log: Path) -> list[str]:
     """Small limits for two keys, none that would be met for the others, and time-outs that can be waited for."""
     return [
         f"engine.kwargs.max_model_len={MAX_MODEL_LEN}",
-        f"doors.key_file={key_file}",
-        f"doors.access_log={access_log}",
-        f"doors.body_timeout_s={BODY_TIMEOUT_S}",
-        "doors.limits.requests_per_minute=1000000",
-        "doors.limits.burst=100000",
-        f"doors.key_limits.paced.requests_per_minute={PACED}",
-        f"doors.key_limits.paced.burst={BURST}",
-        f"doors.key_limits.narrow.concurrency={STREAMS}",
+        f"gateway.key_file={key_file}",
+        f"gateway.access_log={access_log}",
+        f"gateway.body_timeout_s={BODY_TIMEOUT_S}",
+        "gateway.limits.requests_per_minute=1000000",
+        "gateway.limits.burst=100000",
+        f"gateway.key_limits.paced.requests_per_minute={PACED}",
+        f"gateway.key_limits.paced.burst={BURST}",
+        f"gateway.key_limits.narrow.concurrency={STREAMS}",
     ]
 
 
@@ -84,7 +84,7 @@ class Trial:
         return self.ask(part, Case(name, [post(CHAT, chat_fields(), key=key)], expected))
 
     def judge(self, answer: Answer, *, plain: bool) -> list[str]:
-        """What is wrong with an answer, whatever was asked. It is counted if it came through the doors."""
+        """What is wrong with an answer, whatever was asked. It is counted if it came through the gateway."""
         status = answer.outcome if isinstance(answer.outcome, int) else 0
         text = answer.body.decode(errors="replace")
         told = text + str(answer.headers)

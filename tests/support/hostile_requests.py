@@ -1,4 +1,4 @@
-"""Requests that nobody should send, each with what it may be answered: the cases of the trial of an endpoint's doors.
+"""Requests that nobody should send, each with what it may be answered: the cases of the trial of an endpoint's gateway.
 
 Prompts hold PROMPT and paths hold PATH, which must not come back in an error and must not stand in a log.
 """
@@ -13,7 +13,7 @@ from support.raw_requests import CHAT, Case, Outcome, chunks, post, request
 
 PROMPT = "zyxomma-prompt"
 PATH = "zyxomma-path"
-# What the trial sets: doors.body_timeout_s and the engine's max_model_len.
+# What the trial sets: gateway.body_timeout_s and the engine's max_model_len.
 BODY_TIMEOUT_S = 3.0
 MAX_MODEL_LEN = 1024
 _BIG_BODY = 100 * 2**20
@@ -145,7 +145,7 @@ def _parameters(key: str) -> list[Case]:
 
 
 def _engine(key: str) -> list[Case]:
-    """What the doors let through, and the model's own server must refuse or bear."""
+    """What the gateway lets through, and the model's own server must refuse or bear."""
     unknown = 10**8
     refused: list[dict[str, Any]] = [
         {"messages": [{"role": "user", "content": f"{PROMPT} " * MAX_MODEL_LEN}]}, {"max_tokens": 4 * MAX_MODEL_LEN},
@@ -234,7 +234,7 @@ def _framing(key: str) -> list[Case]:
 
 
 def _headers_of_ray(key: str) -> list[Case]:
-    """Headers that Ray Serve's proxy reads for itself before the doors see the request."""
+    """Headers that Ray Serve's proxy reads for itself before the gateway see the request."""
     headers = {
         "X-Request-ID: \xff": (200,),
         "X-Session-ID: \xff": (200,),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.hostile_requests import PROMPT
 from support.raw_requests import request
 
-# What a sample may cost: it is the doors and the routes that are tried, not the model's patience.
+# What a sample may cost: it is the gateway and the routes that are tried, not the model's patience.
 _MAX_TOKENS = 8
 _LENGTHS = ("max_tokens", "max_completion_tokens")
 _TEXT = st.text(max_size=40) | st.just(PROMPT)

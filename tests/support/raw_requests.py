@@ -31,8 +31,8 @@ class Answer:
 
 @dataclass(frozen=True)
 class Case:
-    """`pieces` can be sent once. `expected` are the outcomes that are right. `plain`: the server in front of the doors
-    may answer, in a form of its own. `cut_off`: the client ends the connection after the last piece."""
+    """`pieces` can be sent once. `expected` are the outcomes that are right. `plain`: the server in front of the
+    gateway may answer, in a form of its own. `cut_off`: the client ends the connection after the last piece."""
 
     name: str
     pieces: Iterable[bytes]
@@ -46,7 +46,7 @@ def request(
     method: str, target: str, *, key: str | None = None, body: bytes | None = None, headers: Iterable[str] = ()
 ) -> bytes:
     """The bytes of a request whose connection ends with the answer. A body is JSON unless `headers` say otherwise."""
-    lines = [f"{method} {target} HTTP/1.1", "Host: doors", "Connection: close", *headers]
+    lines = [f"{method} {target} HTTP/1.1", "Host: gateway", "Connection: close", *headers]
     if key is not None:
         lines.append(f"Authorization: Bearer {key}")
     if body is not None:

@@ -7,7 +7,7 @@ from typing import Any
 from stillery.config import RegisterConfig
 from stillery.records import Score
 from stillery.registry import mlflow_store
-from stillery.registry.gate import Evaluation
+from stillery.registry.gate import MeasuredModel
 from stillery.registry.scores import log_evaluation
 
 PROTOCOL = {"sampling": {"temperature": 1.0}, "samples_per_prompt": 5}
@@ -30,7 +30,7 @@ def register_folder(
         run = store.client.create_run(store.experiment_id)
         for evaluation, rows in (("evaluate_after", after), ("evaluate_before", before)):
             if rows:
-                log_evaluation(store, run.info.run_id, evaluation, Evaluation(rows, protocol))
+                log_evaluation(store, run.info.run_id, evaluation, MeasuredModel(rows, protocol))
         try:
             store.client.create_registered_model(name)
         except MlflowException as error:

@@ -19,7 +19,7 @@ TEXT_FIELDS = ("text", "completion", "trace")
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
+class TraceInput:
     """A trace to describe, and by what name. `inserted` are the spans that reinforcement added; `row` is the JSON
     object that it came in, and `text_field` where in it the text is."""
 
@@ -68,7 +68,7 @@ def describe_file(
         write_drawing(Path(draw), [(t.name, m) for t, m in made], question=traces[0].question, layout=layout)
 
 
-def molecule_of(trace: Trace, *, markers: bool = True) -> Molecule:
+def molecule_of(trace: TraceInput, *, markers: bool = True) -> Molecule:
     """The molecule of a trace as it was read."""
     return analyze(
         trace.text,
@@ -92,7 +92,7 @@ def _short(kind: BondKind) -> str:
     return kind.value.partition("_")[0] if kind != BondKind.STRONG_LOGIC else "logic"
 
 
-def read_traces(file: str) -> list[Trace]:
+def read_traces(file: str) -> list[TraceInput]:
     """The traces of a file, or of standard input for `-`."""
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
@@ -103,12 +103,12 @@ def read_traces(file: str) -> list[Trace]:
     if not text.strip():
         raise UserError(f"{file} is empty; it should hold a trace, or JSON lines with one each under {TEXT_FIELDS[0]}")
     if not text.lstrip().startswith("{"):
-        return [Trace(Path(file).stem if file != "-" else "trace", text)]
+        return [TraceInput(Path(file).stem if file != "-" else "trace", text)]
     lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     return [_read_line(file, number, line) for number, line in lines]
 
 
-def _read_line(file: str, number: int, line: str) -> Trace:
+def _read_line(file: str, number: int, line: str) -> TraceInput:
     try:
         row: dict[str, Any] = json.loads(line)
     except ValueError:
@@ -121,7 +121,7 @@ def _read_line(file: str, number: int, line: str) -> Trace:
     name = row.get("sample_id") or row.get("id") or str(number)
     given = {key: str(row[key]) for key in ("question", "answer") if row.get(key) is not None}
     inserted = _read_spans(row.get("inserted", []), f"{file}, line {number}")
-    return Trace(str(name), row[text_field], **given, inserted=inserted, row=row, text_field=text_field)
+    return TraceInput(str(name), row[text_field], **given, inserted=inserted, row=row, text_field=text_field)
 
 
 def _read_spans(value: Any, where: str) -> tuple[tuple[int, int], ...]:
@@ -132,12 +132,12 @@ def _read_spans(value: Any, where: str) -> tuple[tuple[int, int], ...]:
     return spans
 
 
-def write_reinforced(out: Path, traces: Sequence[Trace]) -> list[Trace]:
+def write_reinforced(out: Path, traces: Sequence[TraceInput]) -> list[TraceInput]:
     """Write the traces with checks inserted, a line of JSON each: the row as it was, with the new text and the spans
     of what was inserted. Returns the new traces."""
     from stillery.bonds.claims.reinforcement import reinforce
 
-    new: list[Trace] = []
+    new: list[TraceInput] = []
     num_added = num_changed = num_unchecked = 0
     for trace in traces:
         made = reinforce(

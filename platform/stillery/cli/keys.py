@@ -12,7 +12,7 @@ _DAY_S = 24 * 60 * 60
 
 def fill_keys_parser(keys: argparse.ArgumentParser) -> None:
     """Give the parser of `stillery keys` its three actions."""
-    keys.description = "The key file of an endpoint (doors.key_file). A running one reads it again when it changes."
+    keys.description = "The key file of an endpoint (gateway.key_file). A running one reads it again when it changes."
     actions = keys.add_subparsers(dest="action", required=True, metavar="ACTION")
     add = actions.add_parser("add", help="make a key, and show it this once")
     add.add_argument("name", metavar="NAME", help="who uses it, such as phone-app; stands in logs and limits")

@@ -17,6 +17,7 @@ from stillery.cli.keys import run_keys
 from stillery.config import Config, load_config, to_yaml
 from stillery.errors import UserError
 from stillery.telemetry import logs
+from stillery.telemetry.logs import logger, with_fields
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(message: str) -> int:
-    logs.complain(message)
+    logger.error(message)
     return 2
 
 
@@ -161,7 +162,10 @@ def _run(config: Config, until: str | None) -> int:
 
     logs.check_format()
     outputs = run_pipeline(config, until=until)
-    logs.say("\n" + closing_table({name: output.summary for name, output in outputs.items()}), run=config.run.name)
+    logger.info(
+        "\n" + closing_table({name: output.summary for name, output in outputs.items()}),
+        extra=with_fields(run=config.run.name),
+    )
     return 0
 
 

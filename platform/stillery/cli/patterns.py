@@ -17,7 +17,7 @@ from stillery.bonds.corpus.patterns import (
     bond_divergence,
     bond_statistics,
 )
-from stillery.cli.bonds import Trace, molecule_of, read_traces
+from stillery.cli.bonds import TraceInput, molecule_of, read_traces
 from stillery.errors import UserError
 from stillery.records import Molecule, digest
 
@@ -95,7 +95,7 @@ def read_corpus(file: str) -> Corpus:
     )
 
 
-def _unique_ids(file: str, traces: Sequence[Trace]) -> list[str]:
+def _unique_ids(file: str, traces: Sequence[TraceInput]) -> list[str]:
     """Ids that say the file, and the line where the file gives one name twice."""
     names = [trace.name for trace in traces]
     return [
@@ -104,7 +104,7 @@ def _unique_ids(file: str, traces: Sequence[Trace]) -> list[str]:
     ]
 
 
-def _problem_of(trace: Trace) -> str | None:
+def _problem_of(trace: TraceInput) -> str | None:
     """The problem's id; traces without one share a problem where they share the question."""
     named = trace.row.get("prompt_id")
     if named is not None:

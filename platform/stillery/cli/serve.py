@@ -24,7 +24,7 @@ def serve_endpoint(config: str | None, overrides: Sequence[str], *, show_config:
     if show_config:
         print(to_yaml(endpoint), end="")
         return
-    check_binding(endpoint.host, endpoint.settings.doors)
+    check_binding(endpoint.host, endpoint.settings.gateway)
     _say_what_is_served(endpoint.settings)
     _run(endpoint)
 

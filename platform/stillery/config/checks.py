@@ -71,7 +71,7 @@ def _check_teacher(teacher: TeacherConfig) -> None:
             f"teacher.accepted_per_prompt is {wanted}; it must be between 1 and teacher.samples_per_prompt, "
             f"which is {teacher.samples_per_prompt}"
         )
-    if teacher.ahead < 0:
-        raise UserError(f"teacher.ahead is {teacher.ahead}; it must be 0 or more")
+    if teacher.lookahead < 0:
+        raise UserError(f"teacher.lookahead is {teacher.lookahead}; it must be 0 or more")
     if teacher.max_replicas is not None and teacher.max_replicas < teacher.replicas:
         raise UserError(f"teacher.max_replicas is {teacher.max_replicas}, below teacher.replicas={teacher.replicas}")

@@ -90,7 +90,7 @@ class TeacherConfig(EngineConfig):
     through to. `recorded`: generations that lie in files.
 
     With `accepted_per_prompt` a prompt is sampled until that many samples are accepted (by the rules of `verify` and
-    `curate`) or n are spent, and `ahead` more samples of it may run than are missing: 0 makes none in vain, more
+    `curate`) or n are spent, and `lookahead` more samples of it may run than are missing: 0 makes none in vain, more
     shorten the wait for the last prompts. `resample` holds what of `sampling` differs for a second try at a sample
     that was cut off for length, such as {max_tokens: 4096}.
 
@@ -106,7 +106,7 @@ class TeacherConfig(EngineConfig):
     recorded: RecordedConfig = field(default_factory=RecordedConfig)
     samples_per_prompt: int = 8
     accepted_per_prompt: int | None = None
-    ahead: int = 0
+    lookahead: int = 0
     sampling: dict[str, Any] = field(default_factory=lambda: {"temperature": 1.0, "max_tokens": 512})
     resample: dict[str, Any] | None = None
     system_prompt: str | None = None

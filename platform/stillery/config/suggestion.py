@@ -3,9 +3,15 @@
 import difflib
 from collections.abc import Sequence
 
+# Names that were others in an earlier version.
+RENAMED = {"ahead": "lookahead", "doors": "gateway"}
+
 
 def suggest(word: str, known: Sequence[str]) -> str:
-    """`; did you mean X?` where a known word is near, else a list of the known ones if it is short."""
+    """`; it is called X now` for a renamed one, `; did you mean X?` where a known word is near, else a list of the
+    known ones if it is short."""
+    if RENAMED.get(word) in known:
+        return f"; it is called {RENAMED[word]} now"
     near = difflib.get_close_matches(word, known, n=1)
     if near:
         return f"; did you mean {near[0]}?"

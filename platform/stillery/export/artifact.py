@@ -24,9 +24,9 @@ from stillery.export.checkpoint import Checkpoint
 from stillery.export.formats import Format
 from stillery.export.manifest import CARD, MANIFEST, describe, report_failure, write_json
 from stillery.export.parity.figures import Parity, Reference, compare
-from stillery.export.parity.gate import Check, judge, thresholds_for, weight_bits
+from stillery.export.parity.gate import ParityCheck, judge, thresholds_for, weight_bits
 from stillery.export.parity.speed import Speed, measure_speed
-from stillery.export.sources import Source
+from stillery.export.sources import ExportSource
 
 _PARTIAL = ".partial-"
 # Prompts and new tokens that speed is measured with.
@@ -35,14 +35,14 @@ _NUM_SPEED_TOKENS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ArtifactOutcome:
     """What became of one candidate. `folder` is None where it was refused, and `report` where it was kept; `parity` is
     None where it didn't even run."""
 
     format: str
     quantization: str
     folder: Path | None
-    checks: list[Check]
+    checks: list[ParityCheck]
     parity: Parity | None
     speed: Speed | None
     size_bytes: int
@@ -58,15 +58,15 @@ class Outcome:
 class Exporter:
     """Makes artifacts of one checkpoint. The converter check of each format is done once and kept."""
 
-    source: Source
+    source: ExportSource
     checkpoint: Checkpoint
     reference: Reference
     config: ExportConfig
     calibration: Sequence[str]
     out: Path
-    _converters: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
+    _converters: dict[str, ArtifactOutcome] = field(default_factory=dict[str, ArtifactOutcome])
 
-    def make(self, edge_format: Format, quantization: str) -> Outcome:
+    def make(self, edge_format: Format, quantization: str) -> ArtifactOutcome:
         """Export, gate, and keep or refuse. Raises UserError for what no gate is needed to refuse: a full disk, or
         a checkpoint that the format can't express."""
         self.out.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ class Exporter:
             )
             return self._keep(name, folder, manifest, tried)
 
-    def _try(self, edge_format: Format, quantization: str, folder: Path) -> Outcome:
+    def _try(self, edge_format: Format, quantization: str, folder: Path) -> ArtifactOutcome:
         """Write into a folder and measure. A runtime that doesn't load the files is a failed check."""
         self._check_room(quantization)
         start = time.perf_counter()
@@ -116,8 +116,8 @@ class Exporter:
             thresholds = thresholds_for(self.config, quantization, is_unquantized=is_unquantized)
             checks = judge(parity, thresholds, min_tokenizer_agreement=self.config.min_tokenizer_agreement)
         except UserError as error:
-            checks = [Check("runs", 0.0, 1.0, False, str(error))]
-        return Outcome(edge_format.name, quantization, None, checks, parity, speed, size, export_s)
+            checks = [ParityCheck("runs", 0.0, 1.0, False, str(error))]
+        return ArtifactOutcome(edge_format.name, quantization, None, checks, parity, speed, size, export_s)
 
     def _compare(self, edge_format: Format, folder: Path) -> Parity:
         runtime = edge_format.load(folder)
@@ -136,7 +136,7 @@ class Exporter:
                 "free some space or choose another --out"
             )
 
-    def _refuse(self, name: str, tried: Outcome) -> Outcome:
+    def _refuse(self, name: str, tried: ArtifactOutcome) -> ArtifactOutcome:
         report = report_failure(
             format_name=tried.format,
             quantization=tried.quantization,
@@ -150,7 +150,7 @@ class Exporter:
         shutil.rmtree(self.out / name, ignore_errors=True)
         return replace(tried, report=path)
 
-    def _keep(self, name: str, folder: Path, manifest: dict[str, Any], tried: Outcome) -> Outcome:
+    def _keep(self, name: str, folder: Path, manifest: dict[str, Any], tried: ArtifactOutcome) -> ArtifactOutcome:
         (folder / CARD).write_text(write_card(manifest, name=name), encoding="utf-8")
         write_json(folder / MANIFEST, manifest)
         final = self.out / name
@@ -160,10 +160,10 @@ class Exporter:
         return replace(tried, folder=final)
 
 
-def _as_converter_failure(quantization: str, converter: Outcome) -> Outcome:
+def _as_converter_failure(quantization: str, converter: ArtifactOutcome) -> ArtifactOutcome:
     """A candidate that is refused because its format's unquantized form failed."""
-    renamed = [Check(f"converter:{c.name}", c.measured, c.limit, c.is_passed, c.detail) for c in converter.checks]
-    return Outcome(converter.format, quantization, None, renamed, converter.parity, None, 0, 0.0)
+    renamed = [ParityCheck(f"converter:{c.name}", c.measured, c.limit, c.is_passed, c.detail) for c in converter.checks]
+    return ArtifactOutcome(converter.format, quantization, None, renamed, converter.parity, None, 0, 0.0)
 
 
 @contextmanager

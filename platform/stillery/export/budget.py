@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
-from stillery.export.artifact import Outcome
+from stillery.export.artifact import ArtifactOutcome
 
 _WIDTH, _HEIGHT = 640, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 150, 40, 50
@@ -11,8 +11,8 @@ _COLOURS = {"gguf": "#1b6ca8", "onnx": "#c0582b", "executorch": "#3c8d40", "lite
 
 
 def choose(
-    outcomes: Sequence[Outcome], *, max_size_mb: float | None = None, max_accuracy_drop: float | None = None
-) -> Outcome | None:
+    outcomes: Sequence[ArtifactOutcome], *, max_size_mb: float | None = None, max_accuracy_drop: float | None = None
+) -> ArtifactOutcome | None:
     """The kept artifact to ship within the budget; None if there is none.
 
     Among those that are small enough (1 MB is 10^6 bytes) and whose measured accuracy dropped no further, the
@@ -29,7 +29,7 @@ def choose(
     return min(fitting, key=lambda entry: entry[:3])[3] if fitting else None
 
 
-def why_none(outcomes: Sequence[Outcome], *, max_size_mb: float | None, max_accuracy_drop: float | None) -> str:
+def why_none(outcomes: Sequence[ArtifactOutcome], *, max_size_mb: float | None, max_accuracy_drop: float | None) -> str:
     """What stands nearest to a budget that nothing fits, in one line."""
     kept = [o for o in outcomes if o.folder is not None and o.parity is not None]
     if not kept:
@@ -46,7 +46,7 @@ def why_none(outcomes: Sequence[Outcome], *, max_size_mb: float | None, max_accu
     )
 
 
-def plot(outcomes: Sequence[Outcome]) -> str:
+def plot(outcomes: Sequence[ArtifactOutcome]) -> str:
     """Size against accuracy as SVG; the area of a point is its decoding speed, its bar one standard error."""
     shown = [(o, o.parity, o.speed) for o in outcomes if o.parity is not None and o.speed is not None]
     if not shown:

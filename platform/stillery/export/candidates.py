@@ -1,7 +1,7 @@
 """The candidates of an export: which formats and quantizations are tried, and each of them made and gated.
 
-In: a checkpoint, problems, the `export` section. Out: one Outcome a candidate, with the kept artifacts, the reports of
-the refused ones, `summary.json` and `size-accuracy.svg` in one folder.
+In: a checkpoint, problems, the `export` section. Out: one ArtifactOutcome a candidate, with the kept artifacts, the
+reports of the refused ones, `summary.json` and `size-accuracy.svg` in one folder.
 """
 
 import time
@@ -13,15 +13,15 @@ from typing import Any
 
 from stillery.config import ExportConfig
 from stillery.errors import UserError
-from stillery.export.artifact import Exporter, Outcome
+from stillery.export.artifact import ArtifactOutcome, Exporter
 from stillery.export.budget import plot
 from stillery.export.formats import Format, all_formats, format_named
 from stillery.export.parity.corpus import build_corpus
 from stillery.export.parity.figures import Reference, ask_reference
 from stillery.export.parity.reference import CheckpointRuntime
-from stillery.export.sources import Source
+from stillery.export.sources import ExportSource
 from stillery.records import Prompt, Split
-from stillery.telemetry import logs
+from stillery.telemetry.logs import logger
 
 # What is tried where no quantization is named: nearly the checkpoint, and the usual choice for a phone.
 _DEFAULTS = {
@@ -61,13 +61,13 @@ def find_candidates(formats: Sequence[str], quantizations: Sequence[str]) -> lis
 
 def make_all(
     candidates: Sequence[tuple[Format, str]],
-    source: Source,
+    source: ExportSource,
     config: ExportConfig,
     *,
     prompts: Sequence[Prompt],
     out: Path,
-    on_outcome: Callable[[Outcome], None],
-) -> list[Outcome]:
+    on_outcome: Callable[[ArtifactOutcome], None],
+) -> list[ArtifactOutcome]:
     """Make and gate every candidate, one after the other; `on_outcome` hears of each as soon as it is decided.
 
     Of `prompts`, `num_problems` of the evaluation split are asked, and those of training calibrate. Raises UserError
@@ -75,13 +75,13 @@ def make_all(
     """
     with closing(CheckpointRuntime(source.folder)) as runtime:
         chosen = _spread([p for p in prompts if p.split == config.split and p.answer is not None], config)
-        logs.say(f"asking {source.model}: {len(chosen)} problems")
+        logger.info(f"asking {source.model}: {len(chosen)} problems")
         reference = _ask(runtime, chosen, config)
         training = [p for p in prompts if p.split == Split.TRAIN]
         calibration = _calibration(runtime, training[: config.num_calibration], reference)
         checkpoint = runtime.checkpoint
     exporter = Exporter(source, checkpoint, reference, config, calibration, out)
-    outcomes: list[Outcome] = []
+    outcomes: list[ArtifactOutcome] = []
     start = time.perf_counter()
     for position, (edge_format, quantization) in enumerate(candidates):
         outcome = exporter.make(edge_format, quantization)
@@ -89,13 +89,13 @@ def make_all(
         state = f"kept in {outcome.folder}" if outcome.folder else f"refused: {', '.join(outcome.failed)}"
         spent = time.perf_counter() - start
         left = spent / (position + 1) * (len(candidates) - position - 1)
-        logs.say(f"{position + 1}/{len(candidates)} {edge_format.name} {quantization} {state}; {left:.0f} s left")
+        logger.info(f"{position + 1}/{len(candidates)} {edge_format.name} {quantization} {state}; {left:.0f} s left")
         on_outcome(outcome)
     (out / "size-accuracy.svg").write_text(plot(outcomes), encoding="utf-8")
     return outcomes
 
 
-def summarize(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+def summarize(outcomes: Sequence[ArtifactOutcome]) -> list[dict[str, Any]]:
     """The candidates as rows of plain values: what `table` prints and `summary.json` holds."""
     return [
         {

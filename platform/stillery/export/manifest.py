@@ -17,9 +17,9 @@ from typing import Any
 
 from stillery.export.formats.litert.runtime import litert_versions
 from stillery.export.parity.figures import Parity
-from stillery.export.parity.gate import Check
+from stillery.export.parity.gate import ParityCheck
 from stillery.export.parity.speed import Speed
-from stillery.export.sources import Source
+from stillery.export.sources import ExportSource
 from stillery.io.hashing import file_fingerprint, model_fingerprint
 from stillery.io.run_folder import git_revision
 
@@ -34,10 +34,10 @@ def describe(
     *,
     format_name: str,
     quantization: str,
-    source: Source,
+    source: ExportSource,
     parity: Parity,
-    checks: Sequence[Check],
-    converter_checks: Sequence[Check],
+    checks: Sequence[ParityCheck],
+    converter_checks: Sequence[ParityCheck],
     speed: Speed,
     num_calibration: int,
     export_s: float,
@@ -76,7 +76,7 @@ def describe(
 
 
 def report_failure(
-    *, format_name: str, quantization: str, source: Source, checks: Sequence[Check], parity: Parity | None
+    *, format_name: str, quantization: str, source: ExportSource, checks: Sequence[ParityCheck], parity: Parity | None
 ) -> dict[str, Any]:
     """What is kept of an artifact that failed the gate: everything measured, and none of its files."""
     return {

@@ -1,12 +1,12 @@
 """Artifacts, and the reports of refused ones, beside the model version that they were made from, in MLflow."""
 
 from stillery.config import RegisterConfig
-from stillery.export.artifact import Outcome
-from stillery.export.sources import Source
+from stillery.export.artifact import ArtifactOutcome
+from stillery.export.sources import ExportSource
 from stillery.registry import mlflow_store
 
 
-def log_outcome(source: Source, outcome: Outcome, register: RegisterConfig) -> None:
+def log_outcome(source: ExportSource, outcome: ArtifactOutcome, register: RegisterConfig) -> None:
     """Log an artifact (with its manifest and card), or the report of a refused one, to the run that trained the model,
     and tag the model version with its figures, or with the checks that failed.
 

@@ -15,7 +15,7 @@ from stillery.sampling.models import EMBEDDED, is_folder, resolve_model
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ExportSource:
     """A checkpoint: `name` for files, `model` as the user or the registry calls it. The last three are known of a
     registered model alone; `run_id` is the MLflow run that trained it."""
 
@@ -27,7 +27,7 @@ class Source:
     run_id: str | None = None
 
 
-def open_source(model: str, register: RegisterConfig) -> Source:
+def open_source(model: str, register: RegisterConfig) -> ExportSource:
     """The checkpoint of a model; a registered one is copied to this machine once.
 
     Raises UserError for a model that isn't there, or the name of one on the Hub.
@@ -37,14 +37,14 @@ def open_source(model: str, register: RegisterConfig) -> Source:
     if not model.startswith(EMBEDDED) and not is_folder(model):
         raise UserError(f"{model}: give a checkpoint folder, models:/NAME@ALIAS, models:/NAME/VERSION or embedded:NAME")
     folder = Path(resolve_model(model))
-    return Source(folder.name, model if model.startswith(EMBEDDED) else str(folder), folder)
+    return ExportSource(folder.name, model if model.startswith(EMBEDDED) else str(folder), folder)
 
 
-def _open_registered(model: str, register: RegisterConfig) -> Source:
+def _open_registered(model: str, register: RegisterConfig) -> ExportSource:
     found = find_version(model, tracking_uri=register.tracking_uri)
     folder = fetch(found, tracking_uri=register.tracking_uri)
     name = found.source.removeprefix("models:/").rpartition("/")[0]
     uri = mlflow_store.resolve_tracking_uri(register.tracking_uri)
     with mlflow_store.connect(uri, experiment=register.experiment) as store:
         run_id = store.client.get_model_version(name, found.version).run_id
-    return Source(f"{name}-v{found.version}", found.source, Path(folder), name, found.version, run_id)
+    return ExportSource(f"{name}-v{found.version}", found.source, Path(folder), name, found.version, run_id)

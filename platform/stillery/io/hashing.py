@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from stillery import records
 from stillery.io.run_folder import home
-from stillery.telemetry import logs
+from stillery.telemetry.logs import logger
 
 _SMALL_BYTES = 1 << 20
 _TOLD_BYTES = 4 << 30
@@ -76,7 +76,7 @@ def model_fingerprint(model: Path, *, other_weights: bool = False) -> str:
     files = [path for path in _files_of(model) if other_weights or path.suffix not in OTHER_WEIGHTS]
     size_bytes = sum(path.stat().st_size for path in files)
     if size_bytes > _TOLD_BYTES:
-        logs.note(f"hashing {size_bytes / 1e9:.0f} GB of {model}; once, unless it changes")
+        logger.debug(f"hashing {size_bytes / 1e9:.0f} GB of {model}; once, unless it changes")
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         hashes = list(pool.map(file_fingerprint, files))
     parts: list[Any] = [[str(path.relative_to(model)), found] for path, found in zip(files, hashes, strict=True)]

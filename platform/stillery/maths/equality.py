@@ -4,7 +4,7 @@ from fractions import Fraction
 
 from stillery.maths import exact, numeric
 from stillery.maths.expressions import Expression
-from stillery.maths.quotients import Budget, NotSimpleError, Quotient
+from stillery.maths.quotients import NotSimpleError, Quotient, TermBudget
 
 
 def equal(first: Expression, second: Expression) -> bool | None:
@@ -19,7 +19,7 @@ def equal(first: Expression, second: Expression) -> bool | None:
 def proportion(left: Quotient, right: Quotient, other_left: Quotient, other_right: Quotient) -> Fraction | None:
     """The ratio of left - right to other_left - other_right, where it is a rational number other than zero: whether two
     equations, or two inequalities, are multiples of each other."""
-    budget, minus = Budget(), exact.constant(Fraction(-1))
+    budget, minus = TermBudget(), exact.constant(Fraction(-1))
     try:
         first = budget.add(left, budget.times(minus, right))
         second = budget.add(other_left, budget.times(minus, other_right))

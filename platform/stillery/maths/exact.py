@@ -9,17 +9,17 @@ from fractions import Fraction
 from functools import reduce
 
 from stillery.maths.expressions import Expression, Name, Number
-from stillery.maths.quotients import EULER, Budget, NotSimpleError, Quotient, constant, named, root_of
+from stillery.maths.quotients import EULER, NotSimpleError, Quotient, TermBudget, constant, named, root_of
 
 MAX_FACTORIAL = 300
 _CONSTANTS = {"pi": "π", "e": EULER}
 _MINUS_ONE = Fraction(-1)
 
 
-def evaluate(expression: Expression, budget: Budget | None = None) -> Quotient | None:
+def evaluate(expression: Expression, budget: TermBudget | None = None) -> Quotient | None:
     """The exact value of an expression, or None."""
     try:
-        return _value(expression, budget or Budget())
+        return _value(expression, budget or TermBudget())
     except NotSimpleError:
         return None
 
@@ -27,12 +27,12 @@ def evaluate(expression: Expression, budget: Budget | None = None) -> Quotient |
 def same(first: Quotient, second: Quotient) -> bool | None:
     """Whether two exact values are equal for all values of their names; None where that is too much work."""
     try:
-        return Budget().equal(first, second)
+        return TermBudget().equal(first, second)
     except NotSimpleError:
         return None
 
 
-def _value(expression: Expression, budget: Budget) -> Quotient:
+def _value(expression: Expression, budget: TermBudget) -> Quotient:
     if isinstance(expression, Number):
         return constant(expression.value)
     if isinstance(expression, Name):
@@ -47,7 +47,7 @@ def _value(expression: Expression, budget: Budget) -> Quotient:
     return _apply(expression.head, args, budget)
 
 
-def _apply(head: str, args: list[Quotient], budget: Budget) -> Quotient:
+def _apply(head: str, args: list[Quotient], budget: TermBudget) -> Quotient:
     if head in ("+", "*"):
         return reduce(budget.add if head == "+" else budget.times, args)
     if head == "/":

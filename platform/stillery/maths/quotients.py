@@ -64,7 +64,7 @@ class Quotient:
             return None
 
 
-class Budget:
+class TermBudget:
     """Arithmetic on quotients within a bounded number of products of two terms, for one expression or comparison.
     Its methods raise NotSimpleError past that, and past the bounds above."""
 

@@ -21,7 +21,7 @@ from stillery.sampling.hub import find_on_hub
 from stillery.sampling.models import check_model, is_folder, is_remote, resolve_model
 from stillery.sampling.weights import check_context, check_files, check_trainable, check_vocabulary
 from stillery.stages.export import check as check_export
-from stillery.telemetry import logs
+from stillery.telemetry.logs import logger
 from stillery.verify.readability import FLAGS
 
 
@@ -56,7 +56,7 @@ def _check_student(config: Config) -> None:
     if not is_folder(chat.model):
         found = find_on_hub("sft.student", chat.model)
         if found is None:
-            logs.say(f"{named}: it is not here and the Hub cannot be reached, so it could not be checked")
+            logger.info(f"{named}: it is not here and the Hub cannot be reached, so it could not be checked")
             return
         chat = dataclasses.replace(chat, model=found)
     else:
@@ -71,7 +71,7 @@ def _check_student(config: Config) -> None:
         check_context(named, folder, tokenizer, max_model_len=config.evaluate.engine.get("max_model_len"))
     _, end = open_student(chat)
     if not end.is_stop:
-        logs.say(
+        logger.info(
             f"{named}: its template ends an answer with {end.token}, at which generation does "
             "not stop; the trained student's end of sequence will be that"
         )

@@ -21,6 +21,7 @@ from stillery.sampling.chat.lengths import Lengths, read_lengths
 from stillery.stages.stage import Stage, StageContext
 from stillery.telemetry import logs, tracing
 from stillery.telemetry import metrics as observe
+from stillery.telemetry.logs import logger, with_fields
 
 
 def run_pipeline(config: Config, *, until: str | None = None) -> dict[str, Output]:
@@ -32,7 +33,7 @@ def run_pipeline(config: Config, *, until: str | None = None) -> dict[str, Outpu
     check(config, lengths=written_lengths(config))
     wanted = stages_of(config, until)
     with open_run(config) as run, tracing.traced(config.run.name, git_revision=run.git_revision):
-        logs.say(f"run: {run.folder.uri} (code {run.git_revision[:12]})", run=config.run.name)
+        logger.info(f"run: {run.folder.uri} (code {run.git_revision[:12]})", extra=with_fields(run=config.run.name))
         outputs: dict[str, Output] = {}
         num_run, is_connected = 0, False
         for number, stage in enumerate(wanted):
@@ -47,10 +48,10 @@ def run_pipeline(config: Config, *, until: str | None = None) -> dict[str, Outpu
                 num_run += 1
             else:
                 with logs.within(_place(config, stage, fingerprint)):
-                    logs.say(f"{stage.name}: done before ({fingerprint})")
+                    logger.info(f"{stage.name}: done before ({fingerprint})")
             outputs[stage.name] = finished
         if num_run == 0:
-            logs.say("nothing to do: every stage of this run is finished", run=config.run.name)
+            logger.info("nothing to do: every stage of this run is finished", extra=with_fields(run=config.run.name))
         return outputs
 
 
@@ -107,7 +108,7 @@ def _run_stage(
     place = _place(config, stage, fingerprint)
     attributes = {f"stillery.{name}": value for name, value in place.items()}
     with logs.within(place), tracing.span(stage.name, attributes) as span:
-        logs.say(f"{stage.name}: started ({fingerprint})")
+        logger.info(f"{stage.name}: started ({fingerprint})")
         started = time.monotonic()
         with observe.running(stage.name, run=config.run.name):
             summary = stage.run(StageContext(config, run, outputs, run.stage_folder(stage.name, fingerprint)))
@@ -121,7 +122,7 @@ def _run_stage(
             inputs={need: {"fingerprint": _made(need, outputs), "content": key} for need, key in inputs.items()},
             summary={**summary, "seconds": seconds},
         )
-        logs.say(f"{stage.name}: finished in {seconds:.0f} s", seconds=seconds)
+        logger.info(f"{stage.name}: finished in {seconds:.0f} s", extra=with_fields(seconds=seconds))
         if span is not None:
             needed = {need.partition(".")[0] for need in stage.needs}
             rows_in = sum(outputs[name].folder.num_rows() for name in needed)

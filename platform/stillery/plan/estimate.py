@@ -103,8 +103,8 @@ def make_plan(config: Config, models: Models) -> Plan:
     plan, teacher = config.plan, config.teacher
     expected = expect(
         num_samples=teacher.samples_per_prompt,
-        wanted=teacher.accepted_per_prompt,
-        ahead=teacher.ahead,
+        target_accepted=teacher.accepted_per_prompt,
+        lookahead=teacher.lookahead,
         rate=plan.acceptance_rate,
         concentration=plan.acceptance_concentration,
         max_kept=config.curate.max_per_prompt,

@@ -2,9 +2,9 @@
 
 A prompt's samples are accepted independently with one rate p. It stops at its k-th acceptance or after n samples, so
 the number of samples is min(n, T), with T negative binomial, and its mean is the sum over m < n of P(not stopped after
-m samples) = P(Bin(m, p) < k). With `ahead` a more run than are missing: where samples finish in order, min(n, T + a)
-are made; where short ones overtake, more. Where problems differ, p has a Beta distribution and Bin becomes
-beta-binomial.
+m samples) = P(Bin(m, p) < k). With `lookahead` a more run than are missing: where samples finish in order,
+min(n, T + a) are made; where short ones overtake, more. Where problems differ, p has a Beta distribution and Bin
+becomes beta-binomial.
 """
 
 from collections.abc import Callable
@@ -25,8 +25,8 @@ class Expected:
 def expect(
     *,
     num_samples: int,
-    wanted: int | None,
-    ahead: int,
+    target_accepted: int | None,
+    lookahead: int,
     rate: float | None,
     concentration: float | None,
     max_kept: int,
@@ -35,14 +35,14 @@ def expect(
     if rate is None:
         return Expected(made=num_samples, surplus=0.0, accepted=num_samples, kept=min(max_kept, num_samples))
     below = _fewer_than(rate, concentration)
-    if wanted is None:
+    if target_accepted is None:
         kept = sum(1 - below(num_samples, count) for count in range(1, min(max_kept, num_samples) + 1))
         return Expected(made=num_samples, surplus=0.0, accepted=num_samples * rate, kept=kept)
-    needed = sum(below(m, wanted) for m in range(num_samples))
+    needed = sum(below(m, target_accepted) for m in range(num_samples))
     # min(n, T + a) exceeds m in the first a steps for certain, then where T exceeds m - a.
-    made = sum(below(m - ahead, wanted) if m >= ahead else 1.0 for m in range(num_samples))
-    accepted = sum(1 - below(num_samples, count) for count in range(1, wanted + 1))
-    kept = sum(1 - below(num_samples, count) for count in range(1, min(max_kept, wanted) + 1))
+    made = sum(below(m - lookahead, target_accepted) if m >= lookahead else 1.0 for m in range(num_samples))
+    accepted = sum(1 - below(num_samples, count) for count in range(1, target_accepted + 1))
+    kept = sum(1 - below(num_samples, count) for count in range(1, min(max_kept, target_accepted) + 1))
     return Expected(made=made, surplus=made - needed, accepted=accepted, kept=kept)
 
 

@@ -20,7 +20,7 @@ CHAMPION = "champion"
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class MeasuredModel:
     """How a model did. `protocol` says how it was measured: by which verifier, with which sampling, prompts, precision
     and problems; None where nobody wrote it down."""
 
@@ -29,7 +29,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class GateDecision:
     """Whether to promote, in words for the log, and the gain that it rests on (None if it could not be measured)."""
 
     promote: bool
@@ -39,13 +39,13 @@ class Decision:
 
 
 def decide(
-    after: Evaluation,
+    after: MeasuredModel,
     *,
-    untouched: Evaluation,
-    champion: Evaluation | None,
+    untouched: MeasuredModel,
+    champion: MeasuredModel | None,
     champion_name: str = CHAMPION,
     remedy: str = "",
-) -> Decision:
+) -> GateDecision:
     """Compare the new student with the champion, or with the untouched student where there is no champion yet.
 
     `champion_name` is how the decision calls the champion, such as `champion version 3`; `remedy` is what it says of
@@ -57,18 +57,18 @@ def decide(
     fault = too_few(after) or incomparable(opponent, after) or _unanswered(opponent, after)
     if fault is not None:
         reason = "; ".join(part for part in (fault, remedy, consequence) if part)
-        return Decision(False, f"not comparable with {against}: {reason}", against, None)
+        return GateDecision(False, f"not comparable with {against}: {reason}", against, None)
     gain = paired_gain(opponent.scores, after.scores, split=Split.TEST)
     if gain.low <= 0:
-        return Decision(False, f"does not beat {against}: {describe(gain)}; {consequence}", against, gain)
+        return GateDecision(False, f"does not beat {against}: {describe(gain)}; {consequence}", against, gain)
     worst = paired_gain(
         _settled(opponent.scores, VerdictKind.CORRECT), _settled(after.scores, VerdictKind.WRONG), split=Split.TEST
     )
     if worst.low <= 0:
         num_failed = sum(score.verdict in FAILURES for score in [*opponent.scores, *after.scores])
         doubt = f"{num_failed} samples failed for other reasons than the models, and could undo it"
-        return Decision(False, f"may beat {against}: {describe(gain)}, but {doubt}; {consequence}", against, gain)
-    return Decision(True, f"beats {against}: {describe(gain)}; promoted to champion", against, gain)
+        return GateDecision(False, f"may beat {against}: {describe(gain)}, but {doubt}; {consequence}", against, gain)
+    return GateDecision(True, f"beats {against}: {describe(gain)}; promoted to champion", against, gain)
 
 
 def describe(gain: Gain) -> str:
@@ -79,7 +79,7 @@ def describe(gain: Gain) -> str:
     )
 
 
-def too_few(evaluation: Evaluation) -> str | None:
+def too_few(evaluation: MeasuredModel) -> str | None:
     """Why a model cannot be compared with any other on the test split; None if it can."""
     num_problems = len(_problems(evaluation.scores))
     if num_problems < 2:
@@ -87,7 +87,7 @@ def too_few(evaluation: Evaluation) -> str | None:
     return None
 
 
-def incomparable(before: Evaluation, after: Evaluation) -> str | None:
+def incomparable(before: MeasuredModel, after: MeasuredModel) -> str | None:
     """Why two models cannot be compared on the test split as they were measured; None if they can."""
     problems_before, problems_after = _problems(before.scores), _problems(after.scores)
     if not problems_before:
@@ -108,7 +108,7 @@ def incomparable(before: Evaluation, after: Evaluation) -> str | None:
     return f"it was measured in another way ({', '.join(differences[:5])})" if differences else None
 
 
-def _unanswered(before: Evaluation, after: Evaluation) -> str | None:
+def _unanswered(before: MeasuredModel, after: MeasuredModel) -> str | None:
     """Why failures leave nothing to compare; None if they leave enough."""
     answered = (group_by_problem(s for s in e.scores if s.split == Split.TEST).keys() for e in (before, after))
     num_both = len(set.intersection(*map(set, answered)))

@@ -13,19 +13,19 @@ from stillery.errors import UserError
 from stillery.io.storage import Folder
 from stillery.metrics import TooManyFailuresError
 from stillery.records import Score, from_table
-from stillery.registry.gate import Evaluation, incomparable, too_few
+from stillery.registry.gate import MeasuredModel, incomparable, too_few
 from stillery.registry.mlflow_store import Store
 from stillery.registry.resolve import ServedModel, fetch
 from stillery.registry.scores import champion_name, log_evaluation, read_evaluation
-from stillery.telemetry import logs
+from stillery.telemetry.logs import logger
 
 # Measures a checkpoint (a local folder) as the new student was measured: the folder of its scores, and the summary.
 Measure = Callable[[Path], tuple[Folder, Mapping[str, Any]]]
 
 
 def find_opponent(
-    store: Store, champion: Any, *, after: Evaluation, run_id: str, measure: Measure
-) -> tuple[Evaluation, str]:
+    store: Store, champion: Any, *, after: MeasuredModel, run_id: str, measure: Measure
+) -> tuple[MeasuredModel, str]:
     """The champion's evaluation, and what there is to say where it cannot be compared with `after`.
 
     `run_id` is the new student's MLflow run. Raises TooManyFailuresError, after which another call goes on, and
@@ -38,7 +38,7 @@ def find_opponent(
     kept = read_evaluation(store, run_id, champion_name(champion))
     if incomparable(kept, after) is None:
         return kept, ""
-    logs.say(f"champion version {champion.version} is measured again, for {fault}")
+    logger.info(f"champion version {champion.version} is measured again, for {fault}")
     served = ServedModel(str(champion.version), f"models:/{champion.name}/{champion.version}")
     try:
         folder, summary = measure(Path(fetch(served, tracking_uri=store.tracking_uri)))
@@ -51,6 +51,6 @@ def find_opponent(
     return measured, "this was found after it was measured again"
 
 
-def evaluation_of(folder: Folder, summary: Mapping[str, Any]) -> Evaluation:
+def evaluation_of(folder: Folder, summary: Mapping[str, Any]) -> MeasuredModel:
     """What an evaluation stage left: its scores and, in its summary, its protocol."""
-    return Evaluation(from_table(folder.read_all(Score), Score), summary.get("protocol"))
+    return MeasuredModel(from_table(folder.read_all(Score), Score), summary.get("protocol"))

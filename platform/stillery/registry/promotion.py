@@ -18,7 +18,7 @@ from stillery.config import RegisterConfig
 from stillery.errors import UserError
 from stillery.io.storage import Folder
 from stillery.registry import mlflow_store
-from stillery.registry.gate import CHAMPION, Decision, decide
+from stillery.registry.gate import CHAMPION, GateDecision, decide
 from stillery.registry.lineage import redact
 from stillery.registry.mlflow_store import Store
 from stillery.registry.opponent import find_opponent
@@ -117,10 +117,10 @@ def champions(store: Store, name: str) -> list[dict[str, str]]:
     return json.loads(tags.get(HISTORY_TAG, "[]"))
 
 
-def _decide(store: Store, candidate: Any, champion: Any | None, *, measure_as_in: MeasureAsIn | None) -> Decision:
+def _decide(store: Store, candidate: Any, champion: Any | None, *, measure_as_in: MeasureAsIn | None) -> GateDecision:
     after = read_evaluation(store, candidate.run_id, "evaluate_after")
     if not after.scores:
-        return Decision(False, "cannot be judged: its run has no scores; register it with stillery", "", None)
+        return GateDecision(False, "cannot be judged: its run has no scores; register it with stillery", "", None)
     untouched = read_evaluation(store, candidate.run_id, "evaluate_before")
     if champion is None:
         return decide(after, untouched=untouched, champion=None)

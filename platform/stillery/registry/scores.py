@@ -7,7 +7,7 @@ from typing import Any
 
 from stillery.io.storage import Folder
 from stillery.records import Score
-from stillery.registry.gate import Evaluation
+from stillery.registry.gate import MeasuredModel
 from stillery.registry.mlflow_store import Store
 
 _FOLDER = "scores"
@@ -18,7 +18,7 @@ def champion_name(version: Any) -> str:
     return f"champion-{version.version}"
 
 
-def log_evaluation(store: Store, run_id: str, name: str, evaluation: Evaluation) -> None:
+def log_evaluation(store: Store, run_id: str, name: str, evaluation: MeasuredModel) -> None:
     """Keep an evaluation with a run; its protocol first, so that scores without one were never written here."""
     store.client.log_dict(run_id, dict(evaluation.protocol or {}), f"{_FOLDER}/{name}.json")
     with tempfile.TemporaryDirectory() as folder:
@@ -26,15 +26,15 @@ def log_evaluation(store: Store, run_id: str, name: str, evaluation: Evaluation)
         store.client.log_artifact(run_id, str(Path(folder) / f"{name}.parquet"), _FOLDER)
 
 
-def read_evaluation(store: Store, run_id: str | None, name: str) -> Evaluation:
+def read_evaluation(store: Store, run_id: str | None, name: str) -> MeasuredModel:
     """An evaluation, such as `evaluate_after`; without scores or protocol if a run, by hand perhaps, has none."""
     kept = {a.path for a in store.client.list_artifacts(run_id, _FOLDER)} if run_id else set[str]()
     if f"{_FOLDER}/{name}.parquet" not in kept:
-        return Evaluation([], None)
+        return MeasuredModel([], None)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(store.client.download_artifacts(run_id, f"{_FOLDER}/{name}.parquet", folder))
         scores = Folder(str(path.parent)).read_rows(path.name, Score)
         if f"{_FOLDER}/{name}.json" not in kept:
-            return Evaluation(scores, None)
+            return MeasuredModel(scores, None)
         told = Path(store.client.download_artifacts(run_id, f"{_FOLDER}/{name}.json", folder))
-        return Evaluation(scores, json.loads(told.read_text(encoding="utf-8")) or None)
+        return MeasuredModel(scores, json.loads(told.read_text(encoding="utf-8")) or None)

@@ -12,7 +12,7 @@ from stillery.errors import UserError
 from stillery.io.storage import Folder
 from stillery.records import Message
 from stillery.sampling.backends.openai import EndpointEngine
-from stillery.sampling.backends.openai_api import PATHS, Endpoint, read_key, write_messages
+from stillery.sampling.backends.openai_api import PATHS, OpenAIServer, read_key, write_messages
 from stillery.sampling.chat.conversation import ChatFormat
 from stillery.sampling.cost import Account, spent_before
 from stillery.sampling.engine import Engine
@@ -24,7 +24,7 @@ TAKEN = ("model", "messages", "prompt", "n", "stream", "seed")
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Backend:
     """A model that can be sampled. `identity` is its part of every sample's id; `render` writes conversations as the
     engine takes them; `start` makes an engine, in the actor that calls it; `prices` are those of a million tokens, of
     input and of output; `max_model_len` is its context, where that is known; `extra` joins the sampling settings."""
@@ -37,14 +37,14 @@ class Source:
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
-def vllm_source(
+def vllm_backend(
     model: str,
     engine: EngineConfig,
     *,
     chat: ChatFormat | None = None,
     two_step: bool = False,
     stop_token_ids: Sequence[int] = (),
-) -> Source:
+) -> Backend:
     """A model that vLLM runs on this cluster, spoken to as `chat` says (null: as its own files do). Generation stops at
     `stop_token_ids` besides the model's own."""
     from stillery.sampling.backends.vllm import VllmEngine
@@ -53,7 +53,7 @@ def vllm_source(
     start: Callable[[], Engine] = functools.partial(
         VllmEngine, model, engine, model_id=identity, stop_token_ids=tuple(stop_token_ids)
     )
-    return Source(
+    return Backend(
         identity=identity,
         render=functools.partial(render, chat=chat or ChatFormat(model), two_step=two_step),
         start=functools.partial(_start_two_step, start) if two_step else start,
@@ -62,7 +62,7 @@ def vllm_source(
     )
 
 
-def endpoint_source(teacher: TeacherConfig, *, logs: Folder, now: datetime.datetime | None = None) -> Source:
+def endpoint_source(teacher: TeacherConfig, *, logs: Folder, now: datetime.datetime | None = None) -> Backend:
     """A model behind an OpenAI-compatible server, the same one wherever it moves. The key is read where an engine
     starts; what the samples in the run's `logs` cost counts towards the cap."""
     endpoint = endpoint_of(teacher)
@@ -71,7 +71,7 @@ def endpoint_source(teacher: TeacherConfig, *, logs: Folder, now: datetime.datet
     identity = f"endpoint:{teacher.model}"
     start: Callable[[], Engine] = functools.partial(_start_endpoint, endpoint, model_id=identity, logs=logs)
     prices = (teacher.endpoint.input_price, teacher.endpoint.output_price)
-    return Source(
+    return Backend(
         identity=identity,
         render=functools.partial(_render_for_endpoint, teacher=teacher, now=now),
         start=functools.partial(_start_two_step, start) if teacher.two_step else start,
@@ -80,12 +80,12 @@ def endpoint_source(teacher: TeacherConfig, *, logs: Folder, now: datetime.datet
     )
 
 
-def teacher_source(teacher: TeacherConfig, *, logs: Folder, now: datetime.datetime | None = None) -> Source:
+def teacher_backend(teacher: TeacherConfig, *, logs: Folder, now: datetime.datetime | None = None) -> Backend:
     """The teacher of a config, of kind vllm or endpoint; `logs` holds the run's samples, and `now` is the time that a
     chat template may print (null: the clock's)."""
     if teacher.kind == "endpoint":
         return endpoint_source(teacher, logs=logs, now=now)
-    return vllm_source(teacher.model, teacher, chat=teacher_format(teacher, now=now), two_step=teacher.two_step)
+    return vllm_backend(teacher.model, teacher, chat=teacher_format(teacher, now=now), two_step=teacher.two_step)
 
 
 def teacher_format(teacher: TeacherConfig, *, now: datetime.datetime | None = None) -> ChatFormat:
@@ -127,11 +127,11 @@ def _check_cap(teacher: TeacherConfig) -> None:
         raise UserError(f"{key}.max_cost holds for each replica: set teacher.replicas=1 and raise {key}.concurrency")
 
 
-def endpoint_of(teacher: TeacherConfig) -> Endpoint:
+def endpoint_of(teacher: TeacherConfig) -> OpenAIServer:
     """The server as the engine takes it."""
     settings: dict[str, Any] = {**settings_of(teacher.endpoint), "base_url": teacher.endpoint.base_url or ""}
     del settings["tokenizer"]
-    return Endpoint(**settings, model=teacher.model)
+    return OpenAIServer(**settings, model=teacher.model)
 
 
 def _render_for_endpoint(
@@ -142,7 +142,7 @@ def _render_for_endpoint(
     return render(conversations, chat=teacher_format(teacher, now=now), two_step=teacher.two_step)
 
 
-def _start_endpoint(endpoint: Endpoint, *, model_id: str, logs: Folder) -> Engine:
+def _start_endpoint(endpoint: OpenAIServer, *, model_id: str, logs: Folder) -> Engine:
     """An engine whose account begins with what the run has spent; read here, it also holds for an engine that replaces
     one that died."""
     is_capped = endpoint.max_cost is not None

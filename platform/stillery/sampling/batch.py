@@ -18,8 +18,8 @@ from stillery.records import Generation, RenderedPrompt, Request, digest, from_t
 from stillery.sampling.best_of_n import BestOfN
 from stillery.sampling.engine import BrokenEngineError, Engine, Judge
 from stillery.sampling.sample_log import Compaction, next_number
-from stillery.sampling.sampling_plan import Plan
-from stillery.telemetry import logs
+from stillery.sampling.sampling_plan import SamplingPlan
+from stillery.telemetry.logs import logger, with_fields
 
 # A sample is durable at the latest so long after it finished: first soon, then by how long the engine has worked, so
 # that an engine that dies loses at most a twentieth of its work, and a slow one does not write a file a sample.
@@ -56,7 +56,7 @@ class Batch:
         self,
         prompts: list[RenderedPrompt],
         *,
-        plan: Plan,
+        plan: SamplingPlan,
         engine: Engine,
         judge: Judge | None,
         busy_s: Callable[[], float] = lambda: 0.0,
@@ -68,7 +68,10 @@ class Batch:
         self._judge = judge
         self._busy_s = busy_s
         self._prompts = [
-            _Prompt(prompt, BestOfN(num_samples=plan.num_samples, wanted=plan.wanted, ahead=plan.ahead))
+            _Prompt(
+                prompt,
+                BestOfN(num_samples=plan.num_samples, target_accepted=plan.target_accepted, lookahead=plan.lookahead),
+            )
             for prompt in prompts
         ]
         self._events: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
@@ -130,12 +133,12 @@ class Batch:
     def _advance(self, prompt: _Prompt) -> None:
         """Start what the stopping rule asks for now."""
         for index in prompt.best_of.launch():
-            self._start(prompt, index, round_=0)
+            self._start(prompt, index, attempt=0)
         if prompt.best_of.is_done:
             self._tally.needed[prompt.prompt.prompt_id] = prompt.best_of.num_needed
 
-    def _start(self, prompt: _Prompt, index: int, *, round_: int) -> None:
-        made_of = self._plan.sample_id(prompt.prompt, index, round_=round_)
+    def _start(self, prompt: _Prompt, index: int, *, attempt: int) -> None:
+        made_of = self._plan.sample_id(prompt.prompt, index, attempt=attempt)
         self._num_open += 1
         if made_of in self._known:
             self._events.put(("made", prompt, self._known[made_of], False))
@@ -145,7 +148,7 @@ class Batch:
         def done(result: Generation | Exception) -> None:
             self._events.put(("made", prompt, result, True))
 
-        self._engine.submit(request, sampling=self._plan.sampling_of(round_), done=done)
+        self._engine.submit(request, sampling=self._plan.sampling_of(attempt), done=done)
 
     def _handle(self, event: str, prompt: _Prompt, *what: Any) -> None:
         self._num_open -= 1
@@ -159,20 +162,21 @@ class Batch:
             self._settle(prompt, row, key=key)
 
     def _made(self, prompt: _Prompt, row: Generation, is_new: bool) -> None:
-        round_ = int(row.sample_id != self._plan.sample_id(prompt.prompt, row.sample_index))
+        attempt = int(row.sample_id != self._plan.sample_id(prompt.prompt, row.sample_index))
         if is_new:
-            row = dataclasses.replace(row, round=round_)
+            row = dataclasses.replace(row, attempt=attempt)
             self._oldest = self._oldest if self._unlogged else time.monotonic()
             self._unlogged.append(row)
             self.num_made += 1
             self._tally.made += 1
             self._tally.errors += row.error is not None
             if row.error is not None:
-                logs.note(f"a sample failed: {row.error}", sample_id=row.sample_id, prompt_id=row.prompt_id)
+                fields = with_fields(sample_id=row.sample_id, prompt_id=row.prompt_id)
+                logger.debug(f"a sample failed: {row.error}", extra=fields)
             self._tally.tokens += row.num_tokens
             self._tally.prompt_tokens += row.num_prompt_tokens
-        if row.finish_reason == "length" and self._plan.resample is not None and round_ == 0:
-            self._start(prompt, row.sample_index, round_=1)
+        if row.finish_reason == "length" and self._plan.resample is not None and attempt == 0:
+            self._start(prompt, row.sample_index, attempt=1)
         elif self._judge is None or row.error is not None:
             self._settle(prompt, row, key=row.sample_id if row.error is None else None)
         else:

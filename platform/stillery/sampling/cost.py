@@ -12,7 +12,7 @@ from typing import Any
 
 from stillery.errors import UserError
 from stillery.io.storage import Folder
-from stillery.sampling.backends.openai_api import Endpoint, Reply
+from stillery.sampling.backends.openai_api import OpenAIServer, ServerReply
 from stillery.sampling.sample_log import SampleLog
 
 # Tokens that a chat template may add to a prompt.
@@ -41,20 +41,20 @@ class Account:
     cost_unreported: float = 0.0
     cost_reserved: float = 0.0
 
-    def report(self, num_prompt_tokens: int, num_tokens: int, *, endpoint: Endpoint) -> None:
+    def report(self, num_prompt_tokens: int, num_tokens: int, *, endpoint: OpenAIServer) -> None:
         """Count tokens that the server reported."""
         self.num_prompt_tokens += num_prompt_tokens
         self.num_tokens += num_tokens
         self.cost += cost_of(num_prompt_tokens, num_tokens, endpoint=endpoint)
 
 
-def cost_of(num_prompt_tokens: int, num_tokens: int, *, endpoint: Endpoint) -> float:
+def cost_of(num_prompt_tokens: int, num_tokens: int, *, endpoint: OpenAIServer) -> float:
     """What so many tokens cost at the endpoint's prices."""
     prices = endpoint.input_price or 0.0, endpoint.output_price or 0.0
     return (num_prompt_tokens * prices[0] + num_tokens * prices[1]) / 1e6
 
 
-def most_cost(rendered: str, *, num_tokens: int, endpoint: Endpoint) -> float:
+def most_cost(rendered: str, *, num_tokens: int, endpoint: OpenAIServer) -> float:
     """An upper bound of what a sample of `num_tokens` costs: a token of its prompt has a byte at least."""
     return cost_of(len(rendered.encode()) + TEMPLATE_TOKENS, num_tokens, endpoint=endpoint)
 
@@ -65,7 +65,7 @@ def most_tokens(sampling: Mapping[str, Any]) -> int:
     return max((int(bound) for bound in bounds if bound), default=0)
 
 
-def spent_before(logs: Folder, *, endpoint: Endpoint, model_id: str) -> Account:
+def spent_before(logs: Folder, *, endpoint: OpenAIServer, model_id: str) -> Account:
     """An account that holds what a run's logged samples of this model cost, at today's prices.
 
     A sample that was logged twice was paid for twice. One whose usage was not reported counts with the most that it may
@@ -86,7 +86,7 @@ def spent_before(logs: Folder, *, endpoint: Endpoint, model_id: str) -> Account:
     return account
 
 
-def _most_cost_unreported(log: SampleLog, name: str, *, endpoint: Endpoint, model_id: str) -> float:
+def _most_cost_unreported(log: SampleLog, name: str, *, endpoint: OpenAIServer, model_id: str) -> float:
     """What those samples of a file may have cost whose usage was not reported."""
     cost = 0.0
     columns = ("model", "num_prompt_tokens", "num_tokens", "error", "rendered", "completion", "sampling")
@@ -99,10 +99,10 @@ def _most_cost_unreported(log: SampleLog, name: str, *, endpoint: Endpoint, mode
     return cost
 
 
-class Budget:
+class SpendingCap:
     """Keeps an account below the endpoint's `max_cost`; for one event loop."""
 
-    def __init__(self, account: Account, *, endpoint: Endpoint) -> None:
+    def __init__(self, account: Account, *, endpoint: OpenAIServer) -> None:
         self.account = account
         self._endpoint = endpoint
         self._settled = asyncio.Event()
@@ -134,7 +134,7 @@ class Budget:
             await self._settled.wait()
         account.cost_reserved += most
 
-    def settle(self, most: float, *, reply: Reply | None, is_billed: bool) -> None:
+    def settle(self, most: float, *, reply: ServerReply | None, is_billed: bool) -> None:
         """An attempt for which `most` was reserved is over, with this reply if any; `is_billed` says whether the server
         may charge for it."""
         account = self.account

@@ -19,12 +19,13 @@ import pyarrow as pa
 from stillery.config import EngineConfig
 from stillery.errors import UserError
 from stillery.records import Generation, RenderedPrompt, Request, from_table, to_table
-from stillery.sampling.backend import Source
+from stillery.sampling.backend import Backend
 from stillery.sampling.batch import Batch, Tally, name_of
 from stillery.sampling.engine import BrokenEngineError, Engine, Judge
 from stillery.sampling.progress import Progress
-from stillery.sampling.sampling_plan import Plan
+from stillery.sampling.sampling_plan import SamplingPlan
 from stillery.telemetry import logs
+from stillery.telemetry.logs import logger
 
 # So many batches are on their way through an engine at once: while the last samples of one finish, others fill it.
 BATCHES_IN_FLIGHT = 4
@@ -34,7 +35,7 @@ CLOSE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class BatchOutcome:
     """What engines told: for each prompt that is done the number of its samples that count, the files they wrote, with
     the samples' ids (16 bytes each), and the files that others stand for by now."""
 
@@ -55,12 +56,12 @@ class Outcome:
 def run_batches(
     prompts: list[RenderedPrompt],
     *,
-    plan: Plan,
-    source: Source,
+    plan: SamplingPlan,
+    source: Backend,
     engine: EngineConfig,
     judge: Judge | None = None,
     label: str,
-) -> Outcome:
+) -> BatchOutcome:
     """Make the samples that are missing, into the plan's log.
 
     `source` starts an engine in the actor; `engine` says how many there are and what each takes; `label` names the work
@@ -100,7 +101,7 @@ def run_batches(
     progress = Progress(
         label, num_prompts=len(prompts), most_samples=most_samples, judged=judge is not None, prices=source.prices
     )
-    outcome = Outcome()
+    outcome = BatchOutcome()
     for row in tallies.iter_rows():
         tally = _tally(row)
         outcome.add(tally)
@@ -108,7 +109,9 @@ def run_batches(
     return outcome
 
 
-def _batches(prompts: list[RenderedPrompt], *, plan: Plan, engine: EngineConfig) -> Iterator[list[RenderedPrompt]]:
+def _batches(
+    prompts: list[RenderedPrompt], *, plan: SamplingPlan, engine: EngineConfig
+) -> Iterator[list[RenderedPrompt]]:
     """Batches of about `requests_per_call` samples, at least enough of them to keep every engine's flight full."""
     most = max(1, engine.requests_per_call // plan.num_samples)
     size = min(most, math.ceil(len(prompts) / (engine.replicas * BATCHES_IN_FLIGHT)))
@@ -130,7 +133,7 @@ class Sampler:
         self,
         *,
         start: Callable[[], Engine],
-        plan: Plan,
+        plan: SamplingPlan,
         judge: Judge | None,
         where: Mapping[str, str],
         max_failures: int,
@@ -157,7 +160,7 @@ class Sampler:
         except BrokenEngineError as error:
             trace = "".join(traceback.format_exception(error))
             self._plan.log.add_failure(batch.name, str(error), trace=trace, num_made=batch.num_made)
-            logs.say(f"an engine broke ({error}); it is started anew")
+            logger.info(f"an engine broke ({error}); it is started anew")
             self._end_process()
         finally:
             with self._changed:

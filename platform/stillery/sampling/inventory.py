@@ -13,10 +13,10 @@ import pyarrow as pa
 
 from stillery.errors import UserError
 from stillery.records import RenderedPrompt
-from stillery.sampling.sampling_plan import Plan
+from stillery.sampling.sampling_plan import SamplingPlan
 
 COLUMNS = (
-    "sample_id", "prompt_id", "sample_index", "round", "error", "finish_reason", "num_prompt_tokens", "num_tokens",
+    "sample_id", "prompt_id", "sample_index", "attempt", "error", "finish_reason", "num_prompt_tokens", "num_tokens",
 )  # fmt: skip
 # Network file systems may hide for so long what another machine has written.
 VISIBLE_WITHIN_S = 90.0
@@ -36,7 +36,7 @@ class Held:
     cut_off: int = 0
     short: dict[int, set[int]] = field(default_factory=dict[int, set[int]])
 
-    def lacks(self, index: int, *, plan: Plan, failed: bool) -> bool:
+    def lacks(self, index: int, *, plan: SamplingPlan, failed: bool) -> bool:
         """Whether a sample must still be made; one that failed only if `failed` ones do not count."""
         there = self.good | (self.failed if failed else 0)
         first, second = 1 << (2 * index), 2 << (2 * index)
@@ -52,7 +52,7 @@ class Held:
 class Inventory:
     """What a plan's log holds of some prompts now."""
 
-    def __init__(self, prompts: Sequence[RenderedPrompt], *, plan: Plan) -> None:
+    def __init__(self, prompts: Sequence[RenderedPrompt], *, plan: SamplingPlan) -> None:
         self._plan = plan
         self._prompts = {prompt.prompt_id: prompt for prompt in prompts}
         self._held: dict[str, Held] = {}
@@ -112,13 +112,13 @@ class Inventory:
             if prompt is None or entry.sample_index >= self._plan.num_samples:
                 continue
             # Other ids are of a prompt that was rendered in another way.
-            if entry.sample_id == self._plan.sample_id(prompt, entry.sample_index, round_=entry.round):
+            if entry.sample_id == self._plan.sample_id(prompt, entry.sample_index, attempt=entry.attempt):
                 held = self._held.setdefault(entry.prompt_id, Held())
                 held.files.add(name)
                 self._count(held, entry)
 
     def _count(self, held: Held, entry: "_Entry") -> None:
-        bit = 2 * entry.sample_index + entry.round
+        bit = 2 * entry.sample_index + entry.attempt
         if entry.error is not None:
             held.failed |= 1 << bit
             return
@@ -139,7 +139,7 @@ class _Entry:
     sample_id: str
     prompt_id: str
     sample_index: int
-    round: int
+    attempt: int
     error: str | None
     finish_reason: str | None
     num_prompt_tokens: int

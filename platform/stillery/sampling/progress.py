@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from stillery.sampling.batch import Tally
-from stillery.telemetry import logs
 from stillery.telemetry import metrics as observe
+from stillery.telemetry.logs import logger
 
 
 @dataclasses.dataclass
@@ -26,7 +26,7 @@ class Progress:
     total: Tally = dataclasses.field(default_factory=Tally)
     started: float | None = None
     printed: float = 0.0
-    write: Callable[[str], Any] = logs.say
+    write: Callable[[str], Any] = logger.info
 
     def add(self, tally: Tally) -> None:
         """Count what has happened."""

@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 from stillery.errors import UserError
 from stillery.io.storage import Folder
 from stillery.records import Generation, conform, schema_of, to_table
-from stillery.telemetry import logs
+from stillery.telemetry.logs import logger, with_fields
 
 OWNER = "owner"
 QUARANTINE = "quarantine/"
@@ -205,9 +205,9 @@ class SampleLog:
             self.folder.move(name, aside)
         except FileNotFoundError:
             return  # another reader was faster
-        logs.say(
+        logger.info(
             f"{self.folder.uri}/{name} cannot be read ({error}): moved to {aside}; its samples count as missing",
-            file=name,
+            extra=with_fields(file=name),
         )
 
 

@@ -10,13 +10,13 @@ from stillery.config import EngineConfig
 from stillery.errors import UserError
 from stillery.io.run_folder import Run
 from stillery.records import Generation, Message, Prompt, RenderedPrompt, conform, digest, schema_of
-from stillery.sampling.backend import Source
+from stillery.sampling.backend import Backend
 from stillery.sampling.engine import Judge
 from stillery.sampling.engine_actors import run_batches
 from stillery.sampling.inventory import Inventory
 from stillery.sampling.sample_log import SampleLog
-from stillery.sampling.sampling_plan import Plan
-from stillery.telemetry import logs
+from stillery.sampling.sampling_plan import SamplingPlan
+from stillery.telemetry.logs import logger
 
 # So often is what is missing at the end made again, before the run fails.
 ATTEMPTS = 3
@@ -28,7 +28,7 @@ class Samples:
 
     prompts: list[RenderedPrompt]
     needed: dict[str, int]
-    plan: Plan
+    plan: SamplingPlan
 
     def tables(self, *, rows: int) -> Iterator[pa.Table]:
         """The samples as tables of Generation, a prompt's together and in order of index, those beyond what counts
@@ -72,11 +72,11 @@ class Samples:
 
     def _ids(self, prompt: RenderedPrompt, index: int) -> list[str]:
         """The ids of a sample's first try, and of its second where there may be one."""
-        rounds = (0,) if self.plan.resample is None else (0, 1)
-        return [self.plan.sample_id(prompt, index, round_=round_) for round_ in rounds]
+        attempts = (0,) if self.plan.resample is None else (0, 1)
+        return [self.plan.sample_id(prompt, index, attempt=attempt) for attempt in attempts]
 
 
-_DECISIVE = ("round", "error", "finish_reason", "num_prompt_tokens", "num_tokens")
+_DECISIVE = ("attempt", "error", "finish_reason", "num_prompt_tokens", "num_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class _Row:
     """Where a logged sample stands in a table, and what decides whether it counts."""
 
     number: int
-    round: int
+    attempt: int
     error: str | None
     finish_reason: str | None
     num_prompt_tokens: int
@@ -95,18 +95,18 @@ def sample(
     prompts: Sequence[Prompt],
     conversations: Sequence[Sequence[Message]],
     *,
-    source: Source,
+    source: Backend,
     engine: EngineConfig,
     sampling: Mapping[str, Any],
     num_samples: int,
     run: Run,
     label: str,
-    wanted: int | None = None,
-    ahead: int = 0,
+    target_accepted: int | None = None,
+    lookahead: int = 0,
     resample: Mapping[str, Any] | None = None,
     judge: Judge | None = None,
 ) -> Samples:
-    """Sample the model on each prompt: `num_samples` times, or until `judge` has accepted `wanted`.
+    """Sample the model on each prompt: `num_samples` times, or until `judge` has accepted `target_accepted`.
 
     `conversations` holds the messages that ask each prompt; `sampling` what shapes a sample and `seed`, the run's;
     `resample` what of that differs for a second try at a sample cut off for length. Samples that the run's log already
@@ -117,14 +117,14 @@ def sample(
     settings = {**sampling, **source.extra}
     log = SampleLog(run.log_folder(digest(source.identity, settings)[:16])).claim()
     log.compact_all()
-    plan = Plan(
+    plan = SamplingPlan(
         identity=source.identity,
         sampling=settings,
         num_samples=num_samples,
         log=log,
         flush_every=engine.flush_every,
-        wanted=wanted,
-        ahead=ahead,
+        target_accepted=target_accepted,
+        lookahead=lookahead,
         resample=None if resample is None else dict(resample),
         max_model_len=source.max_model_len,
     )
@@ -134,7 +134,7 @@ def sample(
     work.inventory.look({})
     logged = sum(work.inventory.of(prompt).num_good(num_samples) for prompt in bare)
     if logged:
-        logs.say(f"{label}: {logged:,} of {len(bare) * num_samples:,} samples are in the log already")
+        logger.info(f"{label}: {logged:,} of {len(bare) * num_samples:,} samples are in the log already")
     needed: dict[str, int] = {}
     written: dict[str, bytes] = {}
     todo = work.unfinished(needed, is_first=True)
@@ -148,7 +148,7 @@ def sample(
         work.inventory.look(written)
         todo = work.unfinished(needed, is_first=False)
         if todo:
-            logs.say(f"{label}: looking again at {len(todo):,} prompts whose samples are not all there")
+            logger.info(f"{label}: looking again at {len(todo):,} prompts whose samples are not all there")
     if todo:
         work.fail(needed, label=label)
     return Samples(
@@ -161,14 +161,14 @@ class _Work:
     """All prompts of a start, and what there is of them."""
 
     prompts: list[RenderedPrompt]
-    plan: Plan
+    plan: SamplingPlan
     inventory: Inventory
 
     def unfinished(self, needed: Mapping[str, int], *, is_first: bool) -> list[RenderedPrompt]:
         """The prompts that want samples still, or of which nobody knows where they stopped (only the judge can tell).
         What failed counts as missing at first, and then no longer."""
         lacking = {prompt.prompt_id for prompt, _ in self.inventory.missing(self.prompts, needed, failed=not is_first)}
-        if self.plan.wanted is not None:
+        if self.plan.target_accepted is not None:
             lacking |= {prompt.prompt_id for prompt in self.prompts if prompt.prompt_id not in needed}
         return self.located([prompt for prompt in self.prompts if prompt.prompt_id in lacking])
 
@@ -179,7 +179,7 @@ class _Work:
     def fail(self, needed: Mapping[str, int], *, label: str) -> None:
         """Raise the UserError that says what is missing."""
         missing = self.inventory.missing(self.prompts, needed, failed=True)
-        untold = [p for p in self.prompts if self.plan.wanted is not None and p.prompt_id not in needed]
+        untold = [p for p in self.prompts if self.plan.target_accepted is not None and p.prompt_id not in needed]
         first = [f"sample {i} of prompt {p.prompt_id} ({self.plan.sample_id(p, i)})" for p, i in missing[:3]]
         first = first or [f"where prompt {prompt.prompt_id} stopped" for prompt in untold[:3]]
         raise UserError(

@@ -30,12 +30,12 @@ L = TypeVar("L", bound=_Logged)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SamplingPlan:
     """What is wanted of every prompt.
 
     `identity` is the model's, `sampling` everything that shapes a sample, the run's seed included. `num_samples`,
-    `wanted` and `ahead` are best-of-n's. `resample` overlays `sampling` for a second try at a sample that was cut off
-    for length. `max_model_len` is the model's context as it is run now, None where nobody knows.
+    `target_accepted` and `lookahead` are best-of-n's. `resample` overlays `sampling` for a second try at a sample that
+    was cut off for length. `max_model_len` is the model's context as it is run now, None where nobody knows.
     """
 
     identity: str
@@ -43,22 +43,22 @@ class Plan:
     num_samples: int
     log: SampleLog
     flush_every: int
-    wanted: int | None = None
-    ahead: int = 0
+    target_accepted: int | None = None
+    lookahead: int = 0
     resample: dict[str, Any] | None = None
     max_model_len: int | None = None
 
-    def sampling_of(self, round_: int) -> dict[str, Any]:
+    def sampling_of(self, attempt: int) -> dict[str, Any]:
         """The settings of a first (0) or second (1) try."""
-        return self.sampling if round_ == 0 else {**self.sampling, **(self.resample or {})}
+        return self.sampling if attempt == 0 else {**self.sampling, **(self.resample or {})}
 
-    def sample_id(self, prompt: RenderedPrompt, index: int, *, round_: int = 0) -> str:
+    def sample_id(self, prompt: RenderedPrompt, index: int, *, attempt: int = 0) -> str:
         """The id of a prompt's sample."""
         return sample_id(
             prompt_id=prompt.prompt_id,
             rendered=prompt.rendered,
             model=self.identity,
-            sampling=self.sampling_of(round_),
+            sampling=self.sampling_of(attempt),
             index=index,
         )
 
@@ -67,7 +67,7 @@ class Plan:
         a smaller context than the present one."""
         if self.max_model_len is None or row.finish_reason != "length" or row.error is not None:
             return False
-        most: int | None = self.sampling_of(row.round).get("max_tokens", DEFAULT_MAX_TOKENS)
+        most: int | None = self.sampling_of(row.attempt).get("max_tokens", DEFAULT_MAX_TOKENS)
         has_room = row.num_prompt_tokens + row.num_tokens < self.max_model_len
         return has_room and (most is None or row.num_tokens < most)
 

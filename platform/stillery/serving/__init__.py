@@ -1,1 +1,1 @@
-"""The application behind the endpoint: doors, registry following, web page."""
+"""The application behind the endpoint: gateway, registry following, web page."""

@@ -1,7 +1,7 @@
 """The model as the HTTP side calls it: one request to one replica of whatever version is serving.
 
 A request that fails before its first token, because its replica died or was replaced, is asked once more; later the
-client is told in the stream. What the replicas cannot take is a `RefusedError` with a status and a time to wait.
+client is told in the stream. What the replicas cannot take is a `ModelRefusedError` with a status and a time to wait.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ MODEL_DEPLOYMENT = "model"
 _ATTEMPTS = 2
 
 
-class RefusedError(Exception):
+class ModelRefusedError(Exception):
     """A request that is answered with `status` and, if given, a Retry-After."""
 
     def __init__(self, status: int, message: str, *, retry_after_s: float | None = None) -> None:
@@ -33,7 +33,7 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True)
-class Reply:
+class ModelReply:
     """A response that has begun: its opening, and the events of a stream (None if the opening is all)."""
 
     opening: Opening
@@ -60,8 +60,8 @@ class Backend:
         self._find = find
         self._handle: Any = None
 
-    async def ask(self, method: str, body: dict[str, Any]) -> Reply:
-        """Send a request; `method` is chat or completions. Raises RefusedError."""
+    async def ask(self, method: str, body: dict[str, Any]) -> ModelReply:
+        """Send a request; `method` is chat or completions. Raises ModelRefusedError."""
         from ray.exceptions import RayError, RayTaskError
         from ray.serve.exceptions import BackPressureError, RayServeException
 
@@ -86,10 +86,10 @@ class Backend:
         else:
             raise AssertionError("every attempt returns or raises")
         assert isinstance(opening, Opening)
-        return Reply(opening, Events(pieces) if opening.body is None else None)
+        return ModelReply(opening, Events(pieces) if opening.body is None else None)
 
-    def _refuse(self, message: str) -> RefusedError:
-        return RefusedError(503, message, retry_after_s=self._retry_after_s)
+    def _refuse(self, message: str) -> ModelRefusedError:
+        return ModelRefusedError(503, message, retry_after_s=self._retry_after_s)
 
     def _model(self) -> Any:
         if self._handle is None:

@@ -1,4 +1,4 @@
-"""The HTTP side: doors, the OpenAI routes, health, the web page, bonds as a service.
+"""The HTTP side: gateway, the OpenAI routes, health, the web page, bonds as a service.
 
 Nothing of vLLM is imported here: bodies go to the model's replicas as they are, and replies come back as text. It
 answers /health while a model is still loading, and takes no GPU.
@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from stillery.serving.backend import Backend
-from stillery.serving.gateway import check_binding, install_doors
+from stillery.serving.gateway import check_binding, install_gateway
 from stillery.serving.gateway.shared_limiter import SharedLimiter
 from stillery.serving.routes import add_routes
 from stillery.serving.settings import load_settings
@@ -29,12 +29,12 @@ class Ingress:
 
     def __init__(self, args: Mapping[str, Any], follower: Any) -> None:
         self._settings = load_settings(args)
-        check_binding(listening_host(), self._settings.doors)
+        check_binding(listening_host(), self._settings.gateway)
         self._readiness = Readiness(follower)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """What Serve asks for once the constructor is done."""
-        limiter = SharedLimiter(self._settings.doors)
+        limiter = SharedLimiter(self._settings.gateway)
 
         @contextlib.asynccontextmanager
         async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
@@ -45,7 +45,7 @@ class Ingress:
         app = FastAPI(title="stillery", docs_url=None, redoc_url=None, lifespan=lifespan)
         backend = Backend(retry_after_s=self._settings.engine.retry_after_s)
         add_routes(app, self._settings, backend=backend, readiness=self._readiness)
-        install_doors(app, self._settings.doors, limiter)
+        install_gateway(app, self._settings.gateway, limiter)
         return app
 
     def check_health(self) -> None:

@@ -8,8 +8,8 @@ CALLBACK = "stillery.serving.proxy_headers:middlewares"
 
 
 class TextHeaders:
-    """ASGI middleware that leaves out headers which are no UTF-8: the proxy reads some of them as text before the doors
-    see a request, and would answer 500."""
+    """ASGI middleware that leaves out headers which are no UTF-8: the proxy reads some of them as text before the
+    gateway see a request, and would answer 500."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-# The doors keep the access log: Serve's own has a line for every call between deployments.
+# The gateway keeps the access log: Serve's own has a line for every call between deployments.
 QUIET = {"enable_access_log": False}
 # Serve gives a replica three threads: Ray's calls, the deployment's code, calls to other replicas. Ours is asyncio that
 # does not block, and a token that is handed from thread to thread waits for the interpreter's lock each time.

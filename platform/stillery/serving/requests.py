@@ -1,5 +1,5 @@
 """What clients send, as the OpenAPI schema describes it. Fields that are not named here go on to vLLM, which checks
-them; the doors have refused by then what must not get there."""
+them; the gateway has refused by then what must not get there."""
 
 from typing import Annotated, Any, Literal
 
@@ -18,7 +18,7 @@ class StreamOptions(BaseModel):
     include_usage: bool = False
 
 
-class Message(BaseModel):
+class ChatMessage(BaseModel):
     """One message of a conversation: text only."""
 
     model_config = ConfigDict(extra="allow")
@@ -44,7 +44,7 @@ class _Sampling(BaseModel):
 class ChatBody(_Sampling):
     """POST /v1/chat/completions."""
 
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[list[ChatMessage], Field(min_length=1)]
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0)] | None = None

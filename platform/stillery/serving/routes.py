@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from stillery.serving.backend import Backend, Events, RefusedError, Reply
+from stillery.serving.backend import Backend, Events, ModelRefusedError, ModelReply
 from stillery.serving.best_of import Answered, choose, weigh
 from stillery.serving.model_server import first_complaint
 from stillery.serving.molecules import describe_trace
@@ -38,7 +38,7 @@ def add_routes(app: FastAPI, settings: ServeSettings, *, backend: Backend, readi
 
 def _add_error_handlers(app: FastAPI) -> None:
     async def refused(_: Request, error: Exception) -> Response:
-        assert isinstance(error, RefusedError)
+        assert isinstance(error, ModelRefusedError)
         headers = {"retry-after": str(max(1, ceil(error.retry_after_s)))} if error.retry_after_s is not None else None
         return JSONResponse(error.body(), status_code=error.status, headers=headers)
 
@@ -52,7 +52,7 @@ def _add_error_handlers(app: FastAPI) -> None:
     async def broken(_: Request, error: Exception) -> Response:
         return JSONResponse(error_body(500, f"the endpoint failed ({type(error).__name__})"), status_code=500)
 
-    app.add_exception_handler(RefusedError, refused)
+    app.add_exception_handler(ModelRefusedError, refused)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, plain)
     app.add_exception_handler(Exception, broken)
@@ -120,7 +120,7 @@ def _add_bond_routes(app: FastAPI, settings: ServeSettings, backend: Backend) ->
         """The reasoning molecule of a trace: stability, conflicts, steps and bonds."""
         longest = settings.ingress.max_trace_chars
         if len(body.text) + len(body.question or "") > longest:
-            raise RefusedError(400, f"text and question together may have at most {longest} characters")
+            raise ModelRefusedError(400, f"text and question together may have at most {longest} characters")
         async with readers:
             return await asyncio.to_thread(describe_trace, body.text, question=body.question, svg=body.svg)
 
@@ -131,7 +131,7 @@ def _add_bond_routes(app: FastAPI, settings: ServeSettings, backend: Backend) ->
         most = settings.ingress.max_best_of
         best_of = body.best_of or min(_USUAL_BEST_OF, most)
         if best_of > most:
-            raise RefusedError(400, f"best_of may be at most {most}")
+            raise ModelRefusedError(400, f"best_of may be at most {most}")
         request = {
             "messages": [{"role": "user", "content": body.question}],
             "n": best_of,
@@ -192,10 +192,10 @@ def _add_page(app: FastAPI) -> None:
 
 def _check_name(asked: str | None, name: str) -> None:
     if asked is not None and asked != name:
-        raise RefusedError(404, f"there is no model of this name; this endpoint serves {name}")
+        raise ModelRefusedError(404, f"there is no model of this name; this endpoint serves {name}")
 
 
-def _response(reply: Reply) -> Response:
+def _response(reply: ModelReply) -> Response:
     headers = {VERSION_HEADER: reply.opening.version}
     if reply.events is None:
         return JSONResponse(reply.opening.body, status_code=reply.opening.status, headers=headers)

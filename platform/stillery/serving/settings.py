@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from stillery.config import suggest
 from stillery.errors import UserError
-from stillery.serving.gateway import DoorSettings
+from stillery.serving.gateway import GatewaySettings
 from stillery.serving.gateway.settings import check_settings
 
 DEFAULT_HOST = "127.0.0.1"
@@ -115,7 +115,7 @@ class ServeSettings:
     probe: ProbeSettings = field(default_factory=ProbeSettings)
     follow: FollowSettings = field(default_factory=FollowSettings)
     ingress: IngressSettings = field(default_factory=IngressSettings)
-    doors: DoorSettings = field(default_factory=DoorSettings)
+    gateway: GatewaySettings = field(default_factory=GatewaySettings)
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def _finish(merged: Any, *, origin: str) -> ServeSettings:
     except OmegaConfBaseException as error:
         raise UserError(f"{origin}: {error.full_key}: {str(error).strip().splitlines()[0]}") from None
     _check(settings)
-    check_settings(settings.doors)
+    check_settings(settings.gateway)
     return settings
 
 

@@ -22,7 +22,7 @@ from stillery.io.storage import Folder
 from stillery.records import Molecule, Prompt, Score, Split, Verdict
 from stillery.registry.lineage import EVALUATIONS
 from stillery.stages.stage import TRAINED, Stage, StageContext
-from stillery.telemetry import logs
+from stillery.telemetry.logs import logger
 
 ROWS_PER_FILE = 5_000
 ROWS_PER_BATCH = 256
@@ -37,7 +37,7 @@ def find_molecules(
 ) -> dict[str, Any]:
     """Write molecules-*.parquet and return what they hold: bonds by kind, for each verdict how many traces there are,
     their mean stability and how many are unstable, and which could not be analysed. Needs a running Ray."""
-    tally = Tally(config.unstable_below)
+    tally = MoleculeCounts(config.unstable_below)
     kinds = (kind for name in verdicts.names(".parquet") for kind in _kinds_of(verdicts, name))
     questions = {p.prompt_id: p.question for p in records.from_table(prompts.read_all(Prompt), Prompt)}
     for number, table in enumerate(_analyzed(generations, questions)):
@@ -71,11 +71,11 @@ def compare_models(*, scores: Mapping[str, Folder], out: Folder) -> dict[str, An
 def _say_failures(stage: str, failed: int, failures: Sequence[Sequence[str]]) -> None:
     if failed:
         sample, reason = failures[0]
-        logs.say(f"{stage}: {failed:,} traces could not be analysed, the first being {sample}: {reason}")
+        logger.info(f"{stage}: {failed:,} traces could not be analysed, the first being {sample}: {reason}")
 
 
 @dataclass(slots=True)
-class Tally:
+class MoleculeCounts:
     """What the molecules of a run hold, by verdict. Those without a molecule count as `failed` only."""
 
     unstable_below: float

@@ -112,9 +112,9 @@ def last_tries(rows: Iterable[Row]) -> tuple[list[Row], Counter[str]]:
     A second try is made where the first was cut off for length; the first may be right all the same, and is one sample
     with the second.
     """
-    ordered = sorted(rows, key=lambda row: (row[0].sample_index, row[0].round))
-    last_round = {generation.sample_index: generation.round for generation, _ in ordered}
-    last = [row for row in ordered if row[0].round == last_round[row[0].sample_index]]
+    ordered = sorted(rows, key=lambda row: (row[0].sample_index, row[0].attempt))
+    last_attempt = {generation.sample_index: generation.attempt for generation, _ in ordered}
+    last = [row for row in ordered if row[0].attempt == last_attempt[row[0].sample_index]]
     num_replaced = len(ordered) - len(last)
     return last, Counter({"tried again": num_replaced} if num_replaced else {})
 

@@ -20,7 +20,7 @@ from stillery.io.storage import Folder
 from stillery.io.transfer import publish_model
 from stillery.metrics import check_failures, summarize
 from stillery.records import FAILURES, Generation, Prompt, Score, Split, Verdict, digest, from_table
-from stillery.sampling.backend import Source, teacher_source, vllm_source
+from stillery.sampling.backend import Backend, teacher_backend, vllm_backend
 from stillery.sampling.chat.checkpoint import missing_stops
 from stillery.sampling.chat.conversation import ChatFormat, student_format
 from stillery.sampling.models import model_id
@@ -29,7 +29,7 @@ from stillery.sampling.prompting import messages_of
 from stillery.sampling.sampler import sample
 from stillery.stages.fingerprints import chat_settings, grading_settings, sampling_settings, teacher_identity
 from stillery.stages.stage import CHECKPOINT, MEASURED, Stage, StageContext, retry_failed
-from stillery.telemetry import logs
+from stillery.telemetry.logs import logger
 from stillery.verify.rows import VERSION as POLICY_VERSION
 from stillery.verify.rows import grade_rows, why_failed
 
@@ -41,7 +41,7 @@ def evaluate(
     config: EvaluateConfig,
     *,
     role: str,
-    source: Source,
+    source: Backend,
     engine: EngineConfig,
     asking: Mapping[str, Any],
     verify: VerifyConfig,
@@ -142,7 +142,7 @@ def score(role: str, prompt: Prompt, generation: Generation, verdict: Verdict) -
 
 
 # What of the teacher's section says how it samples for training, and not how it is asked.
-_TRAINING_ONLY = ("sampling", "samples_per_prompt", "accepted_per_prompt", "ahead", "resample")
+_TRAINING_ONLY = ("sampling", "samples_per_prompt", "accepted_per_prompt", "lookahead", "resample")
 
 
 def _settings(config: Config) -> dict[str, Any]:
@@ -163,10 +163,10 @@ def _before_settings(config: Config) -> dict[str, Any]:
 def _run_teacher(context: StageContext) -> dict[str, Any]:
     teacher = context.config.teacher
     if teacher.kind == "recorded":
-        logs.say("evaluate_teacher: a recorded teacher cannot be asked, so it is not measured")
+        logger.info("evaluate_teacher: a recorded teacher cannot be asked, so it is not measured")
         return {"ks": context.config.evaluate.ks, "splits": {}}
     asking = {"system_prompt": teacher.system_prompt, "instruction": teacher.instruction}
-    source = teacher_source(teacher, logs=context.run.logs, now=context.run.started)
+    source = teacher_backend(teacher, logs=context.run.logs, now=context.run.started)
     return _measure(context, role="teacher", source=source, engine=teacher, asking=asking)
 
 
@@ -200,12 +200,12 @@ def _measure_student(context: StageContext, *, role: str, model: str, chat: Chat
     asking = {"system_prompt": None, "instruction": None}
     engine = context.config.evaluate
     chat = chat or student_format(context.config.sft, now=context.run.started)
-    source = vllm_source(model, engine, chat=chat, stop_token_ids=missing_stops(model, chat))
+    source = vllm_backend(model, engine, chat=chat, stop_token_ids=missing_stops(model, chat))
     return _measure(context, role=role, source=source, engine=engine, asking=asking)
 
 
 def _measure(
-    context: StageContext, *, role: str, source: Source, engine: EngineConfig, asking: Mapping[str, Any]
+    context: StageContext, *, role: str, source: Backend, engine: EngineConfig, asking: Mapping[str, Any]
 ) -> dict[str, Any]:
     work = functools.partial(
         evaluate,

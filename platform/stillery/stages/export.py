@@ -15,14 +15,14 @@ from stillery.export.budget import choose
 from stillery.export.candidates import check_split, find_candidates, make_all, summarize
 from stillery.export.manifest import write_json
 from stillery.export.registration import log_outcome
-from stillery.export.sources import Source
+from stillery.export.sources import ExportSource
 from stillery.io.copies import cache_home
 from stillery.io.storage import Folder
 from stillery.io.transfer import copy_tree
 from stillery.records import Prompt, from_table
 from stillery.sampling.models import resolve_model
 from stillery.stages.stage import CHECKPOINT, Stage, StageContext
-from stillery.telemetry import logs
+from stillery.telemetry.logs import logger
 
 
 def check(config: ExportConfig) -> None:
@@ -47,10 +47,10 @@ def export_student(
     the folder of the best.
     """
     if not config.formats:
-        logs.say("export: export.formats names none")
+        logger.info("export: export.formats names none")
         return {"candidates": [], "best": None}
     name, version = registration["name"], str(registration["version"])
-    source = Source(
+    source = ExportSource(
         f"{name}-v{version}", f"models:/{name}/{version}", checkpoint, name, version, registration["run_id"]
     )
     with _written_to(out) as folder:

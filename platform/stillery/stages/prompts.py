@@ -20,7 +20,7 @@ from stillery.problems.files import load_prompts, split_names
 from stillery.problems.tasks import HELD_OUT_TASK, TASKS, Problem
 from stillery.records import Prompt, Split, digest
 from stillery.stages.stage import Stage, StageContext
-from stillery.telemetry import logs
+from stillery.telemetry.logs import logger
 
 # The splits that shape the student; the others are only measured on.
 TRAINED = (Split.TRAIN, Split.VALIDATION)
@@ -48,7 +48,7 @@ def make_prompts(config: PromptsConfig, *, seed: int, out: Folder) -> dict[str, 
     loaded = load_prompts(config, revision=_revision(config))
     out.write_rows("prompts.parquet", loaded.prompts, Prompt)
     for split, left_out in loaded.left_out.items():
-        logs.say(f"prompts: {split}: {left_out}")
+        logger.info(f"prompts: {split}: {left_out}")
     told = {str(split): left_out.summary() for split, left_out in loaded.left_out.items()}
     return {**summarize_prompts(loaded.prompts), "rows": told}
 

@@ -19,7 +19,7 @@ from stillery.errors import UserError
 from stillery.io.run_folder import MANIFEST, Output
 from stillery.io.storage import Folder
 from stillery.registry import mlflow_store
-from stillery.registry.gate import CHALLENGER, CHAMPION, Decision, decide
+from stillery.registry.gate import CHALLENGER, CHAMPION, GateDecision, decide
 from stillery.registry.lineage import EVALUATIONS, losses_of, metrics_of, params_of, redact, stage_metrics
 from stillery.registry.mlflow_store import Store
 from stillery.registry.opponent import Measure, evaluation_of, find_opponent
@@ -136,7 +136,7 @@ def _set_aliases(store: Store, *, name: str, version: Any, outputs: Mapping[str,
         move_champion(store, name, str(version.version), why=decision["reason"])
 
 
-def _decide(store: Store, *, name: str, version: Any, outputs: Mapping[str, Output], measure: Measure) -> Decision:
+def _decide(store: Store, *, name: str, version: Any, outputs: Mapping[str, Output], measure: Measure) -> GateDecision:
     after, untouched = (
         evaluation_of(outputs[s].folder, outputs[s].summary) for s in ("evaluate_after", "evaluate_before")
     )

@@ -32,6 +32,7 @@ from stillery.stages.fingerprints import chat_settings
 from stillery.stages.stage import Stage, StageContext
 from stillery.telemetry import logs
 from stillery.telemetry import metrics as observe
+from stillery.telemetry.logs import logger
 from stillery.training.data import prepare_data
 from stillery.training.loop import train_loop
 
@@ -121,7 +122,7 @@ def remove_unfinished(stored: Folder) -> None:
     try:
         json.loads(text or "null")
     except ValueError:
-        logs.say(f"sft: {stored.uri}/{SNAPSHOT} was cut off, so training begins anew")
+        logger.info(f"sft: {stored.uri}/{SNAPSHOT} was cut off, so training begins anew")
         text = ""
     fs, path = stored.open_fs()
     unfinished = [name for name in stored.names() if name.startswith("checkpoint_") and name not in text]

@@ -8,7 +8,7 @@ from stillery.config import Config
 from stillery.io.run_folder import Output, Run
 from stillery.io.storage import Folder
 from stillery.metrics import TooManyFailuresError
-from stillery.telemetry import logs
+from stillery.telemetry.logs import logger
 
 # Parts of an output that later stages may depend on alone.
 TRAINED, MEASURED, CHECKPOINT = "prompts.trained", "prompts.measured", "sft.checkpoint"
@@ -54,7 +54,7 @@ def retry_failed(name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any
         summary = work()
         if not summary.get("failed"):
             return summary
-        logs.say(f"{name}: {summary['failed']:.1%} of the samples failed; they are tried once more")
+        logger.info(f"{name}: {summary['failed']:.1%} of the samples failed; they are tried once more")
     except TooManyFailuresError as error:
-        logs.say(f"{error}; they are tried once more")
+        logger.info(f"{error}; they are tried once more")
     return work()

@@ -17,7 +17,7 @@ from stillery.metrics import check_failures
 from stillery.records import FAILURES, Generation, Prompt, Verdict
 from stillery.stages.fingerprints import grading_settings
 from stillery.stages.stage import TRAINED, Stage, StageContext
-from stillery.telemetry import logs
+from stillery.telemetry.logs import logger
 from stillery.verify.judge import NO_SAMPLE
 from stillery.verify.pool import GradingPool
 from stillery.verify.rows import GRADED_COLUMNS, VERSION, grade_rows, job_of, why_failed
@@ -72,7 +72,7 @@ def _grade_again(config: VerifyConfig, generations: Folder, prompts: Folder, out
     wanted = {sample for samples in failed.values() for sample in samples}
     if not wanted:
         return
-    logs.say(f"verify: grading {len(wanted):,} samples again that were not decided")
+    logger.info(f"verify: grading {len(wanted):,} samples again that were not decided")
     by_id = {p.prompt_id: p for p in records.from_table(prompts.read_all(Prompt), Prompt)}
     is_wanted = pc.field("sample_id").isin(sorted(wanted))
     tables = (generations.read_table(name, Generation).filter(is_wanted) for name in generations.names(".parquet"))

@@ -1,8 +1,9 @@
 """The lines that a run prints about itself: plain text, or with STILLERY_LOG=json one JSON object a line.
 
-In: `say`, from wherever the work is done; `within` says which run and stage that is. Out: records of the standard
-library's logger `stillery.progress`, which go to standard output, errors to standard error; an application that embeds
-stillery may add handlers of its own.
+In: records of `logger`, the standard library's `stillery.progress`, from wherever the work is done; `within` says which
+run and stage that is. Out: lines on standard output, errors on standard error; an application that embeds stillery may
+add handlers of its own. INFO is for people, DEBUG for programs alone: a line of JSON, and none of text, where there may
+be a great many.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ from stillery.errors import UserError
 VARIABLE = "STILLERY_LOG"
 FORMATS = ("text", "json")
 
-log = logging.getLogger("stillery.progress")
+logger = logging.getLogger("stillery.progress")
 
 # Of the process, not of a thread: engines and trainers speak from threads of their own, and a process does one stage
 # at a time.
@@ -60,19 +61,14 @@ def here() -> dict[str, str]:
     return dict(_where)
 
 
-def say(message: str, **fields: Any) -> None:
-    """Tell the user. `fields` are what a program might want of it, such as `sample_id`."""
-    log.info(message, extra={"fields": {**_where, **fields}})
+def with_fields(**fields: Any) -> dict[str, Any]:
+    """What a program might want of a record, such as `sample_id`: the `extra` of `logger`'s calls."""
+    return {"fields": fields}
 
 
-def note(message: str, **fields: Any) -> None:
-    """Tell programs alone: a line of JSON, and none of text, where there may be a great many."""
-    log.debug(message, extra={"fields": {**_where, **fields}})
-
-
-def complain(message: str) -> None:
-    """Tell the user why the command ends."""
-    log.error(message, extra={"fields": dict(_where)})
+def _add_place(record: logging.LogRecord) -> bool:
+    record.fields = {**_where, **getattr(record, "fields", {})}
+    return True
 
 
 class JsonFormatter(logging.Formatter):
@@ -106,6 +102,7 @@ class LineHandler(logging.Handler):
 
 
 _JSON, _TEXT = JsonFormatter(), TextFormatter()
-log.setLevel(logging.DEBUG)
-log.propagate = False
-log.addHandler(LineHandler())
+logger.setLevel(logging.DEBUG)
+logger.propagate = False
+logger.addHandler(LineHandler())
+logger.addFilter(_add_place)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from stillery.problems.buckets import Bucket
-from stillery.tiny_models.examples import Example, draw_practice, draw_problem, encode_text
+from stillery.tiny_models.examples import TrainingExample, draw_practice, draw_problem, encode_text
 from stillery.tiny_models.tokenizer import END, render_prompt
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _SHORT_SHARE = 0.5
 _LIST_LENGTHS = (4, 8, 16, 16, 32, 64)
 
 
-def student_examples(tokenizer: "PreTrainedTokenizerFast", *, seed: int) -> Iterator[Example]:
+def student_examples(tokenizer: "PreTrainedTokenizerFast", *, seed: int) -> Iterator[TrainingExample]:
     """The base's training examples without end."""
     rng = random.Random(f"student {seed}")
     while True:

@@ -61,7 +61,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class TrainingExample:
     """Tokens (n,) and their loss weights (n,); `origin` where its values may be sampled for mistakes."""
 
     tokens: npt.NDArray[np.int64]
@@ -89,7 +89,7 @@ class OwnMistake:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class PackedBatch:
     """Rows of tokens and weights (rows, row_length), and where each example with an origin starts: (row, column)."""
 
     tokens: npt.NDArray[np.int64]
@@ -131,7 +131,7 @@ def draw_practice(rng: random.Random, bucket: Bucket, *, list_lengths: Sequence[
     return draw_drill(rng, list_lengths=list_lengths)
 
 
-def encode_trace(tokenizer: "PreTrainedTokenizerFast", problem: Problem, *, seed: int, trace: Trace) -> Example:
+def encode_trace(tokenizer: "PreTrainedTokenizerFast", problem: Problem, *, seed: int, trace: Trace) -> TrainingExample:
     """A problem and its trace as the chat template writes them.
 
     A token is masked if any character of it is; so a mistake is masked to the last token.
@@ -159,20 +159,22 @@ def encode_trace(tokenizer: "PreTrainedTokenizerFast", problem: Problem, *, seed
         at = np.flatnonzero(steps == step)
         values.append((int(step), int(at[0]), int(at[-1]) + 1))
     origin = None if trace.mistakes else Origin(problem, seed, tuple(values))
-    return Example(np.array(encoded.ids), weights, origin)
+    return TrainingExample(np.array(encoded.ids), weights, origin)
 
 
-def encode_text(tokenizer: "PreTrainedTokenizerFast", prompt: str, completion: str, *, prompt_weight: float) -> Example:
+def encode_text(
+    tokenizer: "PreTrainedTokenizerFast", prompt: str, completion: str, *, prompt_weight: float
+) -> TrainingExample:
     """A prompt, learnt with this weight, and a completion, learnt with weight 1."""
     encoded = tokenizer.backend_tokenizer.encode(prompt + completion, add_special_tokens=False)
     starts = np.array([start for start, _ in encoded.offsets])
     weights = np.where(starts < len(prompt), prompt_weight, 1.0).astype(np.float32)
-    return Example(np.array(encoded.ids), weights)
+    return TrainingExample(np.array(encoded.ids), weights)
 
 
 def teacher_examples(
     tokenizer: "PreTrainedTokenizerFast", *, seed: int, own: deque[OwnMistake], shares: Callable[[], Shares]
-) -> Iterator[Example]:
+) -> Iterator[TrainingExample]:
     """Traces without end, clean but for those that correct a mistake: one from the queue `own`, while it holds any,
     or one that is made up. Among them practice. How much of what is asked of `shares` before each example."""
     rng = random.Random(seed)
@@ -201,13 +203,13 @@ def _make_up_mistake(rng: random.Random, problem: Problem) -> dict[int, str]:
     return {number: steps[number].guess(env, rng)}
 
 
-def pack(examples: Iterator[Example], *, rows: int, row_length: int, pad: int) -> Iterator[Batch]:
+def pack(examples: Iterator[TrainingExample], *, rows: int, row_length: int, pad: int) -> Iterator[PackedBatch]:
     """Batches of whole examples: each row takes the longest waiting example that still fits, until none does.
 
     Examples longer than a row are left out.
     """
     fitting_rows = (example for example in examples if len(example.tokens) <= row_length)
-    waiting: list[Example] = []
+    waiting: list[TrainingExample] = []
     while True:
         tokens = np.full((rows, row_length), pad, dtype=np.int64)
         weights = np.zeros((rows, row_length), dtype=np.float32)
@@ -228,11 +230,11 @@ def pack(examples: Iterator[Example], *, rows: int, row_length: int, pad: int) -
                 if example.origin is not None:
                     origins.append((row, column, example.origin))
                 column = end
-        yield Batch(tokens, weights, tuple(origins))
+        yield PackedBatch(tokens, weights, tuple(origins))
 
 
 def find_mistakes(
-    batch: Batch, sampled: npt.NDArray[np.int64], tokenizer: "PreTrainedTokenizerFast"
+    batch: PackedBatch, sampled: npt.NDArray[np.int64], tokenizer: "PreTrainedTokenizerFast"
 ) -> list[OwnMistake]:
     """The first derived value of each example where a model's own draws (rows, row_length), each made after the
     right tokens before it, depart from the batch's."""

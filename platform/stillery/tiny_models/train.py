@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from stillery.tiny_models.examples import Batch, OwnMistake, Shares, find_mistakes, pack, teacher_examples
+from stillery.tiny_models.examples import OwnMistake, PackedBatch, Shares, find_mistakes, pack, teacher_examples
 from stillery.tiny_models.model import SHAPES, TOKENIZER_FILES, export, make_model
 from stillery.tiny_models.tokenizer import PAD_ID, load_tokenizer, train_tokenizer
 
@@ -48,7 +48,7 @@ def make_optimizers(model: Any) -> list[Any]:
     return [muon, torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=0.0)]
 
 
-def train_step(model: Any, batch: Batch, optimizers: list[Any], *, device: str, draw: bool) -> tuple[float, Any]:
+def train_step(model: Any, batch: PackedBatch, optimizers: list[Any], *, device: str, draw: bool) -> tuple[float, Any]:
     """One step on a batch. Returns the mean loss in nats and, if `draw`, the model's own draws of every learnt token
     (rows, row_length), the batch's tokens elsewhere."""
     import torch

@@ -25,7 +25,7 @@ from stillery.io.storage import Folder
 from stillery.records import Sample, Split, from_table
 from stillery.sampling.chat.conversation import ChatFormat, open_conversation
 from stillery.sampling.chat.lengths import LONG, check_dropped, max_length
-from stillery.telemetry import logs
+from stillery.telemetry.logs import logger
 
 ROWS_AT_ONCE = 256
 
@@ -54,7 +54,7 @@ def prepare_data(config: SftConfig, chat: ChatFormat, *, samples: Folder, data: 
             raise UserError(row["fault"])
         counts.update(json.loads(row["counts"]))
         if len(names) > 1:
-            logs.say(f"sft: prepared {number} of {len(names)} files, {counts.total():,} rows")
+            logger.info(f"sft: prepared {number} of {len(names)} files, {counts.total():,} rows")
     kept = {split: counts.pop(split, 0) for split in _SPLITS}
     check_dropped(config, counts, num_rows=counts.total() + sum(kept.values()))
     if not kept[Split.TRAIN]:

@@ -13,6 +13,7 @@ from stillery.records import Split
 from stillery.sampling.chat.lengths import max_length
 from stillery.telemetry import logs
 from stillery.telemetry import metrics as observe
+from stillery.telemetry.logs import logger
 from stillery.training.data import keep_shards, open_shards
 from stillery.training.scratch import bring_checkpoint, node_scratch, upload
 
@@ -151,6 +152,6 @@ def _report_callback() -> Any:
             row = state.log_history[-1]
             shown = [f"{key} {row[key]:.4f}" for key in ("loss", "eval_loss", "learning_rate") if key in row]
             if shown and state.is_world_process_zero:
-                logs.say(f"sft: step {state.global_step}/{state.max_steps}, {', '.join(shown)}")
+                logger.info(f"sft: step {state.global_step}/{state.max_steps}, {', '.join(shown)}")
 
     return ReportCheckpoint()

@@ -16,7 +16,7 @@ from stillery.verify.choices import choice_of, find_choices
 from stillery.verify.cleaning import clean
 from stillery.verify.dates import find_dates, parse_date
 from stillery.verify.markdown import strip_markdown
-from stillery.verify.template import Parts
+from stillery.verify.template import TemplateParts
 from stillery.verify.words import find_replies, is_prose, yes_no_of
 
 _NUMBER = re.compile(
@@ -39,7 +39,7 @@ _SOME = (AnswerKind.NUMBER, AnswerKind.DATE, AnswerKind.YES_NO)
 
 
 def extract_answer(
-    parts: Parts, *, kind: AnswerKind, choices: Sequence[str] = (), is_cut: bool = False, several: bool = False
+    parts: TemplateParts, *, kind: AnswerKind, choices: Sequence[str] = (), is_cut: bool = False, several: bool = False
 ) -> str | None:
     """The final answer as the completion writes it, or None.
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from stillery.errors import UserError
 from stillery.records import AnswerKind, Verdict, VerdictKind
 from stillery.verify.compare import AUTO, compare
-from stillery.verify.judge import Job, Outcome, Pair, Pending, prepare, settle
+from stillery.verify.judge import GradingTask, Outcome, Pair, Pending, prepare, settle
 from stillery.verify.pool import GradingPool
 
 # By process id: a forked child must neither write into the pipes of its parent's worker nor end it, and may find
@@ -43,7 +43,7 @@ def grade(
 
     Raises UserError for an unknown answer kind.
     """
-    job = Job(
+    job = GradingTask(
         completion=completion,
         answer=answer,
         answer_kind=_checked(answer_kind),

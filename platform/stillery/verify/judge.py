@@ -12,14 +12,14 @@ from stillery.verify.choices import choice_of, text_of_choice
 from stillery.verify.compare import AUTO, compare, infer_kind, is_overlong, names_several, unreadable
 from stillery.verify.extract import extract_answer
 from stillery.verify.readability import find_flags
-from stillery.verify.template import Parts, parse_template
+from stillery.verify.template import TemplateParts, parse_template
 
 # How the detail of a verdict begins where the engine gave no sample.
 NO_SAMPLE = "generation:"
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class GradingTask:
     """One completion to grade. `error` is the engine's, where it failed to make one."""
 
     completion: str
@@ -59,7 +59,7 @@ class Pending:
     pair: Pair
 
 
-def prepare(job: Job) -> Verdict | Pending:
+def prepare(job: GradingTask) -> Verdict | Pending:
     """The verdict, where it is decided without computer algebra; else what remains to be compared.
 
     This is the boundary at which a bug of ours that one completion lays bare becomes that completion's `error`.
@@ -80,7 +80,7 @@ def prepare(job: Job) -> Verdict | Pending:
         )
 
 
-def _prepare(job: Job) -> Verdict | Pending:
+def _prepare(job: GradingTask) -> Verdict | Pending:
     parts = parse_template(job.completion, prefilled_think=job.prefilled_think)
     flags = find_flags(job.completion, question=job.question, template=parts.state) if job.error is None else []
     blank = Verdict(
@@ -116,7 +116,7 @@ def _prepare(job: Job) -> Verdict | Pending:
     return dataclasses.replace(read, verdict=VerdictKind.CORRECT if same else VerdictKind.WRONG)
 
 
-def _predict(parts: Parts, job: Job, gold: str, kind: AnswerKind, *, is_cut: bool) -> str | None:
+def _predict(parts: TemplateParts, job: GradingTask, gold: str, kind: AnswerKind, *, is_cut: bool) -> str | None:
     """The final answer. Where the gold one gives a choice with its text, it may be of the text's kind."""
     several = names_several(gold, kind)
     predicted = extract_answer(parts, kind=kind, choices=job.choices, is_cut=is_cut, several=several)

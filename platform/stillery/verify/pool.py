@@ -7,7 +7,7 @@ from itertools import islice
 from types import TracebackType
 
 from stillery.records import Verdict
-from stillery.verify.judge import Job, Outcome, Pair, Pending, prepare, settle
+from stillery.verify.judge import GradingTask, Outcome, Pair, Pending, prepare, settle
 from stillery.verify.processes import Worker, overrun
 
 DEADLINE_S = 5.0
@@ -49,7 +49,7 @@ class GradingPool:
         while self._workers:
             self._workers.pop().kill()
 
-    def grade_many(self, jobs: Iterable[Job]) -> Iterator[Verdict]:
+    def grade_many(self, jobs: Iterable[GradingTask]) -> Iterator[Verdict]:
         """The verdicts of jobs, in their order. What is easy never leaves this process, and a pair that several
         jobs share is compared once a window of 4,096 jobs."""
         remaining = iter(jobs)

@@ -10,7 +10,7 @@ from stillery.config import VerifyConfig
 from stillery.errors import UserError
 from stillery.records import Generation, Prompt, Verdict
 from stillery.thinking import opens_thinking
-from stillery.verify.judge import NO_SAMPLE, Job
+from stillery.verify.judge import NO_SAMPLE, GradingTask
 from stillery.verify.pool import GradingPool
 
 # Of the verification policy: raised when a verdict may come out otherwise.
@@ -38,7 +38,7 @@ def grade_rows(
         return list(pool.grade_many(job_of(row, prompts_by_id) for row in rows))
 
 
-def job_of(row: Mapping[str, Any], prompts_by_id: Mapping[str, Prompt]) -> Job:
+def job_of(row: Mapping[str, Any], prompts_by_id: Mapping[str, Prompt]) -> GradingTask:
     """What there is to grade in one generation."""
     prompt = prompts_by_id.get(row["prompt_id"])
     if prompt is None:
@@ -46,7 +46,7 @@ def job_of(row: Mapping[str, Any], prompts_by_id: Mapping[str, Prompt]) -> Job:
             f"generation {row['sample_id']} is of prompt {row['prompt_id']}, which is not among the prompts: "
             "verify it with the prompts it was made from"
         )
-    return Job(
+    return GradingTask(
         completion=row["completion"],
         answer=prompt.answer,
         answer_kind=prompt.answer_kind,

@@ -15,7 +15,7 @@ _LAST_ANSWER = re.compile(r"<answer>(?:(?!</?answer>).)*</answer>\s*\Z", re.DOTA
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class TemplateParts:
     """A completion taken apart.
 
     `thinking` is None without a think block; `answer` is the text of the last answer block, None without one;
@@ -30,7 +30,7 @@ class Parts:
     answer_closed: bool
 
 
-def parse_template(completion: str, *, prefilled_think: bool = False) -> Parts:
+def parse_template(completion: str, *, prefilled_think: bool = False) -> TemplateParts:
     """Take a completion apart.
 
     `state` is the first that applies of: "unclosed" (think and answer tags do not pair up), "no_answer",
@@ -59,7 +59,7 @@ def parse_template(completion: str, *, prefilled_think: bool = False) -> Parts:
     else:
         state = "ok" if hidden and split.is_first and split.is_own else "no_think"
     answer = answers[-1].strip() if answers else None
-    return Parts(
+    return TemplateParts(
         thinking=thinking, answer=answer, visible=visible, state=state, answer_closed=answers_paired and bool(answers)
     )
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The doors of a running endpoint from outside: keys, limits, hostile and random requests; then its memory and logs.
+"""The gateway of a running endpoint from outside: keys, limits, hostile and random requests; then its memory and logs.
 
     python tests/benchmarks/conformance/serving_gateway.py [--model embedded:teacher] [--random 40] [--grown-mib 60]
 
@@ -93,7 +93,7 @@ def try_bad_clients(trial: Trial) -> None:
     trial.check(part, "the stream had begun", status == 200, status)
     idle = [socket.create_connection(trial.address, timeout=5) for _ in range(50)]
     for connection in idle:
-        connection.sendall(f"POST {CHAT} HTTP/1.1\r\nHost: doors\r\nX-".encode())
+        connection.sendall(f"POST {CHAT} HTTP/1.1\r\nHost: gateway\r\nX-".encode())
     trial.chat(part, "beside 50 that never finish their headers", open_key, 200)
     for connection in idle:
         connection.close()
@@ -171,10 +171,10 @@ def memory_mib(trial: Trial) -> int:
     return sum(mib for title, mib in processes if "EngineCore" not in title)
 
 
-def try_doors(trial: Trial, *, num_random: int, grown_mib: int) -> None:
+def try_gateway(trial: Trial, *, num_random: int, grown_mib: int) -> None:
     """Every part, one after the other; then how much memory the endpoint has taken meanwhile."""
     warm_up(trial)
-    # Ray's proxy holds a body whole before the doors see it: its memory and the HTTP side's grow with the first of
+    # Ray's proxy holds a body whole before the gateway see it: its memory and the HTTP side's grow with the first of
     # these, and then stay.
     for _ in range(LARGE_BODIES):
         for case in hostile_groups(trial.keys["open"])["sizes"]:
@@ -210,14 +210,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--random", type=int, default=40, metavar="N", help="requests to each operation of the schema")
     parser.add_argument("--grown-mib", type=int, default=60, help="how much memory may grow after the warm-up")
     chosen = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="doors-") as folder:
+    with tempfile.TemporaryDirectory(prefix="gateway-") as folder:
         key_file, access_log = Path(folder) / "keys.jsonl", Path(folder) / "access.log"
         keys = make_keys(key_file)
         with stillery_endpoint(chosen.model, *settings(key_file, access_log)) as server:
             print(f"ready after {server.ready_after_s:.0f} s\n{header()}", flush=True)
             trial = Trial(server, keys, key_file=key_file, access_log=access_log)
             started = time.monotonic()
-            try_doors(trial, num_random=chosen.random, grown_mib=chosen.grown_mib)
+            try_gateway(trial, num_random=chosen.random, grown_mib=chosen.grown_mib)
             seconds = time.monotonic() - started
     print(f"{trial.num_rows} rows in {seconds:.0f} s, {trial.num_wrong} not as they should be")
     return 1 if trial.num_wrong else 0

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[3]
 sys.path[:0] = [str(ROOT / "platform"), str(ROOT / "tests")]
 
 from stillery.records import Verdict  # noqa: E402
-from stillery.verify import GradingPool, Job  # noqa: E402
+from stillery.verify import GradingPool, GradingTask  # noqa: E402
 from stillery.verify.compare import compare  # noqa: E402
 from support.shared_data import shared_data  # noqa: E402
 
@@ -53,7 +53,7 @@ class Recorded:
     """One sample with the flag that its source records."""
 
     source: str
-    job: Job
+    job: GradingTask
     is_correct: bool
 
 
@@ -73,13 +73,13 @@ def qwen25math() -> Iterator[Recorded]:
     for line in shared_data("qwen25math/math_cot_100.jsonl").read_text().splitlines():
         row = json.loads(line)
         for code, score in zip(row["code"], row["score"], strict=True):
-            yield Recorded("qwen25math", Job(code, row["gt"], question=row["question"]), score)
+            yield Recorded("qwen25math", GradingTask(code, row["gt"], question=row["question"]), score)
 
 
 def trace_topology(name: str) -> Iterator[Recorded]:
     for line in shared_data(f"trace_topology/{name}.jsonl").read_text().splitlines():
         row = json.loads(line)
-        job = Job(row["full_response"], row["ground_truth"], question=row["problem"])
+        job = GradingTask(row["full_response"], row["ground_truth"], question=row["problem"])
         yield Recorded(name, job, row["is_correct"])
 
 
@@ -87,8 +87,8 @@ def gsm8k() -> Iterator[Recorded]:
     texts = [json.loads(line)["answer"] for line in shared_data("gsm8k/test.jsonl").read_text().splitlines()]
     golds = [text.rpartition("#### ")[2] for text in texts]
     for text, gold, other in zip(texts, golds, golds[1:] + golds[:1], strict=True):
-        yield Recorded("gsm8k", Job(text, gold), True)
-        yield Recorded("gsm8k", Job(text, other), gold.replace(",", "") == other.replace(",", ""))
+        yield Recorded("gsm8k", GradingTask(text, gold), True)
+        yield Recorded("gsm8k", GradingTask(text, other), gold.replace(",", "") == other.replace(",", ""))
 
 
 def math500() -> list[str]:

@@ -33,7 +33,7 @@ from stillery.config import load_config  # noqa: E402
 from stillery.errors import UserError  # noqa: E402
 from stillery.pipeline.preflight import check  # noqa: E402
 from stillery.records import Prompt  # noqa: E402
-from stillery.sampling.backends.recorded import Recorded, Tally, read_recorded  # noqa: E402
+from stillery.sampling.backends.recorded import Recorded, RecordedCounts, read_recorded  # noqa: E402
 from support.broken_students import BROKEN, SETTINGS, WHOLE  # noqa: E402
 from support.chat_models import STUDENT  # noqa: E402
 
@@ -120,7 +120,7 @@ def recorded(*rows: Any, **columns: str) -> Callable[[Path], str]:
             Prompt(f"p{n}", "sums", row["question"], row["answer"], "number", [], "file", "train", None, None)
             for n, row in enumerate(GOOD)
         ]
-        tally = Tally()
+        tally = RecordedCounts()
         try:
             list(read_recorded(Recorded(name="t", files=[f"{folder}/made.jsonl"], columns=columns), asked, tally=tally))
         except UserError as error:

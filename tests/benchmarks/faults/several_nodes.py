@@ -42,7 +42,7 @@ from support.submission import ENGINE, TRAINER, EndedError, Submission, node_nam
 # sequences at once and small files: there is time to kill an engine between its first file and its last.
 SETTINGS = (
     *SMALL,
-    "teacher.accepted_per_prompt=2", "teacher.ahead=1", "teacher.engine.max_num_seqs=4", "teacher.flush_every=4",
+    "teacher.accepted_per_prompt=2", "teacher.lookahead=1", "teacher.engine.max_num_seqs=4", "teacher.flush_every=4",
     "teacher.labels.role=worker", "curate.max_per_prompt=2",
     # A node has one `trainer`: the two workers are on two nodes.
     "sft.num_workers=2", "sft.resources.trainer=1", "sft.labels.role=worker",

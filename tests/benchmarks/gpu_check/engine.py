@@ -10,7 +10,7 @@ from benchmarks.gpu_check.evidence import Figures, demand
 from stillery.config import CurateConfig, EngineConfig
 from stillery.problems.problems import Problem
 from stillery.records import Generation, Message, Request, seed_of
-from stillery.sampling.backend import vllm_source
+from stillery.sampling.backend import vllm_backend
 from stillery.sampling.engine import Engine
 from stillery.sampling.models import resolve_model
 from stillery.verify import grade
@@ -31,7 +31,7 @@ def engine(device: str) -> Figures:
     if device == "cuda":
         settings["gpu_memory_utilization"] = 0.3
     config = EngineConfig(engine=settings, num_gpus=float(device == "cuda"))
-    source = vllm_source(MODEL, config)
+    source = vllm_backend(MODEL, config)
     prompts = source.render([[Message("user", problem.question)] for problem in problems])
     running = source.start()
     greedy = answers(running, prompts, samples=1, sampling={"temperature": 0.0, "max_tokens": MAX_TOKENS})

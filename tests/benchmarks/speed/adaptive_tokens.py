@@ -25,7 +25,7 @@ from stillery.io.run_folder import open_run  # noqa: E402
 from stillery.io.storage import Folder  # noqa: E402
 from stillery.records import Generation, Prompt, from_table  # noqa: E402
 from stillery.sampling import sampler  # noqa: E402
-from stillery.sampling.backend import teacher_source  # noqa: E402
+from stillery.sampling.backend import teacher_backend  # noqa: E402
 from stillery.sampling.prompting import messages_of  # noqa: E402
 from stillery.stages.generate.judging import VerdictJudge, start_grader  # noqa: E402
 from stillery.stages.prompts import make_prompts  # noqa: E402
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=200)
     parser.add_argument("--most", type=int, default=16, help="n: the most samples of a prompt")
     parser.add_argument("--accepted", type=int, default=4, help="k: enough accepted ones")
-    parser.add_argument("--ahead", type=int, default=0, help="samples that may run beyond what is missing")
+    parser.add_argument("--lookahead", type=int, default=0, help="samples that may run beyond what is missing")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="stillery-trial-"))
     sizes = [f"prompts.num_train={options.prompts}", "prompts.num_validation=6", "prompts.num_test=6"]
@@ -50,9 +50,9 @@ def main() -> None:
     make_prompts(config.prompts, seed=0, out=Folder(f"{folder}/prompts"))
     prompts = train_prompts(Folder(f"{folder}/prompts"))
     source = Folder(f"{folder}/prompts")
-    fixed = sample(config, source, f"{folder}/fixed", most=options.most, wanted=None, ahead=0)
-    adaptive = sample(config, source, f"{folder}/adaptive", most=options.most, wanted=options.accepted,
-                      ahead=options.ahead)  # fmt: skip
+    fixed = sample(config, source, f"{folder}/fixed", most=options.most, target_accepted=None, lookahead=0)
+    adaptive = sample(config, source, f"{folder}/adaptive", most=options.most, target_accepted=options.accepted,
+                      lookahead=options.lookahead)  # fmt: skip
     report(config, prompts, fixed, adaptive, most=options.most, accepted=options.accepted)
 
 
@@ -60,17 +60,19 @@ def train_prompts(source: Folder) -> list[Prompt]:
     return [p for p in from_table(source.read_all(Prompt), Prompt) if p.split == "train"]
 
 
-def sample(config: Config, source: Folder, folder: str, *, most: int, wanted: int | None, ahead: int) -> Samples:
+def sample(
+    config: Config, source: Folder, folder: str, *, most: int, target_accepted: int | None, lookahead: int
+) -> Samples:
     """All samples that were made of each prompt, in order of index."""
     prompts = train_prompts(source)
-    judge = VerdictJudge(start_grader(config.verify, config.curate, source)) if wanted is not None else None
+    judge = VerdictJudge(start_grader(config.verify, config.curate, source)) if target_accepted is not None else None
     config.run.dir = folder
     made: Samples = defaultdict(list)
     with open_run(config) as run:
         samples = sampler.sample(
-            prompts, [messages_of(prompt) for prompt in prompts], source=teacher_source(config.teacher, logs=run.logs),
+            prompts, [messages_of(prompt) for prompt in prompts], source=teacher_backend(config.teacher, logs=run.logs),
             engine=config.teacher, sampling={**config.teacher.sampling, "seed": 0}, num_samples=most, run=run,
-            label=Path(folder).name, wanted=wanted, ahead=ahead, judge=judge,
+            label=Path(folder).name, target_accepted=target_accepted, lookahead=lookahead, judge=judge,
         )  # fmt: skip
         for table in samples.tables(rows=10_000):
             for row in from_table(table, Generation):

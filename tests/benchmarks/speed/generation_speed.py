@@ -104,17 +104,17 @@ def run_stillery(texts: list[str], samples: int, threads: int) -> tuple[int, flo
     from stillery.config import EngineConfig
     from stillery.io.storage import Folder
     from stillery.records import Generation, RenderedPrompt, from_table
-    from stillery.sampling.backend import vllm_source
+    from stillery.sampling.backend import vllm_backend
     from stillery.sampling.engine_actors import run_batches
     from stillery.sampling.sample_log import SampleLog
-    from stillery.sampling.sampling_plan import Plan
+    from stillery.sampling.sampling_plan import SamplingPlan
 
     ray.init(num_cpus=4, log_to_driver=False, include_dashboard=False)
     root = Path(tempfile.mkdtemp(prefix="stillery-trial-"))
     log = SampleLog(Folder(str(root / "log")))
     engine = EngineConfig(threads=threads, engine=ENGINE)
-    source = vllm_source("embedded:teacher", engine)
-    plan = Plan(source.identity, {**SAMPLING, "seed": 0}, samples, log, engine.flush_every)
+    source = vllm_backend("embedded:teacher", engine)
+    plan = SamplingPlan(source.identity, {**SAMPLING, "seed": 0}, samples, log, engine.flush_every)
     ready = root / "ready"
     source = dataclasses.replace(source, start=functools.partial(start_and_tell, source.start, ready))
     prompts = [RenderedPrompt(str(i), text, []) for i, text in enumerate(texts)]

@@ -29,7 +29,7 @@ from stillery.sampling.batch import MAX_FLUSH_S  # noqa: E402
 from stillery.sampling.inventory import Held, Inventory  # noqa: E402
 from stillery.sampling.sample_log import SampleLog  # noqa: E402
 from stillery.sampling.sampler import Samples  # noqa: E402
-from stillery.sampling.sampling_plan import Plan  # noqa: E402
+from stillery.sampling.sampling_plan import SamplingPlan  # noqa: E402
 from stillery.stages.curate import choose, to_sample  # noqa: E402
 from stillery.verify.rows import grade_rows  # noqa: E402
 from support.scripted_teacher import CHARACTERS_PER_TOKEN, PROMPT_TOKENS, answer_to, question, trace  # noqa: E402
@@ -100,7 +100,7 @@ def measure(units: int, *, characters: int, tally_s: float = TALLY_S, wait_share
     prompts, generations = make_samples(units, characters=characters)
     with tempfile.TemporaryDirectory(prefix="stillery-trial-") as folder:
         log = SampleLog(Folder(folder) / "log")
-        plan = Plan("model", SAMPLING, 16, log, 128)
+        plan = SamplingPlan("model", SAMPLING, 16, log, 128)
         asked = [RenderedPrompt(prompt.prompt_id, prompt.question, []) for prompt in prompts.values()]
         generations = [
             dataclasses.replace(row, sample_id=plan.sample_id(asked[number // 16], row.sample_index))
@@ -198,7 +198,7 @@ def make_generation(number: int, prompt: Prompt, draw: random.Random, *, charact
         mean_logprob=-0.3,
         model="model",
         sampling="{}",
-        round=0,
+        attempt=0,
         surplus=False,
         error=None,
     )

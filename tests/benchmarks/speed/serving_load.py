@@ -32,11 +32,11 @@ MAX_TOKENS = 128
 SMALLEST_SHARE = 0.02
 SMALLEST_GROWTH_MIB = 3
 # The clients are one key's: its limits must not be what is measured.
-OPEN_DOORS = (
-    "doors.limits.requests_per_minute=1000000",
-    "doors.limits.burst=100000",
-    "doors.limits.concurrency=1000",
-    "doors.max_in_flight=200",
+OPEN_GATEWAY = (
+    "gateway.limits.requests_per_minute=1000000",
+    "gateway.limits.burst=100000",
+    "gateway.limits.concurrency=1000",
+    "gateway.max_in_flight=200",
 )
 
 
@@ -144,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     print(f"{'server':<12}{'streams':>8}{'tokens/s':>12}{'TTFT p50 ms':>14}{'TTFT p95 ms':>14}  cores", flush=True)
     for name in chosen.servers:
-        with bare_vllm(chosen.model) if name == "vllm" else stillery_endpoint(chosen.model, *OPEN_DOORS) as server:
+        with bare_vllm(chosen.model) if name == "vllm" else stillery_endpoint(chosen.model, *OPEN_GATEWAY) as server:
             for streams in chosen.streams:
                 print(asyncio.run(measure(server, streams)), flush=True)
             for _ in range(chosen.overloads if name == "stillery" else 0):

@@ -32,7 +32,7 @@ sys.path[:0] = [str(ROOT / "platform"), str(ROOT / "tests")]
 
 from stillery.maths import read  # noqa: E402
 from stillery.records import VerdictKind  # noqa: E402
-from stillery.verify import GradingPool, Job  # noqa: E402
+from stillery.verify import GradingPool, GradingTask  # noqa: E402
 from stillery.verify.cleaning import clean  # noqa: E402
 from stillery.verify.judge import Pending, prepare  # noqa: E402
 from support.shared_data import shared_data  # noqa: E402
@@ -74,16 +74,16 @@ def main() -> int:
     return 1 if unexplained else 0
 
 
-def read_jobs() -> list[Job]:
+def read_jobs() -> list[GradingTask]:
     rows = [json.loads(line) for line in lines_of("qwen25math/math_cot_100.jsonl")]
-    return [Job(code, row["gt"], question=row["question"]) for row in rows for code in row["code"]]
+    return [GradingTask(code, row["gt"], question=row["question"]) for row in rows for code in row["code"]]
 
 
 def lines_of(name: str) -> list[str]:
     return shared_data(name).read_text().splitlines()
 
 
-def workloads(jobs: list[Job]) -> list[Workload]:
+def workloads(jobs: list[GradingTask]) -> list[Workload]:
     answers = sorted({(predicted_of(job), str(job.answer)) for job in jobs})
     crossed = sorted({(predicted, gold) for predicted, _ in answers for _, gold in answers})[::8]
     golds = list(dict.fromkeys(json.loads(line)["answer"] for line in lines_of("math500/test.jsonl")))
@@ -103,7 +103,7 @@ def workloads(jobs: list[Job]) -> list[Workload]:
     ]
 
 
-def predicted_of(job: Job) -> str:
+def predicted_of(job: GradingTask) -> str:
     """The answer that our extraction finds: both sides are given the same one where pairs are compared."""
     prepared = prepare(job)
     verdict = prepared.verdict if isinstance(prepared, Pending) else prepared
@@ -112,10 +112,10 @@ def predicted_of(job: Job) -> str:
 
 def grade_pairs(pairs: Sequence[tuple[str, str]]) -> Verdicts:
     """Ours: each pair of answers as a completion of its own, so that a pair is decided in whichever way it needs."""
-    return grade_jobs([Job(f"<answer>{predicted}</answer>", gold) for predicted, gold in pairs])
+    return grade_jobs([GradingTask(f"<answer>{predicted}</answer>", gold) for predicted, gold in pairs])
 
 
-def grade_jobs(jobs: Sequence[Job]) -> Verdicts:
+def grade_jobs(jobs: Sequence[GradingTask]) -> Verdicts:
     for remembered in (read, clean):
         remembered.cache_clear()
     with GradingPool(num_processes=1) as pool:
@@ -163,7 +163,7 @@ def timed(function: Callable[[], Verdicts]) -> float:
 
 def num_hard(workload: Workload) -> int:
     """How many of the distinct pairs need computer algebra in a worker process."""
-    return sum(isinstance(prepare(Job(f"<answer>{p}</answer>", g)), Pending) for p, g in set(workload.keys))
+    return sum(isinstance(prepare(GradingTask(f"<answer>{p}</answer>", g)), Pending) for p, g in set(workload.keys))
 
 
 def cpu_name() -> str:

@@ -32,7 +32,7 @@ def test_the_config_that_is_shown_is_whole(capsys: pytest.CaptureFixture[str]) -
     shown = yaml.safe_load(capsys.readouterr().out)
     assert shown["http_options"] == {"host": "127.0.0.1", "port": 8005}
     assert shown["applications"][0]["args"]["engine"]["replicas"] == 2
-    assert shown["applications"][0]["args"]["doors"]["limits"]["concurrency"] == 32
+    assert shown["applications"][0]["args"]["gateway"]["limits"]["concurrency"] == 32
 
 
 @pytest.mark.parametrize(

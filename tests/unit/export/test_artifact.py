@@ -11,7 +11,7 @@ from stillery.errors import UserError
 from stillery.export.artifact import Exporter
 from stillery.export.checkpoint import open_checkpoint
 from stillery.export.parity.figures import ask_reference
-from stillery.export.sources import Source
+from stillery.export.sources import ExportSource
 from stillery.records import Prompt
 from support.export_models import STUDENT
 from support.table_runtime import END, TableFormat, TableRuntime, decode, table_for
@@ -23,7 +23,7 @@ def exporter(out: Path) -> Exporter:
         TableRuntime(table_for("42")), [problem], [], end_tokens=(END,), decode=decode, max_new_tokens=8,
         max_positions=20, context=100,
     )  # fmt: skip
-    source = Source("student", "embedded:student", STUDENT)
+    source = ExportSource("student", "embedded:student", STUDENT)
     return Exporter(source, open_checkpoint(STUDENT), reference, ExportConfig(), [], out)
 
 

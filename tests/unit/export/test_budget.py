@@ -10,21 +10,21 @@ import pytest
 from stillery.config import RegisterConfig
 from stillery.errors import UserError
 from stillery.export import candidates
-from stillery.export.artifact import Outcome
+from stillery.export.artifact import ArtifactOutcome
 from stillery.export.budget import choose, plot, why_none
 from stillery.export.card import write_card
 from stillery.export.manifest import describe, license_of, tokenizer_hash, write_json
 from stillery.export.parity.figures import Parity
-from stillery.export.parity.gate import Check
+from stillery.export.parity.gate import ParityCheck
 from stillery.export.parity.speed import Speed
 from stillery.export.registration import log_outcome
-from stillery.export.sources import Source, open_source
+from stillery.export.sources import ExportSource, open_source
 from stillery.metrics.accuracy import Estimate
 from stillery.registry import mlflow_store
 from support.export_models import STUDENT
 
 
-def outcome(quantization: str, *, mb: float, drop: float, speed: float, kept: bool = True) -> Outcome:
+def outcome(quantization: str, *, mb: float, drop: float, speed: float, kept: bool = True) -> ArtifactOutcome:
     parity = Parity(
         num_positions=100, kl=0.001, max_kl=0.01, top_1_agreement=0.99, perplexity=2.0, reference_perplexity=2.0,
         num_answers=50, greedy_agreement=0.8, end_agreement=1.0, accuracy=Estimate(0.6 - drop, 0.07, 50),
@@ -33,8 +33,10 @@ def outcome(quantization: str, *, mb: float, drop: float, speed: float, kept: bo
         tokenizer_agreement=1.0, decomposed_agreement=1.0, template_agreement=1.0,
     )  # fmt: skip
     folder = Path(f"out/m-gguf-{quantization}") if kept else None
-    checks = [Check("kl", 0.001, 0.1, kept, "nats a token")]
-    return Outcome("gguf", quantization, folder, checks, parity, Speed(0.1, 30.0, 500.0, speed), int(mb * 1e6), 1.0)
+    checks = [ParityCheck("kl", 0.001, 0.1, kept, "nats a token")]
+    return ArtifactOutcome(
+        "gguf", quantization, folder, checks, parity, Speed(0.1, 30.0, 500.0, speed), int(mb * 1e6), 1.0
+    )
 
 
 BIG = outcome("Q8_0", mb=100, drop=0.0, speed=50)
@@ -50,7 +52,7 @@ ALL = [BIG, FAST, SMALL, REFUSED]
         (None, None, BIG), (60, None, FAST), (45, None, SMALL), (60, 0.01, None), (30, None, None), (100, 0.01, BIG),
     ],
 )  # fmt: skip
-def test_the_best_within_a_budget(size: float | None, drop: float | None, expected: Outcome | None) -> None:
+def test_the_best_within_a_budget(size: float | None, drop: float | None, expected: ArtifactOutcome | None) -> None:
     assert choose(ALL, max_size_mb=size, max_accuracy_drop=drop) is expected
 
 
@@ -80,7 +82,7 @@ def test_the_plot_has_a_point_for_each_and_refused_ones_are_hollow() -> None:
 
 
 def test_the_table_has_a_row_for_each_even_where_nothing_ran() -> None:
-    died = Outcome("onnx", "int4", None, [Check("runs", 0.0, 1.0, False, "crashed")], None, None, 0, 3.0)
+    died = ArtifactOutcome("onnx", "int4", None, [ParityCheck("runs", 0.0, 1.0, False, "crashed")], None, None, 0, 3.0)
     lines = candidates.table(candidates.summarize([BIG, died])).splitlines()
     assert len({line.count("|") for line in lines}) == 1
     assert "refused: runs" in lines[-1]
@@ -113,7 +115,7 @@ def test_a_manifest_and_its_card_name_files_source_and_figures(tmp_path: Path) -
     assert speed is not None
     manifest = describe(
         tmp_path, format_name="gguf", quantization="Q8_0",
-        source=Source("s-v3", "models:/s/3", STUDENT, "s", "3", "abc123"), parity=parity, checks=BIG.checks,
+        source=ExportSource("s-v3", "models:/s/3", STUDENT, "s", "3", "abc123"), parity=parity, checks=BIG.checks,
         converter_checks=BIG.checks, speed=speed, num_calibration=0, export_s=1.5, how_to_run="llama-cli -m x",
     )  # fmt: skip
     checksum = hashlib.sha256(b"GGUF").hexdigest()

@@ -9,7 +9,7 @@ import pytest
 from stillery.config import ExportConfig
 from stillery.export.parity.corpus import Text
 from stillery.export.parity.figures import Parity, Reference, ask_reference, compare, log_softmax, repetition
-from stillery.export.parity.gate import Check, judge, thresholds_for, weight_bits
+from stillery.export.parity.gate import ParityCheck, judge, thresholds_for, weight_bits
 from stillery.records import Prompt
 from support.table_runtime import END, VOCABULARY, TableRuntime, decode, table_for
 
@@ -156,7 +156,7 @@ def test_each_quantization_is_held_to_its_own_limits() -> None:
 
 
 def test_every_check_says_what_it_measured() -> None:
-    checks: list[Check] = judge(
+    checks: list[ParityCheck] = judge(
         compare(TableRuntime(table_for("42")), REFERENCE), ExportConfig().unquantized, min_tokenizer_agreement=1.0
     )
     assert len({check.name for check in checks}) == len(checks) == 10

@@ -121,7 +121,7 @@ def serve_rules(service: Object) -> Iterator[str]:
         source = ROOT / Path(*module.split(".")).with_suffix(".py")
         if not source.is_file() or not re.search(rf"\b{name}\b", source.read_text()):
             yield f"there is no {application['import_path']}"
-        key_file = application["args"]["doors"]["key_file"]
+        key_file = application["args"]["gateway"]["key_file"]
         if not any(str(key_file).startswith(mount["mountPath"] + "/") for mount in mounts):
             yield f"key file {key_file} is not mounted"
     if config["http_options"]["host"] != "0.0.0.0":

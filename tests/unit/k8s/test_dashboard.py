@@ -22,9 +22,9 @@ def exported() -> set[str]:
     """Our metrics under the names that Prometheus sees: Ray puts `ray_` before those of a run, and exporters put
     `_total` after counters and more after histograms."""
     runs = {f"ray_{name}" + ("_total" if metric.kind == "Counter" else "") for name, metric in METRICS.items()}
-    doors = (ROOT / "platform" / "stillery" / "serving" / "gateway" / "metrics.py").read_text()
+    gateway = (ROOT / "platform" / "stillery" / "serving" / "gateway" / "metrics.py").read_text()
     suffixes = {"Counter": ("_total",), "Gauge": ("",), "Histogram": ("_bucket", "_sum", "_count")}
-    found = re.findall(r"(Counter|Gauge|Histogram)\(\s*\"(\w+)\"", doors)
+    found = re.findall(r"(Counter|Gauge|Histogram)\(\s*\"(\w+)\"", gateway)
     assert found
     return runs | {name + suffix for kind, name in found for suffix in suffixes[kind]}
 

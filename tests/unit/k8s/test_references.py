@@ -68,7 +68,7 @@ def test_the_serve_config_is_one_that_the_application_takes(overlay: str, tmp_pa
     ours, users = yaml.safe_load(path.read_text()), yaml.safe_load((ROOT / "serving" / "serve.yaml").read_text())
     for key in ("name", "route_prefix", "import_path"):
         assert ours["applications"][0][key] == users["applications"][0][key]
-    assert endpoint.settings.doors.key_file is not None
+    assert endpoint.settings.gateway.key_file is not None
 
 
 def test_every_secret_is_told_of_in_the_documentation() -> None:

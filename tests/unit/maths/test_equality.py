@@ -6,7 +6,7 @@ from fractions import Fraction
 import pytest
 
 from stillery.maths import equal, evaluate, normalize, parse
-from stillery.maths.quotients import Budget, constant
+from stillery.maths.quotients import TermBudget, constant
 
 
 def compare(first: str, second: str) -> bool | None:
@@ -108,4 +108,4 @@ def test_exact_values_are_computed_with() -> None:
     value = evaluate(parsed)
     assert value is not None
     assert value.names() == {"x"}
-    assert Budget().substitute(value, {"x": constant(Fraction(3))}).rational() == 4
+    assert TermBudget().substitute(value, {"x": constant(Fraction(3))}).rational() == 4

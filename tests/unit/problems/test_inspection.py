@@ -13,7 +13,7 @@ from stillery.config import load_config
 from stillery.errors import UserError
 from stillery.problems.files import load_prompts
 from stillery.problems.inspection import inspect_file
-from stillery.sampling.backends.recorded import Recorded, Tally, read_recorded
+from stillery.sampling.backends.recorded import Recorded, RecordedCounts, read_recorded
 
 TRACE = "<|begin_of_thought|>hm<|end_of_thought|><|begin_of_solution|>It is \\boxed{%d}.<|end_of_solution|>"
 
@@ -66,7 +66,7 @@ def test_the_proposed_config_reads_the_file(tmp_path: Path, shape: str) -> None:
     if shape in SAMPLES:
         given = config.teacher.recorded
         recorded = Recorded(name="made", files=given.files, columns=given.columns)
-        made = list(read_recorded(recorded, prompts, tally=Tally()))
+        made = list(read_recorded(recorded, prompts, tally=RecordedCounts()))
         assert len(made) == 39 * SAMPLES[shape]
         assert all(row.completion.startswith("<think>") for row in made)
 

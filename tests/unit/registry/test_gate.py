@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from stillery.records import Score
-from stillery.registry.gate import Evaluation, decide
+from stillery.registry.gate import MeasuredModel, decide
 
 PROTOCOL = {"sampling": {"temperature": 1.0, "max_tokens": 512}, "samples_per_prompt": 10, "verifier": {"version": 2}}
 
 
-def _scores(rates: dict[str, float], *, split: str = "test", samples: int = 10) -> Evaluation:
+def _scores(rates: dict[str, float], *, split: str = "test", samples: int = 10) -> MeasuredModel:
     """`samples` scores a problem, of which the given share is correct."""
     scores = [
         Score(
@@ -35,7 +35,7 @@ def _scores(rates: dict[str, float], *, split: str = "test", samples: int = 10) 
         for problem, rate in rates.items()
         for index in range(samples)
     ]
-    return Evaluation(scores, PROTOCOL)
+    return MeasuredModel(scores, PROTOCOL)
 
 
 def _problems(rate: float, *, count: int = 20) -> dict[str, float]:
@@ -78,13 +78,13 @@ def test_a_gain_within_chance_is_not_enough() -> None:
 
 def test_only_the_test_split_counts() -> None:
     after, before = (
-        Evaluation([*_scores(_problems(0.2)).scores, *_scores({"long": rate}, split="longer").scores], PROTOCOL)
+        MeasuredModel([*_scores(_problems(0.2)).scores, *_scores({"long": rate}, split="longer").scores], PROTOCOL)
         for rate in (1.0, 0.0)
     )
     assert not decide(after, untouched=before, champion=None).promote
 
 
-def challenge(champion: Evaluation, challenger: Evaluation | None = None) -> str:
+def challenge(champion: MeasuredModel, challenger: MeasuredModel | None = None) -> str:
     """The reason for which a challenger that is always right is not promoted."""
     after = challenger or _scores(_problems(1.0))
     decision = decide(after, untouched=_scores(_problems(0.0)), champion=champion)
@@ -98,8 +98,8 @@ def test_a_champion_measured_on_other_problems_stays() -> None:
     assert reason.startswith("not comparable with champion: it was measured on other test problems (40 of 40 have only")
 
 
-def changed(evaluation: Evaluation, **fields: Any) -> Evaluation:
-    return Evaluation([dataclasses.replace(score, **fields) for score in evaluation.scores], evaluation.protocol)
+def changed(evaluation: MeasuredModel, **fields: Any) -> MeasuredModel:
+    return MeasuredModel([dataclasses.replace(score, **fields) for score in evaluation.scores], evaluation.protocol)
 
 
 @pytest.mark.parametrize("fields", [{"question": "another q"}, {"gold": "2"}])
@@ -126,16 +126,16 @@ def test_a_champion_with_fewer_samples_stays() -> None:
 )
 def test_a_champion_measured_in_another_way_stays(protocol: dict[str, Any] | None, named: str) -> None:
     """Promoted before at +100 points: how they were measured was not compared."""
-    assert named in challenge(Evaluation(_scores(_problems(0.0)).scores, protocol))
+    assert named in challenge(MeasuredModel(_scores(_problems(0.0)).scores, protocol))
 
 
 def test_a_champion_without_scores_stays() -> None:
-    assert "no scores on the test split" in challenge(Evaluation([], None))
+    assert "no scores on the test split" in challenge(MeasuredModel([], None))
 
 
-def failing(evaluation: Evaluation, failed: Sequence[int], *, verdict: str = "error") -> Evaluation:
+def failing(evaluation: MeasuredModel, failed: Sequence[int], *, verdict: str = "error") -> MeasuredModel:
     """The same with the samples of these indices failed."""
-    return Evaluation(
+    return MeasuredModel(
         [dataclasses.replace(s, verdict=verdict) if s.sample_index in failed else s for s in evaluation.scores],
         evaluation.protocol,
     )

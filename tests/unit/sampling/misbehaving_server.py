@@ -16,7 +16,7 @@ from typing import Any
 
 from stillery.records import Generation, Message, Request
 from stillery.sampling.backends.openai import EndpointEngine
-from stillery.sampling.backends.openai_api import Endpoint, write_messages
+from stillery.sampling.backends.openai_api import OpenAIServer, write_messages
 from stillery.sampling.cost import Account
 
 SECRET = "sk-very-secret-0123456789"
@@ -132,9 +132,11 @@ class Handler(BaseHTTPRequestHandler):
         """Silent."""
 
 
-def endpoint(server: Server, **changes: Any) -> Endpoint:
+def endpoint(server: Server, **changes: Any) -> OpenAIServer:
     """The server as an endpoint of little patience, changed as said."""
-    quick = Endpoint(base_url=server.url, model="m", timeout_s=5, backoff_s=0.01, max_backoff_s=0.05, max_attempts=4)
+    quick = OpenAIServer(
+        base_url=server.url, model="m", timeout_s=5, backoff_s=0.01, max_backoff_s=0.05, max_attempts=4
+    )
     return dataclasses.replace(quick, **changes)
 
 
@@ -144,7 +146,11 @@ def request(question: str, index: int = 0) -> Request:
 
 
 def stream(
-    asked: Endpoint, requests: list[Request], *, sampling: Mapping[str, Any] = SAMPLING, account: Account | None = None
+    asked: OpenAIServer,
+    requests: list[Request],
+    *,
+    sampling: Mapping[str, Any] = SAMPLING,
+    account: Account | None = None,
 ) -> Iterator[Generation]:
     """The samples as they finish; raises what the engine hands back instead of one."""
     finished: queue.SimpleQueue[Generation | Exception] = queue.SimpleQueue()
@@ -158,6 +164,6 @@ def stream(
             yield result
 
 
-def ask(asked: Endpoint, *questions: str, account: Account | None = None, **sampling: Any) -> list[Generation]:
+def ask(asked: OpenAIServer, *questions: str, account: Account | None = None, **sampling: Any) -> list[Generation]:
     """All samples of `stream`, one a question, in the order they finish."""
     return list(stream(asked, [request(q) for q in questions], sampling=SAMPLING | sampling, account=account))

@@ -13,7 +13,7 @@ from stillery.records import Generation, RenderedPrompt, Request, from_table
 from stillery.sampling.batch import Batch, Tally
 from stillery.sampling.engine import BrokenEngineError
 from stillery.sampling.sample_log import SampleLog
-from stillery.sampling.sampling_plan import Plan
+from stillery.sampling.sampling_plan import SamplingPlan
 
 Answer = Callable[[Request, Mapping[str, Any]], Generation]
 
@@ -71,12 +71,12 @@ def right_at(*indices: int) -> Answer:
     return lambda r, _: made(r, f"right {r.sample_index}" if r.sample_index in indices else "wrong")
 
 
-def plan_in(folder: Path, **changes: Any) -> Plan:
+def plan_in(folder: Path, **changes: Any) -> SamplingPlan:
     settings: dict[str, Any] = {"identity": "m", "sampling": {"seed": 0}, "num_samples": 8, "flush_every": 4}
-    return Plan(**{**settings, "log": SampleLog(Folder(str(folder))), **changes})
+    return SamplingPlan(**{**settings, "log": SampleLog(Folder(str(folder))), **changes})
 
 
-def run(plan: Plan, engine: ScriptedEngine, batch: list[RenderedPrompt], *, judged: bool = True) -> Tally:
+def run(plan: SamplingPlan, engine: ScriptedEngine, batch: list[RenderedPrompt], *, judged: bool = True) -> Tally:
     total = Tally()
     for tally in Batch(batch, plan=plan, engine=engine, judge=RightJudge() if judged else None).run():
         total.made += tally.made
@@ -92,7 +92,7 @@ def prompts(num: int, files: list[str] | None = None) -> list[RenderedPrompt]:
     return [RenderedPrompt(f"p{i}", f"question {i}", files or []) for i in range(num)]
 
 
-def logged(plan: Plan) -> dict[str, Generation]:
+def logged(plan: SamplingPlan) -> dict[str, Generation]:
     """The samples of the log that did not fail, by id."""
     tables = plan.log.read(plan.log.files()).tables.values()
     return {row.sample_id: row for table in tables for row in from_table(table, Generation) if row.error is None}
@@ -105,7 +105,7 @@ def test_every_prompt_stops_by_itself_and_nothing_is_made_in_vain(tmp_path: Path
         right = number < 3 and request.sample_index in (number, number + 1)
         return made(request, f"right {request.sample_index}" if right else "wrong")
 
-    plan = plan_in(tmp_path, wanted=2)
+    plan = plan_in(tmp_path, target_accepted=2)
     engine = ScriptedEngine(answer)
     total = run(plan, engine, prompts(4))
     assert total.needed == {"p0": 2, "p1": 3, "p2": 4, "p3": 8}
@@ -113,7 +113,7 @@ def test_every_prompt_stops_by_itself_and_nothing_is_made_in_vain(tmp_path: Path
 
 
 def test_samples_of_an_earlier_start_are_judged_and_not_made_again(tmp_path: Path) -> None:
-    plan = plan_in(tmp_path, wanted=2)
+    plan = plan_in(tmp_path, target_accepted=2)
     with pytest.raises(BrokenEngineError, match="RuntimeError: out of memory"):
         run(plan, ScriptedEngine(right_at(5, 6), breaks_after=3), prompts(1))
     survived = set(logged(plan))
@@ -134,7 +134,7 @@ def test_a_batch_that_is_tried_again_finds_what_it_had_logged(tmp_path: Path) ->
 
 
 def test_samples_that_the_judge_counts_as_one_are_accepted_once(tmp_path: Path) -> None:
-    total = run(plan_in(tmp_path, wanted=2), ScriptedEngine(lambda r, _: made(r, "right")), prompts(1))
+    total = run(plan_in(tmp_path, target_accepted=2), ScriptedEngine(lambda r, _: made(r, "right")), prompts(1))
     assert (total.needed, total.accepted) == ({"p0": 8}, 1)
 
 
@@ -144,7 +144,7 @@ def test_a_poisoned_prompt_is_an_error_and_does_not_end_its_neighbours(tmp_path:
             return made(request, "", error="prompt too long")
         return made(request, f"right {request.sample_index}")
 
-    plan = plan_in(tmp_path, wanted=1)
+    plan = plan_in(tmp_path, target_accepted=1)
     total = run(plan, ScriptedEngine(answer), prompts(2))
     assert (total.needed, total.errors) == ({"p0": 8, "p1": 1}, 8)
     assert len(logged(plan)) == 1
@@ -162,5 +162,5 @@ def test_only_what_was_cut_off_is_sampled_again_with_other_settings(tmp_path: Pa
     run(plan, engine, prompts(1), judged=False)
     assert sorted(request.sample_index for request in engine.requests) == [0, 1, 1, 2]
     (prompt,) = prompts(1)
-    first, again = (logged(plan)[plan.sample_id(prompt, 1, round_=round_)] for round_ in (0, 1))
-    assert (first.completion, first.round, again.completion, again.round) == ("half", 0, "right 1", 1)
+    first, again = (logged(plan)[plan.sample_id(prompt, 1, attempt=attempt)] for attempt in (0, 1))
+    assert (first.completion, first.attempt, again.completion, again.attempt) == ("half", 0, "right 1", 1)

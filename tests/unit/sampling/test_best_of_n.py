@@ -24,10 +24,10 @@ def play(rule: BestOfN, keys: Sequence[str | None], rng: random.Random) -> int:
     return launched
 
 
-def first_enough(keys: Sequence[str | None], wanted: int) -> int:
+def first_enough(keys: Sequence[str | None], target_accepted: int) -> int:
     """The number of samples up to the wanted-th acceptance in order of index, copies aside, else all of them."""
     for count in range(1, len(keys) + 1):
-        if len(set(keys[:count]) - {None}) == wanted:
+        if len(set(keys[:count]) - {None}) == target_accepted:
             return count
     return len(keys)
 
@@ -39,13 +39,13 @@ def first_enough(keys: Sequence[str | None], wanted: int) -> int:
     st.integers(0, 99),
 )
 def test_a_prompt_stops_at_its_kth_acceptance_by_index_whatever_finishes_first(
-    keys: list[str | None], wanted: int, ahead: int, seed: int
+    keys: list[str | None], target_accepted: int, lookahead: int, seed: int
 ) -> None:
-    rule = BestOfN(num_samples=len(keys), wanted=wanted, ahead=ahead)
+    rule = BestOfN(num_samples=len(keys), target_accepted=target_accepted, lookahead=lookahead)
     launched = play(rule, keys, random.Random(seed))
-    assert rule.num_needed == first_enough(keys, wanted)
+    assert rule.num_needed == first_enough(keys, target_accepted)
     assert rule.num_needed <= launched <= len(keys)
-    if ahead == 0:
+    if lookahead == 0:
         assert launched == rule.num_needed, "samples were made in vain"
 
 

@@ -11,13 +11,13 @@ from stillery.config import EndpointConfig, TeacherConfig
 from stillery.io.storage import Folder
 from stillery.records import Generation, Request
 from stillery.sampling.backend import endpoint_source
-from stillery.sampling.backends.openai_api import Endpoint
+from stillery.sampling.backends.openai_api import OpenAIServer
 from stillery.sampling.cost import SpentError, spent_before
 from stillery.sampling.sample_log import SampleLog
 
 MODEL = "endpoint:m"
 # A million tokens of output cost a million: a token costs 1.
-ENDPOINT = Endpoint(base_url="http://127.0.0.1:9/v1", model="m", input_price=0.0, output_price=1e6)
+ENDPOINT = OpenAIServer(base_url="http://127.0.0.1:9/v1", model="m", input_price=0.0, output_price=1e6)
 
 
 def made(index: int, *, num_tokens: int = 5, **changes: Any) -> Generation:

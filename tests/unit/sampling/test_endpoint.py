@@ -39,7 +39,7 @@ def test_a_sample_is_asked_for_and_kept_as_it_is(server: Server) -> None:
         sample_id="2 + 2?/0", prompt_id="2 + 2?", sample_index=0, seed=7,
         rendered='[{"role": "user", "content": "2 + 2?"}]', completion="2 + 2?", finish_reason="stop",
         num_prompt_tokens=10, num_tokens=5, mean_logprob=None, model="m-id",
-        sampling=json.dumps(SAMPLING | {"top_k": 5}, sort_keys=True), round=0, surplus=False, error=None,
+        sampling=json.dumps(SAMPLING | {"top_k": 5}, sort_keys=True), attempt=0, surplus=False, error=None,
     )  # fmt: skip
     assert server.authorizations == {None}
 

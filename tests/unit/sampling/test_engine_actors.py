@@ -13,9 +13,9 @@ from stillery.errors import UserError
 from stillery.io.storage import Folder
 from stillery.records import Generation, RenderedPrompt, Request, to_table
 from stillery.sampling.engine import BrokenEngineError
-from stillery.sampling.engine_actors import LazyEngine, Outcome, Sampler
+from stillery.sampling.engine_actors import BatchOutcome, LazyEngine, Sampler
 from stillery.sampling.sample_log import SampleLog
-from stillery.sampling.sampling_plan import Plan
+from stillery.sampling.sampling_plan import SamplingPlan
 
 BATCHES = [[RenderedPrompt(f"p{number}", "q", [])] for number in range(2)]
 
@@ -47,11 +47,11 @@ class BreakingEngine:
     def close(self) -> None: ...
 
 
-def plan_in(folder: Path) -> Plan:
-    return Plan("m", {"seed": 0}, 8, SampleLog(Folder(str(folder))).claim(), 4)
+def plan_in(folder: Path) -> SamplingPlan:
+    return SamplingPlan("m", {"seed": 0}, 8, SampleLog(Folder(str(folder))).claim(), 4)
 
 
-def work(plan: Plan, answers: int) -> None:
+def work(plan: SamplingPlan, answers: int) -> None:
     """An actor's process: both batches at once, in threads as Ray's."""
     actor = Sampler(start=lambda: BreakingEngine(answers), plan=plan, judge=None, where={}, max_failures=2)
     threads = [threading.Thread(target=lambda b=batch: list(actor(to_table(b, RenderedPrompt)))) for batch in BATCHES]
@@ -61,14 +61,14 @@ def work(plan: Plan, answers: int) -> None:
         thread.join()
 
 
-def exit_code(plan: Plan, answers: int) -> int | None:
+def exit_code(plan: SamplingPlan, answers: int) -> int | None:
     process = multiprocessing.get_context("fork").Process(target=work, args=(plan, answers))
     process.start()
     process.join(timeout=60)
     return process.exitcode
 
 
-def logged(plan: Plan) -> list[str]:
+def logged(plan: SamplingPlan) -> list[str]:
     tables = plan.log.read(plan.log.files(), columns=("sample_id",)).tables
     return [sample for table in tables.values() for sample in table.column("sample_id").to_pylist()]
 
@@ -88,7 +88,7 @@ def test_a_batch_on_which_engines_broke_too_often_ends_the_run(tmp_path: Path) -
     actor = Sampler(start=lambda: BreakingEngine(100), plan=plan, judge=None, where={}, max_failures=2)
     with pytest.raises(UserError, match=r"engines broke 2 times on the same prompts.*RuntimeError: the device is lost"):
         list(actor(to_table(BATCHES[0], RenderedPrompt)))
-    later = Plan("m", {"seed": 0}, 8, plan.log.claim(), 4)
+    later = SamplingPlan("m", {"seed": 0}, 8, plan.log.claim(), 4)
     assert exit_code(later, answers=100) == 0, "a new start has its own count"
     assert len(logged(later)) == 16
 
@@ -128,7 +128,7 @@ def test_what_engines_tell_reaches_the_driver_whole(tmp_path: Path) -> None:
 
     plan = plan_in(tmp_path)
     actor = Sampler(start=lambda: BreakingEngine(100), plan=plan, judge=None, where={}, max_failures=2)
-    outcome = Outcome()
+    outcome = BatchOutcome()
     tables: list[pa.Table] = list(actor(to_table(BATCHES[0], RenderedPrompt)))
     for table in tables:
         for row in BlockAccessor.for_block(table).iter_rows(public_row_format=True):

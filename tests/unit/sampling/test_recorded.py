@@ -17,7 +17,7 @@ from stillery.errors import UserError
 from stillery.io.readers.files import fingerprints
 from stillery.io.storage import Folder
 from stillery.records import Generation, Prompt, to_table
-from stillery.sampling.backends.recorded import Recorded, Tally, read_recorded
+from stillery.sampling.backends.recorded import Recorded, RecordedCounts, read_recorded
 from stillery.sampling.backends.recorded_columns import check_columns
 
 
@@ -35,8 +35,8 @@ def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> str:
 
 def read(
     *files: str, prompts: Iterable[Prompt] = PROMPTS, n: int | None = None, name: str = "old", **columns: str
-) -> tuple[list[Generation], Tally]:
-    tally = Tally()
+) -> tuple[list[Generation], RecordedCounts]:
+    tally = RecordedCounts()
     recorded = Recorded(name=name, files=files, columns=columns, samples_per_prompt=n)
     rows = list(read_recorded(recorded, prompts, tally=tally))
     assert tally["found"] == sum(tally[what] for what in ("used", "unknown", "duplicate", "beyond"))
@@ -253,7 +253,7 @@ def test_half_an_emoji_and_a_long_csv_cell_can_be_stored(tmp_path: Path) -> None
 OWN = Generation(
     sample_id="00112233445566778899aabbccddeeff", prompt_id="p1", sample_index=0, seed=7, rendered="<q>",
     completion="x", finish_reason="stop", num_prompt_tokens=1, num_tokens=2, mean_logprob=-0.5, model="teacher",
-    sampling='{"temperature": 1.0}', round=1, surplus=True, error=None,
+    sampling='{"temperature": 1.0}', attempt=1, surplus=True, error=None,
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stillery.records import Generation, Prompt, digest
-from stillery.sampling.backends.recorded import Recorded, Tally, read_recorded
+from stillery.sampling.backends.recorded import Recorded, RecordedCounts, read_recorded
 from stillery.verify.template import parse_template
 from support.shared_data import shared_data
 
@@ -25,8 +25,8 @@ def prompts_of(rows: list[dict[str, Any]], *, question: str, answer: str) -> lis
     ]
 
 
-def read(prompts: list[Prompt], **settings: Any) -> tuple[list[Generation], Tally]:
-    tally = Tally()
+def read(prompts: list[Prompt], **settings: Any) -> tuple[list[Generation], RecordedCounts]:
+    tally = RecordedCounts()
     return list(read_recorded(Recorded(**settings), prompts, tally=tally)), tally
 
 

@@ -9,7 +9,7 @@ import pytest
 from stillery.errors import UserError
 from stillery.io.readers.options import show_options
 from stillery.records import Generation, Prompt
-from stillery.sampling.backends.recorded import Recorded, Tally, read_recorded
+from stillery.sampling.backends.recorded import Recorded, RecordedCounts, read_recorded
 
 CHOICES = ["sky", "sea"]
 ASKED = "What is 2 + 2?"
@@ -20,10 +20,10 @@ PROMPTS = [
 ]
 
 
-def read(folder: Path, rows: list[Any], **settings: Any) -> tuple[list[Generation], Tally]:
+def read(folder: Path, rows: list[Any], **settings: Any) -> tuple[list[Generation], RecordedCounts]:
     path = folder / "made.jsonl"
     path.write_bytes(b"".join(row if isinstance(row, bytes) else json.dumps(row).encode() + b"\n" for row in rows))
-    tally = Tally()
+    tally = RecordedCounts()
     recorded = Recorded(name="old", files=[str(path)], **settings)
     return list(read_recorded(recorded, PROMPTS, tally=tally)), tally
 

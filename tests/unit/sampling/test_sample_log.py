@@ -15,7 +15,8 @@ from stillery.sampling.sample_log import QUARANTINE, SampleLog, next_number
 
 ROW = Generation(
     sample_id="a", prompt_id="p", sample_index=0, seed=1, rendered="q", completion="x", finish_reason="stop",
-    num_prompt_tokens=1, num_tokens=1, mean_logprob=-0.5, model="m", sampling="{}", round=0, surplus=False, error=None,
+    num_prompt_tokens=1, num_tokens=1, mean_logprob=-0.5, model="m", sampling="{}", attempt=0, surplus=False,
+    error=None,
 )  # fmt: skip
 
 

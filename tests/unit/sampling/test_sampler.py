@@ -13,18 +13,18 @@ from stillery.io.run_folder import Run
 from stillery.io.storage import Folder
 from stillery.records import Generation, Message, Prompt, RenderedPrompt, from_table
 from stillery.sampling import sampler
-from stillery.sampling.backend import Source
-from stillery.sampling.engine_actors import Outcome
+from stillery.sampling.backend import Backend
+from stillery.sampling.engine_actors import BatchOutcome
 from stillery.sampling.inventory import VISIBLE_WITHIN_S, Inventory
 from stillery.sampling.sample_log import SampleLog, next_number
-from stillery.sampling.sampling_plan import DEFAULT_MAX_TOKENS, Plan
+from stillery.sampling.sampling_plan import DEFAULT_MAX_TOKENS, SamplingPlan
 from support.small_run import small_config
 
 PROMPTS = [Prompt(f"p{i}", "t", f"question {i}", "1", "number", [], "test", "train", 1, None) for i in range(4)]
 LIMIT = 100
 
 
-def made(plan: Plan, prompt: RenderedPrompt, index: int, **changes: Any) -> Generation:
+def made(plan: SamplingPlan, prompt: RenderedPrompt, index: int, **changes: Any) -> Generation:
     row = Generation(
         plan.sample_id(prompt, index), prompt.prompt_id, index, 0, prompt.rendered, "right", "stop", 10, 5, None, "m",
         "{}", 0, False, None,
@@ -41,15 +41,15 @@ class Engines:
     file that was written, and by the how-many-th call.
     """
 
-    make: Callable[[Plan, RenderedPrompt, int], Generation] = made
+    make: Callable[[SamplingPlan, RenderedPrompt, int], Generation] = made
     forgets: Sequence[str] = ()
     spoil: Callable[[Path, int], None] = lambda _path, _call: None
     calls: list[list[RenderedPrompt]] = dataclasses.field(default_factory=list)
     num_made: int = 0
 
-    def run_batches(self, prompts: list[RenderedPrompt], *, plan: Plan, **_: Any) -> Outcome:
+    def run_batches(self, prompts: list[RenderedPrompt], *, plan: SamplingPlan, **_: Any) -> BatchOutcome:
         self.calls.append(prompts)
-        outcome = Outcome()
+        outcome = BatchOutcome()
         for prompt in prompts:
             known = [r for t in plan.log.read(prompt.files).tables.values() for r in from_table(t, Generation)]
             rows = [self.make(plan, prompt, index) for index in range(3)]
@@ -63,22 +63,27 @@ class Engines:
                 if is_told:
                     outcome.written[name] = b"".join(bytes.fromhex(row.sample_id) for row in rows)
             if is_told:
-                outcome.needed[prompt.prompt_id] = 2 if plan.wanted else plan.num_samples
+                outcome.needed[prompt.prompt_id] = 2 if plan.target_accepted else plan.num_samples
         return outcome
 
 
 def sample(
-    engines: Engines, folder: Path, monkeypatch: pytest.MonkeyPatch, *, wanted: int | None = None, limit: int = LIMIT
+    engines: Engines,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    target_accepted: int | None = None,
+    limit: int = LIMIT,
 ) -> sampler.Samples:
     monkeypatch.setattr(sampler, "run_batches", engines.run_batches)
-    source = Source(
+    source = Backend(
         "m", lambda conversations: [turns[0].content for turns in conversations], start=lambda: None,
         max_model_len=limit,
     )  # fmt: skip
     return sampler.sample(
         PROMPTS, [[Message("user", prompt.question)] for prompt in PROMPTS], source=source,
         engine=small_config(folder).teacher, sampling={"seed": 0, "max_tokens": 512}, num_samples=3,
-        run=Run(Folder(str(folder)), "r"), label="test", wanted=wanted,
+        run=Run(Folder(str(folder)), "r"), label="test", target_accepted=target_accepted,
     )  # fmt: skip
 
 
@@ -88,7 +93,7 @@ def rows_of(samples: sampler.Samples, *, rows: int = 100) -> list[Generation]:
 
 def test_prompts_whose_engine_was_lost_are_looked_at_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engines = Engines(forgets=["p1", "p3"])
-    samples = sample(engines, tmp_path, monkeypatch, wanted=2)
+    samples = sample(engines, tmp_path, monkeypatch, target_accepted=2)
     assert [[a.prompt_id for a in call] for call in engines.calls] == [["p0", "p1", "p2", "p3"], ["p1", "p3"]]
     assert all(prompt.files for prompt in engines.calls[1]), "what the lost engine had made was not found"
     assert engines.num_made == 12
@@ -134,27 +139,27 @@ def test_files_that_cannot_be_read_are_made_again(tmp_path: Path, monkeypatch: p
     assert len({row.sample_id for row in rows_of(samples)}) == 12
 
 
-@pytest.mark.parametrize("wanted", [None, 2])
+@pytest.mark.parametrize("target_accepted", [None, 2])
 def test_samples_that_are_never_there_end_the_run_by_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: int | None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target_accepted: int | None
 ) -> None:
     engines = Engines(spoil=lambda path, _: empty(path) if "/p1/" in str(path) else None)
     with pytest.raises(
         UserError, match=r"after 3 attempts [23] samples of 4 prompts are not in .*: sample 0 of prompt p1"
     ):
-        sample(engines, tmp_path, monkeypatch, wanted=wanted)
+        sample(engines, tmp_path, monkeypatch, target_accepted=target_accepted)
     assert len(engines.calls) == 3
 
 
 def test_where_a_prompt_stopped_must_be_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Silent(Engines):
-        def run_batches(self, prompts: list[RenderedPrompt], *, plan: Plan, **_: Any) -> Outcome:
+        def run_batches(self, prompts: list[RenderedPrompt], *, plan: SamplingPlan, **_: Any) -> BatchOutcome:
             outcome = super().run_batches(prompts, plan=plan)
             outcome.needed.pop("p2", None)
             return outcome
 
     with pytest.raises(UserError, match=r"of 1 prompts it is not known where they stopped: where prompt p2 stopped"):
-        sample(Silent(), tmp_path, monkeypatch, wanted=2)
+        sample(Silent(), tmp_path, monkeypatch, target_accepted=2)
 
 
 def test_samples_that_vanish_after_they_were_counted_are_not_skipped(
@@ -166,9 +171,9 @@ def test_samples_that_vanish_after_they_were_counted_are_not_skipped(
         rows_of(samples)
 
 
-def plan_in(folder: Path, **changes: Any) -> Plan:
+def plan_in(folder: Path, **changes: Any) -> SamplingPlan:
     settings: dict[str, Any] = {"identity": "m", "sampling": {"max_tokens": 50}, "num_samples": 3, "flush_every": 4}
-    return Plan(**{**settings, "log": SampleLog(Folder(str(folder))), "max_model_len": LIMIT, **changes})
+    return SamplingPlan(**{**settings, "log": SampleLog(Folder(str(folder))), "max_model_len": LIMIT, **changes})
 
 
 ONE = RenderedPrompt("p", "question", [])
@@ -219,10 +224,10 @@ def test_a_file_that_lacks_what_was_written_to_it_ends_the_run(tmp_path: Path) -
         Inventory([ONE], plan=plan).look({name: ids})
 
 
-def cut_at(total: int) -> Callable[[Plan, RenderedPrompt, int], Generation]:
+def cut_at(total: int) -> Callable[[SamplingPlan, RenderedPrompt, int], Generation]:
     """Sample 1 ends for length at so many tokens with the prompt's, the others end by themselves."""
 
-    def make(plan: Plan, prompt: RenderedPrompt, index: int) -> Generation:
+    def make(plan: SamplingPlan, prompt: RenderedPrompt, index: int) -> Generation:
         if index != 1:
             return made(plan, prompt, index)
         return made(plan, prompt, index, completion=f"cut at {total}", finish_reason="length", num_tokens=total - 10)

@@ -8,7 +8,7 @@ import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
 from ray.serve.exceptions import BackPressureError
 
-from stillery.serving.backend import Backend, RefusedError
+from stillery.serving.backend import Backend, ModelRefusedError
 from stillery.serving.model_server import Opening
 
 
@@ -75,21 +75,21 @@ def test_a_replica_that_is_lost_before_its_first_token_is_asked_for_again() -> N
 
 def test_it_is_asked_for_again_once_only() -> None:
     handle = Handle([LOST], [LOST], STREAM)
-    with pytest.raises(RefusedError, match="replaced") as refused:
+    with pytest.raises(ModelRefusedError, match="replaced") as refused:
         ask(handle)
     assert (refused.value.status, refused.value.retry_after_s, handle.num_calls) == (503, 2, 2)
 
 
 def test_a_request_that_the_model_failed_at_is_not_asked_again() -> None:
     handle = Handle([FAILED], STREAM)
-    with pytest.raises(RefusedError, match="failed") as refused:
+    with pytest.raises(ModelRefusedError, match="failed") as refused:
         ask(handle)
     assert handle.num_calls == 1
     assert "prompt" not in json.dumps(refused.value.body())
 
 
 def test_a_full_model_is_503_with_a_time_to_wait() -> None:
-    with pytest.raises(RefusedError, match="busy") as refused:
+    with pytest.raises(ModelRefusedError, match="busy") as refused:
         ask(Handle([BackPressureError(num_queued_requests=9, max_queued_requests=9)]))
     assert (refused.value.status, refused.value.retry_after_s) == (503, 2)
 
@@ -121,6 +121,6 @@ def test_before_a_model_is_up_the_answer_is_503() -> None:
     def find() -> Any:
         raise LookupError
 
-    with pytest.raises(RefusedError, match="no model is up yet") as refused:
+    with pytest.raises(ModelRefusedError, match="no model is up yet") as refused:
         asyncio.run(Backend(retry_after_s=2, find=find).ask("chat", {}))
     assert refused.value.status == 503

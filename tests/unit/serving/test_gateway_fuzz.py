@@ -1,4 +1,4 @@
-"""Random bodies, headers and paths against the doors: never a 500, always the one shape, never a secret in a log."""
+"""Random bodies, headers and paths against the gateway: never a 500, always the one shape, never a secret in a log."""
 
 import itertools
 import json
@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stillery.serving.gateway import field_checks
-from stillery.serving.gateway.errors import RefusalError, reshape_error
+from stillery.serving.gateway.errors import ApiError, reshape_error
 from stillery.serving.gateway.json_body import parse_body
 from stillery.serving.gateway.keys import add_key
 from stillery.serving.gateway.parameters import check_parameters
@@ -80,10 +80,10 @@ def check(response: Any) -> None:
         assert len(response.content) < 2000
 
 
-def _outcome(call: Callable[[], Any]) -> tuple[Any, RefusalError | None]:
+def _outcome(call: Callable[[], Any]) -> tuple[Any, ApiError | None]:
     try:
         return call(), None
-    except RefusalError as refusal:
+    except ApiError as refusal:
         return None, refusal
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from stillery.cli.main import main
 from stillery.errors import UserError
-from stillery.serving.gateway import DoorSettings, check_binding
-from stillery.serving.gateway.errors import RefusalError
+from stillery.serving.gateway import GatewaySettings, check_binding
+from stillery.serving.gateway.errors import ApiError
 from stillery.serving.gateway.keyring import Keyring
 from stillery.serving.gateway.keys import add_key, find_key, read_keys, revoke_key
 from support.gateway_app import build, chat_body, check_error
@@ -117,7 +117,7 @@ def test_the_keyring_follows_the_file(tmp_path: Path) -> None:
     revoke_key(path, "phone")
     later = add_key(path, "tablet")
     now[0] += 2
-    with pytest.raises(RefusalError, match="revoked"):
+    with pytest.raises(ApiError, match="revoked"):
         ring.check(request(key), "api")
     assert ring.check(request(later), "api") == "tablet"
 
@@ -135,7 +135,7 @@ def test_a_broken_file_leaves_the_good_keys_and_a_removed_one_leaves_none(
     assert "line 2" in caplog.text
     path.unlink()
     now[0] += 2
-    with pytest.raises(RefusalError, match="Incorrect"):
+    with pytest.raises(ApiError, match="Incorrect"):
         ring.check(request(key), "api")
     path.write_text(good)
     now[0] += 2
@@ -148,7 +148,7 @@ def test_a_key_expires_while_the_endpoint_runs(tmp_path: Path) -> None:
     ring = Keyring(path, clock=lambda: now[0])
     assert ring.check(request(key), "api") == "phone"
     now[0] += 61
-    with pytest.raises(RefusalError, match="expired"):
+    with pytest.raises(ApiError, match="expired"):
         ring.check(request(key), "api")
 
 
@@ -168,7 +168,7 @@ def test_requests_without_a_good_key_get_401(tmp_path: Path) -> None:
     assert house.seen.headers == []
     assert house.ask(headers=bearer(key), **body).status_code == 200
     assert house.seen.keys == ["phone"]
-    # The key goes no further than the doors.
+    # The key goes no further than the gateway.
     assert "authorization" not in house.seen.headers[0]
     assert key not in house.log.read_text()
 
@@ -186,7 +186,7 @@ def test_open_paths_need_no_key_and_tricks_do_not_open_others(tmp_path: Path) ->
         "/health%2f..%2fv1%2fmodels/x",
         "/v1/models/x",
     ):
-        assert house.ask("GET", f"http://doors{trick}").status_code in (400, 401)
+        assert house.ask("GET", f"http://gateway{trick}").status_code in (400, 401)
 
 
 def test_an_endpoint_does_not_start_with_a_missing_or_broken_key_file(tmp_path: Path) -> None:
@@ -211,9 +211,9 @@ def test_a_metrics_key_opens_metrics_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.5", "example.org", "", "localhost.example.org"])
 def test_binding_wider_than_loopback_needs_an_active_key(tmp_path: Path, host: str) -> None:
     path = tmp_path / "keys.jsonl"
-    with pytest.raises(UserError, match=r"doors\.key_file is unset"):
-        check_binding(host, DoorSettings())
-    settings = DoorSettings(key_file=str(path))
+    with pytest.raises(UserError, match=r"gateway\.key_file is unset"):
+        check_binding(host, GatewaySettings())
+    settings = GatewaySettings(key_file=str(path))
     with pytest.raises(UserError, match="does not exist"):
         check_binding(host, settings)
     add_key(path, "scraper", scope="metrics")
@@ -227,7 +227,7 @@ def test_binding_wider_than_loopback_needs_an_active_key(tmp_path: Path, host: s
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "[::1]", "127.8.8.8"])
 def test_loopback_needs_no_key(host: str) -> None:
-    check_binding(host, DoorSettings())
+    check_binding(host, GatewaySettings())
 
 
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stillery.errors import UserError
-from stillery.serving.gateway import Decision, DoorSettings, KeyLimits, LocalLimiter
+from stillery.serving.gateway import GatewaySettings, KeyLimits, LimitDecision, LocalLimiter
 from stillery.serving.gateway.limits import LimitTable
 from stillery.serving.gateway.settings import ParameterBounds, check_settings
 from stillery.serving.gateway.shared_limiter import RETRY_EVERY_S, RayDesk, SharedLimiter
@@ -25,7 +25,7 @@ class Clock:
 
 
 def table(clock: Clock, *, lease_s: float | None = None, **limits: float) -> LimitTable:
-    settings = DoorSettings(
+    settings = GatewaySettings(
         limits=KeyLimits(**limits), key_limits={"vip": KeyLimits(burst=100, concurrency=100)}
     )  # fmt: skip
     return LimitTable(settings, lease_s=lease_s, clock=clock)
@@ -100,7 +100,7 @@ def test_release_never_makes_room_out_of_nothing() -> None:
 
 
 def test_a_local_limiter_travels_in_a_pickle() -> None:
-    limiter = pickle.loads(pickle.dumps(LocalLimiter(DoorSettings(limits=KeyLimits(burst=1)))))
+    limiter = pickle.loads(pickle.dumps(LocalLimiter(GatewaySettings(limits=KeyLimits(burst=1)))))
 
     async def run() -> list[bool]:
         return [(await limiter.acquire("key")).allowed for _ in range(2)]
@@ -116,7 +116,7 @@ class TableDesk:
         self.down = False
         self.calls = 0
 
-    async def acquire(self, holder: str, key_id: str) -> Decision:
+    async def acquire(self, holder: str, key_id: str) -> LimitDecision:
         self._reach()
         return self.table.acquire(holder, key_id)
 
@@ -134,7 +134,7 @@ class TableDesk:
             raise ConnectionError("away")
 
 
-SETTINGS = DoorSettings(limits=KeyLimits(burst=1000, concurrency=3))
+SETTINGS = GatewaySettings(limits=KeyLimits(burst=1000, concurrency=3))
 
 
 def replicas(desk: TableDesk, *, lease_s: float = 60.0) -> tuple[SharedLimiter, SharedLimiter]:
@@ -210,7 +210,7 @@ def test_reports_tell_a_new_table_what_is_held() -> None:
 
 def test_an_acquire_that_is_cancelled_leaves_nothing_held() -> None:
     class Stuck(TableDesk):
-        async def acquire(self, holder: str, key_id: str) -> Decision:
+        async def acquire(self, holder: str, key_id: str) -> LimitDecision:
             self.table.acquire(holder, key_id)
             await asyncio.sleep(60)
             raise AssertionError("was not cancelled")
@@ -248,7 +248,7 @@ def test_a_shared_limiter_travels_in_a_pickle_and_copies_are_different_holders()
 class ScriptedDesk(RayDesk):
     """Finds actors that do, one after the other, what `script` says."""
 
-    def __init__(self, script: list[Exception | Decision], *, slow_s: float = 0.0) -> None:
+    def __init__(self, script: list[Exception | LimitDecision], *, slow_s: float = 0.0) -> None:
         super().__init__(SETTINGS, name="limits", lease_s=1.0)
         self._script = script
         self._slow_s = slow_s
@@ -258,7 +258,7 @@ class ScriptedDesk(RayDesk):
         self.found += 1
         time.sleep(self._slow_s)
 
-        async def answer(*_: Any) -> Decision:
+        async def answer(*_: Any) -> LimitDecision:
             step = self._script.pop(0)
             if isinstance(step, Exception):
                 raise step
@@ -271,7 +271,9 @@ def test_an_actor_is_looked_for_again_only_when_it_is_dead() -> None:
     from ray.exceptions import ActorDiedError, ActorUnavailableError
 
     async def run() -> None:
-        desk = ScriptedDesk([ActorUnavailableError("away", None), Decision(True), ActorDiedError(), Decision(True)])
+        desk = ScriptedDesk(
+            [ActorUnavailableError("away", None), LimitDecision(True), ActorDiedError(), LimitDecision(True)]
+        )
         outcomes = []
         for _ in range(4):
             try:
@@ -287,7 +289,7 @@ def test_an_actor_is_looked_for_again_only_when_it_is_dead() -> None:
 
 def test_an_actor_that_starts_slowly_is_made_once() -> None:
     async def run() -> None:
-        desk = ScriptedDesk([Decision(True)] * 3, slow_s=1.3)
+        desk = ScriptedDesk([LimitDecision(True)] * 3, slow_s=1.3)
         asked = await asyncio.gather(*(desk.acquire("a", "key") for _ in range(3)), return_exceptions=True)
         assert all(isinstance(outcome, ConnectionError) for outcome in asked)
         await asyncio.sleep(0.5)
@@ -300,14 +302,14 @@ def test_an_actor_that_starts_slowly_is_made_once() -> None:
 @pytest.mark.parametrize(
     ("settings", "key"),
     [
-        (DoorSettings(max_in_flight=0), "doors.max_in_flight"),
-        (DoorSettings(limits=KeyLimits(burst=0)), "doors.limits.burst"),
-        (DoorSettings(key_limits={"a": KeyLimits(concurrency=-1)}), "doors.key_limits.a.concurrency"),
-        (DoorSettings(bounds=ParameterBounds(max_n=0)), "doors.bounds.max_n"),
-        (DoorSettings(body_timeout_s=float("nan")), "doors.body_timeout_s"),
-        (DoorSettings(cors_origins=["*"]), "doors.cors_origins"),
+        (GatewaySettings(max_in_flight=0), "gateway.max_in_flight"),
+        (GatewaySettings(limits=KeyLimits(burst=0)), "gateway.limits.burst"),
+        (GatewaySettings(key_limits={"a": KeyLimits(concurrency=-1)}), "gateway.key_limits.a.concurrency"),
+        (GatewaySettings(bounds=ParameterBounds(max_n=0)), "gateway.bounds.max_n"),
+        (GatewaySettings(body_timeout_s=float("nan")), "gateway.body_timeout_s"),
+        (GatewaySettings(cors_origins=["*"]), "gateway.cors_origins"),
     ],
 )
-def test_settings_that_cannot_work_are_named(settings: DoorSettings, key: str) -> None:
+def test_settings_that_cannot_work_are_named(settings: GatewaySettings, key: str) -> None:
     with pytest.raises(UserError, match=key):
         check_settings(settings)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from stillery.serving.gateway.errors import RefusalError, reshape_error
+from stillery.serving.gateway.errors import ApiError, reshape_error
 from stillery.serving.gateway.json_body import parse_body
 from stillery.serving.gateway.parameters import check_parameters
 from stillery.serving.gateway.settings import ParameterBounds
@@ -40,7 +40,7 @@ BOUNDS = ParameterBounds(max_total_tokens=20000)
     ],
 )
 def test_a_bad_body_is_refused(body: bytes, message: str) -> None:
-    with pytest.raises(RefusalError, match=message) as refusal:
+    with pytest.raises(ApiError, match=message) as refusal:
         parse_body(body, max_depth=32)
     assert refusal.value.status == 400
 
@@ -80,7 +80,7 @@ def test_a_good_body_is_read_as_it_is() -> None:
     ],
 )  # fmt: skip
 def test_an_absurd_parameter_is_named(field: str, value: Any) -> None:
-    with pytest.raises(RefusalError) as refusal:
+    with pytest.raises(ApiError) as refusal:
         check_parameters({field: value}, BOUNDS)
     assert (refusal.value.status, refusal.value.param) == (400, field)
     assert field in refusal.value.message
@@ -100,7 +100,7 @@ def test_an_absurd_parameter_is_named(field: str, value: Any) -> None:
     ],
 )  # fmt: skip
 def test_a_bad_message_is_named(messages: list[Any], param: str) -> None:
-    with pytest.raises(RefusalError) as refusal:
+    with pytest.raises(ApiError) as refusal:
         check_parameters({"messages": messages}, BOUNDS)
     assert refusal.value.param == param
 
@@ -113,7 +113,7 @@ def test_what_all_samples_may_make_together_is_bounded() -> None:
         ({"prompt": ["a", "b", "c"], "max_tokens": 7000}, "max_tokens"),
         ({"prompt": [[1], [2], [3]], "max_tokens": 7000}, "max_tokens"),
     ]:
-        with pytest.raises(RefusalError) as refusal:
+        with pytest.raises(ApiError) as refusal:
             check_parameters(request, BOUNDS)
         assert refusal.value.param == field
 
@@ -173,6 +173,6 @@ def test_a_chat_without_a_length_counts_as_one_of_full_length() -> None:
     # A completion has a default length of vLLM's, and /v1/reasoned one of ours.
     check_parameters({"prompt": "?", "n": 16}, bounds)
     check_parameters({"question": "?", "best_of": 16}, bounds)
-    with pytest.raises(RefusalError, match="must be given with 3 samples") as refused:
+    with pytest.raises(ApiError, match="must be given with 3 samples") as refused:
         check_parameters({"messages": messages, "n": 3}, bounds)
     assert refused.value.param == "max_tokens"

@@ -1,4 +1,4 @@
-"""The doors around an application: refusals, headers, metrics and the access log, without a socket."""
+"""The gateway around an application: refusals, headers, metrics and the access log, without a socket."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ import pytest
 from starlette.middleware import Middleware
 
 from stillery.errors import UserError
-from stillery.serving.gateway import DoorSettings, KeyLimits, LocalLimiter, install_doors
+from stillery.serving.gateway import GatewaySettings, KeyLimits, LocalLimiter, install_gateway
 from stillery.serving.gateway.exchange import SECURITY_HEADERS
 from support.gateway_app import PROMPT, USAGE, Seen, build, chat_body, check_error, make_app, metric
 
@@ -146,7 +146,7 @@ def test_a_full_replica_answers_503(tmp_path: Path) -> None:
         import httpx
 
         transport = httpx.ASGITransport(app=house.app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://doors") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
             slow = [asyncio.create_task(client.post("/v1/slow")) for _ in range(2)]
             await asyncio.sleep(0.3)
             refused = await client.post("/v1/chat/completions", json=chat_body())
@@ -184,7 +184,7 @@ def test_a_failing_application_tells_nothing(tmp_path: Path, caplog: pytest.LogC
         error = check_error(house.ask(path="/v1/broken", json=chat_body()), 500)
     assert error["message"] == "The server failed to answer this request."
     assert "RuntimeError" in caplog.text
-    assert "door_app.py" in caplog.text
+    assert "gateway_app.py" in caplog.text
     assert PROMPT not in caplog.text + house.log.read_text()
 
 
@@ -240,13 +240,13 @@ def test_the_access_log_tells_what_happened_and_no_more(tmp_path: Path) -> None:
 def test_a_log_can_be_off_and_a_log_that_cannot_be_written_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = DoorSettings(access_log="off")
+    settings = GatewaySettings(access_log="off")
     house = build(tmp_path)
     house.app = make_app(settings, LocalLimiter(settings), Seen())
     assert house.ask("GET", "/health").status_code == 200
     assert capsys.readouterr().err == ""
-    settings = DoorSettings(access_log=str(tmp_path / "none" / "log"))
-    with pytest.raises(UserError, match=r"doors\.access_log"):
+    settings = GatewaySettings(access_log=str(tmp_path / "none" / "log"))
+    with pytest.raises(UserError, match=r"gateway\.access_log"):
         make_app(settings, LocalLimiter(settings), Seen())
 
 
@@ -292,7 +292,7 @@ def test_cors_headers_of_an_application_go_no_further(tmp_path: Path) -> None:
     house = build(tmp_path)
     open_app = FastAPI()
     open_app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_credentials=True)
-    install_doors(open_app, house.settings, house.limiter)
+    install_gateway(open_app, house.settings, house.limiter)
     house.app = open_app
     answer = house.ask("GET", "/openapi.json", headers={"origin": "https://evil.example"})
     assert answer.status_code == 200
@@ -301,10 +301,10 @@ def test_cors_headers_of_an_application_go_no_further(tmp_path: Path) -> None:
 
 def test_what_is_installed_travels_in_a_pickle(tmp_path: Path) -> None:
     house = build(tmp_path)
-    doors = house.app.user_middleware[0]
-    again = pickle.loads(pickle.dumps(doors.kwargs))
+    gateway = house.app.user_middleware[0]
+    again = pickle.loads(pickle.dumps(gateway.kwargs))
     assert again["settings"] == house.settings
-    house.app.user_middleware[0] = Middleware(doors.cls, **again)
+    house.app.user_middleware[0] = Middleware(gateway.cls, **again)
     assert house.ask(json=chat_body()).status_code == 200
 
 

@@ -1,4 +1,4 @@
-"""The doors behind a real server on loopback: large and slow bodies, streams, clients that leave."""
+"""The gateway behind a real server on loopback: large and slow bodies, streams, clients that leave."""
 
 import resource
 import socket
@@ -13,7 +13,7 @@ import pytest
 from stillery.serving.gateway import KeyLimits
 from support.gateway_app import House, build, chat_body, check_error, metric, serve, wait_until
 
-HEAD = "POST /v1/chat/completions HTTP/1.1\r\nHost: doors\r\nContent-Type: application/json\r\n"
+HEAD = "POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n"
 
 
 def connect(port: int) -> socket.socket:
@@ -147,7 +147,7 @@ def test_a_client_that_does_not_read_is_not_waited_for(tmp_path: Path) -> None:
     house = build(tmp_path, request_timeout_s=1)
     _add_flood(house)
     with serve(house) as port, connect(port) as connection:
-        connection.sendall(b"POST /v1/flood HTTP/1.1\r\nHost: doors\r\nContent-Length: 0\r\n\r\n")
+        connection.sendall(b"POST /v1/flood HTTP/1.1\r\nHost: gateway\r\nContent-Length: 0\r\n\r\n")
         wait_until(lambda: house.limiter.held == 1)
         wait_until(lambda: house.limiter.held == 0, 6)
         wait_until(house.lines)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from stillery.serving.backend import RefusedError, Reply
+from stillery.serving.backend import ModelRefusedError, ModelReply
 from stillery.serving.model_server import Opening
 from stillery.serving.routes import VERSION_HEADER, add_routes
 from stillery.serving.settings import load_settings
@@ -23,14 +23,14 @@ class ScriptedModel:
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.answers = ["16"]
-        self.refusal: RefusedError | None = None
+        self.refusal: ModelRefusedError | None = None
 
-    async def ask(self, method: str, body: dict[str, Any]) -> Reply:
+    async def ask(self, method: str, body: dict[str, Any]) -> ModelReply:
         self.asked.append((method, body))
         if self.refusal is not None:
             raise self.refusal
         if body.get("stream"):
-            return Reply(Opening(200, "3"), self._events())
+            return ModelReply(Opening(200, "3"), self._events())
         choices = [
             {
                 "index": i,
@@ -39,7 +39,7 @@ class ScriptedModel:
             }
             for i, answer in enumerate(self.answers)
         ]
-        return Reply(Opening(200, "3", {"id": "x", "choices": choices, "usage": {}, "model_version": "3"}), None)
+        return ModelReply(Opening(200, "3", {"id": "x", "choices": choices, "usage": {}, "model_version": "3"}), None)
 
     async def _events(self) -> AsyncGenerator[str]:
         yield 'data: {"choices": []}\n\n'
@@ -139,7 +139,7 @@ def test_a_complaint_does_not_repeat_what_the_client_sent() -> None:
 
 def test_a_full_model_is_answered_with_a_time_to_wait() -> None:
     model = ScriptedModel()
-    model.refusal = RefusedError(503, "the model is busy", retry_after_s=2.0)
+    model.refusal = ModelRefusedError(503, "the model is busy", retry_after_s=2.0)
     reply = ask(model, "/v1/chat/completions", chat())
     assert (reply.status_code, reply.headers["retry-after"]) == (503, "2")
 

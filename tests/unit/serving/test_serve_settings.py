@@ -26,7 +26,7 @@ def test_what_is_shown_says_the_same_as_what_was_read(tmp_path: Path) -> None:
 
 
 def test_args_survive_being_plain_data() -> None:
-    settings = load_settings({"model": "embedded:teacher", "doors": {"key_limits": {"ann": {"concurrency": 2}}}})
+    settings = load_settings({"model": "embedded:teacher", "gateway": {"key_limits": {"ann": {"concurrency": 2}}}})
     assert load_settings(yaml.safe_load(yaml.safe_dump(to_args(settings)))) == settings
 
 
@@ -38,7 +38,7 @@ def test_args_survive_being_plain_data() -> None:
         ("engine.replicas=many", "engine.replicas"),
         ("engine.replicas=0", "engine.replicas is 0"),
         ("engine.kwargs.model=x", "engine.kwargs.model is set by stillery"),
-        ("doors.max_body_bytes=0", "doors.max_body_bytes is 0"),
+        ("gateway.max_body_bytes=0", "gateway.max_body_bytes is 0"),
         ("follow.surge_percent=150", "follow.surge_percent is 150"),
         ("model=", "model"),
         ("port=http", "port=http"),

@@ -16,7 +16,7 @@ def generation(index: int, *, prompt: str = "p", text: str | None = None) -> Gen
     return Generation(
         sample_id=f"{prompt}{index}", prompt_id=prompt, sample_index=index, seed=0, rendered="q",
         completion=f"<think>\n{index}\n</think>\n<answer>1</answer>" if text is None else text, finish_reason="stop",
-        num_prompt_tokens=1, num_tokens=5, mean_logprob=-0.1, model="T", sampling="{}", round=0, surplus=False,
+        num_prompt_tokens=1, num_tokens=5, mean_logprob=-0.1, model="T", sampling="{}", attempt=0, surplus=False,
         error=None,
     )  # fmt: skip
 
@@ -91,7 +91,7 @@ def test_a_band_goes_by_the_rate_that_fits_the_stopping_rule(
 
 def again(row: Generation, kind: str = "correct") -> tuple[Generation, Verdict]:
     """A second try at a sample."""
-    second = dataclasses.replace(row, round=1, sample_id=f"{row.sample_id}r", completion=f"{row.completion} again")
+    second = dataclasses.replace(row, attempt=1, sample_id=f"{row.sample_id}r", completion=f"{row.completion} again")
     return second, verdict(second, kind)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from stillery.bonds import analyze
 from stillery.records import Molecule, from_table
-from stillery.stages.bonds import Tally, analyze_batch
+from stillery.stages.bonds import MoleculeCounts, analyze_batch
 
 GOOD = "7 + 9 = 16\n16 + 14 = 30\n<answer>30</answer>"
 FALSE = "7 + 9 = 17\n17 + 14 = 33\n<answer>90</answer>"
@@ -45,7 +45,7 @@ def test_a_prompt_that_is_not_there_is_an_error() -> None:
 
 
 def test_molecules_are_counted_by_their_verdicts() -> None:
-    tally = Tally(unstable_below=0.5)
+    tally = MoleculeCounts(unstable_below=0.5)
     made = [analyze(text, markers=False, sample_id=name) for name, text in (("a", GOOD), ("b", FALSE), ("c", GOOD))]
     verdicts = iter([("a", "correct"), ("b", "wrong"), ("c", "correct")])
     tally.add(made[:2], verdicts)
@@ -65,7 +65,7 @@ def test_molecules_are_counted_by_their_verdicts() -> None:
 def test_molecules_out_of_the_verdicts_order_are_never_counted(verdicts: list[tuple[str, str]]) -> None:
     made = [analyze(GOOD, markers=False, sample_id=name) for name in ("a", "b")]
     with pytest.raises(AssertionError, match="out of order"):
-        Tally(0.5).add(made, iter(verdicts))
+        MoleculeCounts(0.5).add(made, iter(verdicts))
 
 
 def test_a_trace_that_cannot_be_analysed_is_counted_and_named_and_ends_nothing() -> None:
@@ -77,7 +77,7 @@ def test_a_trace_that_cannot_be_analysed_is_counted_and_named_and_ends_nothing()
     rows = batch(("a", "q", GOOD), ("b", "q", FALSE), ("c", "q", GOOD))
     molecules = from_table(analyze_batch(rows, questions=QUESTIONS, analyze=break_on_false), Molecule)
     assert [m.error for m in molecules] == [None, "RecursionError: nested too deeply", None]
-    tally = Tally(unstable_below=0.5)
+    tally = MoleculeCounts(unstable_below=0.5)
     tally.add(molecules, iter([("a", "correct"), ("b", "wrong"), ("c", "correct")]))
     summary = tally.summary()
     assert (summary["molecules"], summary["failed"]) == (2, 1)

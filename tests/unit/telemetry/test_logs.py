@@ -14,6 +14,7 @@ from stillery.errors import UserError
 from stillery.pipeline.runner import run_pipeline
 from stillery.sampling.progress import Progress
 from stillery.telemetry import logs
+from stillery.telemetry.logs import logger, with_fields
 from support.small_run import small_config
 
 WHERE = {"run": "first", "stage": "generate", "fingerprint": "0123456789abcdef"}
@@ -39,9 +40,9 @@ def test_by_default_a_line_is_its_message_and_what_is_for_programs_is_not_printe
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with logs.within(WHERE):
-        logs.say("generate: started", seconds=1)
-        logs.note("a sample failed", sample_id="s")
-    logs.complain("no such file")
+        logger.info("generate: started", extra=with_fields(seconds=1))
+        logger.debug("a sample failed", extra=with_fields(sample_id="s"))
+    logger.error("no such file")
     assert capsys.readouterr() == ("generate: started\n", "stillery: no such file\n")
 
 
@@ -49,9 +50,9 @@ def test_by_default_a_line_is_its_message_and_what_is_for_programs_is_not_printe
 def test_a_json_line_says_when_where_and_of_which_sample(capsys: pytest.CaptureFixture[str]) -> None:
     before = datetime.now(UTC)
     with logs.within(WHERE):
-        logs.say("\nfünf\nlines")
-        logs.note("a sample failed", sample_id="s", prompt_id="p")
-    logs.say("outside")
+        logger.info("\nfünf\nlines")
+        logger.debug("a sample failed", extra=with_fields(sample_id="s", prompt_id="p"))
+    logger.info("outside")
     failed, inside, outside = sorted(objects(capsys.readouterr().out), key=lambda line: line["message"])
     assert inside == {**WHERE, "time": inside["time"], "level": "info", "message": "fünf\nlines"}
     assert failed.items() >= {**WHERE, "level": "debug", "sample_id": "s", "prompt_id": "p"}.items()
@@ -142,12 +143,12 @@ def test_an_application_may_add_a_handler(capsys: pytest.CaptureFixture[str]) ->
     seen: list[logging.LogRecord] = []
     handler = logging.Handler()
     handler.emit = seen.append  # type: ignore[method-assign]
-    logs.log.addHandler(handler)
+    logger.addHandler(handler)
     try:
         with logs.within(WHERE):
-            logs.say("generate: started")
+            logger.info("generate: started")
     finally:
-        logs.log.removeHandler(handler)
+        logger.removeHandler(handler)
     assert capsys.readouterr().out == "generate: started\n"
     (record,) = seen
     assert record.getMessage() == "generate: started"

@@ -146,7 +146,7 @@ def test_a_metric_that_cannot_be_sent_is_logged_and_breaks_nothing(
 
 def test_without_ray_it_is_not_even_imported() -> None:
     code = (
-        "import sys; from stillery import observe\n"
+        "import sys; from stillery.telemetry import metrics as observe\n"
         "with observe.running('generate', run='r'):\n"
         "    observe.sampled(made=1, accepted=1, errors=0, tokens=1, prompt_tokens=1)\n"
         "print('ray' in sys.modules)"

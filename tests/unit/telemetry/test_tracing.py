@@ -164,7 +164,7 @@ def test_an_exporter_that_is_not_there_is_refused_before_the_first_stage(
 
 def test_without_variables_nothing_is_imported() -> None:
     code = (
-        "import sys; from stillery import tracing\n"
+        "import sys; from stillery.telemetry import tracing\n"
         "with tracing.traced('run', git_revision='abc'), tracing.span('sft', {}) as span:\n"
         "    assert span is None\n"
         "print([name for name in sys.modules if name.startswith('opentelemetry')])"

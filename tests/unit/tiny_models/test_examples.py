@@ -12,9 +12,9 @@ import pytest
 from stillery.problems.buckets import Bucket, bucket_of, draw
 from stillery.tiny_models.base_examples import student_examples
 from stillery.tiny_models.examples import (
-    Example,
     OwnMistake,
     Shares,
+    TrainingExample,
     draw_problem,
     encode_trace,
     find_mistakes,
@@ -146,7 +146,7 @@ def test_student_base_sees_no_thinking_and_long_contexts(tokenizer) -> None:
 
 def test_an_example_longer_than_a_row_is_left_out_and_holds_nothing_up() -> None:
     lengths = itertools.cycle([40, 5, 12])
-    examples = (Example(np.full(n, n), np.ones(n, dtype=np.float32)) for n in lengths)
+    examples = (TrainingExample(np.full(n, n), np.ones(n, dtype=np.float32)) for n in lengths)
     for batch in itertools.islice(pack(examples, rows=2, row_length=30, pad=0), 100):
         assert not (batch.tokens == 40).any()
         assert (batch.weights.sum(axis=1) > 0).all(), "a row is empty"

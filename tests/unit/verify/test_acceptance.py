@@ -42,11 +42,11 @@ def row_of(index: int, sample: tuple[str, str, str, list[str]]) -> tuple[Generat
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(RULES, st.lists(SAMPLES, min_size=1, max_size=12), st.integers(1, 4), st.integers(0, 3), st.integers(0, 99))
 def test_curation_keeps_just_what_the_teacher_stopped_at(
-    config: CurateConfig, samples: list[tuple[str, str, str, list[str]]], wanted: int, ahead: int, seed: int
+    config: CurateConfig, samples: list[tuple[str, str, str, list[str]]], wanted: int, lookahead: int, seed: int
 ) -> None:
     rows = [row_of(index, sample) for index, sample in enumerate(samples)]
     rule = Acceptance.of(config)
-    best_of = BestOfN(num_samples=len(rows), wanted=wanted, ahead=ahead)
+    best_of = BestOfN(num_samples=len(rows), target_accepted=wanted, lookahead=lookahead)
     rng, running = random.Random(seed), best_of.launch()
     while running:
         generation, verdict = rows[running.pop(rng.randrange(len(running)))]

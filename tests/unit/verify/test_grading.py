@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from stillery.config import VerifyConfig
 from stillery.errors import UserError
 from stillery.records import AnswerKind, Generation, Prompt, Verdict, from_table, to_table
-from stillery.verify import Job, grade
+from stillery.verify import GradingTask, grade
 from stillery.verify.judge import Pending, prepare
 from stillery.verify.rows import grade_rows
 
@@ -46,7 +46,7 @@ def test_verdicts(completion: str, settings: dict[str, Any], verdict: str, predi
 @pytest.mark.parametrize("kind", [*AnswerKind, "auto"])
 def test_general_data_is_never_compared_but_is_checked_for_readability(kind: str) -> None:
     letter = "<think>\n" + "I should thank her.\n" * 4 + "</think><answer>\\boxed{9^{9^{9^9}}}</answer>"
-    verdict = prepare(Job(letter, None, answer_kind=kind, question="Write a letter to Ann."))
+    verdict = prepare(GradingTask(letter, None, answer_kind=kind, question="Write a letter to Ann."))
     assert isinstance(verdict, Verdict)
     assert (verdict.verdict, verdict.predicted, verdict.flags) == ("unchecked", None, ["repetition"])
     assert verdict.flag_evidence[0].startswith("a line 4 times in a row at characters 8-")
@@ -80,7 +80,7 @@ PIECES = [
 @given(st.lists(st.sampled_from(PIECES), max_size=30).map("".join), st.sampled_from([*AnswerKind, "auto"]))
 def test_no_completion_is_an_error_of_ours(text: str, kind: str) -> None:
     for completion in (text, f"<think>a</think><answer>{text}</answer>"):
-        prepared = prepare(Job(completion, "B", answer_kind=kind, choices=("London", "Paris")))
+        prepared = prepare(GradingTask(completion, "B", answer_kind=kind, choices=("London", "Paris")))
         assert isinstance(prepared, Pending) or prepared.verdict != "error", prepared.detail
 
 
@@ -92,7 +92,7 @@ def generation(sample_id: str, prompt_id: str, completion: str, **changed: Any) 
     values: dict[str, Any] = {
         "sample_id": sample_id, "prompt_id": prompt_id, "sample_index": 0, "seed": 0, "rendered": "What is blue?",
         "completion": completion, "finish_reason": "stop", "num_prompt_tokens": 1, "num_tokens": 1,
-        "mean_logprob": None, "model": "m", "sampling": "{}", "round": 0, "surplus": False, "error": None,
+        "mean_logprob": None, "model": "m", "sampling": "{}", "attempt": 0, "surplus": False, "error": None,
     }  # fmt: skip
     return Generation(**(values | changed))
 

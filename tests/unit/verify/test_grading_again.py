@@ -18,7 +18,7 @@ def generation(index: int, answer: str, *, error: str | None = None) -> Generati
     return Generation(
         sample_id=f"s{index}", prompt_id="slow" if answer == SLOW[0] else "p", sample_index=index, seed=0, rendered="q",
         completion=f"<think>so</think><answer>{answer}</answer>", finish_reason="stop", num_prompt_tokens=1,
-        num_tokens=5, mean_logprob=None, model="T", sampling="{}", round=0, surplus=False, error=error,
+        num_tokens=5, mean_logprob=None, model="T", sampling="{}", attempt=0, surplus=False, error=error,
     )  # fmt: skip
 
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from stillery.records import Verdict
-from stillery.verify import GradingPool, Job, grade, same_answer
+from stillery.verify import GradingPool, GradingTask, grade, same_answer
 from stillery.verify.judge import Pair, prepare
 
 DEADLINE_S = 2.0
 # A new worker process imports computer algebra first, which on a loaded machine takes its time.
 START_S = 40
 
-HONEST = Job(r"<think>a</think><answer>\frac{\sqrt{2}}{2}</answer>", r"\frac{1}{\sqrt{2}}")
+HONEST = GradingTask(r"<think>a</think><answer>\frac{\sqrt{2}}{2}</answer>", r"\frac{1}{\sqrt{2}}")
 # A tower of powers: evaluating it would take longer than the universe has.
 TOWER = "9^{9^{9^{9}}}"
 
@@ -82,7 +82,7 @@ HOSTILE = [
 def check_beside_honest(pool: GradingPool, hostile: list[str], kind: str) -> None:
     jobs = [HONEST]
     for answer in hostile:
-        jobs += [Job(answered(answer), "17", answer_kind=kind), HONEST]
+        jobs += [GradingTask(answered(answer), "17", answer_kind=kind), HONEST]
     started = time.monotonic()
     verdicts = [str(v.verdict) for v in pool.grade_many(jobs)]
     assert time.monotonic() - started < len(hostile) * DEADLINE_S + START_S
@@ -99,7 +99,7 @@ def test_hostile_expressions_cost_at_most_a_deadline_and_never_a_neighbour(pool:
 )
 def test_a_hostile_completion_takes_less_than_a_deadline_before_any_comparison(piece: str) -> None:
     text = piece * (10_000_000 // len(piece))
-    for job in (Job(text, "17"), Job(answered(text), "17", answer_kind="string")):
+    for job in (GradingTask(text, "17"), GradingTask(answered(text), "17", answer_kind="string")):
         started = time.process_time()
         prepare(job)
         assert time.process_time() - started < 5
@@ -113,7 +113,7 @@ def test_hostile_sets_do_not_either(pool: GradingPool) -> None:
 def test_hostile_words_need_no_worker(kind: str) -> None:
     started = time.process_time()
     for answer in HOSTILE:
-        prepared = prepare(Job(answered(answer), "B", answer_kind=kind, choices=("London", "Paris")))
+        prepared = prepare(GradingTask(answered(answer), "B", answer_kind=kind, choices=("London", "Paris")))
         assert isinstance(prepared, Verdict)
         assert prepared.verdict in ("wrong", "unparsed")
     assert time.process_time() - started < 10
@@ -128,7 +128,7 @@ def test_an_overrun_is_a_timeout_and_the_rest_of_its_chunk_is_compared(pool: Gra
 
 
 def test_a_hostile_gold_answer_is_a_timeout_too(pool: GradingPool) -> None:
-    (verdict,) = pool.grade_many([Job(answered("17"), TOWER)])
+    (verdict,) = pool.grade_many([GradingTask(answered("17"), TOWER)])
     assert verdict.verdict == "timeout"
 
 
@@ -183,7 +183,9 @@ def test_memory_is_bounded() -> None:
 
 
 def test_verdicts_come_in_order_and_shared_pairs_agree(pool: GradingPool) -> None:
-    jobs = [Job(answered(f"(x+{i % 3})^2"), "x^2+2x+1" if i % 2 else str(i), sample_id=str(i)) for i in range(200)]
+    jobs = [
+        GradingTask(answered(f"(x+{i % 3})^2"), "x^2+2x+1" if i % 2 else str(i), sample_id=str(i)) for i in range(200)
+    ]
     verdicts = list(pool.grade_many(jobs))
     assert [v.sample_id for v in verdicts] == [str(i) for i in range(200)]
     assert [v.verdict == "correct" for v in verdicts] == [bool(i % 2) and i % 3 == 1 for i in range(200)]

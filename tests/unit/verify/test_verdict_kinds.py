@@ -2,7 +2,7 @@
 
 import pytest
 
-from stillery.verify import Job, symbolic
+from stillery.verify import GradingTask, symbolic
 from stillery.verify.compare import compare
 from stillery.verify.judge import Pending, prepare
 from support.verdict_rows import COMPARED, GRADED
@@ -12,7 +12,7 @@ from support.verdict_rows import COMPARED, GRADED
     ("completion", "gold", "kind", "choices", "is_right"), [row for rows in GRADED.values() for row in rows]
 )
 def test_completions(completion: str, gold: str, kind: str, choices: tuple[str, ...], is_right: bool) -> None:
-    verdict = prepare(Job(completion, gold, answer_kind=kind, choices=choices))
+    verdict = prepare(GradingTask(completion, gold, answer_kind=kind, choices=choices))
     assert not isinstance(verdict, Pending), "it needs a worker process"
     assert verdict.verdict in (("correct",) if is_right else ("wrong", "unparsed")), verdict.predicted
 

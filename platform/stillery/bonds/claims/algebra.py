@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from fractions import Fraction
 
-from stillery.maths.quotients import Budget, NotSimpleError, Quotient, constant, named, root_of
+from stillery.maths.quotients import NotSimpleError, Quotient, TermBudget, constant, named, root_of
 
 _MAX_FACTORIAL = 100
 # Of terms, in one operation: a trace has thousands of expressions, and each is read from several places.
@@ -28,7 +28,7 @@ def calculate(first: Quotient | None, operator: str, second: Quotient | None) ->
     """`first` + - * / ^ `second`; None where an operand is, and where the result is out of bounds."""
     if first is None or second is None:
         return None
-    budget = Budget(_MAX_PRODUCTS)
+    budget = TermBudget(_MAX_PRODUCTS)
     try:
         if operator == "+":
             return budget.add(first, second)
@@ -71,7 +71,7 @@ def equal(first: Quotient | None, second: Quotient | None) -> bool | None:
     if first is None or second is None:
         return None
     try:
-        return Budget(_MAX_PRODUCTS).equal(first, second)
+        return TermBudget(_MAX_PRODUCTS).equal(first, second)
     except NotSimpleError:
         return None
 
@@ -81,6 +81,6 @@ def substitute(value: Quotient | None, known: Mapping[str, Quotient]) -> Quotien
     if value is None or not value.names() & known.keys():
         return value
     try:
-        return Budget(_MAX_PRODUCTS).substitute(value, known)
+        return TermBudget(_MAX_PRODUCTS).substitute(value, known)
     except NotSimpleError:
         return None

@@ -13,7 +13,7 @@ from stillery.export.parity.figures import Parity
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class ParityCheck:
     """One check: its name, what was measured, the limit it was held to, and whether it passed."""
 
     name: str
@@ -46,7 +46,7 @@ def weight_bits(quantization: str) -> int:
     return digits[0]
 
 
-def judge(parity: Parity, thresholds: ParityThresholds, *, min_tokenizer_agreement: float) -> list[Check]:
+def judge(parity: Parity, thresholds: ParityThresholds, *, min_tokenizer_agreement: float) -> list[ParityCheck]:
     """Hold figures against thresholds. An artifact is kept if every check passed."""
     p, t = parity, thresholds
     ratio = p.perplexity / p.reference_perplexity
@@ -67,10 +67,10 @@ def judge(parity: Parity, thresholds: ParityThresholds, *, min_tokenizer_agreeme
     ]
 
 
-def _at_most(name: str, measured: float, limit: float, detail: str = "") -> Check:
+def _at_most(name: str, measured: float, limit: float, detail: str = "") -> ParityCheck:
     # A figure that isn't a number fails: a model that gives NaN must not pass by comparing false.
-    return Check(name, measured, limit, math.isfinite(measured) and measured <= limit, detail)
+    return ParityCheck(name, measured, limit, math.isfinite(measured) and measured <= limit, detail)
 
 
-def _at_least(name: str, measured: float, limit: float, detail: str = "") -> Check:
-    return Check(name, measured, limit, math.isfinite(measured) and measured >= limit, detail)
+def _at_least(name: str, measured: float, limit: float, detail: str = "") -> ParityCheck:
+    return ParityCheck(name, measured, limit, math.isfinite(measured) and measured >= limit, detail)

@@ -19,10 +19,10 @@ from stillery.errors import UserError
 from stillery.records import Generation, Request
 from stillery.sampling.backends.openai_api import (
     PATHS,
-    Endpoint,
     EndpointError,
-    RefusedError,
-    Reply,
+    OpenAIServer,
+    RequestRefusedError,
+    ServerReply,
     TransientError,
     body_of,
     error_message,
@@ -31,7 +31,7 @@ from stillery.sampling.backends.openai_api import (
     read_key,
     read_reply,
 )
-from stillery.sampling.cost import Account, Budget
+from stillery.sampling.cost import Account, SpendingCap
 from stillery.sampling.engine import settings_json
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class _Submitted:
     done: Callable[[Generation | Exception], None]
 
 
-def _backoff(tries: int, *, endpoint: Endpoint) -> float:
+def _backoff(tries: int, *, endpoint: OpenAIServer) -> float:
     """Exponential, with jitter: requests that failed together do not come back together."""
     return min(endpoint.max_backoff_s, endpoint.backoff_s * 2.0 ** min(tries - 1, 30)) * random.uniform(0.5, 1.0)
 
@@ -60,9 +60,9 @@ class EndpointEngine:
     gets past breaks the engine: what is under way may still finish, then everyone else is handed the error.
     """
 
-    def __init__(self, endpoint: Endpoint, *, model_id: str, account: Account | None = None) -> None:
+    def __init__(self, endpoint: OpenAIServer, *, model_id: str, account: Account | None = None) -> None:
         self.account = Account() if account is None else account
-        self._budget = Budget(self.account, endpoint=endpoint)
+        self._budget = SpendingCap(self.account, endpoint=endpoint)
         self._endpoint, self._model_id = endpoint, model_id
         self._secret = read_key(endpoint)
         self._tasks: set[asyncio.Task[Generation | None]] = set()
@@ -150,7 +150,7 @@ class EndpointEngine:
         while self._failure is None:
             try:
                 reply = await self._attempt(submitted)
-            except RefusedError as error:
+            except RequestRefusedError as error:
                 self.account.num_refused += 1
                 self._num_given_up_in_a_row = 0
                 return self._failed(submitted, str(error))
@@ -170,7 +170,7 @@ class EndpointEngine:
         return None
 
     def _failed(self, submitted: _Submitted, error: str) -> Generation:
-        return _generation(submitted, Reply("", None, None, None, None), model_id=self._model_id, error=error)
+        return _generation(submitted, ServerReply("", None, None, None, None), model_id=self._model_id, error=error)
 
     def _count_given_up(self, fault: TransientError) -> None:
         self.account.num_given_up += 1
@@ -181,7 +181,7 @@ class EndpointEngine:
                 f"each, the last with: {fault}; start again when the server answers (finished samples are kept)"
             )
 
-    async def _attempt(self, submitted: _Submitted) -> Reply:
+    async def _attempt(self, submitted: _Submitted) -> ServerReply:
         """One request, its cost reserved before and settled after."""
         while (wait_s := self._resume_at - self._loop.time()) > 0:
             await asyncio.sleep(wait_s + _backoff(1, endpoint=self._endpoint))
@@ -198,15 +198,15 @@ class EndpointEngine:
         except TransientError as fault:
             is_billed = fault.billed
             raise
-        except (RefusedError, UserError):
+        except (RequestRefusedError, UserError):
             is_billed = False
             raise
         finally:
             self._sending.discard(task)
             self._budget.settle(most, reply=reply, is_billed=is_billed)
 
-    async def _post(self, submitted: _Submitted) -> Reply:
-        """Send one request and read its answer. Raises TransientError, RefusedError or UserError."""
+    async def _post(self, submitted: _Submitted) -> ServerReply:
+        """Send one request and read its answer. Raises TransientError, RequestRefusedError or UserError."""
         import aiohttp
 
         url = f"{self._endpoint.base_url.rstrip('/')}/{PATHS[self._endpoint.api]}"
@@ -247,7 +247,7 @@ class EndpointEngine:
         return (text.replace(self._secret, "[key]") if self._secret else text)[:300]
 
 
-def _generation(submitted: _Submitted, reply: Reply, *, model_id: str, error: str | None) -> Generation:
+def _generation(submitted: _Submitted, reply: ServerReply, *, model_id: str, error: str | None) -> Generation:
     return Generation(
         **dataclasses.asdict(submitted.request),
         completion=reply.completion,
@@ -257,7 +257,7 @@ def _generation(submitted: _Submitted, reply: Reply, *, model_id: str, error: st
         mean_logprob=reply.mean_logprob,
         model=model_id,
         sampling=settings_json(submitted.sampling),
-        round=0,
+        attempt=0,
         surplus=False,
         error=error,
     )

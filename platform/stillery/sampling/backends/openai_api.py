@@ -35,7 +35,7 @@ REMEDIES: dict[int | str | None, str] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class OpenAIServer:
     """A server and how it is asked. `base_url` ends before /chat/completions; `api_key_env` names the environment
     variable that holds the key (None: no key). Prices are per million tokens, `max_cost` in the same currency.
 
@@ -61,7 +61,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ServerReply:
     """One answer of a server. Token counts are None where it reports no usage."""
 
     completion: str
@@ -79,7 +79,7 @@ class TransientError(Exception):
         self.status, self.billed, self.wait_s = status, billed, wait_s
 
 
-class RefusedError(Exception):
+class RequestRefusedError(Exception):
     """A request that the server will never answer."""
 
 
@@ -109,7 +109,7 @@ def whole_text(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if not text.isascii() else text
 
 
-def read_key(endpoint: Endpoint, *, key: str = "teacher.endpoint") -> str | None:
+def read_key(endpoint: OpenAIServer, *, key: str = "teacher.endpoint") -> str | None:
     """The key from the environment. Raises UserError if a variable is named and holds none."""
     name = endpoint.api_key_env
     if name is None:
@@ -127,7 +127,7 @@ def proxy(base_url: str) -> str | None:
     return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 
 
-def body_of(request: Request, *, endpoint: Endpoint, sampling: Mapping[str, Any]) -> dict[str, Any]:
+def body_of(request: Request, *, endpoint: OpenAIServer, sampling: Mapping[str, Any]) -> dict[str, Any]:
     """The JSON body that asks for one sample."""
     chat = endpoint.api == "chat"
     asked = {"messages": json.loads(request.rendered)} if chat else {"prompt": request.rendered}
@@ -135,7 +135,7 @@ def body_of(request: Request, *, endpoint: Endpoint, sampling: Mapping[str, Any]
     return {**{k: v for k, v in sampling.items() if k != "seed"}, **asked, **seed, "model": endpoint.model}
 
 
-def read_reply(body: Any) -> Reply:
+def read_reply(body: Any) -> ServerReply:
     """The sample in the body of a successful answer. Raises ValueError for one that holds none."""
     try:
         choice, usage = body["choices"][0], body.get("usage") or {}
@@ -151,7 +151,7 @@ def read_reply(body: Any) -> Reply:
     if finish_reason == "error":
         raise ValueError("a sample that failed half-way")
     mean_logprob = sum(logprobs) / len(logprobs) if logprobs else None
-    return Reply(completion, finish_reason, counts[0], counts[1], mean_logprob)
+    return ServerReply(completion, finish_reason, counts[0], counts[1], mean_logprob)
 
 
 def _logprobs(given: Mapping[str, Any]) -> list[float]:
@@ -177,8 +177,8 @@ def error_code(body: Any) -> str | None:
 
 
 def fault_of(
-    status: int, headers: Mapping[str, str], answer: Any, *, said: str, url: str, endpoint: Endpoint
-) -> TransientError | RefusedError | UserError:
+    status: int, headers: Mapping[str, str], answer: Any, *, said: str, url: str, endpoint: OpenAIServer
+) -> TransientError | RequestRefusedError | UserError:
     """What an answer other than 200 means for the request and the run; `said` is its message as it may be shown."""
     said = f"{status}: {said}"
     remedy = REMEDIES.get(error_code(answer)) or REMEDIES.get(status)
@@ -189,7 +189,7 @@ def fault_of(
         key = f"${name} (teacher.endpoint.api_key_env)" if name else "teacher.endpoint.api_key_env, which is null"
         return EndpointError(f"{url} answered {said}; {remedy.format(key=key, model=endpoint.model)}")
     if status not in TRANSIENT and status < 500:
-        return RefusedError(said)
+        return RequestRefusedError(said)
     wait_s = retry_after(headers)
     if wait_s > endpoint.max_wait_s:
         return UserError(f"{url} answered {said}, and asks to wait {wait_s:.0f} s; start again after that")

@@ -4,7 +4,7 @@ In: files of generations (paths, globs, folders or fsspec URIs) with their colum
 run's own generations; and the prompts that they answer. Out: Generation rows, in the order of the files. They are read,
 joined and handed on one by one: what stays in memory of each is a 64-bit digest, to know it again.
 
-Nothing is left out silently: a `Tally` counts what was, and why, with examples.
+Nothing is left out silently: a `RecordedCounts` counts what was, and why, with examples.
 """
 
 import json
@@ -53,7 +53,7 @@ class Recorded:
 
 
 @dataclass(slots=True)
-class Tally:
+class RecordedCounts:
     """What became of the samples found in the files: found = used + unknown + duplicate + beyond.
 
     Not used: `unknown` (of no prompt asked for), `duplicate` (the same sample a second time), `beyond` (more than
@@ -116,7 +116,7 @@ class _Joiner:
         return index
 
 
-def read_recorded(recorded: Recorded, prompts: Iterable[Prompt], *, tally: Tally) -> Iterator[Generation]:
+def read_recorded(recorded: Recorded, prompts: Iterable[Prompt], *, tally: RecordedCounts) -> Iterator[Generation]:
     """The recorded samples of these prompts, in the order of the files; `tally` is filled as they go by.
 
     Raises UserError for a file that cannot be read, where more rows cannot be used than `max_bad_share` allows (the
@@ -148,7 +148,9 @@ def read_recorded(recorded: Recorded, prompts: Iterable[Prompt], *, tally: Tally
         )
 
 
-def _foreign(filesystem: Any, path: str, *, joiner: _Joiner, recorded: Recorded, tally: Tally) -> Iterator[Generation]:
+def _foreign(
+    filesystem: Any, path: str, *, joiner: _Joiner, recorded: Recorded, tally: RecordedCounts
+) -> Iterator[Generation]:
     for row in read_rows(filesystem, path):
         tally.left_out.num_rows += 1
         try:
@@ -188,7 +190,7 @@ def _join(row: Row, cells: Mapping[str, Any], *, joiner: _Joiner, by_question: b
 
 
 def _generation(
-    sample: RecordedSample, where: str, prompt_id: str, *, joiner: _Joiner, recorded: Recorded, tally: Tally
+    sample: RecordedSample, where: str, prompt_id: str, *, joiner: _Joiner, recorded: Recorded, tally: RecordedCounts
 ) -> Generation | None:
     """One sample as a record; None for one that is not used."""
     completion = sample.completion
@@ -225,7 +227,7 @@ def _generation(
         mean_logprob=sample.mean_logprob,
         model=sample.model or recorded.name,
         sampling=json.dumps({"recorded": recorded.name}),
-        round=0,
+        attempt=0,
         surplus=False,
         error=(sample.error or "recorded without a completion") if completion is None else None,
     )
@@ -244,7 +246,13 @@ def _is_own(filesystem: Any, path: str) -> bool:
 
 
 def _own(
-    filesystem: Any, path: str, *, joiner: _Joiner, recorded: Recorded, failed: dict[str, Generation], tally: Tally
+    filesystem: Any,
+    path: str,
+    *,
+    joiner: _Joiner,
+    recorded: Recorded,
+    failed: dict[str, Generation],
+    tally: RecordedCounts,
 ) -> Iterator[Generation]:
     """A run's own rows keep their ids, models and settings. Failed ones are put into `failed`, for later."""
     for batch in _batches(filesystem, path):

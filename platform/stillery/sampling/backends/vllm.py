@@ -167,7 +167,7 @@ def _finished(submitted: _Submitted, output: Any, model_id: str) -> Generation:
         mean_logprob=None if total is None or not num_tokens else total / num_tokens,
         model=model_id,
         sampling=settings_json(submitted.sampling),
-        round=0,
+        attempt=0,
         surplus=False,
         error=None,
     )
@@ -183,7 +183,7 @@ def _refused(submitted: _Submitted, num_prompt_tokens: int, model_id: str, error
         mean_logprob=None,
         model=model_id,
         sampling=settings_json(submitted.sampling),
-        round=0,
+        attempt=0,
         surplus=False,
         error=error,
     )

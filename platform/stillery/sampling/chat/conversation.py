@@ -64,7 +64,7 @@ def _read_template(path: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ChatRow:
     """A training row in tokens: the prompt as the model is asked, and what it has to write, the end of its turn
     included. `fault` says why the row cannot be used; its tokens are then empty."""
 
@@ -105,7 +105,7 @@ class Conversation:
             turns, chat_template=self.template, tokenize=False, add_generation_prompt=ask, **self._arguments
         )
 
-    def rows(self, samples: Sequence[Sample]) -> list[Row]:
+    def rows(self, samples: Sequence[Sample]) -> list[ChatRow]:
         """Samples as the model is trained on them.
 
         Prompt and completion are cut into tokens apart, as they are when the model is asked. The template may change
@@ -115,7 +115,7 @@ class Conversation:
         prompts = self.tokenize([prompt for prompt, _, _ in texts])
         completions = self.tokenize([completion for _, completion, _ in texts])
         return [
-            Row([], [], fault) if fault else Row(prompt, completion)
+            ChatRow([], [], fault) if fault else ChatRow(prompt, completion)
             for prompt, completion, (_, _, fault) in zip(prompts, completions, texts, strict=True)
         ]
 

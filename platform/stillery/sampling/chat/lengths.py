@@ -13,7 +13,7 @@ from typing import Any
 from stillery.config import Config, SftConfig
 from stillery.errors import UserError
 from stillery.io.storage import Folder
-from stillery.telemetry import logs
+from stillery.telemetry.logs import logger
 
 LONG = "longer than sft.trl.max_length"
 
@@ -34,7 +34,7 @@ def max_length(trl: Mapping[str, Any]) -> int | None:
 def check_dropped(config: SftConfig, dropped: Counter[str], *, num_rows: int) -> None:
     """Say how many samples are left out and why. Raises UserError if too many are for their length."""
     for reason, count in dropped.most_common():
-        logs.say(f"sft: left out {count:,} of {num_rows:,} samples: {reason}")
+        logger.info(f"sft: left out {count:,} of {num_rows:,} samples: {reason}")
     limit = max_length(config.trl)
     if num_rows and dropped[LONG] / num_rows > config.max_long_share:
         raise UserError(
@@ -91,7 +91,7 @@ def check_limits(config: Config, lengths: Sequence[Lengths] = ()) -> None:
                 f"allow the loss with {allowed_key}={min(1.0, share + 0.01):.2f}"
             )
         if lengths and share:
-            logs.say(f"{key}={limit}: {told} longer, and will be {verb}")
+            logger.info(f"{key}={limit}: {told} longer, and will be {verb}")
 
 
 def longest_sample(config: Config) -> int | None:

@@ -1,22 +1,23 @@
-"""The doors of an endpoint: what a request passes before it reaches a model, and what it passes on its way out.
+"""The gateway of an endpoint: middleware that a request passes before it reaches a model, and a response on its way
+out.
 
-`install_doors` puts them in front of any ASGI application. They know nothing of Ray or vLLM; only
+`install_gateway` puts it in front of any ASGI application. It knows nothing of Ray or vLLM; only
 `shared_limiter` uses Ray, to share one set of limits between replicas.
 """
 
-from stillery.serving.gateway.errors import RefusalError
-from stillery.serving.gateway.install import check_binding, install_doors
-from stillery.serving.gateway.limits import Decision, Limiter, LocalLimiter
-from stillery.serving.gateway.settings import DoorSettings, KeyLimits, ParameterBounds
+from stillery.serving.gateway.errors import ApiError
+from stillery.serving.gateway.install import check_binding, install_gateway
+from stillery.serving.gateway.limits import LimitDecision, Limiter, LocalLimiter
+from stillery.serving.gateway.settings import GatewaySettings, KeyLimits, ParameterBounds
 
 __all__ = [
-    "Decision",
-    "DoorSettings",
+    "ApiError",
+    "GatewaySettings",
     "KeyLimits",
+    "LimitDecision",
     "Limiter",
     "LocalLimiter",
     "ParameterBounds",
-    "RefusalError",
     "check_binding",
-    "install_doors",
+    "install_gateway",
 ]

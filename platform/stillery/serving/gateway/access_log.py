@@ -26,7 +26,7 @@ class AccessLog:
             try:
                 self._append(b"")
             except OSError as error:
-                raise UserError(f"doors.access_log: {target} cannot be written: {error.strerror}") from None
+                raise UserError(f"gateway.access_log: {target} cannot be written: {error.strerror}") from None
 
     def write(self, **fields: Any) -> None:
         """One line with the time and `fields`; those that are None are left out."""

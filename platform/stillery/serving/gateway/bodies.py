@@ -8,9 +8,9 @@ import asyncio
 import contextlib
 
 from stillery.serving.gateway.asgi import Message, Receive
-from stillery.serving.gateway.errors import RefusalError
+from stillery.serving.gateway.errors import ApiError
 from stillery.serving.gateway.heads import too_large
-from stillery.serving.gateway.settings import DoorSettings
+from stillery.serving.gateway.settings import GatewaySettings
 
 
 class ClientLeftError(Exception):
@@ -20,7 +20,7 @@ class ClientLeftError(Exception):
 class BodyReader:
     """The body of one request, which is read once: kept whole by `read`, or thrown away by `drain`."""
 
-    def __init__(self, receive: Receive, settings: DoorSettings) -> None:
+    def __init__(self, receive: Receive, settings: GatewaySettings) -> None:
         self._receive = receive
         self._settings = settings
         self._complete = False
@@ -29,7 +29,7 @@ class BodyReader:
         self.begun = False
 
     async def read(self) -> bytes:
-        """All of it. Raises a RefusalError if it is too large (413) or too slow (408), or ClientLeftError."""
+        """All of it. Raises an ApiError if it is too large (413) or too slow (408), or ClientLeftError."""
         kept = bytearray()
         try:
             async with asyncio.timeout(self._settings.body_timeout_s):
@@ -38,7 +38,7 @@ class BodyReader:
                     if self._num_bytes > self._settings.max_body_bytes:
                         raise too_large(self._settings.max_body_bytes)
         except TimeoutError:
-            raise RefusalError(
+            raise ApiError(
                 408, f"The body took more than {self._settings.body_timeout_s:g} seconds to arrive.", reason="slow_body"
             ) from None
         return bytes(kept)

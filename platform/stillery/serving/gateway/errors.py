@@ -20,8 +20,8 @@ _TYPES = {
 }
 
 
-class RefusalError(Exception):
-    """A request that is not served. Doors raise it, and so may the application, before its response has started.
+class ApiError(Exception):
+    """A request that is not served. The gateway raises it, and so may the application, before its response has started.
 
     `reason` is one word for the metrics. `param` names the field at fault. `retry_after_s` becomes Retry-After.
     """
@@ -105,6 +105,6 @@ def _default_message(status: int) -> str:
     return known.get(status, "The request was not accepted.")
 
 
-def server_error(status: int, *, reason: str, retry_after_s: float | None = None) -> RefusalError:
+def server_error(status: int, *, reason: str, retry_after_s: float | None = None) -> ApiError:
     """An error inside the server, of which the client is told no more than its kind."""
-    return RefusalError(status, SERVER_MESSAGES[status], reason=reason, retry_after_s=retry_after_s)
+    return ApiError(status, SERVER_MESSAGES[status], reason=reason, retry_after_s=retry_after_s)

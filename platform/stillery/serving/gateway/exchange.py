@@ -1,4 +1,4 @@
-"""The response side of the doors: every message of a response passes through an Exchange on its way out.
+"""The response side of the gateway: every message of a response passes through an Exchange on its way out.
 
 It adds the security headers, brings errors into OpenAI's shape, and notes status, time to the first byte and tokens.
 Bodies of successful responses are passed on piece by piece as they come.
@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterable
 
 from stillery.serving.gateway.asgi import Message, Scope, Send
-from stillery.serving.gateway.errors import RefusalError, reshape_error
-from stillery.serving.gateway.settings import DoorSettings
+from stillery.serving.gateway.errors import ApiError, reshape_error
+from stillery.serving.gateway.settings import GatewaySettings
 from stillery.serving.gateway.usage import Usage, UsageReader
 
 # A browser must neither guess a response's type, frame it nor keep it.
@@ -40,7 +40,7 @@ class Exchange:
     """
 
     def __init__(
-        self, scope: Scope, send: Send, *, request_id: str, settings: DoorSettings, keep_errors: bool = False
+        self, scope: Scope, send: Send, *, request_id: str, settings: GatewaySettings, keep_errors: bool = False
     ) -> None:
         self._send = send
         self.request_id = request_id
@@ -81,7 +81,7 @@ class Exchange:
         else:
             await self._send(message)
 
-    async def refuse(self, refusal: RefusalError) -> None:
+    async def refuse(self, refusal: ApiError) -> None:
         """Answer with an error, unless an answer has begun."""
         headers = [(b"content-type", b"application/json")]
         if refusal.retry_after_s is not None:
@@ -94,7 +94,7 @@ class Exchange:
             headers.append((b"connection", b"close"))
         await self._whole(refusal.status, headers, refusal.body())
 
-    async def fail(self, refusal: RefusalError) -> None:
+    async def fail(self, refusal: ApiError) -> None:
         """End a response that cannot go on: an error if it has not begun, an error event in a stream of events.
 
         Any other response is left unfinished, which the server turns into a broken connection.
@@ -153,5 +153,5 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": piece, "more_body": not last})
 
     def _may_pass(self, name: bytes) -> bool:
-        """Cross-origin headers of an application go no further: the doors' own setting decides."""
+        """Cross-origin headers of an application go no further: the gateway's own setting decides."""
         return name not in (b"x-request-id", b"server") and not name.startswith(b"access-control-")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any, cast
 
-from stillery.serving.gateway.errors import RefusalError
+from stillery.serving.gateway.errors import ApiError
 
 MODEL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:/@+-]{0,199}")
 
@@ -77,5 +77,5 @@ def logit_bias(most: int) -> Check:
     return check
 
 
-def invalid(field: str, fault: str) -> RefusalError:
-    return RefusalError(400, f"{field} {fault}.", reason="parameter", code="invalid_value", param=field)
+def invalid(field: str, fault: str) -> ApiError:
+    return ApiError(400, f"{field} {fault}.", reason="parameter", code="invalid_value", param=field)

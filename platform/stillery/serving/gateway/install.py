@@ -1,4 +1,4 @@
-"""Putting the doors in front of an application, and the check that an endpoint without keys stays at home."""
+"""Putting the gateway in front of an application, and the check that an endpoint without keys stays at home."""
 
 import ipaddress
 import time
@@ -9,14 +9,14 @@ from stillery.errors import UserError
 from stillery.serving.gateway.access_log import AccessLog
 from stillery.serving.gateway.keys import read_keys
 from stillery.serving.gateway.limits import Limiter
-from stillery.serving.gateway.settings import DoorSettings, check_settings
+from stillery.serving.gateway.settings import GatewaySettings, check_settings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 
-def install_doors(app: "FastAPI", settings: DoorSettings, limiter: Limiter) -> None:
-    """Put the doors in front of `app`. Call it last: middleware that is added later stands outside them.
+def install_gateway(app: "FastAPI", settings: GatewaySettings, limiter: Limiter) -> None:
+    """Put the gateway in front of `app`. Call it last: middleware that is added later stands outside it.
 
     Nothing is kept open before the application's first request, so what is installed can be pickled.
     Raises UserError for settings that cannot work, a key file that is missing or broken, or a log that cannot be
@@ -24,15 +24,15 @@ def install_doors(app: "FastAPI", settings: DoorSettings, limiter: Limiter) -> N
     """
     from fastapi.middleware.cors import CORSMiddleware
 
-    from stillery.serving.gateway.middleware import Doors
+    from stillery.serving.gateway.middleware import Gateway
 
     check_settings(settings)
     if settings.key_file is not None:
         read_keys(Path(settings.key_file))
     AccessLog(settings.access_log)
-    app.add_middleware(Doors, settings=settings, limiter=limiter)
+    app.add_middleware(Gateway, settings=settings, limiter=limiter)
     if settings.cors_origins:
-        # Outside the doors: a browser asks beforehand without a key, and must be able to read a refusal.
+        # Outside the gateway: a browser asks beforehand without a key, and must be able to read a refusal.
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
@@ -42,14 +42,14 @@ def install_doors(app: "FastAPI", settings: DoorSettings, limiter: Limiter) -> N
         )
 
 
-def check_binding(host: str, settings: DoorSettings) -> None:
+def check_binding(host: str, settings: GatewaySettings) -> None:
     """Raise UserError if `host` is reachable from outside this machine and the endpoint has no active key."""
     if _is_loopback(host):
         return
     if settings.key_file is None:
         raise UserError(
-            f"host {host} is reachable from other machines, but doors.key_file is unset; make a key with "
-            "`stillery keys add NAME --file keys.jsonl` and set doors.key_file, or bind to 127.0.0.1"
+            f"host {host} is reachable from other machines, but gateway.key_file is unset; make a key with "
+            "`stillery keys add NAME --file keys.jsonl` and set gateway.key_file, or bind to 127.0.0.1"
         )
     if not has_active_key(Path(settings.key_file)):
         raise UserError(

@@ -1,6 +1,6 @@
-"""A request's body as JSON, or a RefusalError of status 400.
+"""A request's body as JSON, or an ApiError of status 400.
 
-What passes is read the same by every JSON reader behind the doors: UTF-8 only, no duplicate keys, no NaN, no lone
+What passes is read the same by every JSON reader behind the gateway: UTF-8 only, no duplicate keys, no NaN, no lone
 surrogates, finite numbers and bounded nesting.
 """
 
@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable
 from typing import Any, cast
 
-from stillery.serving.gateway.errors import RefusalError
+from stillery.serving.gateway.errors import ApiError
 
 
 def parse_body(body: bytes, *, max_depth: int) -> dict[str, Any]:
@@ -77,9 +77,9 @@ def _check_text(text: str) -> None:
         raise _malformed("The body holds half of a surrogate pair.") from None
 
 
-def _malformed(message: str) -> RefusalError:
-    return RefusalError(400, message, reason="malformed", code="invalid_json")
+def _malformed(message: str) -> ApiError:
+    return ApiError(400, message, reason="malformed", code="invalid_json")
 
 
-def _too_deep(max_depth: int) -> RefusalError:
+def _too_deep(max_depth: int) -> ApiError:
     return _malformed(f"The body is nested more than {max_depth} levels deep.")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stillery.errors import UserError
 from stillery.serving.gateway.asgi import Scope, header_values
-from stillery.serving.gateway.errors import RefusalError
+from stillery.serving.gateway.errors import ApiError
 from stillery.serving.gateway.keys import KeyScope, find_key, read_keys
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Keyring:
         self._checked_at = clock()
 
     def check(self, scope: Scope, wanted: KeyScope) -> str:
-        """The name of the key that a request carries. Raises a RefusalError (401 or 403) if it opens nothing here."""
+        """The name of the key that a request carries. Raises an ApiError (401 or 403) if it opens nothing here."""
         self._reload()
         record = find_key(bearer_token(scope), self._records)
         if record is None:
@@ -40,7 +40,7 @@ class Keyring:
         if state != "active":
             raise _unauthorized(f"This API key is {state}.", f"{state}_api_key")
         if record.scope != wanted:
-            raise RefusalError(
+            raise ApiError(
                 403, f"This API key is for {record.scope} only.", reason="key", code="insufficient_permissions"
             )
         return record.name
@@ -73,7 +73,7 @@ class Keyring:
 
 
 def bearer_token(scope: Scope) -> str:
-    """The token of `Authorization: Bearer TOKEN`. Raises a RefusalError (401) if there is none, or more than one."""
+    """The token of `Authorization: Bearer TOKEN`. Raises an ApiError (401) if there is none, or more than one."""
     values = header_values(scope, b"authorization")
     if not values:
         raise _unauthorized("No API key provided; send it as `Authorization: Bearer KEY`.", "missing_api_key")
@@ -83,5 +83,5 @@ def bearer_token(scope: Scope) -> str:
     return token.strip()
 
 
-def _unauthorized(message: str, code: str) -> RefusalError:
-    return RefusalError(401, message, reason="key", code=code)
+def _unauthorized(message: str, code: str) -> ApiError:
+    return ApiError(401, message, reason="key", code=code)

@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from stillery.serving.gateway.settings import DoorSettings, KeyLimits
+from stillery.serving.gateway.settings import GatewaySettings, KeyLimits
 
 Reason = Literal["rate", "concurrency"]
 
 
 @dataclass(frozen=True)
-class Decision:
+class LimitDecision:
     """Whether a request may start; if not, which limit it met and in how many seconds to try again."""
 
     allowed: bool
@@ -25,9 +25,9 @@ class Decision:
 
 
 class Limiter(Protocol):
-    """What the doors ask before a request starts. Every allowed `acquire` is followed by one `release`."""
+    """What the gateway asks before a request starts. Every allowed `acquire` is followed by one `release`."""
 
-    async def acquire(self, key_id: str) -> Decision: ...
+    async def acquire(self, key_id: str) -> LimitDecision: ...
 
     async def release(self, key_id: str) -> None: ...
 
@@ -56,7 +56,7 @@ class LimitTable:
     """
 
     def __init__(
-        self, settings: DoorSettings, *, lease_s: float | None = None, clock: Callable[[], float] = time.monotonic
+        self, settings: GatewaySettings, *, lease_s: float | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._default = settings.limits
         self._special: Mapping[str, KeyLimits] = settings.key_limits
@@ -66,22 +66,22 @@ class LimitTable:
         self._buckets: dict[str, _Bucket] = {}
         self._holders: dict[str, _Holder] = {}
 
-    def acquire(self, holder: str, key_id: str) -> Decision:
+    def acquire(self, holder: str, key_id: str) -> LimitDecision:
         """Take a slot and a token for a request of `key_id`, or say which of the two is missing."""
         now = self._clock()
         limits = self._special.get(key_id, self._default)
         self._drop_expired(now)
         if self.in_use(key_id) >= limits.concurrency:
-            return Decision(False, "concurrency", self._retry_after_s)
+            return LimitDecision(False, "concurrency", self._retry_after_s)
         per_second = limits.requests_per_minute / 60
         bucket = self._buckets.setdefault(key_id, _Bucket(limits.burst, now))
         bucket.level = min(limits.burst, bucket.level + (now - bucket.filled_at) * per_second)
         bucket.filled_at = now
         if bucket.level < 1:
-            return Decision(False, "rate", (1 - bucket.level) / per_second)
+            return LimitDecision(False, "rate", (1 - bucket.level) / per_second)
         bucket.level -= 1
         self._hear(holder, now).slots[key_id] += 1
-        return Decision(True)
+        return LimitDecision(True)
 
     def release(self, holder: str, key_id: str) -> None:
         """Give a slot back. One that had expired meanwhile is not given back twice."""
@@ -115,10 +115,10 @@ class LimitTable:
 class LocalLimiter:
     """The limits within one process. Behind several replicas each would grant them anew: use the shared limiter."""
 
-    def __init__(self, settings: DoorSettings) -> None:
+    def __init__(self, settings: GatewaySettings) -> None:
         self._table = LimitTable(settings)
 
-    async def acquire(self, key_id: str) -> Decision:
+    async def acquire(self, key_id: str) -> LimitDecision:
         return self._table.acquire("local", key_id)
 
     async def release(self, key_id: str) -> None:

@@ -20,7 +20,7 @@ _BUCKETS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 
 
 
 class Metrics:
-    """The metrics of one set of doors, in a registry of their own."""
+    """The metrics of one gateway, in a registry of their own."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -31,7 +31,10 @@ class Metrics:
             registry=self._registry,
         )
         self._refused = Counter(
-            "stillery_http_refused", "Requests that a door turned away.", ["replica", "reason"], registry=self._registry
+            "stillery_http_refused",
+            "Requests that the gateway turned away.",
+            ["replica", "reason"],
+            registry=self._registry,
         )
         self._seconds = Histogram(
             "stillery_http_request_seconds",

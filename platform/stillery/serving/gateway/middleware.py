@@ -1,4 +1,4 @@
-"""The doors as ASGI middleware: what a request passes on its way in, in order.
+"""The gateway as ASGI middleware: what a request passes on its way in, in order.
 
 1. its head: size, path, content type, declared length (431, 414, 400, 415, 413)
 2. its key (401, 403)
@@ -21,16 +21,16 @@ from stillery.serving.gateway import metrics
 from stillery.serving.gateway.access_log import AccessLog
 from stillery.serving.gateway.asgi import App, Receive, Scope, Send, header_values
 from stillery.serving.gateway.bodies import BodyReader, ClientLeftError
-from stillery.serving.gateway.errors import RefusalError, server_error
+from stillery.serving.gateway.errors import ApiError, server_error
 from stillery.serving.gateway.exchange import Exchange
 from stillery.serving.gateway.heads import check_head
 from stillery.serving.gateway.json_body import parse_body
 from stillery.serving.gateway.keyring import Keyring
-from stillery.serving.gateway.limits import Decision, Limiter
+from stillery.serving.gateway.limits import LimitDecision, Limiter
 from stillery.serving.gateway.parameters import check_parameters
 from stillery.serving.gateway.routes import route_of
 from stillery.serving.gateway.running import run_application
-from stillery.serving.gateway.settings import DoorSettings
+from stillery.serving.gateway.settings import GatewaySettings
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +43,10 @@ CLIENT_LEFT = 499
 _LAST_WORD_S = 2.0
 
 
-class Doors:
+class Gateway:
     """ASGI middleware. Starlette makes it at an application's first request, so in the process that serves."""
 
-    def __init__(self, app: App, *, settings: DoorSettings, limiter: Limiter) -> None:
+    def __init__(self, app: App, *, settings: GatewaySettings, limiter: Limiter) -> None:
         self._app = app
         self._settings = settings
         self._limiter = limiter
@@ -92,7 +92,7 @@ class Doors:
             await self._serve(scope, receive, body, exchange, route, is_open=is_open)
         except ClientLeftError:
             return "client_left"
-        except RefusalError as refusal:
+        except ApiError as refusal:
             with contextlib.suppress(ClientLeftError):
                 if not (refusal.status == 408 or _waits_for_continue(scope, body)):
                     await self._drain(body)
@@ -144,7 +144,7 @@ class Doors:
 
     @contextmanager
     def _room(self) -> Generator[None]:
-        """One of the places of this replica, or a RefusalError."""
+        """One of the places of this replica, or an ApiError."""
         if self._num_in_flight >= self._settings.max_in_flight:
             raise server_error(503, reason="busy", retry_after_s=self._settings.retry_after_s)
         self._num_in_flight += 1
@@ -155,7 +155,7 @@ class Doors:
 
     @asynccontextmanager
     async def _slot(self, key_name: str) -> AsyncGenerator[None]:
-        """One of the key's slots, or a RefusalError. It is given back even if the request is cancelled."""
+        """One of the key's slots, or an ApiError. It is given back even if the request is cancelled."""
         decision = await self._limiter.acquire(key_name)
         if not decision.allowed:
             raise _over_limit(decision)
@@ -203,16 +203,16 @@ class Doors:
         )
 
 
-async def _say(exchange: Exchange, refusal: RefusalError) -> None:
+async def _say(exchange: Exchange, refusal: ApiError) -> None:
     """End the response with a refusal; a client that no longer reads is not waited for."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_LAST_WORD_S):
             await exchange.fail(refusal)
 
 
-def _over_limit(decision: Decision) -> RefusalError:
+def _over_limit(decision: LimitDecision) -> ApiError:
     what = {"rate": "too many requests a minute", "concurrency": "too many requests at once"}
-    return RefusalError(
+    return ApiError(
         429,
         f"This API key makes {what[decision.reason or 'rate']}; try again later.",
         reason=decision.reason or "rate",

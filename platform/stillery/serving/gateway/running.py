@@ -14,7 +14,7 @@ async def run_application(
     """Hand a request with the body `content` to `app`, whose response goes to `exchange`.
 
     The application is cancelled when the client leaves before the answer is complete (raises ClientLeftError) and after
-    `timeout_s` seconds (raises a RefusalError of status 504). Its own exceptions are raised from here.
+    `timeout_s` seconds (raises a ApiError of status 504). Its own exceptions are raised from here.
     """
     over = asyncio.Event()
     serving = asyncio.ensure_future(app(scope, _replay(content, over), exchange.send))

@@ -1,4 +1,4 @@
-"""The settings of the doors, read with OmegaConf like the rest of the configuration."""
+"""The settings of the gateway, read with OmegaConf like the rest of the configuration."""
 
 from dataclasses import dataclass, field, fields
 
@@ -64,8 +64,8 @@ class ParameterBounds:
 
 
 @dataclass
-class DoorSettings:
-    """All doors. The path of `key_file` is null for an endpoint without keys, which binds to loopback only.
+class GatewaySettings:
+    """All of the gateway. The path of `key_file` is null for an endpoint without keys, which binds to loopback only.
 
     `limits` holds for every key that `key_limits` (by the key's name) does not mention. `max_in_flight` bounds the
     requests of one replica over all keys, those that are still sending their body included.
@@ -98,17 +98,17 @@ class DoorSettings:
     metrics_path: str | None = "/metrics"
 
 
-def check_settings(settings: DoorSettings) -> None:
-    """Raise UserError for a value that no door can work with, naming the key."""
+def check_settings(settings: GatewaySettings) -> None:
+    """Raise UserError for a value that the gateway cannot work with, naming the key."""
     groups = {"": settings, "limits.": settings.limits, "bounds.": settings.bounds}
     groups |= {f"key_limits.{name}.": limits for name, limits in settings.key_limits.items()}
     for prefix, group in groups.items():
         for item in fields(group):
             value = getattr(group, item.name)
             if isinstance(value, int | float) and not isinstance(value, bool) and not value > 0:
-                raise UserError(f"doors.{prefix}{item.name} is {value}; it must be above 0")
+                raise UserError(f"gateway.{prefix}{item.name} is {value}; it must be above 0")
     if "*" in settings.cors_origins and settings.key_file is None:
         raise UserError(
-            "doors.cors_origins holds * but doors.key_file is unset: any page that you visit could use the endpoint; "
-            "name the origins, or make a key with `stillery keys add NAME`"
+            "gateway.cors_origins holds * but gateway.key_file is unset: any page that you visit could use the "
+            "endpoint; name the origins, or make a key with `stillery serve keys add NAME`"
         )

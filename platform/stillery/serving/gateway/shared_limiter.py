@@ -15,8 +15,8 @@ from collections import Counter
 from collections.abc import Awaitable, Mapping
 from typing import Any, Protocol, TypeVar
 
-from stillery.serving.gateway.limits import Decision, LimitTable
-from stillery.serving.gateway.settings import DoorSettings
+from stillery.serving.gateway.limits import LimitDecision, LimitTable
+from stillery.serving.gateway.settings import GatewaySettings
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 class Desk(Protocol):
     """The shared table as one replica reaches it. Every method raises ConnectionError if it cannot be reached."""
 
-    async def acquire(self, holder: str, key_id: str) -> Decision: ...
+    async def acquire(self, holder: str, key_id: str) -> LimitDecision: ...
 
     async def release(self, holder: str, key_id: str) -> None: ...
 
@@ -49,7 +49,7 @@ class SharedLimiter:
 
     def __init__(
         self,
-        settings: DoorSettings,
+        settings: GatewaySettings,
         *,
         name: str = "stillery-limits",
         lease_s: float = LEASE_S,
@@ -80,11 +80,11 @@ class SharedLimiter:
                     return False
                 await asyncio.sleep(0.1)
 
-    async def acquire(self, key_id: str) -> Decision:
+    async def acquire(self, key_id: str) -> LimitDecision:
         self._begin()
         # Counted before it is asked for, so that a report which overtakes the answer does not take the slot away.
         self._slots[key_id] += 1
-        decision = Decision(False)
+        decision = LimitDecision(False)
         try:
             decision = await self._ask(key_id)
         finally:
@@ -104,7 +104,7 @@ class SharedLimiter:
             self._holder = uuid.uuid4().hex
             self._reporter = asyncio.create_task(self._report_for_ever())
 
-    async def _ask(self, key_id: str) -> Decision:
+    async def _ask(self, key_id: str) -> LimitDecision:
         if self._reachable():
             decision = await self._try(self._desk.acquire(self._holder, key_id))
             if decision is not None:
@@ -144,7 +144,7 @@ class RayDesk:
     """
 
     def __init__(
-        self, settings: DoorSettings, *, name: str, lease_s: float, answer_within_s: float = ANSWER_WITHIN_S
+        self, settings: GatewaySettings, *, name: str, lease_s: float, answer_within_s: float = ANSWER_WITHIN_S
     ) -> None:
         limits = [dataclasses.asdict(settings)[key] for key in ("limits", "key_limits", "retry_after_s")]
         digest = hashlib.sha256(json.dumps([limits, lease_s], sort_keys=True).encode()).hexdigest()[:12]
@@ -155,7 +155,7 @@ class RayDesk:
         # The maker's handle keeps the actor alive: it is let go of only once the actor is dead.
         self._finding: asyncio.Future[Any] | None = None
 
-    async def acquire(self, holder: str, key_id: str) -> Decision:
+    async def acquire(self, holder: str, key_id: str) -> LimitDecision:
         return await self._call("acquire", holder, key_id)
 
     async def release(self, holder: str, key_id: str) -> None:

@@ -25,7 +25,7 @@ def in_order(rows: Iterable[Generation]) -> Iterator[list[Generation]]:
         for path in paths:
             part = from_table(pq.read_table(path), Generation)
             if part:
-                yield sorted(part, key=lambda row: (row.prompt_id, row.sample_index, row.round))
+                yield sorted(part, key=lambda row: (row.prompt_id, row.sample_index, row.attempt))
 
 
 def _divide(rows: Iterable[Generation], paths: list[Path]) -> None:

@@ -19,15 +19,15 @@ from stillery.io.run_folder import Run
 from stillery.io.storage import Folder
 from stillery.metrics import check_failures
 from stillery.records import Generation, Prompt, Split, from_table, to_table
-from stillery.sampling.backend import teacher_source
-from stillery.sampling.backends.recorded import Recorded, Tally, read_recorded
+from stillery.sampling.backend import teacher_backend
+from stillery.sampling.backends.recorded import Recorded, RecordedCounts, read_recorded
 from stillery.sampling.prompting import messages_of
 from stillery.sampling.sampler import sample
 from stillery.stages.fingerprints import grading_settings, sampling_settings, teacher_identity
 from stillery.stages.generate.judging import VerdictJudge, start_grader
 from stillery.stages.generate.recorded import in_order
 from stillery.stages.stage import TRAINED, Stage, StageContext, retry_failed
-from stillery.telemetry import logs
+from stillery.telemetry.logs import logger
 from stillery.verify.acceptance import Acceptance
 
 ROWS_PER_FILE = 20_000
@@ -53,11 +53,11 @@ def generate(
     """
     asked = [p for p in from_table(prompts.read_all(Prompt), Prompt) if p.split in (Split.TRAIN, Split.VALIDATION)]
     if config.kind == "recorded":
-        tally = Tally()
+        tally = RecordedCounts()
         recorded = recorded_of(config)
         parts = (to_table(rows, Generation) for rows in in_order(read_recorded(recorded, asked, tally=tally)))
         counts = _write(parts, num_prompts=len(asked), out=out)
-        logs.say(f"generate: {tally}")
+        logger.info(f"generate: {tally}")
         return {**counts.summary(), **tally.summary()}
     conversations = [messages_of(p, system_prompt=config.system_prompt, instruction=config.instruction) for p in asked]
     judge = None
@@ -66,14 +66,14 @@ def generate(
     samples = sample(
         asked,
         conversations,
-        source=teacher_source(config, logs=run.logs, now=run.started),
+        source=teacher_backend(config, logs=run.logs, now=run.started),
         engine=config,
         sampling={**config.sampling, "seed": seed},
         num_samples=config.samples_per_prompt,
         run=run,
         label="generate",
-        wanted=config.accepted_per_prompt,
-        ahead=config.ahead,
+        target_accepted=config.accepted_per_prompt,
+        lookahead=config.lookahead,
         resample=config.resample,
         judge=judge,
     )
@@ -95,15 +95,15 @@ def recorded_of(config: TeacherConfig) -> Recorded:
     )
 
 
-def _write(parts: Iterable[pa.Table], *, num_prompts: int, out: Folder) -> "Counts":
-    counts = Counts(num_prompts=num_prompts)
+def _write(parts: Iterable[pa.Table], *, num_prompts: int, out: Folder) -> "GenerationCounts":
+    counts = GenerationCounts(num_prompts=num_prompts)
     for number, table in enumerate(parts):
         out.write_table(f"generations-{number:05d}.parquet", table)
         counts.add(table)
     return counts
 
 
-class Counts:
+class GenerationCounts:
     """What was generated; tokens are the completions' only, surplus and failed samples among them."""
 
     def __init__(self, *, num_prompts: int) -> None:
@@ -120,7 +120,7 @@ class Counts:
         self._reasons.update("error" if error is not None else reason or "unknown" for error, reason in endings)
         self._counts["num_tokens"] += sum(table.column("num_tokens").to_pylist())
         self._counts["num_surplus"] += sum(table.column("surplus").to_pylist())
-        self._counts["num_resampled"] += sum(round_ > 0 for round_ in table.column("round").to_pylist())
+        self._counts["num_resampled"] += sum(attempt > 0 for attempt in table.column("attempt").to_pylist())
         self._counts["num_samples"] += table.num_rows
 
     def summary(self) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def test_the_lengths_of_finished_samples_are_read(tmp_path: Path) -> None:
         whole = {"finish_reason": "stop", "error": None, **values}
         return Generation(
             "s", "p", 0, 0, "", "", num_prompt_tokens=7, num_tokens=completion, mean_logprob=None, model="m",
-            sampling="{}", round=0, surplus=False, **whole,
+            sampling="{}", attempt=0, surplus=False, **whole,
         )  # type: ignore[arg-type]  # fmt: skip
 
     folder = Folder(str(tmp_path))
