@@ -1,67 +1,134 @@
-"""The arguments of every command: what `stillery COMMAND --help` shows. What a command does is in `cli.py`."""
+"""The arguments of every command: what `stillery COMMAND --help` shows. What a command does is in `main.py`."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from stillery import __version__
 from stillery.cli.keys import fill_keys_parser
 
 AddCommand = Callable[..., argparse.ArgumentParser]
 
-# The command that runs the line up to a stage, and the stage. `run` goes to the end.
-STAGE_COMMANDS: dict[str, tuple[str | None, str]] = {
-    "run": (None, "the whole line: problems to a registered student and a report"),
-    "prompts": ("prompts", "make the problems"),
-    "generate": ("generate", "sample the teacher"),
-    "verify": ("verify", "check the teacher's answers"),
-    "curate": ("curate", "choose the training data"),
-    "train": ("sft", "fine-tune the student"),
-    "evaluate": ("evaluate_after", "measure the distilled student"),
-    "report": ("report", "everything, ending with the report"),
+# A command named like a stage runs the pipeline up to it: the stage, what it does, an example of its own.
+STAGE_COMMANDS: dict[str, tuple[str, str, str]] = {
+    "prompts": ("prompts", "make or read the problems", "prompts.source=file prompts.train=problems.jsonl"),
+    "generate": ("generate", "sample the teacher, best of n", "teacher.samples_per_prompt=16"),
+    "verify": ("verify", "grade the teacher's answers", "verify.num_processes=8"),
+    "bonds": ("bonds", "find the molecules of the teacher's samples, or of FILE", "bonds.enabled=true"),
+    "curate": ("curate", "choose the training data", "curate.max_per_prompt=2"),
+    "sft": ("sft", "fine-tune the student", "sft.trl.learning_rate=1e-5"),
+    "evaluate": ("evaluate_after", "measure the distilled student", "evaluate.samples_per_prompt=16"),
+    "register": ("register", "register the student with its lineage", "register.name=my-student"),
+    "export": ("export", "make edge artifacts of the student, or of MODEL", "export.formats=[gguf]"),
 }
+# Commands that had another name in an earlier version.
+RENAMED = {"train": "sft", "keys": "serve keys"}
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser whose description says, when help is asked for, which stages the command runs."""
+
+    until: str | None = None
+
+    def format_help(self) -> str:
+        if self.until is not None:
+            from stillery.config import Config
+            from stillery.pipeline.runner import stages_of
+
+            config = Config()
+            config.bonds.enabled = self.until == "bonds"
+            names = ", ".join(stage.name for stage in stages_of(config, self.until or None))
+            self.description = f"{self.description} Its stages, where they are not finished: {names}."
+            self.until = None
+        return super().format_help()
+
+
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """A command line, parsed. Exits with 2 and a message where it cannot be."""
+    given = list(arguments)
+    # Two words that are one command: the model of an endpoint may stand in the place of the second.
+    if given[:2] == ["serve", "keys"]:
+        given[:2] = ["serve keys"]
+    return make_parser().parse_args(given)
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the command line; a parsed line has the command's name under `command`."""
     parser = argparse.ArgumentParser(prog="stillery", description="Distil a model's reasoning into a smaller one.")
     parser.add_argument("--version", action="version", version=f"stillery {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=CommandParser)
     for add in (
+        _add_run,
         _add_stages,
-        _add_bonds,
+        _add_report,
+        _add_runs,
         _add_patterns,
         _add_serving,
         _add_promotion,
         _add_plan,
-        _add_export,
         _add_head,
     ):
         add(commands.add_parser)
     return parser
 
 
+def _add_config(command: argparse.ArgumentParser, *, example: str) -> None:
+    command.add_argument("--config", metavar="FILE", help="a YAML file, or the name of a shipped config, such as demo")
+    command.add_argument("--show-config", action="store_true", help="print the resolved config and stop")
+    command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=f"such as {example}")
+
+
+def _add_run(add_command: AddCommand) -> None:
+    run = add_command("run", help="the whole pipeline: problems to a registered student and a report", description="")
+    run.description = "The whole pipeline."
+    run.until = ""  # type: ignore[attr-defined]
+    _add_config(run, example="teacher.samples_per_prompt=16")
+
+
 def _add_stages(add_command: AddCommand) -> None:
-    for name, (_, text) in STAGE_COMMANDS.items():
-        command = add_command(name, help=text, description=f"{name}: {text}.")
-        command.add_argument("--config", metavar="FILE", help="YAML file; the project's own are in jobs/configs")
-        command.add_argument("--show-config", action="store_true", help="print the resolved config and stop")
-        command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as teacher.samples_per_prompt=16")
+    for name, (until, text, example) in STAGE_COMMANDS.items():
+        command = add_command(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        command.until = until  # type: ignore[attr-defined]
         if name == "prompts":
             command.add_argument(
                 "--inspect",
                 metavar="FILE",
                 help="say what a file of problems or recorded generations holds, propose the config, and stop",
             )
+        elif name == "bonds":
+            _fill_bonds(command)
+        elif name == "export":
+            _fill_export(command)
+        _add_config(command, example=example)
 
 
-def _add_bonds(add_command: AddCommand) -> None:
-    bonds = add_command(
-        "bonds",
-        help="the reasoning molecules of traces: a summary each, or a drawing",
-        description="One line a trace: steps, bonds by kind, conflict, stability. A file holds JSON lines with the "
-        "trace under text or completion (and, if there, question and answer), or else one trace as plain text.",
+def _add_report(add_command: AddCommand) -> None:
+    report = add_command(
+        "report",
+        help="write the report of what is finished",
+        description="Write the report of the stages that are finished; no other stage runs.",
     )
-    bonds.add_argument("file", metavar="FILE", help="JSON lines or text; - for standard input")
+    _add_config(report, example="report.num_traces=6")
+
+
+def _add_runs(add_command: AddCommand) -> None:
+    runs = add_command(
+        "runs", help="the runs on this machine: list, show, open", description="The runs below a folder."
+    )
+    actions = runs.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("list", help="every run with its latest stage")
+    show = actions.add_parser("show", help="the stages of a run: when finished, how long, how many rows")
+    show.add_argument("run", metavar="RUN", help="a run's name, folder or URI")
+    opened = actions.add_parser("open", help="open a run's report in the browser")
+    opened.add_argument("run", metavar="RUN", help="a run's name or folder")
+
+
+def _fill_bonds(bonds: argparse.ArgumentParser) -> None:
+    bonds.description = (
+        "With FILE one line a trace: steps, bonds by kind, conflict, stability. FILE holds JSON lines with the trace "
+        "under text or completion (and, if there, question and answer), or else one trace as plain text; - is standard "
+        "input. Without FILE the stage bonds of a run."
+    )
+    bonds.usage = "stillery bonds [FILE] [options] | stillery bonds [--config FILE] [KEY=VALUE ...]"
     bonds.add_argument("--json", action="store_true", help="print each molecule as a line of JSON")
     bonds.add_argument(
         "--draw", metavar="OUT", help="draw one trace, or two side by side: .html, or one as .svg or .png"
@@ -88,7 +155,7 @@ def _add_patterns(add_command: AddCommand) -> None:
 
 
 def _add_serving(add_command: AddCommand) -> None:
-    fill_keys_parser(add_command("keys", help="the API keys of an endpoint: add, list, revoke"))
+    fill_keys_parser(add_command("serve keys", help="the API keys of an endpoint: add, list, revoke"))
     serve = add_command(
         "serve",
         help="an OpenAI-compatible endpoint for a registered model, until Ctrl-C",
@@ -98,7 +165,7 @@ def _add_serving(add_command: AddCommand) -> None:
         "--config", metavar="FILE", help="a Ray Serve config file; the project's own is serving/serve.yaml"
     )
     serve.add_argument("--show-config", action="store_true", help="print the resolved config and stop")
-    serve.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as port=8001 or engine.replicas=2")
+    serve.add_argument("overrides", nargs="*", metavar="MODEL KEY=VALUE", help="such as embedded:teacher port=8001")
 
 
 def _add_promotion(add_command: AddCommand) -> None:
@@ -124,20 +191,19 @@ def _add_plan(add_command: AddCommand) -> None:
         description="GPUs, memory, tokens, time and price by stage, from the config and the models' config.json alone. "
         "Throughputs, prices and acceptance come from the config's section `plan`. Exits with 2 where it cannot work.",
     )
-    plan.add_argument("--config", metavar="FILE", help="YAML file; the project's own are in jobs/configs")
+    plan.add_argument("--config", metavar="FILE", help="a YAML file, or the name of a shipped config, such as demo")
     plan.add_argument("--json", action="store_true", help="print the plan as JSON")
     plan.add_argument("--model-config", metavar="MODEL=FILE", action="append", default=[], help="a model's config.json")
     plan.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as plan.gpu_memory_gib=80")
 
 
-def _add_export(add_command: AddCommand) -> None:
-    edge = add_command(
-        "export",
-        help="edge artifacts (GGUF, ONNX, ExecuTorch, LiteRT) that answer like the checkpoint",
-        description="Export a checkpoint, compare every artifact with it in the artifact's own runtime, and keep those "
-        "that agree. Exits with 1 where none is kept, or none fits the budget.",
+def _fill_export(edge: argparse.ArgumentParser) -> None:
+    edge.description = (
+        "With MODEL (models:/NAME@champion, a checkpoint folder or embedded:student) export it, compare every artifact "
+        "with it in the artifact's own runtime, and keep those that agree; exits with 1 where none is kept, or none "
+        "fits the budget. Without MODEL the stage export of a run."
     )
-    edge.add_argument("--config", metavar="FILE", help="YAML file; the project's own are in jobs/configs")
+    edge.usage = "stillery export MODEL [options] [KEY=VALUE ...] | stillery export [--config FILE] [KEY=VALUE ...]"
     edge.add_argument(
         "--format",
         metavar="NAMES",
@@ -147,8 +213,6 @@ def _add_export(add_command: AddCommand) -> None:
     edge.add_argument("--out", metavar="DIR", default="exports", help="where artifacts go (default exports)")
     edge.add_argument("--max-size-mb", type=float, metavar="MB", help="name the best artifact within this size")
     edge.add_argument("--max-accuracy-drop", type=float, metavar="SHARE", help="and this drop, such as 0.01")
-    edge.add_argument("model", metavar="MODEL", help="models:/NAME@champion, a checkpoint folder or embedded:student")
-    edge.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as export.num_problems=200; after MODEL")
 
 
 def _add_head(add_command: AddCommand) -> None:

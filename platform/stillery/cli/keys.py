@@ -1,4 +1,4 @@
-"""`stillery keys add|list|revoke`: the key file from the command line."""
+"""`stillery serve keys add|list|revoke`: the key file from the command line."""
 
 import argparse
 import time
@@ -11,7 +11,7 @@ _DAY_S = 24 * 60 * 60
 
 
 def fill_keys_parser(keys: argparse.ArgumentParser) -> None:
-    """Give the parser of `stillery keys` its three actions."""
+    """Give the parser of `stillery serve keys` its three actions."""
     keys.description = "The key file of an endpoint (gateway.key_file). A running one reads it again when it changes."
     actions = keys.add_subparsers(dest="action", required=True, metavar="ACTION")
     add = actions.add_parser("add", help="make a key, and show it this once")
@@ -26,7 +26,7 @@ def fill_keys_parser(keys: argparse.ArgumentParser) -> None:
 
 
 def run_keys(parsed: argparse.Namespace) -> str:
-    """Do what `stillery keys` was asked; return what to print. Raises UserError."""
+    """Do what `stillery serve keys` was asked; return what to print. Raises UserError."""
     path = Path(parsed.file)
     if parsed.action == "add":
         lifetime_s = None if parsed.days is None else parsed.days * _DAY_S

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stillery.cli.arguments import STAGE_COMMANDS, make_parser
+from stillery.cli.arguments import RENAMED, STAGE_COMMANDS, parse_arguments
 from stillery.cli.keys import run_keys
 from stillery.config import Config, load_config, to_yaml
 from stillery.errors import UserError
@@ -22,7 +22,10 @@ from stillery.telemetry.logs import logger, with_fields
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
-    parsed = make_parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] and given[0] in RENAMED:
+        return _complain(f"there is no command {given[0]}; it is `stillery {RENAMED[given[0]]}` now")
+    parsed = parse_arguments(given)
     try:
         return _dispatch(parsed)
     except UserError as error:
@@ -46,24 +49,42 @@ def _complain(message: str) -> int:
 def _dispatch(parsed: argparse.Namespace) -> int:
     if parsed.command in HANDLERS:
         return HANDLERS[parsed.command](parsed)
+    if parsed.command in FILE_HANDLERS and parsed.overrides and "=" not in parsed.overrides[0]:
+        return FILE_HANDLERS[parsed.command](parsed)
     if parsed.command == "prompts" and parsed.inspect is not None:
         from stillery.problems.inspection import inspect_file
 
         print(inspect_file(parsed.inspect), end="")
         return 0
     config = load_config(parsed.config, parsed.overrides)
+    if parsed.command == "bonds":
+        config.bonds.enabled = True
     if parsed.show_config:
         print(to_yaml(config), end="")
         return 0
-    until, _ = STAGE_COMMANDS[parsed.command]
-    return _run(config, until)
+    if parsed.command == "report":
+        from stillery.pipeline.runner import report_finished
+
+        print(f"report: {report_finished(config).summary['path']}")
+        return 0
+    return _run(config, None if parsed.command == "run" else STAGE_COMMANDS[parsed.command][0])
+
+
+def _runs(parsed: argparse.Namespace) -> int:
+    from stillery.cli import runs
+
+    print(runs.list_runs() if parsed.action == "list" else runs.ACTIONS[parsed.action](parsed.run))
+    return 0
 
 
 def _bonds(parsed: argparse.Namespace) -> int:
     from stillery.cli.bonds import describe_file
 
+    file, *others = parsed.overrides
+    if others:
+        raise UserError(f"bonds: one FILE at a time, and no settings beside it; leave out {others[0]!r}")
     describe_file(
-        parsed.file,
+        file,
         as_json=parsed.json,
         draw=parsed.draw,
         chosen=parsed.trace,
@@ -88,7 +109,10 @@ def _keys(parsed: argparse.Namespace) -> int:
 def _serve(parsed: argparse.Namespace) -> int:
     from stillery.cli.serve import serve_endpoint
 
-    serve_endpoint(parsed.config, parsed.overrides, show_config=parsed.show_config)
+    overrides = list(parsed.overrides)
+    if overrides and "=" not in overrides[0]:
+        overrides[0] = f"model={overrides[0]}"
+    serve_endpoint(parsed.config, overrides, show_config=parsed.show_config)
     return 0
 
 
@@ -116,11 +140,12 @@ def _plan(parsed: argparse.Namespace) -> int:
 
 
 def _export(parsed: argparse.Namespace) -> int:
-    config = load_config(parsed.config, parsed.overrides)
+    model, *overrides = parsed.overrides
+    config = load_config(parsed.config, overrides)
     if parsed.format:
         config.export.formats = parsed.format.split(",")
         # A config file's quantizations belong to the formats that it names.
-        if not any(override.startswith("export.quantizations=") for override in parsed.overrides):
+        if not any(override.startswith("export.quantizations=") for override in overrides):
             config.export.quantizations = []
     if parsed.quantization:
         config.export.quantizations = parsed.quantization.split(",")
@@ -128,7 +153,7 @@ def _export(parsed: argparse.Namespace) -> int:
     from stillery.cli.export import export
 
     budget = {"max_size_mb": parsed.max_size_mb, "max_accuracy_drop": parsed.max_accuracy_drop}
-    return export(parsed.model, config, out=Path(parsed.out), **budget)
+    return export(model, config, out=Path(parsed.out), **budget)
 
 
 def _head(parsed: argparse.Namespace) -> int:
@@ -143,16 +168,17 @@ def _head(parsed: argparse.Namespace) -> int:
 
 
 HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "bonds": _bonds,
+    "runs": _runs,
     "patterns": _patterns,
-    "keys": _keys,
+    "serve keys": _keys,
     "serve": _serve,
     "promote": _promote,
     "rollback": _roll_back,
     "plan": _plan,
-    "export": _export,
     "head": _head,
 }
+# Commands that are stages of a run, and take a file or a model of anyone's as well.
+FILE_HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {"bonds": _bonds, "export": _export}
 
 
 def _run(config: Config, until: str | None) -> int:

@@ -14,9 +14,13 @@ from stillery.config.run import Config
 from stillery.config.suggestion import suggest
 from stillery.errors import UserError
 
+# The project's own configs, which are found by name.
+SHIPPED = Path(__file__).parents[1] / "configs"
 
-def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
-    """Defaults, overlaid with the YAML file at `path`, overlaid with `key=value` arguments.
+
+def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
+    """Defaults, overlaid with the YAML file at `path` (or a shipped config's name), overlaid with `key=value`
+    arguments.
 
     Raises UserError for a missing or malformed file, an unknown key, or a value of the wrong type.
     """
@@ -52,8 +56,12 @@ def settings_of(section: Any) -> dict[str, Any]:
 
 
 def _read_yaml(path: Path) -> Any:
+    shipped = SHIPPED / f"{path}.yaml"
+    if not path.is_file() and shipped.is_file() and path.name == str(path):
+        path = shipped
     if not path.is_file():
-        raise UserError(f"config file {path} does not exist; the project's own are in jobs/configs/")
+        names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yaml")))
+        raise UserError(f"config file {path} does not exist; give a file, or the name of a shipped one: {names}")
     try:
         loaded = OmegaConf.load(path)
     except Exception as error:

@@ -13,6 +13,7 @@ from typing import Any
 from stillery.cluster import connect as cluster
 from stillery.cluster import placement
 from stillery.config import Config
+from stillery.errors import UserError
 from stillery.io.run_folder import Output, Run, fingerprint_of, open_run, run_uri
 from stillery.io.storage import Folder
 from stillery.pipeline.order import STAGES
@@ -53,6 +54,23 @@ def run_pipeline(config: Config, *, until: str | None = None) -> dict[str, Outpu
         if num_run == 0:
             logger.info("nothing to do: every stage of this run is finished", extra=with_fields(run=config.run.name))
         return outputs
+
+
+def report_finished(config: Config) -> Output:
+    """Write the report of what is finished of a run; no other stage runs. Raises UserError where nothing is."""
+    with open_run(config) as run:
+        outputs: dict[str, Output] = {}
+        *stages, report = stages_of(config)
+        for stage in stages:
+            if all(need.partition(".")[0] in outputs for need in stage.needs):
+                finished = run.output(stage.name, _key(stage, config, outputs)[-1])
+                outputs |= {} if finished is None else {stage.name: finished}
+        if not outputs:
+            raise UserError(f"no stage of {run.folder.uri} is finished with this config; `stillery run` makes them")
+        report = replace(report, needs=tuple(need for need in report.needs if need in outputs))
+        settings, inputs, fingerprint = _key(report, config, outputs)
+        finished = run.output(report.name, fingerprint)
+        return finished or _run_stage(report, config, run, outputs, fingerprint, settings=settings, inputs=inputs)
 
 
 def written_lengths(config: Config) -> list[Lengths]:

@@ -6,7 +6,7 @@ import shlex
 import pytest
 from manifests import OVERLAYS, ROOT, Object, label_of, render
 
-from stillery.cli.arguments import make_parser
+from stillery.cli.arguments import parse_arguments
 
 PART = "app.kubernetes.io/component"
 # Services that KubeRay makes, by the object that it makes them for.
@@ -34,10 +34,9 @@ def of_program(name: str) -> list[list[str]]:
 
 
 def test_commands_of_our_own_have_these_options(capsys: pytest.CaptureFixture[str]) -> None:
-    parser = make_parser()
     for arguments in of_program("stillery"):
         try:
-            parser.parse_args(arguments)
+            parse_arguments(arguments)
         except SystemExit:
             pytest.fail(f"stillery {shlex.join(arguments)}: {capsys.readouterr().err}")
 

@@ -49,12 +49,12 @@ def check_binding(host: str, settings: GatewaySettings) -> None:
     if settings.key_file is None:
         raise UserError(
             f"host {host} is reachable from other machines, but gateway.key_file is unset; make a key with "
-            "`stillery keys add NAME --file keys.jsonl` and set gateway.key_file, or bind to 127.0.0.1"
+            "`stillery serve keys add NAME --file keys.jsonl` and set gateway.key_file, or bind to 127.0.0.1"
         )
     if not has_active_key(Path(settings.key_file)):
         raise UserError(
             f"host {host} is reachable from other machines, but key file {settings.key_file} holds no active key; "
-            f"make one with `stillery keys add NAME --file {settings.key_file}`, or bind to 127.0.0.1"
+            f"make one with `stillery serve keys add NAME --file {settings.key_file}`, or bind to 127.0.0.1"
         )
 
 

@@ -76,7 +76,7 @@ def read_keys(path: Path) -> dict[str, KeyRecord]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         raise UserError(
-            f"key file {path} does not exist; make a key with `stillery keys add NAME --file {path}`"
+            f"key file {path} does not exist; make a key with `stillery serve keys add NAME --file {path}`"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"key file {path} cannot be read: {error}") from None
@@ -118,7 +118,9 @@ def revoke_key(path: Path, name: str) -> KeyRecord:
         records = read_keys(path)
         found = [r for r in records.values() if name in (r.name, r.id) and r.revoked_at is None]
         if not found:
-            raise UserError(f"key file {path} has no key {name!r} to revoke; see `stillery keys list --file {path}`")
+            raise UserError(
+                f"key file {path} has no key {name!r} to revoke; see `stillery serve keys list --file {path}`"
+            )
         # Of several (an active key that took the name of an expired one), the active one.
         chosen = min(found, key=lambda record: record.state(time.time()) != "active")
         revoked = dataclasses.replace(chosen, revoked_at=time.time())

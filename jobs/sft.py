@@ -6,4 +6,4 @@ import sys
 from distill import job
 
 if __name__ == "__main__":
-    sys.exit(job("train"))
+    sys.exit(job("sft"))

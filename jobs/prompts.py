@@ -1,0 +1,9 @@
+#!/usr/bin/env python3
+"""Only the problems."""
+
+import sys
+
+from distill import job
+
+if __name__ == "__main__":
+    sys.exit(job("prompts"))

@@ -1,0 +1,9 @@
+#!/usr/bin/env python3
+"""Up to the registered student."""
+
+import sys
+
+from distill import job
+
+if __name__ == "__main__":
+    sys.exit(job("register"))

@@ -1,0 +1,67 @@
+"""`stillery runs list|show|open`: the runs below $STILLERY_HOME, and what is finished of each."""
+
+import json
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from stillery.errors import UserError
+from stillery.io.run_folder import MANIFEST, home
+from stillery.io.storage import Folder
+from stillery.pipeline.order import STAGES
+
+
+def list_runs() -> str:
+    """A line a run: its name, how many outputs are finished, the latest of them and when."""
+    folder = home() / "runs"
+    runs = sorted(path for path in folder.glob("*") if (path / "run.yaml").is_file())
+    if not runs:
+        return f"no runs in {folder}; `stillery run --config demo` makes one"
+    lines = [f"{'run':<28}{'outputs':>8}  {'latest stage':<18}finished"]
+    for path in runs:
+        manifests = _manifests(Folder(str(path)))
+        latest = manifests[-1] if manifests else {"stage": "-", "finished": "-"}
+        lines.append(f"{path.name:<28}{len(manifests):>8}  {latest['stage']:<18}{latest['finished']}")
+    return "\n".join(lines)
+
+
+def show_run(run: str) -> str:
+    """A line an output of a run, in the order of stages: fingerprint, when it was finished, seconds, files."""
+    manifests = _manifests(_folder_of(run))
+    names = [stage.name for stage in STAGES]
+    ordered = sorted(manifests, key=lambda m: names.index(m["stage"]) if m["stage"] in names else len(names))
+    lines = [f"{'stage':<18}{'fingerprint':<18}{'finished':<22}{'seconds':>9}{'files':>7}"]
+    for m in ordered:
+        seconds, num_files = m["summary"].get("seconds", 0), len(m["files"])
+        lines.append(f"{m['stage']:<18}{m['fingerprint']:<18}{m['finished']:<22}{seconds:>9.1f}{num_files:>7}")
+    return "\n".join(lines)
+
+
+def open_report(run: str) -> str:
+    """Open the latest report of a run in the browser; returns its address."""
+    reports = [m for m in _manifests(_folder_of(run)) if m["stage"] == "report"]
+    if not reports:
+        raise UserError(f"{run} has no report yet; `stillery report` writes one of what is finished")
+    address = str(reports[-1]["summary"]["path"])
+    webbrowser.open(address if "://" in address else Path(address).as_uri())
+    return address
+
+
+def _folder_of(run: str) -> Folder:
+    """The folder of a run by its name, path or URI."""
+    named = home() / "runs" / run
+    folder = Folder(str(named) if "://" not in run and named.is_dir() else run)
+    if not folder.exists("run.yaml"):
+        raise UserError(f"no run {run}: neither in {home() / 'runs'} nor a run's folder; see `stillery runs list`")
+    return folder
+
+
+def _manifests(run: Folder) -> list[dict[str, Any]]:
+    """The manifests of a run's finished outputs, in the order in which they were finished."""
+    fs, path = (run / "stages").open_fs()
+    found = [json.loads(fs.cat_file(name)) for name in fs.glob(f"{path}/*/*/{MANIFEST}")]
+    return sorted(found, key=lambda manifest: str(manifest["finished"]))
+
+
+ACTIONS: dict[str, Callable[[str], str]] = {"show": show_run, "open": open_report}
