@@ -175,6 +175,17 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """Why a sample of the teacher's trains the student or does not. `reason` is None where it does, and `evidence` what
+    can be looked at, as JSON: the sample that it repeats, the evaluation problem that it holds, the flag's span."""
+
+    sample_id: str
+    prompt_id: str
+    reason: str | None
+    evidence: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """One evaluated sample of one model on one problem: the row that every metric is computed from."""
 

@@ -7,7 +7,7 @@ Tables named `engine`, `sampling` and `trl` pass through unread to vLLM's Engine
 SFTConfig; `stillery.config.passthrough` checks them against the installed version before the first stage starts.
 """
 
-from stillery.config.data import BondsConfig, CurateConfig, PromptsConfig, VerifyConfig
+from stillery.config.data import BondsConfig, CurateConfig, DecontaminateConfig, PromptsConfig, VerifyConfig
 from stillery.config.loading import load_config, settings_of, to_yaml
 from stillery.config.run import ClusterConfig, Config, NodeGroup, PlanConfig, RunSettings
 from stillery.config.sampling import (
@@ -27,6 +27,7 @@ __all__ = [
     "ClusterConfig",
     "Config",
     "CurateConfig",
+    "DecontaminateConfig",
     "EndpointConfig",
     "EngineConfig",
     "EvaluateConfig",

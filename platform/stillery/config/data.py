@@ -67,6 +67,23 @@ class BondsConfig:
 
 
 @dataclass
+class DecontaminateConfig:
+    """Evaluation sets that no training problem may be in: paths, globs or folders of files with questions in `column`
+    (question, problem or prompt, if it does not say).
+
+    A problem is in a set where it shares a run of `ngram` words with one of the set's, holds a shorter one whole, or,
+    with `fuzzy`, is as similar as that (Jaccard, pairs of words). `allow` are prompt_ids or questions that someone
+    has looked at and let pass.
+    """
+
+    files: list[str] = field(default_factory=list[str])
+    column: str | None = None
+    ngram: int = 13
+    fuzzy: float | None = None
+    allow: list[str] = field(default_factory=list[str])
+
+
+@dataclass
 class CurateConfig:
     """Which generations become training data: correct ones, at most `max_per_prompt` of a prompt in order of
     sample index. `require_template` drops what departs from the template, `deduplicate` exact repeats, `drop_flags`
@@ -82,3 +99,18 @@ class CurateConfig:
     drop_flags: list[str] = field(default_factory=list[str])
     min_pass_rate: float = 0.0
     max_pass_rate: float = 1.0
+    # Rules on a prompt's accepted samples, NAME or NAME:ARGUMENT, one after the other: shortest, random, diverse,
+    # stable, pattern (orders), stability:LEAST, tokens:LEAST-MOST, unlike:SIMILARITY (what they leave out).
+    rules: list[str] = field(default_factory=list[str])
+    # The share of each kind of bond that the rule `pattern` is to be near.
+    target_pattern: dict[str, float] = field(default_factory=dict[str, float])
+    # Functions of one's own as package.module:function, (generation, verdict) -> reason or None.
+    filters: list[str] = field(default_factory=list[str])
+    # Leave out problems that are as similar to an earlier one as this (Jaccard, 3-grams of words).
+    near_duplicate_prompts: float | None = None
+    decontaminate: DecontaminateConfig = field(default_factory=DecontaminateConfig)
+    # The share of each part (reasoning, general), by `samples` or `tokens`. Empty: all of every part.
+    mixture: dict[str, float] = field(default_factory=dict[str, float])
+    mixture_by: str = "samples"
+    # Give no weight to steps that the trace later corrects (needs bonds).
+    mask_corrected: bool = False

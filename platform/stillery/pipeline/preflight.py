@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stillery.cluster import placement
-from stillery.config import Config, suggest
+from stillery.config import Config
 from stillery.config.passthrough import check_tables
-from stillery.errors import UserError
+from stillery.curation.checks import check_curation
 from stillery.registry.naming import check_name
 from stillery.sampling.backend import check_teacher_endpoint
 from stillery.sampling.backends.recorded import check_columns
@@ -22,7 +22,6 @@ from stillery.sampling.models import check_model, is_folder, is_remote, resolve_
 from stillery.sampling.weights import check_context, check_files, check_trainable, check_vocabulary
 from stillery.stages.export import check as check_export
 from stillery.telemetry.logs import logger
-from stillery.verify.readability import FLAGS
 
 
 def check(config: Config, *, lengths: Sequence[Lengths] = ()) -> None:
@@ -30,9 +29,7 @@ def check(config: Config, *, lengths: Sequence[Lengths] = ()) -> None:
     has written already."""
     check_tables(config)
     placement.check_config(config)
-    unknown = [flag for flag in config.curate.drop_flags if flag not in FLAGS]
-    if unknown:
-        raise UserError(f"curate.drop_flags: no flag {unknown[0]!r}{suggest(unknown[0], FLAGS)}")
+    check_curation(config)
     _check_teacher(config)
     check_model("sft.student", config.sft.student)
     check_export(config.export)

@@ -35,7 +35,7 @@ class Stage:
     A need like `prompts.trained` names a part of an output: the rest of it may change without a new output. `version`
     is raised when the meaning of an output changes. A stage that `reads_summaries` depends on what its inputs reported,
     too. Ray is started, or connected to, when the first stage that `uses_ray` is due. A stage that is not `enabled` is
-    left out, and the stages behind it do without it.
+    left out, and the stages behind it do without it. `also_needs` are needs that settings bring.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Stage:
     uses_ray: bool = True
     enabled: Callable[[Config], bool] = lambda _: True
     reads_summaries: bool = False
+    also_needs: Callable[[Config], tuple[str, ...]] = lambda _: ()
 
 
 def retry_failed(name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
