@@ -79,6 +79,12 @@ def _patterns(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def _reward(parsed: argparse.Namespace) -> int:
+    from stillery.cli.reward import run_reward
+
+    return run_reward(parsed)
+
+
 def _keys(parsed: argparse.Namespace) -> int:
     print(run_keys(parsed))
     return 0
@@ -144,6 +150,7 @@ def _head(parsed: argparse.Namespace) -> int:
 HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "bonds": _bonds,
     "patterns": _patterns,
+    "reward": _reward,
     "keys": _keys,
     "serve": _serve,
     "promote": _promote,
