@@ -101,6 +101,12 @@ def _patterns(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def _reward(parsed: argparse.Namespace) -> int:
+    from stillery.cli.reward import run_reward
+
+    return run_reward(parsed)
+
+
 def _keys(parsed: argparse.Namespace) -> int:
     print(run_keys(parsed))
     return 0
@@ -170,6 +176,7 @@ def _head(parsed: argparse.Namespace) -> int:
 HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "runs": _runs,
     "patterns": _patterns,
+    "reward": _reward,
     "serve keys": _keys,
     "serve": _serve,
     "promote": _promote,
