@@ -82,7 +82,7 @@ def register(
 def _run_tags(settings: Mapping[str, Any], outputs: Mapping[str, Output], *, git_revision: str) -> dict[str, str]:
     return {
         "stillery.git_revision": git_revision,
-        "stillery.stages.generate": settings["teacher"]["model"],
+        "stillery.teacher": settings["teacher"]["model"],
         "stillery.student_base": settings["sft"]["student"],
         **{f"stillery.fingerprint.{stage}": output.fingerprint for stage, output in outputs.items()},
     }
