@@ -17,6 +17,7 @@ _OTHER = {a: b for pair in _OPPOSITES for a, b in (pair, pair[::-1])}
 _SIDE = re.compile(
     r"\b(?:heads|tails)\b|(?:(?<=\bis )|(?<=\bnow )|(?<=: ))(?:on|off|open|closed)\b|正面|反面", re.IGNORECASE
 )
+_MAY_SIDE = re.compile(r"[hH][eE][aA][dD]|[tT][aA][iI][lL]|[:sSwW] (?:[oO][nNfFpP]|[cC][lL])|[正反]")
 _TURN = re.compile(r"\b(?:flip|turn|toggle|switch|revers)(?:s|e|es|ed|ped|ping|ing)?\b|翻", re.IGNORECASE)
 _NO_TURN = re.compile(r"\b(?:not|n't|never|leaves?|alone|without|same)\b|n't\b|没|不", re.IGNORECASE)
 _COUNT = re.compile(r"\b(\d{1,3})\s+(?:flips?|turns?|toggles?|switches)\b", re.IGNORECASE)
@@ -36,6 +37,7 @@ _NTH = re.compile(
     r"[\"'“‘]?(\w)\b",
     re.IGNORECASE,
 )
+_MAY_SPELL = re.compile(r":|(?:nd|rt|in)s (?:in|with) |letter|[a-z] [a-z] ", re.IGNORECASE)
 _POSITIONS = {"first": 0, "starts": 0, "begins": 0, "second": 1, "third": 2, "last": -1, "ends": -1}
 
 
@@ -92,6 +94,8 @@ class Replay:
         return before
 
     def _read_side(self, text: str) -> list[State]:
+        if _MAY_SIDE.search(text) is None:
+            return []
         sides = [m for m in _SIDE.finditer(text) if not re.search(r"\b(?:not|had)\s*$|不是?$", text[: m.start()])]
         if not sides or text.rstrip().endswith(("?", "？")):
             return []
@@ -129,7 +133,7 @@ class Replay:
             self.former, self.holdings = before, pairs
             return [State(start, start + len(listed["body"]), head, listed["body"].strip(), holds)]
         found: list[State] = []
-        for match in _HAS.finditer(text):
+        for match in _HAS.finditer(text) if self.holdings else ():
             holder, thing = match[1], match[3]
             known = self.former if match["verb"] in ("had", "held") else self.holdings
             if holder not in known and holder not in self.holdings:
@@ -166,6 +170,8 @@ def _replay_swap(before: Mapping[str, str], after: Mapping[str, str], head: str)
 
 def _read_letters(text: str, body: str, question: str) -> list[State]:
     found: list[State] = []
+    if _MAY_SPELL.search(text) is None:
+        return found
     for match in _ENDS.finditer(text):
         found.append(_letter(match, match[1], match["which"], match[3]))
     for match in _NTH.finditer(text):
