@@ -20,7 +20,7 @@ from stillery.registry.lineage import EVALUATIONS
 from stillery.sampling.backend import Source, teacher_source, vllm_source
 from stillery.sampling.chat.checkpoint import missing_stops
 from stillery.sampling.chat.conversation import ChatFormat, student_format
-from stillery.sampling.models import resolve_model
+from stillery.sampling.models import fetch_adapter, resolve_model
 from stillery.stages import bonds as bonds_stage
 from stillery.stages import curate as curate_stage
 from stillery.stages import evaluate as evaluate_stage
@@ -204,6 +204,7 @@ def _register(job: Job) -> dict[str, Any]:
         resolved_config=to_yaml(job.config),
         outputs=job.outputs,
         checkpoint=Path(resolve_model(_checkpoint(job))),
+        adapter=fetch_adapter(job.folder("sft") / sft_stage.ADAPTER) if job.config.sft.peft is not None else None,
         out=job.out,
         measure=functools.partial(measure_model, dataclasses.replace(job, out=job.out / "champion")),
     )

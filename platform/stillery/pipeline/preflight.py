@@ -22,6 +22,8 @@ from stillery.sampling.models import check_model, is_folder, is_remote, resolve_
 from stillery.sampling.weights import check_context, check_files, check_trainable, check_vocabulary
 from stillery.stages.export import check as check_export
 from stillery.telemetry import logs
+from stillery.training.adapters import check_adapter
+from stillery.training.adapters import check_settings as check_adapter_settings
 from stillery.verify.readability import FLAGS
 
 
@@ -29,6 +31,7 @@ def check(config: Config, *, lengths: Sequence[Lengths] = ()) -> None:
     """Raises UserError for the first thing that cannot work. `lengths` are those of the samples that the teacher
     has written already."""
     check_tables(config)
+    check_adapter_settings(config.sft)
     placement.check_config(config)
     unknown = [flag for flag in config.curate.drop_flags if flag not in FLAGS]
     if unknown:
@@ -69,6 +72,7 @@ def _check_student(config: Config) -> None:
         tokenizer = load_tokenizer(chat.model, key="sft.student")
         check_vocabulary(named, folder, tokenizer)
         check_context(named, folder, tokenizer, max_model_len=config.evaluate.engine.get("max_model_len"))
+    check_adapter(config.sft, resolve_model(chat.model, weights=False))
     _, end = open_student(chat)
     if not end.is_stop:
         logs.say(

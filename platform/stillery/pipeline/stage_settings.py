@@ -57,7 +57,8 @@ def of_sft(config: Config) -> dict[str, Any]:
     placed = {"num_workers": config.sft.num_workers, "use_gpu": config.sft.use_gpu}
     trl = shaping(config.sft.trl, neutral=SFT_CONFIG)
     student = {"student": model_id(config.sft.student), "chat": _chat(config)}
-    return {**placed, "trl": trl, "seed": config.run.seed, **student}
+    adapter = {} if config.sft.peft is None else {"peft": config.sft.peft, "quantize": config.sft.quantize}
+    return {**placed, "trl": trl, "seed": config.run.seed, **student, **adapter}
 
 
 def _chat(config: Config) -> dict[str, Any]:

@@ -47,8 +47,10 @@ def register(
     checkpoint: Path,
     out: Folder,
     measure: Measure,
+    adapter: Path | None = None,
 ) -> dict[str, Any]:
-    """Register the checkpoint (a local Hugging Face folder) and return the summary.
+    """Register the checkpoint (a local Hugging Face folder) and return the summary. The `adapter` that it was trained
+    as, a local folder, is kept beside it.
 
     `outputs` holds at least sft, evaluate_before and evaluate_after; `resolved_config` is YAML. The summary has
     name, version, aliases, run_id, tracking_uri, experiment, source, checkpoint_folder (the folder of the
@@ -71,6 +73,9 @@ def register(
         if version is None or mlflow_store.DONE_TAG not in run.data.tags:
             _log_run(store, run, settings=settings, outputs=outputs)
             version = _log_version(store, run, name=config.name, outputs=outputs, checkpoint=checkpoint, key=key)
+            if adapter is not None:
+                uri = mlflow_store.log_folder(store, run, adapter, name=mlflow_store.ADAPTER_FOLDER)
+                store.client.set_model_version_tag(config.name, version.version, mlflow_store.ADAPTER_TAG, uri)
             _set_aliases(store, name=config.name, version=version, outputs=outputs, measure=measure)
             store.client.set_tag(run.info.run_id, mlflow_store.DONE_TAG, "true")
             store.client.set_terminated(run.info.run_id, "FINISHED")
@@ -82,7 +87,7 @@ def register(
 def _run_tags(settings: Mapping[str, Any], outputs: Mapping[str, Output], *, git_revision: str) -> dict[str, str]:
     return {
         "stillery.git_revision": git_revision,
-        "stillery.stages.generate": settings["teacher"]["model"],
+        "stillery.teacher": settings["teacher"]["model"],
         "stillery.student_base": settings["sft"]["student"],
         **{f"stillery.fingerprint.{stage}": output.fingerprint for stage, output in outputs.items()},
     }
