@@ -1,6 +1,6 @@
 """Settings of what becomes of the student: training, registration, report, export.
 
-The table `trl` passes through unread to TRL's SFTConfig.
+The tables `trl` and `peft` pass through unread to TRL's SFTConfig and peft's LoraConfig.
 """
 
 from dataclasses import dataclass, field
@@ -10,6 +10,9 @@ from typing import Any
 @dataclass
 class SftConfig:
     """Supervised fine-tuning of the student. `trl` passes through to TRL's SFTConfig.
+
+    With `peft`, which passes through to peft's LoraConfig, an adapter is trained (`{}`: its defaults, on all linear
+    layers), else all weights. `quantize: nf4` keeps the weights under the adapter in 4 bits, which needs CUDA.
 
     `max_failures` is how often Ray Train restarts a failed worker group from its last checkpoint. A worker takes
     `num_cpus`, a GPU with `use_gpu`, and the custom `resources`, on a node whose labels `labels` selects. `scratch` is
@@ -33,6 +36,8 @@ class SftConfig:
     max_long_share: float = 0.3
     scratch: str | None = None
     trl: dict[str, Any] = field(default_factory=dict[str, Any])
+    peft: dict[str, Any] | None = None
+    quantize: str | None = None
 
 
 @dataclass

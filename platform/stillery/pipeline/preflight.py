@@ -22,12 +22,15 @@ from stillery.sampling.models import check_model, is_folder, is_remote, resolve_
 from stillery.sampling.weights import check_context, check_files, check_trainable, check_vocabulary
 from stillery.stages.export import check as check_export
 from stillery.telemetry.logs import logger
+from stillery.training.adapters import check_adapter
+from stillery.training.adapters import check_settings as check_adapter_settings
 
 
 def check(config: Config, *, lengths: Sequence[Lengths] = ()) -> None:
     """Raises UserError for the first thing that cannot work. `lengths` are those of the samples that the teacher
     has written already."""
     check_tables(config)
+    check_adapter_settings(config.sft)
     placement.check_config(config)
     check_curation(config)
     _check_teacher(config)
@@ -66,6 +69,7 @@ def _check_student(config: Config) -> None:
         tokenizer = load_tokenizer(chat.model, key="sft.student")
         check_vocabulary(named, folder, tokenizer)
         check_context(named, folder, tokenizer, max_model_len=config.evaluate.engine.get("max_model_len"))
+    check_adapter(config.sft, resolve_model(chat.model, weights=False))
     _, end = open_student(chat)
     if not end.is_stop:
         logger.info(

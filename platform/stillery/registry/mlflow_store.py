@@ -20,6 +20,8 @@ from stillery.registry.lineage import redact
 MODEL_NAME = "student"
 # The folder of a downloaded model that is the Hugging Face checkpoint, tokenizer and chat template included.
 CHECKPOINT_FOLDER = "model"
+# The adapter among the run's artifacts, and the version's tag that says where it is.
+ADAPTER_FOLDER, ADAPTER_TAG = "adapter", "stillery.adapter"
 DONE_TAG = "stillery.registered"
 
 
@@ -190,6 +192,12 @@ def log_checkpoint(store: Store, run: Any, checkpoint: Path) -> str:
         )
     _check_arrived(store, info.model_id, checkpoint)
     return info.model_uri
+
+
+def log_folder(store: Store, run: Any, folder: Path, *, name: str) -> str:
+    """The URI of a small folder as artifacts of the run; logging it again replaces the same files."""
+    store.client.log_artifacts(run.info.run_id, str(folder), name)
+    return f"runs:/{run.info.run_id}/{name}"
 
 
 def _check_arrived(store: Store, model_id: str, checkpoint: Path) -> None:

@@ -25,7 +25,7 @@ from stillery.registry.mlflow_store import Store
 from stillery.registry.opponent import Measure, evaluation_of, find_opponent
 from stillery.registry.promotion import DECISION_TAG, move_champion
 from stillery.registry.scores import log_evaluation
-from stillery.sampling.models import resolve_model
+from stillery.sampling.models import fetch_adapter, resolve_model
 from stillery.stages.evaluate import measure_model
 from stillery.stages.stage import Stage, StageContext
 
@@ -49,8 +49,10 @@ def register(
     checkpoint: Path,
     out: Folder,
     measure: Measure,
+    adapter: Path | None = None,
 ) -> dict[str, Any]:
-    """Register the checkpoint (a local Hugging Face folder) and return the summary.
+    """Register the checkpoint (a local Hugging Face folder) and return the summary. The `adapter` that it was trained
+    as, a local folder, is kept beside it.
 
     `outputs` holds at least sft, evaluate_before and evaluate_after; `resolved_config` is YAML. The summary has
     name, version, aliases, run_id, tracking_uri, experiment, source, checkpoint_folder (the folder of the
@@ -73,6 +75,9 @@ def register(
         if version is None or mlflow_store.DONE_TAG not in run.data.tags:
             _log_run(store, run, settings=settings, outputs=outputs)
             version = _log_version(store, run, name=config.name, outputs=outputs, checkpoint=checkpoint, key=key)
+            if adapter is not None:
+                uri = mlflow_store.log_folder(store, run, adapter, name=mlflow_store.ADAPTER_FOLDER)
+                store.client.set_model_version_tag(config.name, version.version, mlflow_store.ADAPTER_TAG, uri)
             _set_aliases(store, name=config.name, version=version, outputs=outputs, measure=measure)
             store.client.set_tag(run.info.run_id, mlflow_store.DONE_TAG, "true")
             store.client.set_terminated(run.info.run_id, "FINISHED")
@@ -183,6 +188,7 @@ def _run(context: StageContext) -> dict[str, Any]:
         resolved_config=to_yaml(context.config),
         outputs=context.outputs,
         checkpoint=Path(resolve_model((context.folder("sft") / "checkpoint").uri)),
+        adapter=fetch_adapter(context.folder("sft") / "adapter") if context.config.sft.peft is not None else None,
         out=context.out,
         measure=functools.partial(measure_model, dataclasses.replace(context, out=context.out / "champion")),
     )

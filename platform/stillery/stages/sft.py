@@ -1,18 +1,20 @@
 """Supervised fine-tuning: the student learns the kept traces.
 
 In: samples. Out: checkpoint/ (a Hugging Face folder, the student, with the sums of its files), data/ (exactly what it
-was trained on, over-long rows taken out), history.json (the loss curve) and ray_train/ (the last checkpoints, whole).
+was trained on, over-long rows taken out), history.json (the loss curve) and ray_train/ (the last checkpoints, whole);
+with `sft.peft` also adapter/ (what was trained, with the name of its base; checkpoint/ is both merged).
 
 Ray Train places the workers and restarts them from the last checkpoint if one dies; TRL's SFTTrainer does the
 training; the checkpoint with the lowest validation loss becomes the student.
 """
 
+import contextlib
 import datetime
 import functools
 import json
 import os
 import posixpath
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from fnmatch import fnmatch
 from math import prod
 from pathlib import Path
@@ -33,13 +35,14 @@ from stillery.stages.stage import Stage, StageContext
 from stillery.telemetry import logs
 from stillery.telemetry import metrics as observe
 from stillery.telemetry.logs import logger
+from stillery.training.adapters import keep_adapter, merge_trained
 from stillery.training.data import prepare_data
 from stillery.training.loop import train_loop
 
 # Where Accelerate puts the shards of a model in a checkpoint.
 MODEL_SHARDS = "pytorch_model_fsdp_0"
-# The folder, within the output, of Ray Train's checkpoints.
-RAY_TRAIN = "ray_train"
+# The folders, within the output, of Ray Train's checkpoints and of the adapter that was trained.
+RAY_TRAIN, ADAPTER = "ray_train", "adapter"
 SNAPSHOT = "checkpoint_manager_snapshot.json"
 
 # What serving, evaluation and export need of a training checkpoint.
@@ -62,11 +65,17 @@ def fine_tune(config: SftConfig, *, seed: int, now: datetime.datetime, samples: 
     best = _best_checkpoint(result, has_validation=has_validation)
     checkpoint = out / "checkpoint"
     describe = functools.partial(write_format, conversation=conversation, end=end)
-    publish_checkpoint(out / RAY_TRAIN / posixpath.basename(best.path), checkpoint, describe=describe)
+    source = out / RAY_TRAIN / posixpath.basename(best.path)
+    if config.peft is None:
+        publish_checkpoint(source, checkpoint, describe=describe)
+    else:
+        publish_adapted(config, source, checkpoint, adapter=out / ADAPTER, describe=describe)
     history = result.return_value
     out.write_bytes("history.json", json.dumps(history, indent=1).encode())
     model = model_id(checkpoint.uri)
     made = {"model": model, "num_parameters": count_parameters(checkpoint), "parts": {"checkpoint": model}}
+    if config.peft is not None:
+        made["num_adapter_parameters"] = count_parameters(out / ADAPTER)
     return {**counts, **_losses(history), **made}
 
 
@@ -89,6 +98,8 @@ def _fit(config: SftConfig, *, seed: int, out: Folder, has_validation: bool) -> 
             "use_gpu": config.use_gpu,
             "threads": config.threads or max(1, int(config.num_cpus)),
             "trl": dict(config.trl),
+            "peft": config.peft,
+            "quantize": config.quantize,
             "where": logs.here(),
             "observed": observe.here(),
         },
@@ -153,17 +164,43 @@ def publish_checkpoint(source: Folder, target: Folder, *, describe: Callable[[Pa
     `describe` completes a local folder of all its files but the weights. A model that FSDP saved in shards
     (SHARDED_STATE_DICT) is put together on this machine's disk first.
     """
+    with _described(source, describe) as (scratch, described, weights):
+        whole = source
+        if MODEL_SHARDS in source.names():
+            whole, weights = _merged(source / MODEL_SHARDS, scratch)
+        publish_model(target, [(described, described.names()), (whole, weights)])
+
+
+def publish_adapted(
+    config: SftConfig, source: Folder, target: Folder, *, adapter: Folder, describe: Callable[[Path], None]
+) -> None:
+    """Make a model folder of a training checkpoint that holds an adapter, merged into the student on this machine, and
+    a folder of the `adapter` alone. `describe` is as for `publish_checkpoint`."""
+    with _described(source, describe) as (scratch, described, _):
+        kept, whole = scratch / "adapter", scratch / "whole"
+        trained = json.loads((described.local / "config.json").read_text(encoding="utf-8"))
+        keep_adapter(config, source, described, kept.local)
+        merge_trained(config, kept.local, whole.local, dtype=trained.get("dtype") or "auto")
+        publish_model(adapter, [(kept, kept.names())])
+        # What the model is, as it was merged: the trained one may have been quantized.
+        model = [n for n in whole.names() if n == "config.json" or ".safetensors" in n]
+        publish_model(target, [(described, [n for n in described.names() if n != "config.json"]), (whole, model)])
+
+
+@contextlib.contextmanager
+def _described(source: Folder, describe: Callable[[Path], None]) -> Generator[tuple[Folder, Folder, list[str]]]:
+    """A scratch folder, in it one of all model files of a checkpoint but the weights, completed, and the names of the
+    weights."""
     names = [name for name in source.names() if any(fnmatch(name, pattern) for pattern in MODEL_FILES)]
     weights = [name for name in names if name.endswith(".safetensors")]
-    scratch = cache_home() / "scratch"
-    scratch.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="publish-", dir=scratch) as folder:
-        described, whole = Folder(folder) / "described", source
+    cache = cache_home() / "scratch"
+    cache.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="publish-", dir=cache) as folder:
+        scratch = Folder(folder)
+        described = scratch / "described"
         copy_files(source, described, [name for name in names if name not in weights])
         describe(described.local)
-        if MODEL_SHARDS in source.names():
-            whole, weights = _merged(source / MODEL_SHARDS, Folder(folder))
-        publish_model(target, [(described, described.names()), (whole, weights)])
+        yield scratch, described, weights
 
 
 def _merged(shards: Folder, scratch: Folder) -> tuple[Folder, list[str]]:
@@ -197,7 +234,8 @@ def _settings(config: Config) -> dict[str, Any]:
     placed = {"num_workers": config.sft.num_workers, "use_gpu": config.sft.use_gpu}
     trl = shaping(config.sft.trl, neutral=SFT_CONFIG)
     student = {"student": model_id(config.sft.student), "chat": chat_settings(config.sft)}
-    return {**placed, "trl": trl, "seed": config.run.seed, **student}
+    adapter = {} if config.sft.peft is None else {"peft": config.sft.peft, "quantize": config.sft.quantize}
+    return {**placed, "trl": trl, "seed": config.run.seed, **student, **adapter}
 
 
 def _run(context: StageContext) -> dict[str, Any]:

@@ -10,16 +10,20 @@ from typing import Any
 
 from stillery.io.storage import Folder
 from stillery.records import Split
+from stillery.sampling.adapters import quiet_peft
 from stillery.sampling.chat.lengths import max_length
 from stillery.telemetry import logs
 from stillery.telemetry import metrics as observe
 from stillery.telemetry.logs import logger
+from stillery.training.adapters import lora_config, quantization_config
 from stillery.training.data import keep_shards, open_shards
 from stillery.training.scratch import bring_checkpoint, node_scratch, upload
 
 
 def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
     """Train from the latest checkpoint that Ray holds, else from the student. Returns the loss history."""
+    # TRL imports peft.
+    quiet_peft()
     import datasets
     import ray.train
     import torch
@@ -46,6 +50,8 @@ def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
             eval_dataset=validation,
             processing_class=AutoTokenizer.from_pretrained(student),
             callbacks=[_report_callback()],
+            peft_config=None if config["peft"] is None else lora_config(config["peft"]),
+            quantization_config=quantization_config(config["quantize"]),
         )
         trainer.remove_callback(PrinterCallback)
         checkpoint = ray.train.get_checkpoint()
@@ -123,7 +129,7 @@ def _report_callback() -> Any:
                 metrics |= {key: row[key] for key in ("loss", "eval_loss", "epoch") if key in row}
             folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
             if state.is_world_process_zero and not (folder / "config.json").exists():
-                # FSDP's shards come without what says how to read them.
+                # FSDP's shards and adapters come without what says how to read the model.
                 for described in (
                     kwargs["model"].config,
                     kwargs["model"].generation_config,
