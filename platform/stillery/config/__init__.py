@@ -4,8 +4,8 @@ A run's config is the defaults of its dataclasses, overlaid with a YAML file, ov
 unknown key or a value of the wrong type is an error that names the key and the nearest known one.
 
 Tables named `engine`, `sampling`, `trl` and `peft` pass through unread to vLLM's EngineArgs and SamplingParams, TRL's
-SFTConfig and peft's LoraConfig; `stillery.config.passthrough` checks them against the installed version before the first stage
-starts.
+SFTConfig and peft's LoraConfig; `stillery.config.passthrough` checks them against the installed version before the
+first stage starts.
 """
 
 from stillery.config.data import BondsConfig, CurateConfig, DecontaminateConfig, PromptsConfig, VerifyConfig

@@ -14,7 +14,7 @@ from stillery.io.copies import keep_copy
 from stillery.io.hashing import SUMS
 from stillery.io.transfer import sums_of, write_sums
 from stillery.records import digest
-from stillery.telemetry import logs
+from stillery.telemetry.logs import logger
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -53,7 +53,7 @@ def merge_once(named: str, folder: Path, *, base: str, identity: str) -> Path:
     def fill(partial: Path) -> None:
         from transformers import AutoTokenizer
 
-        logs.say(f"{named}: merging the adapter into {base}, once")
+        logger.info(f"{named}: merging the adapter into {base}, once")
         # Rounded to half precision, the sum of both would answer otherwise than the two apart.
         merge(named, base, folder, partial, dtype="float32")
         has_tokenizer = (folder / "tokenizer_config.json").is_file() or (folder / "tokenizer.json").is_file()

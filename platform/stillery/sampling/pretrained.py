@@ -14,7 +14,7 @@ from stillery.io.copies import keep_copy
 from stillery.io.hashing import SUMS
 from stillery.io.transfer import sums_of, write_sums
 from stillery.records import digest
-from stillery.telemetry import logs
+from stillery.telemetry.logs import logger
 
 PRETRAINED = "pretrained:"
 NAME = "smollm2-135m"
@@ -40,7 +40,7 @@ def pretrained_model(model: str) -> Path:
 
 def _make(model: str, folder: Path) -> None:
     source = _find(model)
-    logs.say(f"{model}: making its folder in the cache, once")
+    logger.info(f"{model}: making its folder in the cache, once")
     with source.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != _SHA256:
