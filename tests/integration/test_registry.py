@@ -136,7 +136,7 @@ def test_a_registered_student_has_its_whole_lineage(tmp_path: Path, checkpoint: 
     run = client.get_run(summary["run_id"])
     assert run.info.status == "FINISHED"
     assert run.data.tags["stillery.git_revision"] == "abc123"
-    assert run.data.tags["stillery.stages.generate"] == "embedded:teacher"
+    assert run.data.tags["stillery.teacher"] == "embedded:teacher"
     assert run.data.params["teacher.engine.hf_token"] == "***"
     assert run.data.metrics["student_after/test/pass_at_1"] == pytest.approx(0.75)
     assert [m.step for m in client.get_metric_history(summary["run_id"], "train/loss")] == [1, 2, 3]

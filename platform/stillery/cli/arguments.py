@@ -16,6 +16,7 @@ STAGE_COMMANDS: dict[str, tuple[str | None, str]] = {
     "verify": ("verify", "check the teacher's answers"),
     "curate": ("curate", "choose the training data"),
     "train": ("sft", "fine-tune the student"),
+    "refine": ("refine", "refine the student by rewards or preferences (refine.enabled)"),
     "evaluate": ("evaluate_after", "measure the distilled student"),
     "report": ("report", "everything, ending with the report"),
 }
@@ -30,6 +31,7 @@ def make_parser() -> argparse.ArgumentParser:
         _add_stages,
         _add_bonds,
         _add_patterns,
+        _add_reward,
         _add_serving,
         _add_promotion,
         _add_plan,
@@ -85,6 +87,21 @@ def _add_patterns(add_command: AddCommand) -> None:
     patterns.add_argument("other", metavar="FILE", nargs="?", help="a second corpus to compare with")
     patterns.add_argument("--problem", metavar="TEXT", help="show the patterns that suit this problem best")
     patterns.add_argument("--json", action="store_true", help="print everything as one JSON object")
+
+
+def _add_reward(add_command: AddCommand) -> None:
+    reward = add_command(
+        "reward",
+        help="the refinement reward of completions, part by part, or attacks on it",
+        description="A file holds JSON lines of question, answer and completion (and, if there, answer_kind, choices, "
+        "teacher_length, teacher_steps). --attack runs the adversarial suite over honest traces of its own: a row an "
+        "attack, exit code 1 where one is worth more than its honest twin.",
+    )
+    reward.add_argument("file", metavar="FILE", nargs="?", help="JSON lines; - for standard input")
+    reward.add_argument("--attack", action="store_true", help="run the adversarial suite")
+    reward.add_argument("--traces", type=int, default=1, metavar="N", help="honest traces of each kind (default 1)")
+    reward.add_argument("--seed", type=int, default=0, help="of the honest traces and the attacks (default 0)")
+    reward.add_argument("--json", action="store_true", help="print a line of JSON each")
 
 
 def _add_serving(add_command: AddCommand) -> None:

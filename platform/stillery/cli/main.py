@@ -55,6 +55,8 @@ def _dispatch(parsed: argparse.Namespace) -> int:
         print(to_yaml(config), end="")
         return 0
     until, _ = STAGE_COMMANDS[parsed.command]
+    if until == "refine" and not config.refine.enabled:
+        raise UserError("refine.enabled is false: set it, or take jobs/configs/refine.yaml")
     return _run(config, until)
 
 
@@ -77,6 +79,12 @@ def _patterns(parsed: argparse.Namespace) -> int:
 
     describe_patterns(parsed.file, parsed.other, problem=parsed.problem, as_json=parsed.json)
     return 0
+
+
+def _reward(parsed: argparse.Namespace) -> int:
+    from stillery.cli.reward import run_reward
+
+    return run_reward(parsed)
 
 
 def _keys(parsed: argparse.Namespace) -> int:
@@ -144,6 +152,7 @@ def _head(parsed: argparse.Namespace) -> int:
 HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "bonds": _bonds,
     "patterns": _patterns,
+    "reward": _reward,
     "keys": _keys,
     "serve": _serve,
     "promote": _promote,
@@ -168,7 +177,12 @@ def _run(config: Config, until: str | None) -> int:
 def closing_table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
     """What a run ends with: accuracy of student before, student after and teacher, the report, the model version."""
     lines: list[str] = []
-    roles = {"evaluate_before": "student before", "evaluate_after": "student after", "evaluate_teacher": "teacher"}
+    roles = {
+        "evaluate_before": "student before",
+        "evaluate_sft": "fine-tuned",
+        "evaluate_after": "student after",
+        "evaluate_teacher": "teacher",
+    }
     for stage, role in roles.items():
         if stage in summaries:
             lines += _accuracy_rows(role, summaries[stage])
@@ -184,6 +198,8 @@ def closing_table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
     if "curate" in summaries:
         funnel = summaries["curate"]
         lines.append(f"samples: {funnel['generated']} generated, {funnel['correct']} correct, {funnel['kept']} kept")
+    if "refine" in summaries:
+        lines.append(_refinement(summaries["refine"]))
     if "report" in summaries:
         lines.append(f"report: {summaries['report']['path']}")
     if "register" in summaries:
@@ -196,6 +212,12 @@ def closing_table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
 
         lines += ["", table(exported)]
     return "\n".join(lines)
+
+
+def _refinement(summary: Mapping[str, Any]) -> str:
+    before, after, last = (summary[f"validation_{name}"] for name in ("before", "after", "last"))
+    kept = f"step {summary['kept_step']} of {summary['last_step']} kept"
+    return f"refinement: {kept}, validation pass@1 {before:.3f} before, {after:.3f} there, {last:.3f} at the end"
 
 
 def _accuracy_rows(role: str, summary: Mapping[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ from stillery.io.storage import Folder
 from stillery.io.transfer import publish_model
 from stillery.metrics import TooManyFailuresError
 from stillery.pipeline import stage_settings
-from stillery.records import Split
+from stillery.records import Split, digest
 from stillery.registry.lineage import EVALUATIONS
 from stillery.sampling.backend import Source, teacher_source, vllm_source
 from stillery.sampling.chat.checkpoint import missing_stops
@@ -26,6 +26,7 @@ from stillery.stages import curate as curate_stage
 from stillery.stages import evaluate as evaluate_stage
 from stillery.stages import export as export_stage
 from stillery.stages import prompts as prompts_stage
+from stillery.stages import refine as refine_stage
 from stillery.stages import register as registry_stage
 from stillery.stages import report as report_stage
 from stillery.stages import sft as sft_stage
@@ -51,10 +52,10 @@ class Job:
 class Stage:
     """A step of the line. `settings` is what of the config shapes its output, `needs` the stages before it.
 
-    `prompts.trained` and `prompts.measured` need only those problems, `sft.checkpoint` only the trained model: the rest
-    may change without a new output. A stage that `reads_summaries` depends on what its inputs reported, too. Ray is
-    started, or connected to, when the first stage that `uses_ray` is due. A stage that is not `enabled` is left
-    out, and the stages behind it do without it.
+    `prompts.trained` and `prompts.measured` need only those problems, `sft.checkpoint` and `refine.checkpoint` only the
+    model: the rest may change without a new output. A stage that `reads_summaries` depends on what its inputs
+    reported, too. Ray is started, or connected to, when the first stage that `uses_ray` is due. A stage that is not
+    `enabled` is left out, and the stages behind it do without it.
     """
 
     name: str
@@ -119,7 +120,7 @@ def _bonds(job: Job) -> dict[str, Any]:
 
 
 def _compare_bonds(job: Job) -> dict[str, Any]:
-    scores = {role: job.folder(stage) for stage, role in EVALUATIONS.items()}
+    scores = {role: job.folder(stage) for stage, role in EVALUATIONS.items() if stage in job.outputs}
     return bonds_stage.compare_models(scores=scores, out=job.out)
 
 
@@ -144,6 +145,20 @@ def _sft(job: Job) -> dict[str, Any]:
     )
 
 
+def _refine(job: Job) -> dict[str, Any]:
+    return refine_stage.refine(
+        job.config.refine,
+        sft=job.config.sft,
+        seed=job.config.run.seed,
+        now=job.run.started,
+        student=_tuned(job),
+        prompts=job.folder("prompts"),
+        generations=job.folder("generate"),
+        verdicts=job.folder("verify"),
+        out=job.out,
+    )
+
+
 def _evaluate_teacher(job: Job) -> dict[str, Any]:
     teacher = job.config.teacher
     if teacher.kind == "recorded":
@@ -158,12 +173,22 @@ def _evaluate_before(job: Job) -> dict[str, Any]:
     return _evaluate_student(job, role="student_before", model=job.config.sft.student)
 
 
+def _evaluate_sft(job: Job) -> dict[str, Any]:
+    return _evaluate_student(job, role="student_sft", model=_tuned(job))
+
+
 def _evaluate_after(job: Job) -> dict[str, Any]:
     return _evaluate_student(job, role="student_after", model=_checkpoint(job))
 
 
-def _checkpoint(job: Job) -> str:
+def _tuned(job: Job) -> str:
+    """The checkpoint that fine-tuning left."""
     return (job.folder("sft") / "checkpoint").uri
+
+
+def _checkpoint(job: Job) -> str:
+    """The run's student: the refined one where there is one."""
+    return (job.folder("refine") / "checkpoint").uri if "refine" in job.outputs else _tuned(job)
 
 
 def _evaluate_student(job: Job, *, role: str, model: str, chat: ChatFormat | None = None) -> dict[str, Any]:
@@ -196,16 +221,38 @@ def _evaluate(
 
 
 def _register(job: Job) -> dict[str, Any]:
+    parent = _registered_tuned(job) if "refine" in job.outputs else None
+    return _register_student(job, fingerprint=job.out.uri.rsplit("/", 1)[1], parent=parent)
+
+
+def _registered_tuned(job: Job) -> str:
+    """The version of the student before its refinement, registered first where no run without it has done so: with the
+    evaluation of its own, through the same gate."""
+    tuned = job.outputs["sft"].fingerprint
+    found = registry_stage.find_tuned(job.config.register, fingerprint=tuned)
+    if found is not None:
+        return found
+    without = ("refine", "compare_bonds", "evaluate_sft")
+    outputs = {stage: output for stage, output in job.outputs.items() if stage not in without}
+    outputs["evaluate_after"] = job.outputs["evaluate_sft"]
+    config = dataclasses.replace(job.config, refine=dataclasses.replace(job.config.refine, enabled=False))
+    before = dataclasses.replace(job, config=config, outputs=outputs, out=job.out / "tuned")
+    fingerprint = digest("tuned", tuned, outputs["evaluate_after"].fingerprint)[:16]
+    return str(_register_student(before, fingerprint=fingerprint)["version"])
+
+
+def _register_student(job: Job, *, fingerprint: str, parent: str | None = None) -> dict[str, Any]:
     return registry_stage.register(
         job.config.register,
         run_uri=job.run.folder.uri,
         git_revision=job.run.git_revision,
-        fingerprint=job.out.uri.rsplit("/", 1)[1],
+        fingerprint=fingerprint,
         resolved_config=to_yaml(job.config),
         outputs=job.outputs,
         checkpoint=Path(resolve_model(_checkpoint(job))),
         out=job.out,
         measure=functools.partial(measure_model, dataclasses.replace(job, out=job.out / "champion")),
+        parent=parent,
     )
 
 
@@ -252,8 +299,15 @@ def _with_bonds(config: Config) -> bool:
     return config.bonds.enabled
 
 
-TRAINED, MEASURED, CHECKPOINT = "prompts.trained", "prompts.measured", "sft.checkpoint"
-BEFORE_REGISTRATION = ("prompts", "generate", "verify", "bonds", "curate", "sft", *EVALUATIONS, "compare_bonds")
+def _is_refined(config: Config) -> bool:
+    return config.refine.enabled
+
+
+TRAINED, MEASURED = "prompts.trained", "prompts.measured"
+TUNED, REFINED = "sft.checkpoint", "refine.checkpoint"
+BEFORE_REGISTRATION = (
+    "prompts", "generate", "verify", "bonds", "curate", "sft", "refine", *EVALUATIONS, "compare_bonds"
+)  # fmt: skip
 
 STAGES = (
     Stage("prompts", prompts_stage.VERSION, (), stage_settings.of_prompts, _prompts, uses_ray=False),
@@ -270,11 +324,31 @@ STAGES = (
     Stage("curate", curate_stage.VERSION, (TRAINED, "generate", "verify"), stage_settings.of_curate, _curate),
     Stage("sft", sft_stage.VERSION, ("curate",), stage_settings.of_sft, _sft),
     Stage(
+        "refine",
+        refine_stage.VERSION,
+        (TRAINED, "generate", "verify", TUNED),
+        stage_settings.of_refine,
+        _refine,
+        enabled=_is_refined,
+    ),
+    Stage(
         "evaluate_teacher", evaluate_stage.VERSION, (MEASURED,), stage_settings.of_evaluate_teacher, _evaluate_teacher
     ),
     Stage("evaluate_before", evaluate_stage.VERSION, (MEASURED,), stage_settings.of_evaluate_before, _evaluate_before),
     Stage(
-        "evaluate_after", evaluate_stage.VERSION, (MEASURED, CHECKPOINT), stage_settings.of_evaluate, _evaluate_after
+        "evaluate_sft",
+        evaluate_stage.VERSION,
+        (MEASURED, TUNED),
+        stage_settings.of_evaluate,
+        _evaluate_sft,
+        enabled=_is_refined,
+    ),
+    Stage(
+        "evaluate_after",
+        evaluate_stage.VERSION,
+        (MEASURED, TUNED, REFINED),
+        stage_settings.of_evaluate,
+        _evaluate_after,
     ),
     Stage(
         "compare_bonds",
@@ -296,7 +370,7 @@ STAGES = (
     Stage(
         "export",
         export_stage.VERSION,
-        ("prompts", CHECKPOINT, "register"),
+        ("prompts", TUNED, REFINED, "register"),
         stage_settings.of_export,
         _export,
         uses_ray=False,

@@ -22,6 +22,7 @@ from stillery.sampling.models import check_model, is_folder, is_remote, resolve_
 from stillery.sampling.weights import check_context, check_files, check_trainable, check_vocabulary
 from stillery.stages.export import check as check_export
 from stillery.telemetry import logs
+from stillery.training.refine.checks import check_refinement
 from stillery.verify.readability import FLAGS
 
 
@@ -35,6 +36,7 @@ def check(config: Config, *, lengths: Sequence[Lengths] = ()) -> None:
         raise UserError(f"curate.drop_flags: no flag {unknown[0]!r}{suggest(unknown[0], FLAGS)}")
     _check_teacher(config)
     check_model("sft.student", config.sft.student)
+    check_refinement(config.refine)
     check_export(config.export)
     check_name(config.register)
     check_limits(config, lengths)

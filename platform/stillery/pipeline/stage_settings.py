@@ -9,7 +9,8 @@ from stillery.sampling.chat.conversation import student_format
 from stillery.sampling.models import model_id
 from stillery.stages import prompts as prompts_stage
 from stillery.stages import register as registry_stage
-from stillery.stages.neutral import ENGINE_SECTION, SFT_CONFIG, shaping, shaping_engine
+from stillery.stages.neutral import ENGINE_ARGS, ENGINE_SECTION, REFINE_SECTION, SFT_CONFIG, shaping, shaping_engine
+from stillery.training.refine.checks import code_of
 from stillery.verify.acceptance import Acceptance
 
 # What of the teacher's section says how it samples for training, and not how it is asked.
@@ -58,6 +59,17 @@ def of_sft(config: Config) -> dict[str, Any]:
     trl = shaping(config.sft.trl, neutral=SFT_CONFIG)
     student = {"student": model_id(config.sft.student), "chat": _chat(config)}
     return {**placed, "trl": trl, "seed": config.run.seed, **student}
+
+
+def of_refine(config: Config) -> dict[str, Any]:
+    """Rewards of the user's own count by their code."""
+    settings = {key: value for key, value in settings_of(config.refine).items() if key not in REFINE_SECTION}
+    settings |= {"trl": shaping(config.refine.trl, neutral=SFT_CONFIG), "engine": None}
+    if config.refine.seed is None:
+        settings["seed"] = config.run.seed
+    if config.refine.rollouts == "vllm":
+        settings["engine"] = shaping(config.refine.engine, neutral=ENGINE_ARGS)
+    return {**settings, "num_workers": config.refine.num_workers, "code": code_of(config.refine), "chat": _chat(config)}
 
 
 def _chat(config: Config) -> dict[str, Any]:

@@ -27,7 +27,8 @@ from stillery.registry.scores import log_evaluation
 
 VERSION = 2
 
-_LINEAGE = ("generate", "curate", "sft")
+PARENT_TAG = "stillery.parent_version"
+_LINEAGE = ("generate", "curate", "sft", "refine")
 _DATASETS = ("prompts", "generate", "curate")
 
 
@@ -47,12 +48,14 @@ def register(
     checkpoint: Path,
     out: Folder,
     measure: Measure,
+    parent: str | None = None,
 ) -> dict[str, Any]:
     """Register the checkpoint (a local Hugging Face folder) and return the summary.
 
-    `outputs` holds at least sft, evaluate_before and evaluate_after; `resolved_config` is YAML. The summary has
-    name, version, aliases, run_id, tracking_uri, experiment, source, checkpoint_folder (the folder of the
-    downloaded model that is the checkpoint), decision and gain (fractions; null if it could not be measured).
+    `outputs` holds at least sft, evaluate_before and evaluate_after; `resolved_config` is YAML; `parent` is the version
+    that the checkpoint was refined from. The summary has name, version, parent, aliases, run_id, tracking_uri,
+    experiment, source, checkpoint_folder (the folder of the downloaded model that is the checkpoint), decision and gain
+    (fractions; null if it could not be measured).
 
     A champion that was measured on other problems or in another way is fetched from the registry and measured again by
     `measure`. Where it cannot be fetched or asked, it stays champion.
@@ -70,7 +73,8 @@ def register(
         version = mlflow_store.find_version(store, run, name=config.name)
         if version is None or mlflow_store.DONE_TAG not in run.data.tags:
             _log_run(store, run, settings=settings, outputs=outputs)
-            version = _log_version(store, run, name=config.name, outputs=outputs, checkpoint=checkpoint, key=key)
+            lineage = key if parent is None else {**key, PARENT_TAG: parent}
+            version = _log_version(store, run, name=config.name, outputs=outputs, checkpoint=checkpoint, key=lineage)
             _set_aliases(store, name=config.name, version=version, outputs=outputs, measure=measure)
             store.client.set_tag(run.info.run_id, mlflow_store.DONE_TAG, "true")
             store.client.set_terminated(run.info.run_id, "FINISHED")
@@ -79,10 +83,27 @@ def register(
     return summary
 
 
+def find_tuned(config: RegisterConfig, *, fingerprint: str) -> str | None:
+    """The version that was registered, wholly, of what the sft stage made with this fingerprint; None if none was.
+
+    Raises UserError if MLflow cannot be reached.
+    """
+    tracking_uri = mlflow_store.resolve_tracking_uri(config.tracking_uri)
+    with mlflow_store.connect(tracking_uri, experiment=config.experiment) as store:
+        found = [
+            int(version.version)
+            for version in mlflow_store.versions_of(store, config.name)
+            if version.tags.get("stillery.fingerprint.sft") == fingerprint
+            and "stillery.fingerprint.refine" not in version.tags
+            and DECISION_TAG in version.tags
+        ]
+    return str(max(found)) if found else None
+
+
 def _run_tags(settings: Mapping[str, Any], outputs: Mapping[str, Output], *, git_revision: str) -> dict[str, str]:
     return {
         "stillery.git_revision": git_revision,
-        "stillery.stages.generate": settings["teacher"]["model"],
+        "stillery.teacher": settings["teacher"]["model"],
         "stillery.student_base": settings["sft"]["student"],
         **{f"stillery.fingerprint.{stage}": output.fingerprint for stage, output in outputs.items()},
     }
@@ -93,8 +114,10 @@ def _log_run(store: Store, run: Any, *, settings: Mapping[str, Any], outputs: Ma
     run_id = run.info.run_id
     mlflow_store.log_params(store, run, params_of(settings))
     mlflow_store.log_numbers(store, run, [(name, value, 0) for name, value in metrics_of(outputs).items()])
-    history = json.loads(outputs["sft"].folder.read_bytes("history.json"))
-    mlflow_store.log_numbers(store, run, losses_of(history))
+    for stage, prefix in (("sft", "train"), ("refine", "refine")):
+        if stage in outputs:
+            history = json.loads(outputs[stage].folder.read_bytes("history.json"))
+            mlflow_store.log_numbers(store, run, losses_of(history, prefix=prefix))
     mlflow_store.log_datasets(
         store, run, [(s, outputs[s].fingerprint, redact(outputs[s].folder.uri)) for s in _DATASETS if s in outputs]
     )
@@ -158,6 +181,7 @@ def _summarize(store: Store, run: Any, *, name: str, version: str) -> dict[str, 
     return {
         "name": name,
         "version": str(version),
+        "parent": current.tags.get(PARENT_TAG),
         "aliases": sorted(current.aliases),
         "run_id": run.info.run_id,
         "tracking_uri": redact(store.tracking_uri),

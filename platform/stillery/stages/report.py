@@ -10,12 +10,12 @@ from typing import Any
 from stillery.config import ReportConfig
 from stillery.io.run_folder import MANIFEST, Output
 from stillery.io.storage import Folder
-from stillery.records import Molecule, Prompt, Score, Verdict, from_table
-from stillery.report.data import Evaluation, ReportData, StageLine
+from stillery.records import Molecule, Prompt, Rollout, Score, Verdict, from_table
+from stillery.report.data import Evaluation, Refinement, ReportData, StageLine
 from stillery.report.page import render
 from stillery.report.traces import choose_samples
 
-VERSION = 4
+VERSION = 5
 
 REPORT = "report.html"
 
@@ -40,12 +40,14 @@ def write_report(
         git_revision=git_revision,
         date=time.strftime("%Y-%m-%d", time.gmtime()),
         before=_evaluation(outputs.get("evaluate_before")),
+        tuned=_evaluation(outputs.get("evaluate_sft")),
         after=_evaluation(outputs.get("evaluate_after")),
         teacher=_evaluation(outputs.get("evaluate_teacher")),
         registered=registered.summary if registered else None,
         funnel=curated.summary if curated else None,
         verdicts=_count_values(outputs.get("verify"), Verdict, column="verdict"),
         history=_history(outputs.get("sft")),
+        refined=_refinement(outputs.get("refine"), num_rollouts=config.num_traces),
         num_prompts=_count_values(outputs.get("prompts"), Prompt, column="split"),
         artifacts=exported.summary["candidates"] if exported else [],
         by_verdict=bonded.summary["by_verdict"] if bonded else None,
@@ -80,6 +82,14 @@ def _molecules(output: Output | None, samples: set[str]) -> dict[str, Molecule]:
 
 def _history(output: Output | None) -> list[dict[str, Any]]:
     return json.loads(output.folder.read_bytes("history.json")) if output else []
+
+
+def _refinement(output: Output | None, *, num_rollouts: int) -> Refinement | None:
+    if output is None:
+        return None
+    names = output.folder.names(".parquet")[-1:]
+    last = [row for name in names for row in output.folder.read_rows(name, Rollout)][-num_rollouts:]
+    return Refinement(output.summary, _history(output), last)
 
 
 def _count_values(output: Output | None, record: type[Any], *, column: str) -> dict[str, int]:

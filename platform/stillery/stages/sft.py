@@ -99,7 +99,7 @@ def _fit(config: SftConfig, *, seed: int, out: Folder, has_validation: bool) -> 
         # The same name and storage: a run whose driver was killed goes on from its last checkpoint.
         run_config=RunConfig(
             name=RAY_TRAIN,
-            **_storage_of(out),
+            **storage_of(out),
             failure_config=FailureConfig(max_failures=config.max_failures),
             checkpoint_config=CheckpointConfig(
                 num_to_keep=2,
@@ -135,7 +135,7 @@ def _best_checkpoint(result: Any, *, has_validation: bool) -> Any:
     return min(result.best_checkpoints, key=lambda pair: pair[1]["eval_loss"])[0]
 
 
-def _storage_of(out: Folder) -> dict[str, Any]:
+def storage_of(out: Folder) -> dict[str, Any]:
     """Where Ray Train keeps its checkpoints: in the stage's folder, by the file system that all of the run uses."""
     if out.is_local:
         return {"storage_path": str(out.local)}

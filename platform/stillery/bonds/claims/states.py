@@ -68,7 +68,11 @@ class Replay:
     holdings: dict[str, str] = field(default_factory=dict[str, str])
     former: dict[str, str] = field(default_factory=dict[str, str])
     is_redoing: bool = False
-    sides_before: dict[str, str | None] = field(default_factory=dict[str, "str | None"])
+    # A side, and how often it was turned since the first; None for the number before anything happened to it.
+    num_turns: int | None = None
+    sides_before: dict[str, tuple[str | None, int | None]] = field(
+        default_factory=dict[str, "tuple[str | None, int | None]"]
+    )
     holdings_before: dict[str, dict[str, str]] = field(default_factory=dict[str, "dict[str, str]"])
 
     def read(self, text: str, *, question: str = "") -> list[State]:
@@ -99,11 +103,15 @@ class Replay:
         if count is not None:
             if self.first_side in (value, _OTHER[value]):
                 holds = value == (_OTHER[self.first_side] if int(count[1]) % 2 else self.first_side)
+                holds = holds and self.num_turns in (None, int(count[1]))
+                # Before anything was turned there is nothing to count.
+                holds = None if holds and self.num_turns is None else holds
             return [State(last.start(), last.end(), "side", value, holds, True)]
         if turn is not None or _NO_TURN.search(text):
-            before = self._before(key, self.side, self.sides_before)
+            before, num_turns = self._before(key, (self.side, self.num_turns), self.sides_before)
+            is_turned = turn is not None and not _NO_TURN.search(text[max(0, turn.start() - 20) : turn.end() + 20])
+            self.num_turns = (num_turns or 0) + is_turned
             if before in (value, _OTHER[value]):
-                is_turned = turn is not None and not _NO_TURN.search(text[max(0, turn.start() - 20) : turn.end() + 20])
                 holds = value == (_OTHER[before] if is_turned else before)
         elif self.first_side is None:
             self.first_side = value
