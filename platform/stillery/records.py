@@ -206,6 +206,30 @@ class Score:
     finish_reason: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class RewardPart:
+    """What one reward function gave a completion; None where it could not tell."""
+
+    name: str
+    value: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One completion that refinement learned from. `step` is the number of updates before it; `reward` is the weighted
+    sum of its `parts`, None where the row was left out; `advantage` is what the update weighed it by."""
+
+    step: int
+    prompt_id: str
+    task: str
+    completion: str
+    num_tokens: int
+    finish_reason: str
+    parts: list[RewardPart]
+    reward: float | None
+    advantage: float
+
+
 class BondKind(StrEnum):
     """The three bonds between reasoning steps, by the article's names."""
 

@@ -16,6 +16,7 @@ STAGE_COMMANDS: dict[str, tuple[str, str, str]] = {
     "bonds": ("bonds", "find the molecules of the teacher's samples, or of FILE", "bonds.enabled=true"),
     "curate": ("curate", "choose the training data", "curate.max_per_prompt=2"),
     "sft": ("sft", "fine-tune the student", "sft.trl.learning_rate=1e-5"),
+    "refine": ("refine", "refine the student by rewards or preferences", "refine.enabled=true"),
     "evaluate": ("evaluate_after", "measure the distilled student", "evaluate.samples_per_prompt=16"),
     "register": ("register", "register the student with its lineage", "register.name=my-student"),
     "export": ("export", "make edge artifacts of the student, or of MODEL", "export.formats=[gguf]"),

@@ -109,6 +109,41 @@ LORA_CONFIG = Target(
         "inference_mode": "the adapter is trained",
     },
 )
+_REFINED: dict[str, str] = {
+    **{key: why for key, why in SFT_CONFIG.taken.items() if key != "assistant_only_loss"},
+    "use_cpu": "set refine.use_gpu",
+    "max_steps": "set refine.steps",
+    "num_train_epochs": "set refine.steps",
+    "save_strategy": "checkpoints fall on validations: set refine.validate_every",
+    "save_steps": "checkpoints fall on validations: set refine.validate_every",
+    "eval_strategy": "set refine.validate_every",
+    "eval_steps": "set refine.validate_every",
+    "logging_steps": "every step is kept in the history",
+    "load_best_model_at_end": "the checkpoint with the highest validation accuracy becomes the student anyway",
+}
+GRPO_CONFIG = Target(
+    name="GRPOConfig",
+    distributions=("trl",),
+    install=SFT_CONFIG.install,
+    sources=(*SFT_CONFIG.sources[:2], ("trl", "trainer/grpo_config.py", "GRPOConfig")),
+    taken={
+        **_REFINED,
+        "num_generations": "set refine.num_generations",
+        "temperature": "set refine.temperature",
+        "max_completion_length": "set refine.max_completion_length",
+        "reward_weights": "set refine.rewards",
+        "use_vllm": "set refine.rollouts",
+        "vllm_mode": "the engine runs in the worker: set refine.rollouts",
+        "log_completions": "rollouts are kept as Parquet anyway",
+    },
+)
+DPO_CONFIG = Target(
+    name="DPOConfig",
+    distributions=("trl",),
+    install=SFT_CONFIG.install,
+    sources=(*SFT_CONFIG.sources[:2], ("trl", "trainer/dpo_config.py", "DPOConfig")),
+    taken=_REFINED,
+)
 
 
 def check_tables(config: Config) -> None:
@@ -125,6 +160,9 @@ def check_tables(config: Config) -> None:
             ("teacher.sampling", config.teacher.sampling, SAMPLING_PARAMS),
             ("teacher.resample", config.teacher.resample or {}, SAMPLING_PARAMS),
         ]
+    if config.refine.enabled:
+        target = DPO_CONFIG if config.refine.method == "dpo" else GRPO_CONFIG
+        tables += [("refine.trl", config.refine.trl, target), ("refine.engine", config.refine.engine, ENGINE_ARGS)]
     problems = [p for prefix, table, target in tables for p in problems_of(table, target, prefix=prefix)]
     if problems:
         raise UserError("\n".join(problems))

@@ -33,13 +33,13 @@ def choose(
     """
     choices: dict[int, Choice] = {}
     ordered = sorted(rows, key=lambda row: (row[0].sample_index, row[0].attempt))
-    last = {generation.sample_index: number for number, (generation, _) in enumerate(ordered)}
+    last = {(generation.sample_index, generation.attempt) for generation, _ in last_tries(ordered)}
     rule = Acceptance.of(config)
     keys: dict[str, str] = {}
     accepted: dict[str, int] = {}
     num_counted = num_successes = 0
     for number, (generation, verdict) in enumerate(ordered):
-        if last[generation.sample_index] != number:
+        if (generation.sample_index, generation.attempt) not in last:
             choices[number] = _choice(generation, "tried again")
             continue
         key = rule.key(sample_id=generation.sample_id, completion=generation.completion)
@@ -80,6 +80,16 @@ def choose(
         drop(candidate.generation, "beyond max_per_prompt")
     chosen = {candidate.generation.sample_id for candidate in left[: config.max_per_prompt]}
     return [g for g in kept if g.sample_id in chosen], [choices[number] for number in range(len(ordered))]
+
+
+def last_tries(rows: Iterable[Row]) -> list[Row]:
+    """One prompt's samples in order of index, each by its last try.
+
+    A second try is made where the first was cut off for length; the first may be right all the same, and is one sample
+    with the second.
+    """
+    last = {row[0].sample_index: row for row in sorted(rows, key=lambda row: row[0].attempt)}
+    return [last[index] for index in sorted(last)]
 
 
 def load_filters(names: Sequence[str]) -> list[tuple[str, Filter]]:

@@ -24,6 +24,7 @@ from stillery.stages.export import check as check_export
 from stillery.telemetry.logs import logger
 from stillery.training.adapters import check_adapter
 from stillery.training.adapters import check_settings as check_adapter_settings
+from stillery.training.refine.checks import check_refinement
 
 
 def check(config: Config, *, lengths: Sequence[Lengths] = ()) -> None:
@@ -35,6 +36,7 @@ def check(config: Config, *, lengths: Sequence[Lengths] = ()) -> None:
     check_curation(config)
     _check_teacher(config)
     check_model("sft.student", config.sft.student)
+    check_refinement(config.refine)
     check_export(config.export)
     check_name(config.register)
     check_limits(config, lengths)

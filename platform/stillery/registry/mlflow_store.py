@@ -231,6 +231,19 @@ def find_version(store: Store, run: Any, *, name: str) -> Any | None:
     return found[0] if found else None
 
 
+def versions_of(store: Store, name: str) -> list[Any]:
+    """All versions of a registered model; none if there is no such model."""
+    quoted = name.replace("'", "")
+    found: list[Any] = []
+    token: str | None = None
+    while True:
+        page = store.client.search_model_versions(f"name = '{quoted}'", page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
 def get_alias(store: Store, name: str, alias: str) -> Any | None:
     """The version that carries an alias; None if none does."""
     from mlflow.exceptions import MlflowException

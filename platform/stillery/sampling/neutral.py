@@ -25,6 +25,14 @@ ENGINE_SECTION = _keys(
     ("when a run is refused", ("max_cut_share",)),
 )  # fmt: skip
 
+# Of the section `refine`.
+REFINE_SECTION = _keys(
+    ("whether there is the stage", ("enabled",)),
+    ("where it runs", ("num_cpus", "resources", "labels", "scratch")),
+    ("what it takes of its machine", ("threads", "cpu_kv_cache_gb")),
+    ("how often it is tried", ("max_failures",)),
+)  # fmt: skip
+
 # Of vLLM's EngineArgs.
 ENGINE_ARGS = _keys(
     (

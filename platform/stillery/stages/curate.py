@@ -24,6 +24,7 @@ from stillery.curation.datasheet import write_card
 from stillery.curation.masks import corrected_spans
 from stillery.curation.mixture import keep_rates, stays
 from stillery.curation.rules import NEED_BONDS
+from stillery.curation.samples import to_sample
 from stillery.curation.screening import Screened, screen_prompts
 from stillery.errors import UserError
 from stillery.io.readers.files import fingerprints
@@ -31,7 +32,6 @@ from stillery.io.storage import Folder
 from stillery.records import (
     Choice,
     Generation,
-    Message,
     Molecule,
     Prompt,
     Sample,
@@ -42,7 +42,6 @@ from stillery.records import (
 )
 from stillery.stages.stage import TRAINED, Stage, StageContext
 from stillery.telemetry.logs import logger
-from stillery.thinking import CLOSE_THINK, OPEN_THINK, opens_thinking, split_thinking
 
 # Within the output: a table of Choice for each file of generations.
 CHOICES = "choices"
@@ -311,50 +310,6 @@ def _write(out: Folder, file: str, samples: list[Sample], choices: list[Choice])
     else:
         out.remove(_samples_of(file))
     (out / CHOICES).write_rows(_choices_of(file), choices, Choice)
-
-
-def to_sample(generation: Generation, prompt: Prompt, *, masked: Sequence[Sequence[float]] = ()) -> Sample:
-    """The training row: the student sees the bare question, whatever instruction the teacher was given.
-
-    `masked` are weighted spans of the generation's completion.
-    """
-    whole = whole_completion(generation)
-    # The template may have been completed in front; where it was rewritten, spans have no place any more.
-    offset = whole.find(generation.completion.lstrip("\n"))
-    offset -= len(generation.completion) - len(generation.completion.lstrip("\n"))
-    return Sample(
-        sample_id=generation.sample_id,
-        prompt_id=generation.prompt_id,
-        task=prompt.task,
-        split=prompt.split,
-        prompt=[Message("user", prompt.question)],
-        completion=[Message("assistant", whole)],
-        weights=[[start + offset, end + offset, weight] for start, end, weight in masked if offset >= 0],
-        part="reasoning" if prompt.answer is not None else "general",
-        teacher=generation.model,
-    )
-
-
-def whole_completion(generation: Generation) -> str:
-    """The completion as the template has it: its thinking first, between <think> and </think>.
-
-    The opening tag may have been written by the teacher's chat template, or by a server that keeps its prompt to
-    itself; the student's template need not, and a trace without its beginning must not be learnt. Other models' markers
-    stand for the same. What is not one block of thinking with a text behind it stays as it is.
-    """
-    completion = generation.completion
-    split = split_thinking(completion, prefilled=opens_thinking(generation.rendered))
-    if not (split.hidden and split.is_paired and split.is_first):
-        return completion
-    if not split.is_own:
-        thinking = split.hidden[0].strip("\n")
-        return f"{OPEN_THINK}\n{thinking}\n{CLOSE_THINK}\n{split.visible.lstrip()}"
-    if completion.lstrip().startswith(OPEN_THINK):
-        return completion
-    opening = generation.rendered.rfind(OPEN_THINK)
-    if opening >= 0 and not generation.rendered[opening + len(OPEN_THINK) :].strip():
-        return generation.rendered[opening:] + completion
-    return f"{OPEN_THINK}\n{completion.lstrip(chr(10))}"
 
 
 def _nothing_accepted(dropped: Counter[str]) -> str:

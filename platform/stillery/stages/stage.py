@@ -11,7 +11,8 @@ from stillery.metrics import TooManyFailuresError
 from stillery.telemetry.logs import logger
 
 # Parts of an output that later stages may depend on alone.
-TRAINED, MEASURED, CHECKPOINT = "prompts.trained", "prompts.measured", "sft.checkpoint"
+TRAINED, MEASURED = "prompts.trained", "prompts.measured"
+TUNED, REFINED = "sft.checkpoint", "refine.checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,16 @@ class StageContext:
     def folder(self, stage: str) -> Folder:
         """The output folder of an earlier stage."""
         return self.outputs[stage].folder
+
+    @property
+    def tuned(self) -> str:
+        """The checkpoint that fine-tuning left."""
+        return (self.folder("sft") / "checkpoint").uri
+
+    @property
+    def student(self) -> str:
+        """The run's student: the refined one where there is one."""
+        return (self.folder("refine") / "checkpoint").uri if "refine" in self.outputs else self.tuned
 
 
 @dataclass(frozen=True, slots=True)

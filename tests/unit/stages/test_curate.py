@@ -9,10 +9,11 @@ import pytest
 from stillery.bonds import analyze
 from stillery.config import CurateConfig
 from stillery.curation.masks import corrected_spans
+from stillery.curation.samples import to_sample, whole_completion
 from stillery.errors import UserError
 from stillery.io.storage import Folder
 from stillery.records import Choice, Generation, Prompt, Sample, Verdict, from_table
-from stillery.stages.curate import curate, to_sample, whole_completion
+from stillery.stages.curate import curate
 
 
 def generation(index: int, *, prompt: str = "p", text: str | None = None) -> Generation:

@@ -16,8 +16,8 @@ from stillery.errors import UserError
 from stillery.io.storage import Folder
 from stillery.pipeline.preflight import check
 from stillery.sampling.models import check_model, model_id, resolve_model
-from stillery.stages.sft import publish_adapted
 from stillery.training.adapters import lora_config
+from stillery.training.checkpoints import publish_adapted
 from support.chat_models import STUDENT
 
 REFUSED = {
