@@ -78,5 +78,5 @@ clean:
 
 # Needs uv; the GPU lock is resolved against PyPI alone, or a CPU build of torch would get into it.
 lock:
-	$(UV) pip compile pyproject.toml --extra cpu --extra edge --extra dev --python-version 3.11 --no-annotate --no-emit-find-links --custom-compile-command "make lock" $(FIND) -o requirements/cpu.txt --upgrade
+	$(UV) pip compile pyproject.toml --extra cpu --extra edge --extra dev --extra docs --python-version 3.11 --no-annotate --no-emit-find-links --custom-compile-command "make lock" $(FIND) -o requirements/cpu.txt --upgrade
 	env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(UV) pip compile pyproject.toml --extra gpu --extra edge --extra dev --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-annotate --custom-compile-command "make lock" -o requirements/gpu.txt --upgrade
