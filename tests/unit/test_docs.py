@@ -23,7 +23,7 @@ from stillery.stages.prompts import draw_prompts, summarize_prompts
 
 DOCS = Path(__file__).parents[2] / "docs"
 CONFIGURATION = (DOCS / "configuration.md").read_text(encoding="utf-8")
-DATA_FLOW = (DOCS / "data-flow.md").read_text(encoding="utf-8")
+DATA_FLOW = (DOCS / "concepts" / "data-flow.md").read_text(encoding="utf-8")
 SECTIONS = [field.name for field in dataclasses.fields(Config)]
 
 
