@@ -17,7 +17,7 @@ COMMA := ,
 HOME_VAR = $(if $(STILLERY_HOME),$(COMMA) "STILLERY_HOME": "$(abspath $(STILLERY_HOME))")
 REVISION = $(shell git describe --always --dirty --abbrev=40 --match= 2>/dev/null)
 
-.PHONY: setup demo test unit lint format bench gpu-check clean lock serve
+.PHONY: setup demo test unit lint format docs bench gpu-check clean lock serve
 
 setup: $(VENV)/.ready-$(ENGINE)
 
@@ -51,6 +51,11 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+# The site, in build/site, with its generated pages made anew.
+docs: setup
+	$(BIN)/python docs/reference/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
 
 # The measurements behind docs/benchmarks: minutes each, on an idle machine.
 bench: setup
