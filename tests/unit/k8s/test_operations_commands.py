@@ -1,4 +1,4 @@
-"""The commands of docs/guides/operations.md: each names options, paths, parts of the overlays and Services that are there."""
+"""The commands of docs/guides/operations.md name options, paths, parts of overlays and Services that exist."""
 
 import re
 import shlex
