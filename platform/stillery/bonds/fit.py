@@ -37,9 +37,7 @@ _BOUNDARY_PENALTY = 0.1
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train on the fit part, tune on the tune part, write. The test part is not opened."""
     parser = argparse.ArgumentParser(prog="python -m stillery.bonds.fit", description=__doc__)
-    parser.add_argument(
-        "data", type=Path, help="annotated graphs, JSON lines, plain or gzipped: docs/concepts/bonds.md"
-    )
+    parser.add_argument("data", type=Path, help="annotated graphs, JSON lines, may be gzipped: docs/concepts/bonds.md")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path(weights.__file__).parent, help="default: the package's own")
     options = parser.parse_args(arguments)
