@@ -17,7 +17,7 @@ COMMA := ,
 HOME_VAR = $(if $(STILLERY_HOME),$(COMMA) "STILLERY_HOME": "$(abspath $(STILLERY_HOME))")
 REVISION = $(shell git describe --always --dirty --abbrev=40 --match= 2>/dev/null)
 
-.PHONY: setup demo test unit lint format bench gpu-check clean lock serve
+.PHONY: setup demo test unit lint format docs bench gpu-check clean lock serve
 
 setup: $(VENV)/.ready-$(ENGINE)
 
@@ -52,6 +52,11 @@ lint: setup
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
+# The site, in build/site, with its generated pages made anew.
+docs: setup
+	$(BIN)/python docs/reference/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
+
 # The measurements behind docs/benchmarks: minutes each, on an idle machine.
 bench: setup
 	$(BIN)/python tests/benchmarks/faults/kill_each_stage.py
@@ -78,5 +83,5 @@ clean:
 
 # Needs uv; the GPU lock is resolved against PyPI alone, or a CPU build of torch would get into it.
 lock:
-	$(UV) pip compile pyproject.toml --extra cpu --extra edge --extra dev --python-version 3.11 --no-annotate --no-emit-find-links --custom-compile-command "make lock" $(FIND) -o requirements/cpu.txt --upgrade
+	$(UV) pip compile pyproject.toml --extra cpu --extra edge --extra dev --extra docs --python-version 3.11 --no-annotate --no-emit-find-links --custom-compile-command "make lock" $(FIND) -o requirements/cpu.txt --upgrade
 	env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(UV) pip compile pyproject.toml --extra gpu --extra edge --extra dev --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-annotate --custom-compile-command "make lock" -o requirements/gpu.txt --upgrade

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Up to the molecules of the teacher's samples; set bonds.enabled=true."""
+"""Up to the molecules of the teacher's samples."""
 
 import sys
 

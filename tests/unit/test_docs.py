@@ -1,12 +1,15 @@
 """The documentation says what the code does: keys, types, defaults, examples, stages, what a change reaches."""
 
 import dataclasses
-import json
+import importlib.util
+import os
 import re
+import subprocess
+import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 
 import pytest
 
@@ -22,36 +25,12 @@ from stillery.sampling.neutral import SFT_CONFIG as NEUTRAL_SFT_CONFIG
 from stillery.stages.prompts import draw_prompts, summarize_prompts
 
 DOCS = Path(__file__).parents[2] / "docs"
-CONFIGURATION = (DOCS / "configuration.md").read_text(encoding="utf-8")
-DATA_FLOW = (DOCS / "data-flow.md").read_text(encoding="utf-8")
+CONFIGURATION = (DOCS / "guides" / "configuration.md").read_text(encoding="utf-8")
+PROBLEMS_AND_MODELS = (DOCS / "guides" / "problems-and-models.md").read_text(encoding="utf-8")
+DATA_FLOW = (DOCS / "concepts" / "data-flow.md").read_text(encoding="utf-8")
 SECTIONS = [field.name for field in dataclasses.fields(Config)]
-
-
-def rows_of_config() -> dict[str, dict[str, tuple[str, str]]]:
-    """For each section: dotted key -> (type, default), as the tables write them."""
-    config = Config()
-    return {section: dict(_keys(getattr(config, section), prefix=section)) for section in SECTIONS}
-
-
-def _keys(section: Any, *, prefix: str) -> Iterator[tuple[str, tuple[str, str]]]:
-    for field in dataclasses.fields(section):
-        value = getattr(section, field.name)
-        if dataclasses.is_dataclass(value):
-            yield from _keys(value, prefix=f"{prefix}.{field.name}")
-        else:
-            yield f"{prefix}.{field.name}", (_name(field.type), json.dumps(value))
-
-
-def _name(annotation: Any) -> str:
-    if get_origin(annotation) in (Union, types.UnionType):
-        (inner,) = [a for a in get_args(annotation) if a is not type(None)]
-        return f"{_name(inner)} or null"
-    if get_origin(annotation) is list:
-        return f"list of {_name(get_args(annotation)[0])}"
-    if get_origin(annotation) is dict:
-        value = get_args(annotation)[1]
-        return "table" if value is Any else f"table of {_name(value)}"
-    return annotation.__name__
+# Names of files that look like keys.
+FILES = {"prompts.parquet", "report.html", "run.yaml"}
 
 
 def _rows(text: str) -> list[list[str]]:
@@ -60,25 +39,61 @@ def _rows(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in row] for row in rows]
 
 
-def _documented() -> dict[str, tuple[str, str]]:
-    found: dict[str, tuple[str, str]] = {}
-    for first, *rest in _rows(CONFIGURATION):
-        if re.fullmatch(rf"`({'|'.join(SECTIONS)})(\.\w+)+`", first) and len(rest) == 3:
-            assert first not in found, f"{first} is documented twice"
-            found[first.strip("`")] = (rest[0], rest[1].strip("`"))
-    return found
+def _generator() -> types.ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "reference" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def test_every_key_is_documented_with_its_type_and_default() -> None:
-    expected = {key: row for section in rows_of_config().values() for key, row in section.items()}
-    assert _documented() == expected
+def test_generated_pages_are_up_to_date() -> None:
+    for path, text in _generator().pages().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.name} is out of date: run make docs"
 
 
-def test_no_table_names_an_unknown_key() -> None:
-    known = {key for section in rows_of_config().values() for key in section}
-    dotted = [name for first, *_ in _rows(CONFIGURATION) for name in re.findall(r"`([a-z_]+\.[\w.]+)`", first)]
-    assert dotted
-    assert set(dotted) <= known
+def test_a_field_without_a_description_is_named() -> None:
+    @dataclasses.dataclass
+    class Section:
+        told: int = 1
+        """What it is."""
+        untold: int = 2
+
+    with pytest.raises(KeyError, match=r"Section\.untold has no docstring"):
+        _generator().descriptions(Section)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("mkdocs") is None, reason="mkdocs is not installed: pip install stillery[docs]"
+)
+def test_the_site_builds_strictly(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path / "site"],
+        cwd=DOCS.parent,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "site" / "reference" / "configuration.html").is_file()
+
+
+def test_no_page_names_an_unknown_key() -> None:
+    known = set(_keys(Config()))
+    for page in (CONFIGURATION, DATA_FLOW, PROBLEMS_AND_MODELS):
+        named = set(re.findall(rf"`((?:{'|'.join(SECTIONS)})\.\w[\w.]*)`", page))
+        unknown = {key for key in named if key not in known and not any(key.startswith(f"{k}.") for k in known)}
+        assert not unknown - FILES
+
+
+def _keys(section: Any, *, prefix: str = "") -> Iterator[str]:
+    """Dotted names of all keys and sections."""
+    for field in dataclasses.fields(section):
+        yield f"{prefix}{field.name}"
+        value = getattr(section, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from _keys(value, prefix=f"{prefix}{field.name}.")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +113,7 @@ def test_every_field_that_stillery_sets_is_documented(tables: str, target: Any) 
 
 def test_every_example_is_a_valid_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GSM8K_DIR", "/data/gsm8k")
-    examples = re.findall(r"```yaml\n(.*?)```", CONFIGURATION, flags=re.DOTALL)
+    examples = re.findall(r"```yaml\n(.*?)```", CONFIGURATION + PROBLEMS_AND_MODELS, flags=re.DOTALL)
     assert examples
     for number, example in enumerate(examples):
         path = tmp_path / f"example-{number}.yaml"
@@ -149,7 +164,13 @@ def test_what_does_not_shape_an_output_is_listed_with_its_reason() -> None:
         assert listed == neutral
 
 
+def test_pages_that_the_code_names_are_there() -> None:
+    for path in [*(DOCS.parent / "platform").rglob("*.py"), *(DOCS.parent / "tests").rglob("*.py")]:
+        for name in re.findall(r"\bdocs/[\w/.-]+\.md", path.read_text(encoding="utf-8")):
+            assert (DOCS.parent / name).is_file(), f"{path.name} names {name}, which is not there"
+
+
 def test_links_between_pages_lead_somewhere() -> None:
-    for page in [*DOCS.glob("*.md"), *DOCS.parent.glob("*.md")]:
+    for page in [*DOCS.rglob("*.md"), *DOCS.parent.glob("*.md")]:
         for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"

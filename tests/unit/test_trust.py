@@ -1,4 +1,4 @@
-"""What docs/security.md says of models: no code of theirs is run, and no pickle is read without limits."""
+"""What docs/guides/security.md says of models: no code of theirs is run, and no pickle is read without limits."""
 
 import ast
 from collections.abc import Iterator

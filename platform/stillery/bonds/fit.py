@@ -42,7 +42,9 @@ _BOUNDARY_PENALTY = 0.1
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train, tune and write."""
     parser = argparse.ArgumentParser(prog="python -m stillery.bonds.fit", description=__doc__)
-    parser.add_argument("data", type=Path, help="annotated graphs: JSON lines, plain or gzipped (docs/bonds.md)")
+    parser.add_argument(
+        "data", type=Path, help="annotated graphs: JSON lines, plain or gzipped (docs/concepts/bonds.md)"
+    )
     parser.add_argument("--all", action="store_true", help="write weights that were trained on all parts")
     parser.add_argument("--measured", type=Path, help="with --all: where the weights of the fit part alone go")
     parser.add_argument("--seed", type=int, default=0)
@@ -60,7 +62,7 @@ def fit(data: Path, *, seed: int, out: Path, on_all: bool = False, measured: Pat
     """Train everything and write it to a folder; the card."""
     started = time.monotonic()
     if not data.exists():
-        raise UserError(f"{data} does not exist. Give a file of annotated graphs; docs/bonds.md says where to get one.")
+        raise UserError(f"{data} does not exist. Give a file of annotated graphs; see docs/concepts/bonds.md.")
     parts = split_graphs(read_graphs(data))
     if not parts["fit"] or not parts["tune"]:
         raise UserError(f"{data} has too few questions: none fell to the fit or the tune part.")

@@ -36,7 +36,7 @@ class CommandParser(argparse.ArgumentParser):
             from stillery.pipeline.runner import stages_of
 
             config = Config()
-            config.bonds.enabled = self.until == "bonds"
+            config.bonds.enabled = config.bonds.enabled or self.until == "bonds"
             names = ", ".join(stage.name for stage in stages_of(config, self.until or None))
             self.description = f"{self.description} Its stages, where they are not finished: {names}."
             self.until = None

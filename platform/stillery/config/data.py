@@ -1,116 +1,142 @@
-"""Settings of the way from problems to training data: prompts, answer checking, molecules, curation."""
+"""Config of the stages from problems to training data: prompts, verify, bonds, curate."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass
 class PromptsConfig:
-    """Where problems come from.
-
-    source `tasks`: the exact generators, with the numbers of problems a split below (over all tasks together).
-    source `file`: JSON (lines or a list), Parquet or CSV files, also compressed, one a split (or a glob or folder of
-    several). source `hub`: a Hugging Face dataset, named in
-    `dataset`, with the dataset's split names in train, validation, test.
-    Without a validation file or split, `validation_fraction` of the training problems (by hash) become it.
-    """
+    """Where problems come from. Keys marked `tasks`, `file` or `hub` apply to that source only."""
 
     source: str = "tasks"
+    """`tasks` (exact generators), `file`, or `hub` (a Hugging Face dataset)."""
     tasks: list[str] = field(default_factory=list[str])
+    """`tasks`: the generators to use; empty means all six that models train on. `dates` is always the held-out task and
+    cannot be named."""
     num_train: int = 900
+    """`tasks`: training problems, spread evenly over the tasks. At least 1."""
     num_validation: int = 60
+    """`tasks`: validation problems. At least 1."""
     num_test: int = 240
+    """`tasks`: test problems. At least 1."""
     num_longer: int = 60
+    """`tasks`: problems with more steps than any model trains on. May be 0."""
     num_held_out: int = 40
+    """`tasks`: problems of the held-out task. May be 0."""
 
     dataset: str | None = None
+    """`hub`: name of the dataset, or a local folder that `datasets` can load."""
     subset: str | None = None
+    """`hub`: the dataset's configuration, such as `main`."""
     train: str | None = None
+    """`file`: the training file (path or fsspec URI), or a glob or folder of several; JSON (lines or a list), Parquet,
+    CSV or TSV, plain or compressed (gzip, bzip2, xz, zstd). `hub`: name of the dataset's split. Required for both."""
     validation: str | None = None
+    """The same for validation. Null: a part of the training problems."""
     test: str | None = None
+    """The same for test. Required for both."""
     validation_fraction: float = 0.05
+    """Share of the training problems that becomes validation where `validation` is null: between 0 and 1, by hash of
+    the question, at least one problem."""
     limit_train: int | None = None
+    """`file`, `hub`: use only the first so many training problems. Validation is taken out of these."""
     limit_test: int | None = None
+    """`file`, `hub`: use only the first so many test problems."""
 
-    # Our column name to theirs, or to a path into nested values such as meta.answer; only `question` and `answer` are
-    # required of the data.
     columns: dict[str, str] = field(default_factory=dict[str, str])
+    """`file`, `hub`: our column name to theirs. Ours are `question`, `answer`, `task`, `prompt_id`, `choices`,
+    `answer_kind`; the first two are required. A dotted name is a path into a nested value, such as `meta.answer` or
+    `messages.0.content`. `stillery prompts --inspect FILE` proposes the mapping."""
     task: str = "custom"
-    # How the answer column holds the answer: `text` (all of it), `hash` (after ####), `boxed` (in \boxed{}).
+    """`file`, `hub`: name of the task where the data has no task column. Metrics are split by it."""
     answer_format: str = "text"
+    r"""`file`, `hub`: where the answer is in its cell. `text`: all of it; `hash`: after the last `####`; `boxed`: in
+    the last `\boxed{}`."""
     answer_kind: str = "auto"
-    # How an answer names its choice: `auto`, `letter`, `text`, `index` (from 0), `number` (from 1).
+    """`file`, `hub`: `number`, `expression`, `choice`, `string`, `yes_no`, `set`, `date`, `none` (never checked), or
+    `auto` (inferred from each answer)."""
     choice_answers: str = "auto"
-    # A row that cannot be used: `drop` it, counted, up to this share of a split's rows, or `error`.
+    """`file`, `hub`: how an answer names one of its row's `choices`: `letter`, `text`, `index` (from 0), `number` (from
+    1), or `auto`: a letter or a text, or a whole number as an index from 0. A number that is the text of one choice and
+    the index of another is an error."""
     on_bad_row: str = "drop"
+    """`file`, `hub`: what to do with a row that cannot be used. `drop`: leave it out, counted by reason; `error`: end
+    the run."""
     max_bad_share: float = 0.01
+    """`file`, `hub`: the run stops where more than this share of a split's rows is left out."""
 
 
 @dataclass
 class VerifyConfig:
-    """Answer checking. One comparison gets at most `deadline_s` seconds in a worker process, of which an actor has
-    `num_processes`. There is one actor, and up to `max_actors` while answers wait; each takes `num_cpus` of Ray's CPUs.
-    """
+    """How answers are graded. The grading policy has no settings: docs/concepts/verification.md."""
 
     num_processes: int = 2
+    """Worker processes that compare answers which need computer algebra."""
     deadline_s: float = 5.0
+    """Seconds (wall clock) that one comparison may take before its verdict is `timeout`."""
     max_actors: int = 1
+    """Grading actors, each with its own `num_processes`; one is started, more while answers wait."""
     num_cpus: float = 0.25
+    """Ray's CPUs that one of them takes. On a cluster with many of them: 1 or more."""
 
 
 @dataclass
 class BondsConfig:
-    """Reasoning molecules, unless not `enabled`. A trace whose stability lies below `unstable_below` counts as
-    unstable."""
+    """Reasoning molecules: docs/concepts/bonds.md."""
 
     enabled: bool = True
+    """Whether the stages `bonds` and `compare_bonds` run. Registration and report do without them."""
     unstable_below: float = 0.5
+    """A trace with a stability below this counts as unstable."""
 
 
 @dataclass
 class DecontaminateConfig:
-    """Evaluation sets that no training problem may be in: paths, globs or folders of files with questions in `column`
-    (question, problem or prompt, if it does not say).
-
-    A problem is in a set where it shares a run of `ngram` words with one of the set's, holds a shorter one whole, or,
-    with `fuzzy`, is as similar as that (Jaccard, pairs of words). `allow` are prompt_ids or questions that someone
-    has looked at and let pass.
-    """
+    """Evaluation sets that no training problem may be in."""
 
     files: list[str] = field(default_factory=list[str])
+    """The sets: paths, globs or folders of files with a column of questions."""
     column: str | None = None
+    """Their column of questions; null: `question`, `problem` or `prompt`."""
     ngram: int = 13
+    """Words of a run that a problem must share with one of a set to be in it; shorter ones must be held whole."""
     fuzzy: float | None = None
+    """Similarity (Jaccard, pairs of words) from which a problem is in a set without such a run."""
     allow: list[str] = field(default_factory=list[str])
+    """prompt_ids or questions that someone has looked at and let pass."""
 
 
 @dataclass
 class CurateConfig:
-    """Which generations become training data: correct ones, at most `max_per_prompt` of a prompt in order of
-    sample index. `require_template` drops what departs from the template, `deduplicate` exact repeats, `drop_flags`
-    what carries one of these readability flags.
-
-    Problems whose pass rate lies below `min_pass_rate` or above `max_pass_rate` are dropped whole: what is never
-    solved was guessed, and what is always solved teaches little.
-    """
+    """Which generations become training data: correct ones, in order of sample index."""
 
     max_per_prompt: int = 4
+    """At most so many accepted samples of one problem, in order of sample index."""
     require_template: bool = True
+    """Drop samples that depart from the template."""
     deduplicate: bool = True
+    """Drop a completion that repeats an accepted one of the same problem, character for character but for outer
+    spacing. It does not count for `teacher.accepted_per_prompt`."""
     drop_flags: list[str] = field(default_factory=list[str])
+    """Drop samples that carry one of these readability flags."""
     min_pass_rate: float = 0.0
+    """Drop problems with a pass rate below this: what is hardly ever solved may have been guessed."""
     max_pass_rate: float = 1.0
-    # Rules on a prompt's accepted samples, NAME or NAME:ARGUMENT, one after the other: shortest, random, diverse,
-    # stable, pattern (orders), stability:LEAST, tokens:LEAST-MOST, unlike:SIMILARITY (what they leave out).
+    """Drop problems with a pass rate above this: what is always solved teaches little."""
     rules: list[str] = field(default_factory=list[str])
-    # The share of each kind of bond that the rule `pattern` is to be near.
+    """Rules on a prompt's accepted samples, `NAME` or `NAME:ARGUMENT`, one after the other. Orders: `shortest`, `random`,
+    `diverse`, `stable`, `pattern`; left out: below `stability:LEAST`, outside `tokens:LEAST-MOST`, like an earlier one
+    by `unlike:SIMILARITY`. The first `max_per_prompt` stay."""
     target_pattern: dict[str, float] = field(default_factory=dict[str, float])
-    # Functions of one's own as package.module:function, (generation, verdict) -> reason or None.
+    """The share of each kind of bond that the rule `pattern` is to be near."""
     filters: list[str] = field(default_factory=list[str])
-    # Leave out problems that are as similar to an earlier one as this (Jaccard, 3-grams of words).
+    """Functions of your own as `package.module:function`: (generation, verdict) -> reason for leaving it out, or None."""
     near_duplicate_prompts: float | None = None
+    """Leave out problems that are as similar to an earlier one as this (Jaccard, 3-grams of words; 0.8 is usual)."""
     decontaminate: DecontaminateConfig = field(default_factory=DecontaminateConfig)
-    # The share of each part (reasoning, general), by `samples` or `tokens`. Empty: all of every part.
     mixture: dict[str, float] = field(default_factory=dict[str, float])
+    """The share of each part, such as `{reasoning: 0.8, general: 0.2}`; the part that is scarcest for its share stays
+    whole. Empty: all of every part."""
     mixture_by: str = "samples"
-    # Give no weight to steps that the trace later corrects (needs bonds).
+    """What shares are counted in: `samples` or `tokens`."""
     mask_corrected: bool = False
+    """Give no weight in training to steps that the trace later corrects (needs bonds)."""

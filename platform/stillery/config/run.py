@@ -1,4 +1,4 @@
-"""A whole run: where it lives, its cluster, what its plan takes as given, and a section for each stage."""
+"""Config of a whole run: where it lives, its cluster, what its plan assumes, and a section for each stage."""
 
 from dataclasses import dataclass, field
 
@@ -10,17 +10,19 @@ from stillery.config.student import ExportConfig, RegisterConfig, ReportConfig, 
 
 @dataclass
 class RunSettings:
-    """Where a run lives. `dir` is an absolute path or an fsspec URI; null means HOME/runs/NAME, where HOME is
-    $STILLERY_HOME or ~/.stillery.
-
-    A stage that samples or grades ends with an error if a larger share of its samples than `max_failure_share` failed
-    for a reason that is not the model's.
-    """
+    """Name, place and seed of a run."""
 
     name: str = "run"
+    """Name of the run: of its folder where `run.dir` is null, of its MLflow run, and in the report."""
     dir: str | None = None
+    """Where the run lives: an absolute path or an fsspec URI (docs/concepts/data-flow.md). Null: `HOME/runs/NAME`. A
+    relative path is taken from the current folder, and is an error inside a submitted Ray job."""
     seed: int = 0
+    """Seeds the generated problems, every sample and the training."""
     max_failure_share: float = 0.05
+    """The largest share of failed samples (an engine's error, a comparison that ran out of time) with which `generate`,
+    `verify` and the evaluations finish. Above it they end with the reasons and keep what was made; the next start makes
+    only what failed."""
 
 
 @dataclass
@@ -36,47 +38,57 @@ class NodeGroup:
 
 @dataclass
 class ClusterConfig:
-    """The Ray cluster: `address` as in ray.init (null: $RAY_ADDRESS, else a running local head, else a new one;
-    `local`: a new one in any case).
-
-    `num_cpus` is the number of logical CPUs of a cluster that we start ourselves (null: the machine's cores, at
-    least 4, because every actor of a pipeline holds one). `node_groups` says how far an autoscaler goes, by name of the
-    group: Ray does not tell, and a run that asks for more than there will ever be is refused before it starts.
-    """
+    """The Ray cluster."""
 
     address: str | None = None
+    """Ray's address, as `ray.init` takes it; `local`: a new local Ray. Null: $RAY_ADDRESS, else a head that runs on
+    this machine, else a new local Ray that ends with the command."""
     num_cpus: int | None = None
+    """Logical CPUs of a Ray that the command starts itself. Null: the machine's cores, at least 4 (every actor of a
+    pipeline holds one)."""
     node_groups: dict[str, NodeGroup] = field(default_factory=dict[str, NodeGroup])
+    """How far an autoscaler goes, which Ray does not tell: group name to `{max_nodes, resources, labels}`, such as
+    `{teacher-gpu: {max_nodes: 2, resources: {CPU: 64, GPU: 8}, labels: {role: teacher}}}`. A run that asks for more
+    than there will ever be is an error before it starts. See docs/guides/planning.md."""
 
 
 @dataclass
 class PlanConfig:
-    """What `stillery plan` cannot read from the rest: the GPUs, their price, and the measured or assumed behaviour of
-    the models. No stage depends on it.
-
-    Null: a throughput makes the stage's time unknown; `completion_tokens` is max_tokens, the most there can be;
-    `acceptance_rate` makes every prompt need samples_per_prompt; `num_prompts` and `num_evaluated` are counted where
-    the prompts' section says how many there are.
-    """
+    """What `stillery plan` (docs/guides/planning.md) cannot read from the other sections. No stage depends on it."""
 
     gpu_memory_gib: float | None = None
+    """Memory of one GPU in GiB, as `nvidia-smi` counts it (an 80 GB H100 has 79.6). Null: fit is not checked."""
     gpus_per_node: int = 8
+    """GPUs of one node; an engine's tensor parallel group does not leave its node."""
     num_gpus: int | None = None
+    """GPUs of the whole cluster. Null: as many as the largest stage takes."""
     gpu_price_per_hour: float | None = None
-    # What a GPU holds besides what is counted: CUDA's context, NCCL's buffers, fragmentation.
+    """Price of one GPU for an hour. Null: no price."""
     reserve_gib: float = 2.0
+    """Memory of each GPU for what is not counted: CUDA's context, NCCL's buffers, fragmentation."""
     num_prompts: int | None = None
+    """Problems that the teacher samples (training and validation). Null: counted, where `prompts` says how many."""
     num_evaluated: int | None = None
+    """Problems in the evaluation. Null: counted, likewise."""
     prompt_tokens: int = 200
+    """Mean tokens of a rendered prompt."""
     completion_tokens: int | None = None
+    """Mean tokens of a sample. Null: `max_tokens`, the most there can be."""
     acceptance_rate: float | None = None
-    # How alike problems are: their rates follow a Beta distribution with that mean and a + b of this (null: all one).
+    """Share of samples that are accepted, above 0. Null: every problem takes `samples_per_prompt`, and all of them are
+    kept up to `curate.max_per_prompt`."""
     acceptance_concentration: float | None = None
-    # Output tokens a second of one replica; tokens a second of one training worker; answers a second.
+    """How alike problems are: their rates follow a Beta distribution with mean `acceptance_rate` and a + b of this;
+    below 2 most problems are solved nearly always or nearly never. Null: all problems have the same rate."""
     teacher_tokens_per_s: float | None = None
+    """Output tokens a second of one teacher replica; of an endpoint, all of it. Null, here and below: the stage's time
+    is unknown."""
     student_tokens_per_s: float | None = None
+    """Output tokens a second of one replica of the student in evaluation."""
     training_tokens_per_s: float | None = None
+    """Tokens a second that one training worker learns from."""
     answers_per_s: float | None = None
+    """Answers graded a second."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Settings of what becomes of the student: training, registration, report, export.
+"""Config of the stages that train, register, report and export the student.
 
 The tables `trl` and `peft` pass through unread to TRL's SFTConfig and peft's LoraConfig.
 """
@@ -9,89 +9,111 @@ from typing import Any
 
 @dataclass
 class SftConfig:
-    """Supervised fine-tuning of the student. `trl` passes through to TRL's SFTConfig.
-
-    With `peft`, which passes through to peft's LoraConfig, an adapter is trained (`{}`: its defaults, on all linear
-    layers), else all weights. `quantize: nf4` keeps the weights under the adapter in 4 bits, which needs CUDA.
-
-    `max_failures` is how often Ray Train restarts a failed worker group from its last checkpoint. A worker takes
-    `num_cpus`, a GPU with `use_gpu`, and the custom `resources`, on a node whose labels `labels` selects. `scratch` is
-    a folder on each training node's own disk, for the training data and for checkpoints until they are uploaded.
-
-    `chat_template_kwargs` go to the chat template, and `system_prompt` begins each conversation, when the student is
-    trained, evaluated and served. At most the share `max_long_share` of the samples may be longer than `trl.max_length`
-    and so be left out.
-    """
+    """Supervised fine-tuning of the student, with TRL under Ray Train."""
 
     student: str = "embedded:student"
+    """The model to train: `embedded:student`, a Hugging Face folder at a path or fsspec URI, or a Hub name."""
     num_workers: int = 1
+    """Workers of Ray Train."""
     num_cpus: float = 1.0
+    """CPUs that Ray sets aside for one worker."""
     use_gpu: bool = False
+    """Whether each worker gets one GPU. False trains in float32 on the CPU."""
     resources: dict[str, float] = field(default_factory=dict[str, float])
+    """Custom resources that Ray sets aside for one worker."""
     labels: dict[str, str] = field(default_factory=dict[str, str])
+    """Node labels that a worker needs, written as for `teacher.labels`."""
     threads: int | None = None
+    """CPU threads of one worker, without GPUs. Null: `num_cpus` as a whole number, at least 1."""
     max_failures: int = 3
+    """How often Ray Train restarts a failed worker group from its last checkpoint."""
     system_prompt: str | None = None
+    """System message that begins each conversation in which the student is trained, evaluated and served, unless a
+    client sends its own."""
     chat_template_kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Arguments for the student's chat template, such as `{enable_thinking: true}`, in training, evaluation and
+    serving: the checkpoint's template has them as defaults."""
     max_long_share: float = 0.3
+    """The largest share of the samples that may be longer than `sft.trl.max_length` and so left out. Above it the run
+    is an error: before it starts, by what the teacher has written or its limit allows, and before training, by the
+    samples themselves."""
     scratch: str | None = None
+    """A folder on each training node's own disk: the training data in Arrow (8 bytes a token), checkpoints until they
+    are uploaded (two at most), and the one that training goes on from. Null: `$STILLERY_CACHE/scratch`."""
     trl: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Passes through to TRL's `SFTConfig`."""
     peft: dict[str, Any] | None = None
+    """Passes through to peft's `LoraConfig`: an adapter is trained (`{}`: its defaults, on all linear layers). Null: all
+    weights are."""
     quantize: str | None = None
+    """`nf4` keeps the weights under the adapter in 4 bits, which needs CUDA."""
 
 
 @dataclass
 class RegisterConfig:
-    """MLflow. `tracking_uri` null means $MLFLOW_TRACKING_URI, else a SQLite store under HOME."""
+    """Registration in MLflow."""
 
     name: str = "stillery-student"
+    """Name of the registered model. Its versions compete for the alias `champion`."""
     experiment: str = "stillery"
+    """Name of the MLflow experiment; made where it does not exist."""
     tracking_uri: str | None = None
+    """MLflow's tracking URI. Null: $MLFLOW_TRACKING_URI, else a SQLite store at `HOME/mlflow.db`."""
 
 
 @dataclass
 class ReportConfig:
-    """The HTML report: how many traces of each kind it shows."""
+    """The HTML report."""
 
     num_traces: int = 6
+    """Traces of each kind that the report shows."""
 
 
 @dataclass
 class ParityThresholds:
-    """What an artifact may differ from its checkpoint by. `max_kl` is in nats a token, mean over positions; the
-    agreements are shares, the drops fractions. `max_accuracy_drop` is exceeded where the measured drop lies above it
-    by more than its standard error; a perplexity ratio counts in both directions."""
+    """The parity gate: how far an artifact may depart from its checkpoint."""
 
     max_kl: float
+    """KL divergence from checkpoint to artifact, nats a token, mean over positions."""
     min_top_1: float
+    """Share of positions with the same most likely token."""
     min_greedy: float
+    """Share of problems with the same greedy answer, token by token."""
     max_perplexity_ratio: float
+    """Ratio of the two perplexities, whichever way round is above 1."""
     max_accuracy_drop: float
+    """Drop of task accuracy, to which one standard error is added."""
     max_stop_rate_drop: float
+    """Drop of the share of answers that end by themselves."""
     max_repetition_rise: float
+    """Rise of the share of 4-grams that occurred before in an answer."""
 
 
 @dataclass
 class ExportConfig:
-    """Edge artifacts. Prompts and expected answers are those of `prompts`' split `split`.
-
-    A run exports its student in these `formats` (none: it doesn't; `stillery export` then takes GGUF). Formats and
-    `quantizations` are tried in all combinations (no quantizations: each format's defaults).
-    `num_problems` are answered greedily with at most `max_new_tokens` each; logits are compared on at most
-    `max_positions` tokens of prompts and answers. `num_calibration` generated problems, with the checkpoint's own
-    answers, calibrate formats that take calibration texts. The last four hold an artifact to its checkpoint: the
-    unquantized form, and quantized ones by their bits (half precision counts as eight).
-    """
+    """The stage `export` and `stillery export` (docs/guides/export.md). Formats and quantizations are tried in all
+    combinations. The thresholds of the parity gate are given four times: for a format's unquantized form, and for
+    quantizations to eight bits or more (half precision among them), to five or six, and to four."""
 
     formats: list[str] = field(default_factory=list[str])
+    """`gguf`, `onnx`, `executorch`, `litert`, or `all` alone (`litert` is part of it where `$STILLERY_LITERT_PYTHON` is
+    set). Empty: a run exports none; `stillery export` takes `gguf`."""
     quantizations: list[str] = field(default_factory=list[str])
+    """Quantizations to try, of those that a format has. Empty: two usual ones of each."""
     split: str = "test"
+    """The split of `prompts` on whose problems an artifact is measured."""
     num_problems: int = 60
+    """Problems that checkpoint and artifact answer greedily, spread over the split."""
     max_new_tokens: int = 512
+    """Tokens at which an answer is cut off."""
     max_positions: int = 1000
+    """Tokens of prompts and answers on which logits are compared."""
     num_calibration: int = 0
+    """Training problems, with the checkpoint's own answers, that calibrate quantization (GGUF below eight bits)."""
     context: int = 2000
+    """Longest sequence, in tokens, on which logits are compared."""
     min_tokenizer_agreement: float = 1.0
+    """Share of the corpus that must be tokenized alike."""
     unquantized: ParityThresholds = field(
         default_factory=lambda: ParityThresholds(1e-5, 0.995, 0.95, 1.01, 0.0, 0.02, 0.02)
     )

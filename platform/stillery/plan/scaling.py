@@ -1,6 +1,6 @@
 """How far a run scales: the time of each part of it from what one unit costs, and which part is the longest.
 
-A model, not a measurement: see docs/scaling.md for what its costs were measured on and what is only assumed. Pure.
+A model, not a measurement: docs/guides/scaling.md says what its costs were measured on and what is assumed. Pure.
 """
 
 from dataclasses import dataclass

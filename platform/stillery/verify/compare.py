@@ -1,4 +1,4 @@
-"""Two answers and the kind of the gold one -> whether they are the same answer. The policy is docs/verification.md.
+"""Whether two answers are the same, given the kind of the gold one, by the policy of docs/concepts/verification.md.
 
 Pure. An answer is read once into a typed value, and values are compared. What is decided here is exact, or agrees to
 fifty digits, and cheap; what only computer algebra reads is asked of `leaf`, which in the worker processes is

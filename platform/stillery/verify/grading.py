@@ -59,7 +59,7 @@ def grade(
 
 
 def same_answer(predicted: str, gold: str, *, answer_kind: str = AUTO) -> bool:
-    """Whether two answers are the same answer, as docs/verification.md defines it.
+    """Whether two answers are the same answer, as docs/concepts/verification.md defines it.
 
     Raises UserError for an unknown answer kind, TimeoutError where the comparison takes longer than five seconds,
     and RuntimeError where it fails: neither says that the answers differ.

@@ -1,4 +1,4 @@
-"""Two values of mathematics -> whether they are the same answer, by the policy of docs/verification.md. Pure."""
+"""Whether two mathematical values are the same answer, by the policy of docs/concepts/verification.md. Pure."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence

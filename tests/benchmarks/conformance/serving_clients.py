@@ -102,7 +102,7 @@ def test_curl_reads_a_stream(server: Server) -> None:
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 def test_the_documented_javascript_client_streams(server: Server, tmp_path: Path) -> None:
-    page = (Path(__file__).parents[3] / "docs" / "serving.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "guides" / "serving.md").read_text(encoding="utf-8")
     script = tmp_path / "ask.mjs"
     script.write_text(page.split("```js\n")[1].split("```")[0], encoding="utf-8")
     environment = {**os.environ, "STILLERY_URL": server.url}

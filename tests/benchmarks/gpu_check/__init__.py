@@ -1,1 +1,1 @@
-"""What of stillery only a machine with a CUDA device can show: `make gpu-check`, described in docs/operations.md."""
+"""Checks that need a CUDA device: `make gpu-check`, described in docs/guides/operations.md."""

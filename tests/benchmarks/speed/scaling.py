@@ -5,7 +5,7 @@
 
 First measures what one unit of everything but generation costs in CPU time of one process (ids, log files, checking,
 molecules, curation), on made-up traces of that length; then prints the table. Generation is an assumption: tokens a
-second of one replica, given as --tokens-per-s. docs/scaling.md says what follows.
+second of one replica, given as --tokens-per-s. docs/guides/scaling.md says what follows.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from stillery.verify.rows import grade_rows  # noqa: E402
 from support.scripted_teacher import CHARACTERS_PER_TOKEN, PROMPT_TOKENS, answer_to, question, trace  # noqa: E402
 
 GPUS = (8, 16, 32, 64, 128, 256, 512)
-# Of the driver, for what an engine tells of one file, and for each second of waiting: docs/scaling.md.
+# Of the driver, for what an engine tells of one file, and for each second of waiting: docs/guides/scaling.md.
 TALLY_S, WAIT_SHARE = 0.0053, 0.05
 SAMPLING = {"temperature": 0.6, "top_p": 0.95, "max_tokens": 16384, "seed": 0}
 

@@ -49,7 +49,7 @@ from support.submission import ENGINE, Submission  # noqa: E402
 WORKERS = ("a", "b", "c", "d", "e")
 SAMPLES, FEW_PROMPTS, FLUSH_EVERY, BATCH_SAMPLES, MOST_RATIO = 4, 4, 4, 64, 1.5
 REPORT_S, SETTLE_S, JOB_LIMIT_S, NETWORK = 2.0, 6.0, 600.0, 1e9
-# Files written by the run that docs/scaling.md is about.
+# Files written by the run that docs/guides/scaling.md is about.
 FILES_OF_LARGE_RUN = 0.53e6
 
 

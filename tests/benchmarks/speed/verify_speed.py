@@ -12,7 +12,7 @@ crossed      every eighth pair of every distinct prediction with every gold answ
 math500      each distinct gold answer of MATH-500 with itself and with the next: a good part needs computer algebra
 completions  the 800 completions themselves, from the text to the verdict (ours includes template and readability)
 
-Ends with status 1 where a verdict differs that docs/verification.md does not account for (`DOCUMENTED`).
+Ends with status 1 where a verdict differs that docs/concepts/verification.md does not account for (`DOCUMENTED`).
 """
 
 import argparse
@@ -39,7 +39,7 @@ from support.shared_data import shared_data  # noqa: E402
 
 Verdicts = list[bool]
 
-# Pairs of the workloads on which the two differ, each under the rule of docs/verification.md that makes it so.
+# Pairs of the workloads on which the two differ, each under the rule of docs/concepts/verification.md that makes it so.
 DOCUMENTED: dict[str, set[tuple[str, str]]] = {
     # The gold answer is a garbled 4:30 p.m., of which Math-Verify reads the 4.
     "times of day are read as text, a.m. and p.m. in any spelling": {(r"4:30 \text{ p.m.}", "4:30p..")},

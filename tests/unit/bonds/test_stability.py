@@ -1,4 +1,4 @@
-"""What stability must and must not reward: see "Stability" in docs/bonds.md."""
+"""What stability must and must not reward: see "Stability" in docs/concepts/bonds.md."""
 
 import itertools
 import json

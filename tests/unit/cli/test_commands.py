@@ -28,7 +28,7 @@ def said(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]
 def test_the_help_of_a_stage_names_the_stages_that_it_runs(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, text = said(command, "--help", capsys=capsys)
     config = load_config()
-    config.bonds.enabled = command == "bonds"
+    config.bonds.enabled = config.bonds.enabled or command == "bonds"
     names = [stage.name for stage in stages_of(config, STAGE_COMMANDS[command][0])]
     assert code == 0
     assert f"not finished: {', '.join(names)}." in text

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 import yaml
 from manifests import ROOT, Object, Pod, cluster_spec, label_of, pods_of, selects, walk
 
-# Made by hand (docs/operations.md): name to keys; null: whatever keys the user gives.
+# Made by hand (docs/guides/operations.md): name to keys; null: whatever keys the user gives.
 SECRETS: dict[str, set[str] | None] = {
     "stillery-ray-auth": {"auth_token"},
     "stillery-redis": {"password"},

@@ -1,4 +1,4 @@
-"""The commands of docs/operations.md: each names options, paths, parts of the overlays and Services that are there."""
+"""The commands of docs/guides/operations.md name options, paths, parts of overlays and Services that exist."""
 
 import re
 import shlex
@@ -15,7 +15,7 @@ MADE_BY_KUBERAY = {"RayCluster": ("head-svc",), "RayService": ("head-svc", "serv
 
 def commands() -> list[str]:
     """Every line of every block of code, continued lines joined, without comments and output."""
-    text = (ROOT / "docs" / "operations.md").read_text()
+    text = (ROOT / "docs" / "guides" / "operations.md").read_text()
     blocks = re.findall(r"^```\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
     blocks += re.findall(r"(?:^    .*\n)+", text, flags=re.MULTILINE)
     lines = [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
@@ -52,7 +52,7 @@ def test_scripts_and_overlays_that_are_named_exist() -> None:
 
 def test_the_parts_that_are_applied_and_deleted_hold_something() -> None:
     parts = {name for overlay in OVERLAYS for obj in render(overlay) for name in [obj["metadata"]["labels"][PART]]}
-    text = (ROOT / "docs" / "operations.md").read_text()
+    text = (ROOT / "docs" / "guides" / "operations.md").read_text()
     named_parts = set(re.findall(rf"-l '?{re.escape(PART)}=([a-z]+)", text))
     for several in re.findall(rf"-l '{re.escape(PART)} in \(([^)]*)\)'", text):
         named_parts |= set(several.split(", "))

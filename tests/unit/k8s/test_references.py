@@ -72,7 +72,7 @@ def test_the_serve_config_is_one_that_the_application_takes(overlay: str, tmp_pa
 
 
 def test_every_secret_is_told_of_in_the_documentation() -> None:
-    operations = (ROOT / "docs" / "operations.md").read_text()
+    operations = (ROOT / "docs" / "guides" / "operations.md").read_text()
     for name, keys in SECRETS.items():
         assert f"create secret generic {name}" in operations
         assert all(key in operations for key in keys or ())

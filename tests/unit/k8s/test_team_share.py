@@ -9,7 +9,7 @@ from manifests import ROOT, Object, cluster_spec, named, render
 
 POOL = "stillery.io/pool"
 UNITS = {"": 1, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
-OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+OPERATIONS = (ROOT / "docs" / "guides" / "operations.md").read_text()
 
 
 def quantity(written: str | int) -> float:

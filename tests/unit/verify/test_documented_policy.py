@@ -1,4 +1,4 @@
-"""docs/verification.md, read as a table of tests: each example of each rule, and the names that it lists."""
+"""docs/concepts/verification.md, read as a table of tests: each example of each rule, and the names that it lists."""
 
 import re
 from itertools import pairwise
@@ -11,7 +11,7 @@ from stillery.verify import symbolic
 from stillery.verify.compare import compare
 from stillery.verify.readability import FLAGS
 
-PAGE = (Path(__file__).parents[3] / "docs" / "verification.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "concepts" / "verification.md").read_text(encoding="utf-8")
 CHOICES = ("London", "Paris", "Rome")
 POLICY = re.search(r"## When two answers are the same\n(.*?)\n## ", PAGE, re.DOTALL)
 

@@ -1,4 +1,4 @@
-"""What is wrong with a trace by its own words: steps and claims in, conflicts out. docs/bonds.md lists the kinds.
+"""What is wrong with a trace by its own words: steps and claims in, conflicts out (docs/concepts/bonds.md).
 
 A conflict counts wherever it stands, also in a step that only tries something: a sum that is wrong proves nothing about
 what was tried. Marker words ("check", "ok", "maybe") are blanked before a step is read, so they decide nothing here.

@@ -1,4 +1,4 @@
-"""How well a trace holds together: steps, claims and bonds in, stability out. docs/bonds.md defines it.
+"""How well a trace holds together: steps, claims and bonds in, stability out. docs/concepts/bonds.md defines it.
 
 Only what can be checked counts here, never markers: the same bonds, checks and claims with or without them.
 """

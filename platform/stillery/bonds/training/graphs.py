@@ -55,7 +55,7 @@ def read_graphs(path: Path) -> list[Graph]:
             except (ValueError, KeyError, TypeError) as e:
                 raise UserError(
                     f"{path}, line {number}: expected an annotated trace (response, question, question_id, domain, "
-                    f"generator, nodes, edges), got {e!r}. docs/bonds.md says where to get them."
+                    f"generator, nodes, edges), got {e!r}. docs/concepts/bonds.md says where to get them."
                 ) from e
     if not graphs:
         raise UserError(f"{path} holds no annotated trace.")
