@@ -38,9 +38,8 @@ def main() -> None:
         hits = contaminated(((str(n), text) for n, text in enumerate(questions)), index, allowed=set())
         print(f"{training} ({len(questions):,} problems) in {evaluation} ({len(index):,}): {len(hits)} hits")
         for hit in list(hits.values())[: options.shown]:
-            print(
-                f"  {hit.text[:150]!r}\n  = row {hit.row}: {hit.evaluation_text[:150]!r}\n  by {hit.match!r}, {hit.shared:.2f}"
-            )
+            print(f"  {hit.text[:150]!r}\n  = row {hit.row}: {hit.evaluation_text[:150]!r}")
+            print(f"  by {hit.match!r}, {hit.shared:.2f}")
 
 
 def texts(file: str, column: str) -> list[str]:

@@ -61,9 +61,10 @@ def test_a_closing_formula_makes_no_two_problems_one() -> None:
     held = (
         "A die shows six with probability one in four, the other faces alike. It is rolled until three sixes are seen."
     )
-    index = EvaluationIndex({"test": [f"{held} {formula}"]})
+    held = f"{held} Each roll is independent of all of the others that came before it. {formula}"
+    index = EvaluationIndex({"test": [held]})
     assert index.find(f"Let x, y and z be positive reals with a product of eight. {formula}") is None
-    hit = index.find(f"{held} {formula}".replace("A die", "One die"))
+    hit = index.find(held.replace("A die", "One die"))
     assert hit is not None
     assert hit.shared > 0.9
 
