@@ -22,7 +22,7 @@ from stillery.io.storage import Folder
 from stillery.records import Molecule, Prompt, Score, Split, Verdict
 from stillery.telemetry import logs
 
-VERSION = 7
+VERSION = 8
 ROWS_PER_FILE = 5_000
 ROWS_PER_BATCH = 256
 # How many of the traces that could not be analysed a summary names; the table has all of them.
