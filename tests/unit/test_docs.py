@@ -167,6 +167,13 @@ def test_pages_that_the_code_names_are_there() -> None:
             assert (DOCS.parent / name).is_file(), f"{path.name} names {name}, which is not there"
 
 
+def test_the_tests_that_prove_the_status_are_there() -> None:
+    named = re.findall(r"tests/[\w/.*-]+", (DOCS / "status.md").read_text(encoding="utf-8"))
+    assert named
+    for name in named:
+        assert list(DOCS.parent.glob(name)), f"status.md names {name}, which is not there"
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     for page in [*DOCS.rglob("*.md"), *DOCS.parent.glob("*.md")]:
         for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text(encoding="utf-8")):

@@ -22,7 +22,7 @@ ENGINE_SECTION = _keys(
     ("where they run", ("num_cpus", "num_gpus", "resources", "labels")),
     ("what an engine takes of its machine", ("threads", "cpu_kv_cache_gb")),
     ("how work is handed out and written, and how often tried", ("requests_per_call", "flush_every", "max_failures")),
-    ("when a run is refused", ("max_cut_share",)),
+    ("when a run stops with an error", ("max_cut_share",)),
 )  # fmt: skip
 
 # Of vLLM's EngineArgs.
