@@ -1,4 +1,4 @@
-"""The markers between which models think before they answer: the one place that knows them. Pure, and linear.
+"""The markers around a model's thinking: the one place that knows them. Pure, and linear.
 
 Every family has its own: tags (DeepSeek's and Qwen's <think>, Claude's <thinking>, others' <thought>, <reasoning>,
 <seed:think>, …), brackets (Mistral's [THINK]), tokens (OpenThoughts' <|begin_of_thought|>, Cohere's <|START_THINKING|>,

@@ -1,4 +1,4 @@
-"""The arguments of every command: what `stillery COMMAND --help` shows. What a command does is in `main.py`."""
+"""The parsers of all commands: what `stillery COMMAND --help` shows. What a command does is in `main.py`."""
 
 import argparse
 from collections.abc import Callable, Sequence

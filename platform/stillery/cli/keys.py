@@ -1,4 +1,4 @@
-"""`stillery serve keys add|list|revoke`: the key file from the command line."""
+"""`stillery serve keys add|list|revoke`: manages the key file."""
 
 import argparse
 import time

@@ -1,4 +1,4 @@
-"""Whether a cluster can ever hold what a run asks of it: known within a second, before the first stage that needs Ray.
+"""Placement check: whether a cluster can ever hold what a run requests. Takes a second, before the first Ray stage.
 
 Ray keeps an actor that fits nowhere waiting for ever. In: the config, and the nodes that the cluster has or that its
 autoscaler may add. Out: nothing, or a UserError that names what does not fit and what is there.

@@ -1,4 +1,4 @@
-"""All numbers of one model's evaluation, as JSON-able data: what evaluation stores and the report and registry read.
+"""The evaluation summary of a model as JSON data: what evaluation stores and report and registry read.
 
     {"ks": [1, 4, 8],
      "splits": {"test": {"overall": MEASURES, "by_task": {TASK: MEASURES}, "by_num_steps": {"3": MEASURES}}}}

@@ -1,4 +1,4 @@
-"""What a config means by a model: `embedded:teacher`, a Hugging Face folder at a path or URI, or a Hub name."""
+"""Resolves a model of the config: `embedded:teacher`, a Hugging Face folder at a path or URI, or a Hub name."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The settings that do not shape an output: they say where and how fast work is done, or what is said about it.
+"""Settings outside every fingerprint: they decide where and how fast work is done, or what is logged.
 
 They are part of no fingerprint and of no sample's id, so that another machine, another number of GPUs or another
 interval of logging makes nothing again. What is not listed shapes the output, so an unknown field of a later version

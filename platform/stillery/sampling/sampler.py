@@ -1,4 +1,4 @@
-"""Sampling a model on prompts: render, find what the log holds, make what is missing, and see that nothing is."""
+"""The sampler: render prompts, read the sample log, make what is missing, verify that nothing is."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

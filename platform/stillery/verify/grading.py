@@ -1,4 +1,4 @@
-"""The public single calls: one completion or one pair of answers at a time, from any thread, hostile input included.
+"""`grade` and `same_answer`: one completion or one pair of answers, from any thread, hostile input included.
 
 What needs computer algebra goes through one worker process that the first such call starts and that lives as long
 as this process. For many completions use a `GradingPool`.

@@ -1,4 +1,4 @@
-"""A multiple-choice question as it is shown: the one place that letters its options, for asking and for training alike.
+"""How a multiple-choice question is shown: the one place that letters its options, for sampling and training alike.
 
 The prompts stage writes the question so, and everything after it takes the question as it is.
 """

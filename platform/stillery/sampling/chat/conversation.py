@@ -1,4 +1,4 @@
-"""The conversation that a model sees: messages in, the text and the tokens out, as its chat template writes them.
+"""Renders conversations to text and tokens with a model's chat template.
 
 One place renders for sampling, training and the checks before a run, so that a student is asked as it was trained.
 """

@@ -1,4 +1,4 @@
-"""A conversation tried on a question and an answer with thinking, before anything is made with it.
+"""Tries a conversation on a question and an answer with thinking, before anything is made with it.
 
 In: a conversation. Out: what the model has to write and the token that ends it, or a UserError that names the setting
 at fault and what would mend it.

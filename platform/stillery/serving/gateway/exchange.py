@@ -1,4 +1,4 @@
-"""The response side of the gateway: every message of a response passes through an Exchange on its way out.
+"""The response side of the gateway: every message of a response passes through an Exchange.
 
 It adds the security headers, brings errors into OpenAI's shape, and notes status, time to the first byte and tokens.
 Bodies of successful responses are passed on piece by piece as they come.

@@ -1,4 +1,4 @@
-"""Putting the gateway in front of an application, and the check that an endpoint without keys stays at home."""
+"""Installs the gateway in front of an application, and binds an endpoint without keys to loopback only."""
 
 import ipaddress
 import time

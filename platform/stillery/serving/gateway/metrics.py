@@ -1,4 +1,4 @@
-"""Prometheus metrics of one process: requests, refusals, latency, requests in flight, tokens.
+"""Prometheus metrics of one process: requests, rejections, latency, requests in flight, tokens.
 
 Labels come from small fixed sets (route templates, statuses, reasons), so that no client can make series without end.
 Behind several replicas a scrape reaches one of them; the label `replica` keeps each one's counters apart, so that none

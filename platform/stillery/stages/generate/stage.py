@@ -1,5 +1,4 @@
-"""Generation: every training and validation problem is put to the teacher, a fixed number of times or until enough
-samples are accepted.
+"""Generation: best-of-n samples of the teacher, a fixed number or until enough are accepted.
 
 In: prompts. Out: generations, all of them, before anything is verified or filtered. The samples come from the
 run's durable log, so a larger n later, or a run that was killed, makes only what is missing.
