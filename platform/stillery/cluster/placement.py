@@ -89,7 +89,7 @@ def demands_of(config: Config, stages: Collection[str]) -> list[Demand]:
 
 def check_demands(demands: Sequence[Demand], nodes: Sequence[Nodes]) -> None:
     """Raise UserError with a line for each demand that these nodes cannot meet at once."""
-    lines = [_refusal(demand, nodes) for demand in demands if not _fits(demand, nodes)]
+    lines = [_misfit(demand, nodes) for demand in demands if not _fits(demand, nodes)]
     if lines:
         raise UserError("\n".join(dict.fromkeys(lines)))
 
@@ -176,7 +176,7 @@ def _selects_value(condition: str, value: str | None) -> bool:
     return (value in wanted) != bool(negated)
 
 
-def _refusal(demand: Demand, nodes: Sequence[Nodes]) -> str:
+def _misfit(demand: Demand, nodes: Sequence[Nodes]) -> str:
     chosen = [kind for kind in nodes if kind.count > 0 and selects(demand.labels, kind.labels)]
     needs = ", ".join(f"{need:g} {name}" for name, need in demand.resources.items() if need > 0)
     beside = f" and {demand.beside_cpus:g} CPU for checking beside them" if demand.beside_cpus else ""

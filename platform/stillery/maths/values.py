@@ -1,6 +1,7 @@
 """Reads a whole normalised text as a value: number, expression, list, relation, set of real numbers or matrix.
 
-Pure, and cached: a text is read once however often it is compared."""
+Pure, and cached: a text is read once however often it is compared.
+"""
 
 import re
 from dataclasses import dataclass

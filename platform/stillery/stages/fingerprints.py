@@ -34,7 +34,7 @@ def grading_settings(config: Config) -> dict[str, Any]:
 
 
 def chat_settings(config: SftConfig) -> dict[str, Any]:
-    """How the student is spoken to, the text of a template file included."""
+    """The student's chat format, the text of a template file included."""
     chat = student_format(config)
     borrowed = None if chat.template_model is None else model_id(chat.template_model)
     settings = {"template": chat.template, "template_model": borrowed, "arguments": dict(chat.arguments)}
