@@ -54,7 +54,7 @@ class ThinkingSplit:
 
 
 def split_thinking(text: str, *, prefilled: bool = False) -> ThinkingSplit:
-    """What of a text is thinking and what is not. `prefilled`: the prompt had already opened it."""
+    """The thinking of a text, and the rest. `prefilled`: the prompt had already opened it."""
     if bare := _BARE.match(text):
         return ThinkingSplit(
             [bare["channel"] or bare["phrase"]], _END.sub("", text[bare.end() :]), None, True, True, False

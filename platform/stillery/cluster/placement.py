@@ -1,6 +1,6 @@
 """Placement check: whether a cluster can ever hold what a run requests. Takes a second, before the first Ray stage.
 
-Ray keeps an actor that fits nowhere waiting for ever. In: the config, and the nodes that the cluster has or that its
+Ray keeps an actor that fits nowhere waiting forever. In: the config, and the nodes that the cluster has or that its
 autoscaler may add. Out: nothing, or a UserError that names what does not fit and what is there.
 """
 
@@ -113,7 +113,7 @@ def cluster_nodes(config: Config) -> list[Nodes]:
 
 
 def addable(config: Config, live: Sequence[Nodes]) -> list[Nodes]:
-    """What of the node groups is not there yet, with the labels that Ray's autoscaler knows: those of the group."""
+    """The nodes of the node groups that are not there yet, with the labels that Ray's autoscaler knows: those of the group."""
     running = Counter(node.labels.get(NODE_GROUP) for node in live)
     return [
         Nodes(max(0, group.max_nodes - running[name]), group.resources, group.labels)

@@ -117,11 +117,11 @@ SFT_CONFIG = _keys(
 
 
 def shaping(table: Mapping[str, Any], *, neutral: Mapping[str, str]) -> dict[str, Any]:
-    """What of a table shapes the output; a path in it counts by what lies there."""
+    """The fields of a table that shape the output; a path in it counts by what lies there."""
     return {key: contents_of(value) for key, value in table.items() if key not in neutral}
 
 
 def shaping_engine(engine: EngineConfig) -> dict[str, Any]:
-    """What of an `engine` table shapes the output. Without a dtype a GPU takes the model's own, a CPU float32."""
+    """The fields of an `engine` table that shape the output. Without a dtype a GPU takes the model's own, a CPU float32."""
     default = {"dtype": "auto"} if engine.num_gpus else {}
     return default | shaping(engine.engine, neutral=ENGINE_ARGS)

@@ -9,7 +9,7 @@ from stillery.sampling.neutral import ENGINE_SECTION, shaping_engine
 
 
 def sampling_settings(section: EngineConfig) -> dict[str, Any]:
-    """What of the section `teacher` or `evaluate` shapes its samples."""
+    """Fields of the section `teacher` or `evaluate` that shape its samples."""
     settings = {key: value for key, value in settings_of(section).items() if key not in ENGINE_SECTION}
     settings["engine"] = shaping_engine(section)
     if isinstance(section, TeacherConfig):
@@ -29,7 +29,7 @@ def teacher_identity(config: Config) -> str:
 
 
 def grading_settings(config: Config) -> dict[str, Any]:
-    """What of the config shapes a verdict."""
+    """Config fields that shape a verdict."""
     return {"deadline_s": config.verify.deadline_s}
 
 

@@ -67,5 +67,5 @@ def _without_label(choice: str, letter: str) -> str:
 
 
 def _squeeze(text: str) -> str:
-    """What of a text its typesetting does not change: letters, digits and the signs of numbers."""
+    """The part of a text that typesetting does not change: letters, digits and the signs of numbers."""
     return re.sub(r"[^\w+\-./]|_", "", _COMMAND.sub("", text)).casefold()

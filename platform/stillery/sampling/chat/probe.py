@@ -90,7 +90,7 @@ def _render(conversation: Conversation, *, name: str) -> tuple[str, str]:
 
 
 def _lost(whole: str) -> str:
-    """What of the probe's answer a rendered conversation lacks."""
+    """The parts of the probe's answer that a rendered conversation lacks."""
     if bare(ANSWER) not in bare(whole):
         return "the answer"
     return "the thinking" if bare(THOUGHT) not in bare(whole) else "the tags of thinking and answer"
