@@ -113,7 +113,7 @@ def cluster_nodes(config: Config) -> list[Nodes]:
 
 
 def addable(config: Config, live: Sequence[Nodes]) -> list[Nodes]:
-    """The nodes of the node groups that are not there yet, with the labels that Ray's autoscaler knows: those of the group."""
+    """The nodes that groups may still add, with the labels that Ray's autoscaler knows: those of the group."""
     running = Counter(node.labels.get(NODE_GROUP) for node in live)
     return [
         Nodes(max(0, group.max_nodes - running[name]), group.resources, group.labels)

@@ -23,8 +23,8 @@ from stillery.records import FAILURES, Score
 def summarize(scores: Sequence[Score], *, ks: Sequence[int]) -> dict[str, Any]:
     """The measures of one model's samples, for each split: overall, by task, and by number of steps where known.
 
-    Unparsed and truncated samples are not correct, and are distinguished from wrong ones in `verdicts`. Unchecked samples
-    appear in `verdicts` alone; a group in which nothing was checked is left out.
+    Unparsed and truncated samples are not correct, and differ from wrong ones in `verdicts`. Unchecked samples appear
+    in `verdicts` alone; a group in which nothing was checked is left out.
 
     Raises ValueError if a problem has fewer samples than the largest k, failed ones included.
     """

@@ -122,6 +122,6 @@ def shaping(table: Mapping[str, Any], *, neutral: Mapping[str, str]) -> dict[str
 
 
 def shaping_engine(engine: EngineConfig) -> dict[str, Any]:
-    """The fields of an `engine` table that shape the output. Without a dtype a GPU takes the model's own, a CPU float32."""
+    """The fields of an `engine` table that shape the output. The default dtype is the model's on a GPU, float32 on a CPU."""
     default = {"dtype": "auto"} if engine.num_gpus else {}
     return default | shaping(engine.engine, neutral=ENGINE_ARGS)
