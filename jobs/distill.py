@@ -15,13 +15,13 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "platform"))
 
 
-def job(command: str) -> int:
-    """Run one `stillery` command with this job's arguments, by default with the demo's config."""
+def job(command: str, *, config: str = "demo.yaml") -> int:
+    """Run one `stillery` command with this job's arguments, by default with a config of the project's own."""
     from stillery.cli.main import main
 
     arguments = sys.argv[1:]
     if "--config" not in arguments:
-        arguments = ["--config", str(ROOT / "jobs" / "configs" / "demo.yaml"), *arguments]
+        arguments = ["--config", str(ROOT / "jobs" / "configs" / config), *arguments]
     return main([command, *arguments])
 
 

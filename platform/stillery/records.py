@@ -175,6 +175,17 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """Why a sample of the teacher's trains the student or does not. `reason` is None where it does, and `evidence` what
+    can be looked at, as JSON: the sample that it repeats, the evaluation problem that it holds, the flag's span."""
+
+    sample_id: str
+    prompt_id: str
+    reason: str | None
+    evidence: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """One evaluated sample of one model on one problem: the row that every metric is computed from."""
 
@@ -193,6 +204,30 @@ class Score:
     template: str
     num_tokens: int
     finish_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RewardPart:
+    """What one reward function gave a completion; None where it could not tell."""
+
+    name: str
+    value: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One completion that refinement learned from. `step` is the number of updates before it; `reward` is the weighted
+    sum of its `parts`, None where the row was left out; `advantage` is what the update weighed it by."""
+
+    step: int
+    prompt_id: str
+    task: str
+    completion: str
+    num_tokens: int
+    finish_reason: str
+    parts: list[RewardPart]
+    reward: float | None
+    advantage: float
 
 
 class BondKind(StrEnum):

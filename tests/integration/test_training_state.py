@@ -17,7 +17,7 @@ from stillery.config import SftConfig
 from stillery.io.storage import Folder
 from stillery.records import Message, Sample, digest
 from stillery.sampling.chat.conversation import student_format
-from stillery.stages.sft import publish_checkpoint
+from stillery.training.checkpoints import publish_checkpoint
 from stillery.training.data import prepare_data
 from stillery.training.loop import train_loop
 

@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 
 from stillery.config import Config, CurateConfig, load_config
-from stillery.config.passthrough import ENGINE_ARGS, SAMPLING_PARAMS, SFT_CONFIG, check_tables
+from stillery.config.passthrough import DPO_CONFIG, ENGINE_ARGS, GRPO_CONFIG, SAMPLING_PARAMS, SFT_CONFIG, check_tables
 from stillery.io.run_folder import Output, fingerprint_of
 from stillery.io.storage import Folder
 from stillery.pipeline.order import STAGES
 from stillery.pipeline.runner import input_key, stages_of
 from stillery.records import VerdictKind
 from stillery.sampling.neutral import ENGINE_ARGS as NEUTRAL_ENGINE_ARGS
-from stillery.sampling.neutral import ENGINE_SECTION
+from stillery.sampling.neutral import ENGINE_SECTION, REFINE_SECTION
 from stillery.sampling.neutral import SFT_CONFIG as NEUTRAL_SFT_CONFIG
 from stillery.stages.prompts import draw_prompts, summarize_prompts
 from stillery.verify import grade
@@ -106,6 +106,8 @@ def _keys(section: Any, *, prefix: str = "") -> Iterator[str]:
         ("`teacher.engine`, `evaluate.engine`", ENGINE_ARGS),
         ("`teacher.sampling`, `evaluate.sampling`", SAMPLING_PARAMS),
         ("`sft.trl`", SFT_CONFIG),
+        ("`refine.trl` (GRPO)", GRPO_CONFIG),
+        ("`refine.trl` (DPO)", DPO_CONFIG),
     ],
 )
 def test_every_field_that_stillery_sets_is_documented(tables: str, target: Any) -> None:
@@ -168,14 +170,15 @@ def test_a_change_reaches_just_the_stages_that_the_table_names() -> None:
     assert len(rows) >= 15
     for change, reached in rows:
         after = _fingerprints(change.split("`")[1])
-        expected = {"all": names, "none": []}.get(reached, reached.split(", "))
-        assert [name for name in names if after.get(name) != before[name]] == expected, change
+        expected = {"all": list(before), "none": []}.get(reached, reached.split(", "))
+        assert [name for name in names if after.get(name) != before.get(name)] == expected, change
 
 
 def test_what_does_not_shape_an_output_is_listed_with_its_reason() -> None:
     rows = re.findall(r"^\| (`.*) \| (`.*`) \| (.*) \|$", DATA_FLOW, flags=re.MULTILINE)
     for of, neutral in (
         ("`teacher`, `evaluate`", ENGINE_SECTION),
+        ("`refine`", REFINE_SECTION),
         ("`teacher.engine`, `evaluate.engine` (vLLM)", NEUTRAL_ENGINE_ARGS),
         ("`sft.trl` (TRL)", NEUTRAL_SFT_CONFIG),
     ):

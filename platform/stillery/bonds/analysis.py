@@ -78,7 +78,13 @@ def dissect(
     conflicts += find_answer_conflicts(steps, claims, question or "")
     conflict = sum(c.weight for c in conflicts)
     parts = measure(
-        steps, plain.support, checks=plain.checks, claims=claims, conflicts=conflicts, question=question or ""
+        steps,
+        plain.support,
+        checks=plain.checks,
+        claims=claims,
+        conflicts=conflicts,
+        derived=evidence.derived,
+        question=question or "",
     )
     total = round(sum(bond.strength for bond in bonds) - conflict, 6)
     atoms = _atoms(text, spans, steps, claims, inserted)

@@ -16,6 +16,7 @@ STAGE_COMMANDS: dict[str, tuple[str, str, str]] = {
     "bonds": ("bonds", "find the molecules of the teacher's samples, or of FILE", "bonds.enabled=true"),
     "curate": ("curate", "choose the training data", "curate.max_per_prompt=2"),
     "sft": ("sft", "fine-tune the student", "sft.trl.learning_rate=1e-5"),
+    "refine": ("refine", "refine the student by rewards or preferences", "refine.enabled=true"),
     "evaluate": ("evaluate_after", "measure the distilled student", "evaluate.samples_per_prompt=16"),
     "register": ("register", "register the student with its lineage", "register.name=my-student"),
     "export": ("export", "make edge artifacts of the student, or of MODEL", "export.formats=[gguf]"),
@@ -62,6 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
         _add_report,
         _add_runs,
         _add_patterns,
+        _add_reward,
         _add_serving,
         _add_promotion,
         _add_plan,
@@ -152,6 +154,21 @@ def _add_patterns(add_command: AddCommand) -> None:
     patterns.add_argument("other", metavar="FILE", nargs="?", help="a second corpus to compare with")
     patterns.add_argument("--problem", metavar="TEXT", help="show the patterns that suit this problem best")
     patterns.add_argument("--json", action="store_true", help="print everything as one JSON object")
+
+
+def _add_reward(add_command: AddCommand) -> None:
+    reward = add_command(
+        "reward",
+        help="the refinement reward of completions, part by part, or attacks on it",
+        description="A file holds JSON lines of question, answer and completion (and, if there, answer_kind, choices, "
+        "teacher_length, teacher_steps). --attack runs the adversarial suite over honest traces of its own: a row an "
+        "attack, exit code 1 where one is worth more than its honest twin.",
+    )
+    reward.add_argument("file", metavar="FILE", nargs="?", help="JSON lines; - for standard input")
+    reward.add_argument("--attack", action="store_true", help="run the adversarial suite")
+    reward.add_argument("--traces", type=int, default=1, metavar="N", help="honest traces of each kind (default 1)")
+    reward.add_argument("--seed", type=int, default=0, help="of the honest traces and the attacks (default 0)")
+    reward.add_argument("--json", action="store_true", help="print a line of JSON each")
 
 
 def _add_serving(add_command: AddCommand) -> None:

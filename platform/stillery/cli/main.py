@@ -62,6 +62,8 @@ def _dispatch(parsed: argparse.Namespace) -> int:
     if parsed.show_config:
         print(to_yaml(config), end="")
         return 0
+    if parsed.command == "refine" and not config.refine.enabled:
+        raise UserError("refine.enabled is false: set it, or take --config refine")
     if parsed.command == "report":
         from stillery.pipeline.runner import report_finished
 
@@ -99,6 +101,12 @@ def _patterns(parsed: argparse.Namespace) -> int:
 
     describe_patterns(parsed.file, parsed.other, problem=parsed.problem, as_json=parsed.json)
     return 0
+
+
+def _reward(parsed: argparse.Namespace) -> int:
+    from stillery.cli.reward import run_reward
+
+    return run_reward(parsed)
 
 
 def _keys(parsed: argparse.Namespace) -> int:
@@ -170,6 +178,7 @@ def _head(parsed: argparse.Namespace) -> int:
 HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "runs": _runs,
     "patterns": _patterns,
+    "reward": _reward,
     "serve keys": _keys,
     "serve": _serve,
     "promote": _promote,
@@ -198,7 +207,12 @@ def _run(config: Config, until: str | None) -> int:
 def closing_table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
     """What a run ends with: accuracy of student before, student after and teacher, the report, the model version."""
     lines: list[str] = []
-    roles = {"evaluate_before": "student before", "evaluate_after": "student after", "evaluate_teacher": "teacher"}
+    roles = {
+        "evaluate_before": "student before",
+        "evaluate_sft": "fine-tuned",
+        "evaluate_after": "student after",
+        "evaluate_teacher": "teacher",
+    }
     for stage, role in roles.items():
         if stage in summaries:
             lines += _accuracy_rows(role, summaries[stage])
@@ -214,6 +228,8 @@ def closing_table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
     if "curate" in summaries:
         funnel = summaries["curate"]
         lines.append(f"samples: {funnel['generated']} generated, {funnel['correct']} correct, {funnel['kept']} kept")
+    if "refine" in summaries:
+        lines.append(_refinement(summaries["refine"]))
     if "report" in summaries:
         lines.append(f"report: {summaries['report']['path']}")
     if "register" in summaries:
@@ -226,6 +242,12 @@ def closing_table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
 
         lines += ["", table(exported)]
     return "\n".join(lines)
+
+
+def _refinement(summary: Mapping[str, Any]) -> str:
+    before, after, last = (summary[f"validation_{name}"] for name in ("before", "after", "last"))
+    kept = f"step {summary['kept_step']} of {summary['last_step']} kept"
+    return f"refinement: {kept}, validation pass@1 {before:.3f} before, {after:.3f} there, {last:.3f} at the end"
 
 
 def _accuracy_rows(role: str, summary: Mapping[str, Any]) -> list[str]:

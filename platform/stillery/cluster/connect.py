@@ -54,7 +54,7 @@ def runtime_env() -> dict[str, Any]:
     """What workers need to import this very code (a submitted job's uploaded folder, else where it lies here), and to
     print as this process does. What the job was submitted with they have already, and Ray refuses to be told twice."""
     submitted: dict[str, Any] | None = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "null"))
-    source_root = Path(__file__).parent.parent
+    source_root = Path(__file__).parents[2]
     inside = submitted is not None and source_root.is_relative_to(Path.cwd())
     # What the user's own code needs stays: this process's path, then the worker's, which Ray puts in there.
     paths = [str(source_root.relative_to(Path.cwd()) if inside else source_root), os.environ.get("PYTHONPATH")]

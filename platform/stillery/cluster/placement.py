@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import floor
 
-from stillery.config import Config, EngineConfig, SftConfig
+from stillery.config import Config, EngineConfig, RefineConfig, SftConfig
 from stillery.errors import UserError
 
 # The label that Ray puts on the nodes of a KubeRay or autoscaler group that run; its autoscaler starts none for it.
@@ -18,6 +18,8 @@ NODE_GROUP = "ray.io/node-group"
 # What the grading actor holds beside the engines, and a task that reads a table.
 GRADER_CPUS = 0.25
 READ_CPUS = 0.25
+
+STUDENT_EVALUATIONS = ("evaluate_before", "evaluate_sft", "evaluate_after")
 
 _WORD = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 _SELECTOR = re.compile(rf"(!?)(?:in\(({_WORD}(?:, ?{_WORD})*)\)|({_WORD}))")
@@ -54,6 +56,7 @@ def check_config(config: Config) -> None:
         ("teacher", config.teacher.labels),
         ("evaluate", config.evaluate.labels),
         ("sft", config.sft.labels),
+        ("refine", config.refine.labels),
     ):
         for key, selector in labels.items():
             if _SELECTOR.fullmatch(selector) is None:
@@ -80,10 +83,12 @@ def demands_of(config: Config, stages: Collection[str]) -> list[Demand]:
     if "verify" in stages:
         demands.append(Demand("verify", "verify", "checker", 1, {"CPU": READ_CPUS + config.verify.num_cpus}))
     if "sft" in stages:
-        demands.append(_workers(config.sft))
+        demands.append(_workers("sft", config.sft))
+    if "refine" in stages:
+        demands.append(_workers("refine", config.refine))
     if "evaluate_teacher" in stages and teacher.kind != "recorded":
         demands.append(_engines("evaluate_teacher", "teacher", teacher))
-    demands += [_engines(s, "evaluate", config.evaluate) for s in ("evaluate_before", "evaluate_after") if s in stages]
+    demands += [_engines(s, "evaluate", config.evaluate) for s in STUDENT_EVALUATIONS if s in stages]
     return demands
 
 
@@ -137,9 +142,9 @@ def _engines(stage: str, section: str, engine: EngineConfig, *, beside_cpus: flo
     return Demand(stage, section, "replica", engine.replicas, resources, engine.labels, beside_cpus)
 
 
-def _workers(sft: SftConfig) -> Demand:
-    resources = {"CPU": sft.num_cpus, "GPU": float(sft.use_gpu), **sft.resources}
-    return Demand("sft", "sft", "worker", sft.num_workers, resources, sft.labels)
+def _workers(stage: str, config: SftConfig | RefineConfig) -> Demand:
+    resources = {"CPU": config.num_cpus, "GPU": float(config.use_gpu), **config.resources}
+    return Demand(stage, stage, "worker", config.num_workers, resources, config.labels)
 
 
 def _fits(demand: Demand, nodes: Sequence[Nodes]) -> bool:
@@ -200,7 +205,7 @@ def _there_is(demand: Demand, chosen: Sequence[Nodes]) -> str:
 def _remedy(demand: Demand, fitting: int, chosen: Sequence[Nodes]) -> str:
     section = demand.section
     if fitting >= 1 and demand.count > 1:
-        setting = "num_workers" if section == "sft" else "replicas"
+        setting = "num_workers" if section in ("sft", "refine") else "replicas"
         first = f"Set {section}.{setting}={min(fitting, demand.count - 1)}"
     elif demand.labels and not chosen:
         first = f"Change {section}.labels"
@@ -209,7 +214,7 @@ def _remedy(demand: Demand, fitting: int, chosen: Sequence[Nodes]) -> str:
     elif section == "verify":
         first = "Lower verify.num_cpus or free a CPU"
     else:
-        settings = {"CPU": "num_cpus", "GPU": "use_gpu" if section == "sft" else "num_gpus"}
+        settings = {"CPU": "num_cpus", "GPU": "use_gpu" if section in ("sft", "refine") else "num_gpus"}
         most = {n: max((k.resources.get(n, 0.0) for k in chosen), default=0.0) for n in demand.resources}
         lacking = [settings.get(n, "resources") for n, need in demand.resources.items() if need > most[n]]
         first = f"Lower {section}.{(lacking or ['num_cpus'])[0]}"

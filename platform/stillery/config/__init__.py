@@ -3,12 +3,15 @@
 A run's config is the defaults of its dataclasses, overlaid with a YAML file, overlaid with `key=value` arguments. An
 unknown key or a value of the wrong type is an error that names the key and the nearest known one.
 
-Tables named `engine`, `sampling` and `trl` pass through unread to vLLM's EngineArgs and SamplingParams and TRL's
-SFTConfig; `stillery.config.passthrough` checks them against the installed version before the first stage starts.
+Tables named `engine`, `sampling`, `trl` and `peft` pass through unread to vLLM's EngineArgs and SamplingParams, TRL's
+SFTConfig, GRPOConfig and DPOConfig, and peft's LoraConfig; `stillery.config.passthrough` checks them against the
+installed version before the first stage starts.
 """
 
-from stillery.config.data import BondsConfig, CurateConfig, PromptsConfig, VerifyConfig
+from stillery.config.data import BondsConfig, CurateConfig, DecontaminateConfig, PromptsConfig, VerifyConfig
 from stillery.config.loading import load_config, settings_of, to_yaml
+from stillery.config.refine import RefineConfig, StopRules
+from stillery.config.rewards import RewardWeights
 from stillery.config.run import ClusterConfig, Config, NodeGroup, PlanConfig, RunSettings
 from stillery.config.sampling import (
     TEMPLATE_INSTRUCTION,
@@ -27,6 +30,7 @@ __all__ = [
     "ClusterConfig",
     "Config",
     "CurateConfig",
+    "DecontaminateConfig",
     "EndpointConfig",
     "EngineConfig",
     "EvaluateConfig",
@@ -36,10 +40,13 @@ __all__ = [
     "PlanConfig",
     "PromptsConfig",
     "RecordedConfig",
+    "RefineConfig",
     "RegisterConfig",
     "ReportConfig",
+    "RewardWeights",
     "RunSettings",
     "SftConfig",
+    "StopRules",
     "TeacherConfig",
     "VerifyConfig",
     "load_config",

@@ -90,6 +90,22 @@ class BondsConfig:
 
 
 @dataclass
+class DecontaminateConfig:
+    """Evaluation sets that no training problem may be in."""
+
+    files: list[str] = field(default_factory=list[str])
+    """The sets: paths, globs or folders of files with a column of questions."""
+    column: str | None = None
+    """Their column of questions; null: `question`, `problem` or `prompt`."""
+    ngram: int = 13
+    """Words of a run that a problem must share with one of a set to be in it; shorter ones must be held whole."""
+    fuzzy: float | None = None
+    """Similarity (Jaccard, pairs of words) from which a problem is in a set without such a run."""
+    allow: list[str] = field(default_factory=list[str])
+    """prompt_ids or questions that someone has looked at and let pass."""
+
+
+@dataclass
 class CurateConfig:
     """Which generations become training data: correct ones, in order of sample index."""
 
@@ -106,3 +122,21 @@ class CurateConfig:
     """Drop problems with a pass rate below this: what is hardly ever solved may have been guessed."""
     max_pass_rate: float = 1.0
     """Drop problems with a pass rate above this: what is always solved teaches little."""
+    rules: list[str] = field(default_factory=list[str])
+    """Rules on a prompt's accepted samples, `NAME` or `NAME:ARGUMENT`, one after the other. Orders: `shortest`, `random`,
+    `diverse`, `stable`, `pattern`; left out: below `stability:LEAST`, outside `tokens:LEAST-MOST`, like an earlier one
+    by `unlike:SIMILARITY`. The first `max_per_prompt` stay."""
+    target_pattern: dict[str, float] = field(default_factory=dict[str, float])
+    """The share of each kind of bond that the rule `pattern` is to be near."""
+    filters: list[str] = field(default_factory=list[str])
+    """Functions of your own as `package.module:function`: (generation, verdict) -> reason for leaving it out, or None."""
+    near_duplicate_prompts: float | None = None
+    """Leave out problems that are as similar to an earlier one as this (Jaccard, 3-grams of words; 0.8 is usual)."""
+    decontaminate: DecontaminateConfig = field(default_factory=DecontaminateConfig)
+    mixture: dict[str, float] = field(default_factory=dict[str, float])
+    """The share of each part, such as `{reasoning: 0.8, general: 0.2}`; the part that is scarcest for its share stays
+    whole. Empty: all of every part."""
+    mixture_by: str = "samples"
+    """What shares are counted in: `samples` or `tokens`."""
+    mask_corrected: bool = False
+    """Give no weight in training to steps that the trace later corrects (needs bonds)."""

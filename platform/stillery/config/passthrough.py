@@ -1,4 +1,4 @@
-"""Checks the tables that pass through to vLLM and TRL against the fields of the installed versions.
+"""Checks the tables that pass through to vLLM, TRL and peft against the fields of the installed versions.
 
 In: the config. Out: nothing, or a UserError that names every key at fault. Importing vLLM takes 20 s and TRL 10 s,
 so a typing error would cost a coffee: the fields are read from the installed sources instead, in well under a
@@ -90,12 +90,67 @@ SFT_CONFIG = Target(
     # Annotated as text for the command line; true is what it wants.
     loose=frozenset({"fsdp"}),
 )
+LORA_CONFIG = Target(
+    name="LoraConfig",
+    distributions=("peft",),
+    install="install stillery with its dependencies (make setup)",
+    sources=(
+        ("peft", "config.py", "PeftConfigMixin"),
+        ("peft", "config.py", "PeftConfig"),
+        ("peft", "tuners/lora/config.py", "LoraConfig"),
+    ),
+    taken={
+        "base_model_name_or_path": "set sft.student",
+        "revision": "set sft.student to the folder of the revision",
+        "task_type": "the student is a causal language model",
+        "peft_type": "it is LORA",
+        "auto_mapping": "it is peft's own",
+        "peft_version": "it is peft's own",
+        "inference_mode": "the adapter is trained",
+    },
+)
+_REFINED: dict[str, str] = {
+    **{key: why for key, why in SFT_CONFIG.taken.items() if key != "assistant_only_loss"},
+    "use_cpu": "set refine.use_gpu",
+    "max_steps": "set refine.steps",
+    "num_train_epochs": "set refine.steps",
+    "save_strategy": "checkpoints fall on validations: set refine.validate_every",
+    "save_steps": "checkpoints fall on validations: set refine.validate_every",
+    "eval_strategy": "set refine.validate_every",
+    "eval_steps": "set refine.validate_every",
+    "logging_steps": "every step is kept in the history",
+    "load_best_model_at_end": "the checkpoint with the highest validation accuracy becomes the student anyway",
+}
+GRPO_CONFIG = Target(
+    name="GRPOConfig",
+    distributions=("trl",),
+    install=SFT_CONFIG.install,
+    sources=(*SFT_CONFIG.sources[:2], ("trl", "trainer/grpo_config.py", "GRPOConfig")),
+    taken={
+        **_REFINED,
+        "num_generations": "set refine.num_generations",
+        "temperature": "set refine.temperature",
+        "max_completion_length": "set refine.max_completion_length",
+        "reward_weights": "set refine.rewards",
+        "use_vllm": "set refine.rollouts",
+        "vllm_mode": "the engine runs in the worker: set refine.rollouts",
+        "log_completions": "rollouts are kept as Parquet anyway",
+    },
+)
+DPO_CONFIG = Target(
+    name="DPOConfig",
+    distributions=("trl",),
+    install=SFT_CONFIG.install,
+    sources=(*SFT_CONFIG.sources[:2], ("trl", "trainer/dpo_config.py", "DPOConfig")),
+    taken=_REFINED,
+)
 
 
 def check_tables(config: Config) -> None:
     """Raise UserError if a pass-through table has an unknown key, one that is not the user's, or a wrong type."""
     tables: list[tuple[str, Mapping[str, Any], Target]] = [
         ("sft.trl", config.sft.trl, SFT_CONFIG),
+        ("sft.peft", config.sft.peft or {}, LORA_CONFIG),
         ("evaluate.engine", config.evaluate.engine, ENGINE_ARGS),
         ("evaluate.sampling", config.evaluate.sampling, SAMPLING_PARAMS),
     ]
@@ -105,6 +160,9 @@ def check_tables(config: Config) -> None:
             ("teacher.sampling", config.teacher.sampling, SAMPLING_PARAMS),
             ("teacher.resample", config.teacher.resample or {}, SAMPLING_PARAMS),
         ]
+    if config.refine.enabled:
+        target = DPO_CONFIG if config.refine.method == "dpo" else GRPO_CONFIG
+        tables += [("refine.trl", config.refine.trl, target), ("refine.engine", config.refine.engine, ENGINE_ARGS)]
     problems = [p for prefix, table, target in tables for p in problems_of(table, target, prefix=prefix)]
     if problems:
         raise UserError("\n".join(problems))
@@ -170,6 +228,10 @@ def _types(annotation: ast.expr) -> Types:
         return None if left is None or right is None else left | right
     if isinstance(annotation, ast.Constant) and annotation.value is None:
         return frozenset()
+    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) in ("Optional", "Union"):
+        inner = annotation.slice.elts if isinstance(annotation.slice, ast.Tuple) else [annotation.slice]
+        found = [_types(part) for part in inner]
+        return None if None in found else frozenset().union(*(types for types in found if types is not None))
     if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) in ("list", "dict"):
         return frozenset({ast.unparse(annotation.value)})
     if isinstance(annotation, ast.Name) and annotation.id in _PLAIN:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from stillery.config.data import BondsConfig, CurateConfig, PromptsConfig, VerifyConfig
+from stillery.config.refine import RefineConfig
 from stillery.config.sampling import EvaluateConfig, TeacherConfig
 from stillery.config.student import ExportConfig, RegisterConfig, ReportConfig, SftConfig
 
@@ -102,6 +103,7 @@ class Config:
     bonds: BondsConfig = field(default_factory=BondsConfig)
     curate: CurateConfig = field(default_factory=CurateConfig)
     sft: SftConfig = field(default_factory=SftConfig)
+    refine: RefineConfig = field(default_factory=RefineConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     register: RegisterConfig = field(default_factory=RegisterConfig)
     report: ReportConfig = field(default_factory=ReportConfig)

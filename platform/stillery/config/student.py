@@ -1,6 +1,6 @@
 """Config of the stages that train, register, report and export the student.
 
-The table `trl` passes through unread to TRL's SFTConfig.
+The tables `trl` and `peft` pass through unread to TRL's SFTConfig and peft's LoraConfig.
 """
 
 from dataclasses import dataclass, field
@@ -42,6 +42,11 @@ class SftConfig:
     are uploaded (two at most), and the one that training goes on from. Null: `$STILLERY_CACHE/scratch`."""
     trl: dict[str, Any] = field(default_factory=dict[str, Any])
     """Passes through to TRL's `SFTConfig`."""
+    peft: dict[str, Any] | None = None
+    """Passes through to peft's `LoraConfig`: an adapter is trained (`{}`: its defaults, on all linear layers). Null: all
+    weights are."""
+    quantize: str | None = None
+    """`nf4` keeps the weights under the adapter in 4 bits, which needs CUDA."""
 
 
 @dataclass

@@ -82,7 +82,7 @@ class Checkpoint:
 def open_checkpoint(folder: Path) -> Checkpoint:
     """Check a checkpoint folder and say what it holds.
 
-    Raises UserError for an adapter without its base, an architecture or a layout that no format takes, a missing or
+    Raises UserError for an architecture or a layout that no format takes, a missing or
     truncated weight file, a missing tensor, a missing tokenizer and a vocabulary larger than the embedding.
     """
     config = _read_config(folder)
@@ -99,9 +99,6 @@ def open_checkpoint(folder: Path) -> Checkpoint:
 def _read_config(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give a Hugging Face checkpoint folder")
-    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
-        base = json.loads((folder / "adapter_config.json").read_text()).get("base_model_name_or_path", "its base")
-        raise UserError(f"{folder}: an adapter without its base; merge it into {base} first (peft: merge_and_unload)")
     config = _read_json(folder, "config.json", remedy="give a Hugging Face checkpoint folder")
     architecture = config.get("model_type")
     if architecture not in ARCHITECTURES:

@@ -1,7 +1,7 @@
 """Resolves MODEL on the command line to a local checkpoint and its provenance.
 
-In: `embedded:NAME`, a folder, `models:/NAME@ALIAS` or `models:/NAME/VERSION`. Out: the checkpoint's folder, and the
-registered version and run that manifests name.
+In: `embedded:NAME`, `pretrained:NAME`, a folder, `models:/NAME@ALIAS` or `models:/NAME/VERSION`. Out: the checkpoint's
+folder, and the registered version and run that manifests name.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,8 @@ from stillery.config import RegisterConfig
 from stillery.errors import UserError
 from stillery.registry import mlflow_store
 from stillery.registry.resolve import fetch, find_version, is_registered
-from stillery.sampling.models import EMBEDDED, is_folder, resolve_model
+from stillery.sampling.models import EMBEDDED, check_model, is_folder, resolve_model
+from stillery.sampling.pretrained import PRETRAINED
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +35,15 @@ def open_source(model: str, register: RegisterConfig) -> ExportSource:
     """
     if is_registered(model):
         return _open_registered(model, register)
-    if not model.startswith(EMBEDDED) and not is_folder(model):
+    if not is_folder(model):
         raise UserError(f"{model}: give a checkpoint folder, models:/NAME@ALIAS, models:/NAME/VERSION or embedded:NAME")
+    check_model("MODEL", model)
     folder = Path(resolve_model(model))
-    return ExportSource(folder.name, model if model.startswith(EMBEDDED) else str(folder), folder)
+    prefix = next((prefix for prefix in (EMBEDDED, PRETRAINED) if model.startswith(prefix)), None)
+    if prefix is not None:
+        return ExportSource(model.removeprefix(prefix), model, folder)
+    given = Path(model.removeprefix("file://")).expanduser()
+    return ExportSource(given.absolute().name, str(given.absolute()) if given.exists() else model, folder)
 
 
 def _open_registered(model: str, register: RegisterConfig) -> ExportSource:

@@ -187,7 +187,7 @@ def _entries(folder: Folder) -> list[_Entry]:
         for entry in found
         if entry["type"] == "file" and not entry["name"].endswith((*_LEFT_OUT, "/"))
     ]
-    if not any(entry.name == "config.json" for entry in entries):
+    if not any(entry.name in ("config.json", "adapter_config.json") for entry in entries):
         raise UserError(f"{folder.uri}: no Hugging Face model is there (it has no config.json)")
     return sorted(entries, key=lambda entry: entry.name)
 

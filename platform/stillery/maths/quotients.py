@@ -75,6 +75,8 @@ class TermBudget:
         self._left -= len(first) * len(second)
         if self._left < 0:
             raise NotSimpleError
+        if len(first) == len(second) == 1 and ONE in first and ONE in second:
+            return {ONE: bounded(first[ONE] * second[ONE])}
         result: Sum = {}
         for (root, powers), value in first.items():
             for (other_root, other_powers), other_value in second.items():

@@ -1,6 +1,6 @@
 """The stages in the order in which they run."""
 
-from stillery.stages import bonds, curate, evaluate, export, prompts, register, report, sft, verify
+from stillery.stages import bonds, curate, evaluate, export, prompts, refine, register, report, sft, verify
 from stillery.stages.generate import stage as generate
 
 STAGES = (
@@ -10,8 +10,10 @@ STAGES = (
     bonds.STAGE,
     curate.STAGE,
     sft.STAGE,
+    refine.STAGE,
     evaluate.TEACHER_STAGE,
     evaluate.BEFORE_STAGE,
+    evaluate.TUNED_STAGE,
     evaluate.STAGE,
     bonds.COMPARE_STAGE,
     register.STAGE,

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stillery.cluster import placement
-from stillery.config import Config, suggest
+from stillery.config import Config
 from stillery.config.passthrough import check_tables
-from stillery.errors import UserError
+from stillery.curation.checks import check_curation
 from stillery.registry.naming import check_name
 from stillery.sampling.backend import check_teacher_endpoint
 from stillery.sampling.backends.recorded import check_columns
@@ -22,19 +22,21 @@ from stillery.sampling.models import check_model, is_folder, is_remote, resolve_
 from stillery.sampling.weights import check_context, check_files, check_trainable, check_vocabulary
 from stillery.stages.export import check as check_export
 from stillery.telemetry.logs import logger
-from stillery.verify.readability import FLAGS
+from stillery.training.adapters import check_adapter
+from stillery.training.adapters import check_settings as check_adapter_settings
+from stillery.training.refine.checks import check_refinement
 
 
 def check(config: Config, *, lengths: Sequence[Lengths] = ()) -> None:
     """Raises UserError for the first thing that cannot work. `lengths` are those of the samples that the teacher
     has written already."""
     check_tables(config)
+    check_adapter_settings(config.sft)
     placement.check_config(config)
-    unknown = [flag for flag in config.curate.drop_flags if flag not in FLAGS]
-    if unknown:
-        raise UserError(f"curate.drop_flags: no flag {unknown[0]!r}{suggest(unknown[0], FLAGS)}")
+    check_curation(config)
     _check_teacher(config)
     check_model("sft.student", config.sft.student)
+    check_refinement(config.refine)
     check_export(config.export)
     check_name(config.register)
     check_limits(config, lengths)
@@ -69,6 +71,7 @@ def _check_student(config: Config) -> None:
         tokenizer = load_tokenizer(chat.model, key="sft.student")
         check_vocabulary(named, folder, tokenizer)
         check_context(named, folder, tokenizer, max_model_len=config.evaluate.engine.get("max_model_len"))
+    check_adapter(config.sft, resolve_model(chat.model, weights=False))
     _, end = open_student(chat)
     if not end.is_stop:
         logger.info(

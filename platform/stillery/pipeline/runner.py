@@ -96,7 +96,10 @@ def stages_of(config: Config, last: str | None = None) -> tuple[Stage, ...]:
     """The enabled stages, or only `last` and those that it depends on. None of them needs one that is not enabled."""
     enabled = [stage for stage in STAGES if stage.enabled(config)]
     names = {stage.name for stage in enabled}
-    stages = [replace(s, needs=tuple(n for n in s.needs if n.partition(".")[0] in names)) for s in enabled]
+    stages = [
+        replace(s, needs=tuple(n for n in (*s.needs, *s.also_needs(config)) if n.partition(".")[0] in names))
+        for s in enabled
+    ]
     needed = names if last is None else {last}
     for stage in reversed(stages):
         if stage.name in needed:

@@ -13,7 +13,12 @@ from typing import Any, cast
 from stillery.io.run_folder import Output
 
 MAX_PARAM_LENGTH = 6000
-EVALUATIONS = {"evaluate_teacher": "teacher", "evaluate_before": "student_before", "evaluate_after": "student_after"}
+EVALUATIONS = {
+    "evaluate_teacher": "teacher",
+    "evaluate_before": "student_before",
+    "evaluate_sft": "student_sft",
+    "evaluate_after": "student_after",
+}
 
 _SECRET_KEYS = frozenset({"token", "hf_token", "hub_token", "api_key", "password", "secret"})
 _URL_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
@@ -84,10 +89,10 @@ def _measure(name: str, value: Any) -> dict[str, float]:
     return {}
 
 
-def losses_of(history: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, int]]:
+def losses_of(history: Sequence[Mapping[str, Any]], *, prefix: str = "train") -> list[tuple[str, float, int]]:
     """(metric, value, step) of a training history; what is missing or not finite at a step is left out."""
     return [
-        (f"train/{_key(name)}", float(value), int(row["step"]))
+        (f"{prefix}/{_key(name)}", float(value), int(row["step"]))
         for row in history
         for name, value in row.items()
         if name != "step" and isinstance(value, (int, float)) and math.isfinite(value)

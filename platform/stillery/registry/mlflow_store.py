@@ -20,6 +20,8 @@ from stillery.registry.lineage import redact
 MODEL_NAME = "student"
 # The folder of a downloaded model that is the Hugging Face checkpoint, tokenizer and chat template included.
 CHECKPOINT_FOLDER = "model"
+# The adapter among the run's artifacts, and the version's tag that says where it is.
+ADAPTER_FOLDER, ADAPTER_TAG = "adapter", "stillery.adapter"
 DONE_TAG = "stillery.registered"
 
 
@@ -192,6 +194,12 @@ def log_checkpoint(store: Store, run: Any, checkpoint: Path) -> str:
     return info.model_uri
 
 
+def log_folder(store: Store, run: Any, folder: Path, *, name: str) -> str:
+    """The URI of a small folder as artifacts of the run; logging it again replaces the same files."""
+    store.client.log_artifacts(run.info.run_id, str(folder), name)
+    return f"runs:/{run.info.run_id}/{name}"
+
+
 def _check_arrived(store: Store, model_id: str, checkpoint: Path) -> None:
     """Raise UserError if the artifact store lacks a file of the checkpoint, or has it in another size; the model that
     is not whole is deleted, so that the next call makes it again."""
@@ -221,6 +229,19 @@ def find_version(store: Store, run: Any, *, name: str) -> Any | None:
     quoted = name.replace("'", "")
     found = store.client.search_model_versions(f"name = '{quoted}' and run_id = '{run.info.run_id}'")
     return found[0] if found else None
+
+
+def versions_of(store: Store, name: str) -> list[Any]:
+    """All versions of a registered model; none if there is no such model."""
+    quoted = name.replace("'", "")
+    found: list[Any] = []
+    token: str | None = None
+    while True:
+        page = store.client.search_model_versions(f"name = '{quoted}'", page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
 
 
 def get_alias(store: Store, name: str, alias: str) -> Any | None:

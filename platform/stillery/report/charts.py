@@ -198,6 +198,8 @@ def _marker(style: str) -> str:
     """Its own shape for each model, so that lines differ without colour."""
     if style == "before":
         return '<rect x="-4.5" y="-4.5" width="9" height="9" class="mark"/>'
+    if style == "tuned":
+        return '<path d="M0,-6L6,0L0,6L-6,0Z" class="mark"/>'
     if style == "teacher":
         return '<path d="M0,-6.5L6,4.5L-6,4.5Z" class="mark"/>'
     return '<circle r="5" class="mark"/>'

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from stillery.records import Molecule, Score, Split
+from stillery.records import Molecule, Rollout, Score, Split
 
 SPLIT_NAMES = {
     Split.TEST: "Test",
@@ -32,6 +32,15 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
+class Refinement:
+    """What refinement reported, its history of steps and validations, and a few of its last rollouts."""
+
+    summary: Mapping[str, Any]
+    history: Sequence[Mapping[str, Any]]
+    rollouts: Sequence[Rollout] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class StageLine:
     """A finished stage, as the settings section lists it."""
 
@@ -46,21 +55,24 @@ class ReportData:
     """A run, ready to be drawn. What a stage that did not run would have given is None or empty.
 
     `registered` and `funnel` are the summaries of registration and curation, `verdicts` counts the teacher's
-    verdicts, `history` is the trainer's log, `num_prompts` the number of problems of each split, and `artifacts` the
-    candidates of the export. `by_verdict` and `compared` are what the stages bonds and compare_bonds summarized,
-    `molecules` those of the samples whose text the page shows side by side, by sample_id.
+    verdicts, `history` is the trainer's log, `tuned` the student between fine-tuning and refinement, `num_prompts` the
+    number of problems of each split, and `artifacts` the candidates of the export. `by_verdict` and `compared` are what
+    the stages bonds and compare_bonds summarized, `molecules` those of the samples whose text the page shows side by
+    side, by sample_id.
     """
 
     run_name: str
     git_revision: str
     date: str
     before: Evaluation | None = None
+    tuned: Evaluation | None = None
     after: Evaluation | None = None
     teacher: Evaluation | None = None
     registered: Mapping[str, Any] | None = None
     funnel: Mapping[str, Any] | None = None
     verdicts: Mapping[str, int] = field(default_factory=dict[str, int])
     history: Sequence[Mapping[str, Any]] = ()
+    refined: Refinement | None = None
     num_prompts: Mapping[str, int] = field(default_factory=dict[str, int])
     artifacts: Sequence[Mapping[str, Any]] = ()
     by_verdict: Mapping[str, Mapping[str, float]] | None = None
@@ -75,6 +87,7 @@ class ReportData:
         """The evaluated models as (style, name, evaluation), in the order in which every table shows them."""
         rows = [
             ("before", "Student before", self.before),
+            ("tuned", "Student fine-tuned", self.tuned),
             ("after", "Student after", self.after),
             ("teacher", "Teacher", self.teacher),
         ]

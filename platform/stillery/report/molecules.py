@@ -19,6 +19,7 @@ _KIND_NAMES = {
 _ROLES = {
     "teacher": ("teacher", "Teacher"),
     "student_before": ("before", "Student before"),
+    "student_sft": ("tuned", "Student fine-tuned"),
     "student_after": ("after", "Student after"),
 }
 

@@ -11,6 +11,7 @@ from stillery.report.data import ReportData
 from stillery.report.making import training, training_data
 from stillery.report.markup import NONE, details, duration, escape, paragraph, section, table, verbatim
 from stillery.report.molecules import bonds
+from stillery.report.refinement import refinement
 from stillery.report.results import breakdown, comparison, headline
 from stillery.report.traces import demonstration, samples
 
@@ -20,7 +21,18 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri
 def render(data: ReportData) -> str:
     """The report of a run as one HTML document, complete without network. What did not run is said to be missing."""
     style = resources.files("stillery.report").joinpath("style.css").read_text(encoding="utf-8")
-    parts = (comparison, demonstration, bonds, training_data, breakdown, training, samples, artifacts, settings)
+    parts = (
+        comparison,
+        demonstration,
+        bonds,
+        training_data,
+        breakdown,
+        training,
+        refinement,
+        samples,
+        artifacts,
+        settings,
+    )
     body = "\n".join(part(data) for part in parts)
     title = escape(f"{data.run_name}: distillation report")
     return f"""<!doctype html>

@@ -1,4 +1,7 @@
-"""Resolves a model of the config: `embedded:teacher`, a Hugging Face folder at a path or URI, or a Hub name."""
+"""Resolves a model of the config: `embedded:teacher`, `pretrained:smollm2-135m`, a folder at a path or URI, a Hub name.
+
+A Hugging Face folder that is an adapter stands for its base with the adapter merged into it.
+"""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +14,10 @@ from stillery.io.copies import fetch_model, identify_model
 from stillery.io.hashing import model_fingerprint
 from stillery.io.storage import Folder
 from stillery.records import digest
+from stillery.sampling.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, is_adapter, merge_once, read_adapter
+from stillery.sampling.hub import find_on_hub
 from stillery.sampling.neutral import LIMITS, shaping_engine
+from stillery.sampling.pretrained import PRETRAINED, pretrained_model
 
 EMBEDDED = "embedded:"
 
@@ -24,18 +30,53 @@ NOT_GENERATIVE = ("ForSequenceClassification", "ForTokenClassification", "ForQue
 def resolve_model(model: str, *, weights: bool = True) -> str:
     """The path or Hub name to load. Resolved on the machine that loads it: the package may lie elsewhere there, and of
     a folder at a URI that machine gets a copy, without the weights where they are not wanted."""
+    if not is_remote(model):
+        return _whole(model, Path(_locate(model)))
+    copy = fetch_model(Folder(model), weights=weights)
+    if is_adapter(copy):
+        return _whole(model, fetch_model(Folder(model)))
+    if weights:
+        _check_files(model, copy)
+    return str(copy)
+
+
+def fetch_adapter(folder: Folder) -> Path:
+    """A local folder of an adapter, not merged: itself, or this machine's copy."""
+    return folder.local if folder.is_local else fetch_model(folder)
+
+
+def _locate(model: str) -> str:
+    """The local path or Hub name of a model that is not at a URI, an adapter not merged."""
     if model.startswith(EMBEDDED):
         name = model.removeprefix(EMBEDDED)
         if name not in ("teacher", "student"):
             raise UserError(f"model {model!r}: the embedded models are embedded:teacher and embedded:student")
         return str(Path(__file__).parent.parent / "tiny_models" / "models" / name)
-    if is_remote(model):
-        copy = fetch_model(Folder(model), weights=weights)
-        if weights:
-            _check_files(model, copy)
-        return str(copy)
+    if model.startswith(PRETRAINED):
+        return str(pretrained_model(model))
     path = Path(model.removeprefix("file://")).expanduser()
     return str(path.absolute()) if path.exists() else model
+
+
+def _whole(model: str, folder: Path) -> str:
+    """The folder, or where it is an adapter, the one that holds it merged into its base."""
+    if not is_adapter(folder):
+        return str(folder) if folder.exists() else model
+    base = str(read_adapter(model, folder)["base_model_name_or_path"])
+    identity = _adapter_id(folder, base)
+    return str(merge_once(model, folder, base=resolve_model(base), identity=identity))
+
+
+def _adapter_id(folder: Path, base: str) -> str:
+    return digest("adapter", model_fingerprint(folder), model_id(base))
+
+
+def _remote_id(model: str) -> str:
+    folder = Folder(model)
+    if folder.exists("config.json") or not folder.exists(ADAPTER_CONFIG):
+        return identify_model(folder)
+    base = read_adapter(model, fetch_model(folder))["base_model_name_or_path"]
+    return digest("adapter", identify_model(folder), model_id(str(base)))
 
 
 def is_remote(model: str) -> bool:
@@ -47,7 +88,7 @@ def is_folder(model: str) -> bool:
     """Whether a model is meant as a folder rather than a Hub name, which has one slash and no dots before."""
     if is_remote(model):
         return True
-    resolved = resolve_model(model)
+    resolved = _locate(model)
     return Path(resolved).exists() or resolved.startswith(("/", ".", "~", "file://")) or resolved.count("/") > 1
 
 
@@ -58,10 +99,33 @@ def check_model(key: str, model: str) -> None:
     """
     if not is_folder(model):
         return
-    folder = Path(resolve_model(model, weights=False))
+    folder = fetch_model(Folder(model), weights=False) if is_remote(model) else Path(_locate(model))
     if not folder.is_dir():
         raise UserError(f"{key}={model}: no such folder; give a Hugging Face model folder or a Hub name")
+    if is_adapter(folder):
+        _check_adapter(f"{key}={model}", fetch_model(Folder(model)) if is_remote(model) else folder)
+        return
     _check_files(f"{key}={model}", folder, weights=not is_remote(model))
+
+
+def _check_adapter(named: str, folder: Path) -> None:
+    """Raise UserError if an adapter's weights or its base cannot be loaded."""
+    base = str(read_adapter(named, folder)["base_model_name_or_path"])
+    fault = fault_of_weights(folder / ADAPTER_WEIGHTS)
+    if fault is not None:
+        raise UserError(f"{named}: {ADAPTER_WEIGHTS} {fault}")
+    key = f"{named}: base_model_name_or_path"
+    if is_folder(base):
+        if not is_remote(base) and Path(_locate(base)).resolve() == folder.resolve():
+            raise UserError(
+                f"{named}: names itself as its base; correct base_model_name_or_path in its {ADAPTER_CONFIG}"
+            )
+        check_model(key, base)
+    elif find_on_hub(key, base) is None:
+        raise UserError(
+            f"{named}: its base {base} is not here and the Hub cannot be reached; put the path of a copy into its "
+            f"{ADAPTER_CONFIG} (base_model_name_or_path)"
+        )
 
 
 def _check_files(named: str, folder: Path, *, weights: bool = True) -> None:
@@ -85,8 +149,6 @@ def _check_weights(named: str, folder: Path) -> None:
 
 
 def _check_architecture(named: str, folder: Path) -> None:
-    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
-        raise UserError(f"{named}: is an adapter; merge it into its base (merge_and_unload) and save that")
     if not (folder / "config.json").is_file():
         raise UserError(f"{named}: not a Hugging Face model folder (it has no config.json)")
     try:
@@ -141,10 +203,14 @@ def model_id(model: str, engine: EngineConfig | None = None) -> str:
     shaped = {} if engine is None else {k: v for k, v in shaping_engine(engine).items() if k not in LIMITS}
     identity = model
     if is_remote(model):
-        identity = "sha:" + identify_model(Folder(model))
+        identity = "sha:" + _remote_id(model)
     elif is_folder(model):
+        folder = Path(_locate(model))
         reads_all = shaped.get("load_format", "safetensors") != "safetensors"
-        identity = "sha:" + model_fingerprint(Path(resolve_model(model)), other_weights=reads_all)
+        if is_adapter(folder):
+            identity = "sha:" + _adapter_id(folder, str(read_adapter(model, folder)["base_model_name_or_path"]))
+        else:
+            identity = "sha:" + model_fingerprint(folder, other_weights=reads_all)
     return f"{identity}+{digest('engine', shaped)[:8]}" if shaped else identity
 
 

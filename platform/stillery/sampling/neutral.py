@@ -25,6 +25,14 @@ ENGINE_SECTION = _keys(
     ("when a run stops with an error", ("max_cut_share",)),
 )  # fmt: skip
 
+# Of the section `refine`.
+REFINE_SECTION = _keys(
+    ("whether there is the stage", ("enabled",)),
+    ("where it runs", ("num_cpus", "resources", "labels", "scratch")),
+    ("what it takes of its machine", ("threads", "cpu_kv_cache_gb")),
+    ("how often it is tried", ("max_failures",)),
+)  # fmt: skip
+
 # Of vLLM's EngineArgs.
 ENGINE_ARGS = _keys(
     (
@@ -122,6 +130,6 @@ def shaping(table: Mapping[str, Any], *, neutral: Mapping[str, str]) -> dict[str
 
 
 def shaping_engine(engine: EngineConfig) -> dict[str, Any]:
-    """The fields of an `engine` table that shape the output. The default dtype is the model's on a GPU, float32 on a CPU."""
+    """The fields of an `engine` table that shape the output. The dtype defaults to float32 on a CPU, else the model's."""
     default = {"dtype": "auto"} if engine.num_gpus else {}
     return default | shaping(engine.engine, neutral=ENGINE_ARGS)

@@ -17,6 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from stillery.config import suggest
 from stillery.errors import UserError
+from stillery.sampling.models import EMBEDDED
+from stillery.sampling.pretrained import PRETRAINED
 from stillery.serving.gateway import GatewaySettings
 from stillery.serving.gateway.settings import check_settings
 
@@ -101,7 +103,8 @@ class IngressSettings:
 @dataclass
 class ServeSettings:
     """An endpoint. `model` is `models:/NAME@ALIAS`, `models:/NAME/VERSION`, a folder, `embedded:student`,
-    `embedded:teacher` or a Hub name. `served_name` is what clients call it (null: NAME, or the last part of the path).
+    `embedded:teacher`, `pretrained:smollm2-135m` or a Hub name. `served_name` is what clients call it (null: NAME, or
+    the last part of the path).
 
     While the registry has no such version, `fallback` is served in its place (null: nothing is, until there is one).
     `tracking_uri` null means $MLFLOW_TRACKING_URI, else a SQLite store under HOME.
@@ -173,7 +176,7 @@ def served_name(settings: ServeSettings) -> str:
     """What clients call the model: the same for every version of it."""
     if settings.served_name:
         return settings.served_name
-    name = settings.model.removeprefix("models:/").removeprefix("embedded:").rstrip("/")
+    name = settings.model.removeprefix("models:/").removeprefix(EMBEDDED).removeprefix(PRETRAINED).rstrip("/")
     if settings.model.startswith("models:/"):
         return name.partition("@")[0].partition("/")[0]
     return name.rpartition("/")[2]

@@ -186,7 +186,8 @@ def _run(context: StageContext) -> dict[str, Any]:
 
 
 def _run_comparison(context: StageContext) -> dict[str, Any]:
-    return compare_models(scores={role: context.folder(stage) for stage, role in EVALUATIONS.items()}, out=context.out)
+    scores = {role: context.folder(stage) for stage, role in EVALUATIONS.items() if stage in context.outputs}
+    return compare_models(scores=scores, out=context.out)
 
 
 STAGE = Stage(

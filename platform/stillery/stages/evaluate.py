@@ -28,7 +28,7 @@ from stillery.sampling.neutral import shaping_engine
 from stillery.sampling.prompting import messages_of
 from stillery.sampling.sampler import sample
 from stillery.stages.fingerprints import chat_settings, grading_settings, sampling_settings, teacher_identity
-from stillery.stages.stage import CHECKPOINT, MEASURED, Stage, StageContext, retry_failed
+from stillery.stages.stage import MEASURED, REFINED, TUNED, Stage, StageContext, retry_failed
 from stillery.telemetry.logs import logger
 from stillery.verify.rows import VERSION as POLICY_VERSION
 from stillery.verify.rows import grade_rows, why_failed
@@ -174,8 +174,12 @@ def _run_before(context: StageContext) -> dict[str, Any]:
     return _measure_student(context, role="student_before", model=context.config.sft.student)
 
 
+def _run_tuned(context: StageContext) -> dict[str, Any]:
+    return _measure_student(context, role="student_sft", model=context.tuned)
+
+
 def _run_after(context: StageContext) -> dict[str, Any]:
-    return _measure_student(context, role="student_after", model=(context.folder("sft") / "checkpoint").uri)
+    return _measure_student(context, role="student_after", model=context.student)
 
 
 def measure_model(context: StageContext, checkpoint: Path) -> tuple[Folder, Mapping[str, Any]]:
@@ -226,4 +230,12 @@ def _measure(
 
 TEACHER_STAGE = Stage("evaluate_teacher", VERSION, needs=(MEASURED,), settings=_teacher_settings, run=_run_teacher)
 BEFORE_STAGE = Stage("evaluate_before", VERSION, needs=(MEASURED,), settings=_before_settings, run=_run_before)
-STAGE = Stage("evaluate_after", VERSION, needs=(MEASURED, CHECKPOINT), settings=_settings, run=_run_after)
+TUNED_STAGE = Stage(
+    "evaluate_sft",
+    VERSION,
+    needs=(MEASURED, TUNED),
+    settings=_settings,
+    run=_run_tuned,
+    enabled=lambda config: config.refine.enabled,
+)
+STAGE = Stage("evaluate_after", VERSION, needs=(MEASURED, TUNED, REFINED), settings=_settings, run=_run_after)

@@ -21,7 +21,7 @@ from stillery.io.storage import Folder
 from stillery.io.transfer import copy_tree
 from stillery.records import Prompt, from_table
 from stillery.sampling.models import resolve_model
-from stillery.stages.stage import CHECKPOINT, Stage, StageContext
+from stillery.stages.stage import REFINED, TUNED, Stage, StageContext
 from stillery.telemetry.logs import logger
 
 
@@ -92,12 +92,12 @@ def _run(context: StageContext) -> dict[str, Any]:
         context.config.export,
         register=context.config.register,
         registration=context.outputs["register"].summary,
-        checkpoint=Path(resolve_model((context.folder("sft") / "checkpoint").uri)),
+        checkpoint=Path(resolve_model(context.student)),
         prompts=context.folder("prompts"),
         out=context.out,
     )
 
 
 STAGE = Stage(
-    "export", version=1, needs=("prompts", CHECKPOINT, "register"), settings=_settings, run=_run, uses_ray=False
+    "export", version=1, needs=("prompts", TUNED, REFINED, "register"), settings=_settings, run=_run, uses_ray=False
 )

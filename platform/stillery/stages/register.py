@@ -18,6 +18,7 @@ from stillery.config import Config, RegisterConfig, settings_of, to_yaml
 from stillery.errors import UserError
 from stillery.io.run_folder import MANIFEST, Output
 from stillery.io.storage import Folder
+from stillery.records import digest
 from stillery.registry import mlflow_store
 from stillery.registry.gate import CHALLENGER, CHAMPION, GateDecision, decide
 from stillery.registry.lineage import EVALUATIONS, losses_of, metrics_of, params_of, redact, stage_metrics
@@ -25,11 +26,13 @@ from stillery.registry.mlflow_store import Store
 from stillery.registry.opponent import Measure, evaluation_of, find_opponent
 from stillery.registry.promotion import DECISION_TAG, move_champion
 from stillery.registry.scores import log_evaluation
-from stillery.sampling.models import resolve_model
+from stillery.sampling.models import fetch_adapter, resolve_model
 from stillery.stages.evaluate import measure_model
 from stillery.stages.stage import Stage, StageContext
+from stillery.training.checkpoints import ADAPTER
 
-_LINEAGE = ("generate", "curate", "sft")
+PARENT_TAG = "stillery.parent_version"
+_LINEAGE = ("generate", "curate", "sft", "refine")
 _DATASETS = ("prompts", "generate", "curate")
 
 
@@ -49,12 +52,16 @@ def register(
     checkpoint: Path,
     out: Folder,
     measure: Measure,
+    adapter: Path | None = None,
+    parent: str | None = None,
 ) -> dict[str, Any]:
-    """Register the checkpoint (a local Hugging Face folder) and return the summary.
+    """Register the checkpoint (a local Hugging Face folder) and return the summary. The `adapter` that it was trained
+    as, a local folder, is kept beside it.
 
-    `outputs` holds at least sft, evaluate_before and evaluate_after; `resolved_config` is YAML. The summary has
-    name, version, aliases, run_id, tracking_uri, experiment, source, checkpoint_folder (the folder of the
-    downloaded model that is the checkpoint), decision and gain (fractions; null if it could not be measured).
+    `outputs` holds at least sft, evaluate_before and evaluate_after; `resolved_config` is YAML; `parent` is the version
+    that the checkpoint was refined from. The summary has name, version, parent, aliases, run_id, tracking_uri,
+    experiment, source, checkpoint_folder (the folder of the downloaded model that is the checkpoint), decision and gain
+    (fractions; null if it could not be measured).
 
     A champion that was measured on other problems or in another way is fetched from the registry and measured again by
     `measure`. Where it cannot be fetched or asked, it stays champion.
@@ -72,13 +79,34 @@ def register(
         version = mlflow_store.find_version(store, run, name=config.name)
         if version is None or mlflow_store.DONE_TAG not in run.data.tags:
             _log_run(store, run, settings=settings, outputs=outputs)
-            version = _log_version(store, run, name=config.name, outputs=outputs, checkpoint=checkpoint, key=key)
+            lineage = key if parent is None else {**key, PARENT_TAG: parent}
+            version = _log_version(store, run, name=config.name, outputs=outputs, checkpoint=checkpoint, key=lineage)
+            if adapter is not None:
+                uri = mlflow_store.log_folder(store, run, adapter, name=mlflow_store.ADAPTER_FOLDER)
+                store.client.set_model_version_tag(config.name, version.version, mlflow_store.ADAPTER_TAG, uri)
             _set_aliases(store, name=config.name, version=version, outputs=outputs, measure=measure)
             store.client.set_tag(run.info.run_id, mlflow_store.DONE_TAG, "true")
             store.client.set_terminated(run.info.run_id, "FINISHED")
         summary = _summarize(store, run, name=config.name, version=version.version) | {"experiment": config.experiment}
     out.write_bytes("registration.json", json.dumps(summary, indent=1).encode())
     return summary
+
+
+def find_tuned(config: RegisterConfig, *, fingerprint: str) -> str | None:
+    """The version that was registered, wholly, of what the sft stage made with this fingerprint; None if none was.
+
+    Raises UserError if MLflow cannot be reached.
+    """
+    tracking_uri = mlflow_store.resolve_tracking_uri(config.tracking_uri)
+    with mlflow_store.connect(tracking_uri, experiment=config.experiment) as store:
+        found = [
+            int(version.version)
+            for version in mlflow_store.versions_of(store, config.name)
+            if version.tags.get("stillery.fingerprint.sft") == fingerprint
+            and "stillery.fingerprint.refine" not in version.tags
+            and DECISION_TAG in version.tags
+        ]
+    return str(max(found)) if found else None
 
 
 def _run_tags(settings: Mapping[str, Any], outputs: Mapping[str, Output], *, git_revision: str) -> dict[str, str]:
@@ -95,8 +123,10 @@ def _log_run(store: Store, run: Any, *, settings: Mapping[str, Any], outputs: Ma
     run_id = run.info.run_id
     mlflow_store.log_params(store, run, params_of(settings))
     mlflow_store.log_numbers(store, run, [(name, value, 0) for name, value in metrics_of(outputs).items()])
-    history = json.loads(outputs["sft"].folder.read_bytes("history.json"))
-    mlflow_store.log_numbers(store, run, losses_of(history))
+    for stage, prefix in (("sft", "train"), ("refine", "refine")):
+        if stage in outputs:
+            history = json.loads(outputs[stage].folder.read_bytes("history.json"))
+            mlflow_store.log_numbers(store, run, losses_of(history, prefix=prefix))
     mlflow_store.log_datasets(
         store, run, [(s, outputs[s].fingerprint, redact(outputs[s].folder.uri)) for s in _DATASETS if s in outputs]
     )
@@ -160,6 +190,7 @@ def _summarize(store: Store, run: Any, *, name: str, version: str) -> dict[str, 
     return {
         "name": name,
         "version": str(version),
+        "parent": current.tags.get(PARENT_TAG),
         "aliases": sorted(current.aliases),
         "run_id": run.info.run_id,
         "tracking_uri": redact(store.tracking_uri),
@@ -175,23 +206,47 @@ def _settings(config: Config) -> dict[str, Any]:
 
 
 def _run(context: StageContext) -> dict[str, Any]:
+    parent = _registered_tuned(context) if "refine" in context.outputs else None
+    return _register_student(context, fingerprint=context.out.uri.rsplit("/", 1)[1], parent=parent)
+
+
+def _registered_tuned(context: StageContext) -> str:
+    """The version of the student before its refinement, registered first where no run without it has done so: with the
+    evaluation of its own, through the same gate."""
+    tuned = context.outputs["sft"].fingerprint
+    found = find_tuned(context.config.register, fingerprint=tuned)
+    if found is not None:
+        return found
+    without = ("refine", "compare_bonds", "evaluate_sft")
+    outputs = {stage: output for stage, output in context.outputs.items() if stage not in without}
+    outputs["evaluate_after"] = context.outputs["evaluate_sft"]
+    config = dataclasses.replace(context.config, refine=dataclasses.replace(context.config.refine, enabled=False))
+    before = dataclasses.replace(context, config=config, outputs=outputs, out=context.out / "tuned")
+    fingerprint = digest("tuned", tuned, outputs["evaluate_after"].fingerprint)[:16]
+    return str(_register_student(before, fingerprint=fingerprint)["version"])
+
+
+def _register_student(context: StageContext, *, fingerprint: str, parent: str | None = None) -> dict[str, Any]:
+    is_adapter = context.config.sft.peft is not None and "refine" not in context.outputs
     return register(
         context.config.register,
         run_uri=context.run.folder.uri,
         git_revision=context.run.git_revision,
-        fingerprint=context.out.uri.rsplit("/", 1)[1],
+        fingerprint=fingerprint,
         resolved_config=to_yaml(context.config),
         outputs=context.outputs,
-        checkpoint=Path(resolve_model((context.folder("sft") / "checkpoint").uri)),
+        checkpoint=Path(resolve_model(context.student)),
+        adapter=fetch_adapter(context.folder("sft") / ADAPTER) if is_adapter else None,
         out=context.out,
         measure=functools.partial(measure_model, dataclasses.replace(context, out=context.out / "champion")),
+        parent=parent,
     )
 
 
 STAGE = Stage(
     "register",
     version=2,
-    needs=("prompts", "generate", "verify", "bonds", "curate", "sft", *EVALUATIONS, "compare_bonds"),
+    needs=("prompts", "generate", "verify", "bonds", "curate", "sft", "refine", *EVALUATIONS, "compare_bonds"),
     settings=_settings,
     run=_run,
     uses_ray=False,

@@ -10,8 +10,8 @@ from typing import Any
 from stillery.config import ReportConfig, settings_of, to_yaml
 from stillery.io.run_folder import MANIFEST, Output
 from stillery.io.storage import Folder
-from stillery.records import Molecule, Prompt, Score, Verdict, from_table
-from stillery.report.data import Evaluation, ReportData, StageLine
+from stillery.records import Molecule, Prompt, Rollout, Score, Verdict, from_table
+from stillery.report.data import Evaluation, Refinement, ReportData, StageLine
 from stillery.report.page import render
 from stillery.report.traces import choose_samples
 from stillery.stages import register
@@ -40,12 +40,14 @@ def write_report(
         git_revision=git_revision,
         date=time.strftime("%Y-%m-%d", time.gmtime()),
         before=_evaluation(outputs.get("evaluate_before")),
+        tuned=_evaluation(outputs.get("evaluate_sft")),
         after=_evaluation(outputs.get("evaluate_after")),
         teacher=_evaluation(outputs.get("evaluate_teacher")),
         registered=registered.summary if registered else None,
         funnel=curated.summary if curated else None,
         verdicts=_count_values(outputs.get("verify"), Verdict, column="verdict"),
         history=_history(outputs.get("sft")),
+        refined=_refinement(outputs.get("refine"), num_rollouts=config.num_traces),
         num_prompts=_count_values(outputs.get("prompts"), Prompt, column="split"),
         artifacts=exported.summary["candidates"] if exported else [],
         by_verdict=bonded.summary["by_verdict"] if bonded else None,
@@ -82,6 +84,14 @@ def _history(output: Output | None) -> list[dict[str, Any]]:
     return json.loads(output.folder.read_bytes("history.json")) if output else []
 
 
+def _refinement(output: Output | None, *, num_rollouts: int) -> Refinement | None:
+    if output is None:
+        return None
+    names = output.folder.names(".parquet")[-1:]
+    last = [row for name in names for row in output.folder.read_rows(name, Rollout)][-num_rollouts:]
+    return Refinement(output.summary, _history(output), last)
+
+
 def _count_values(output: Output | None, record: type[Any], *, column: str) -> dict[str, int]:
     """How often each value of a column occurs, one file at a time: all verdicts of a run may not fit in memory."""
     counts: Counter[str] = Counter()
@@ -110,7 +120,7 @@ def _run(context: StageContext) -> dict[str, Any]:
 
 STAGE = Stage(
     "report",
-    version=4,
+    version=5,
     needs=(*register.STAGE.needs, "register", "export"),
     settings=lambda config: settings_of(config.report),
     run=_run,

@@ -1,7 +1,8 @@
 """Supervised fine-tuning: the student learns the kept traces.
 
 In: samples. Out: checkpoint/ (a Hugging Face folder, the student, with the sums of its files), data/ (exactly what it
-was trained on, over-long rows taken out), history.json (the loss curve) and ray_train/ (the last checkpoints, whole).
+was trained on, over-long rows taken out), history.json (the loss curve) and ray_train/ (the last checkpoints, whole);
+with `sft.peft` also adapter/ (what was trained, with the name of its base; checkpoint/ is both merged).
 
 Ray Train places the workers and restarts them from the last checkpoint if one dies; TRL's SFTTrainer does the
 training; the checkpoint with the lowest validation loss becomes the student.
@@ -12,17 +13,11 @@ import functools
 import json
 import os
 import posixpath
-from collections.abc import Callable, Mapping
-from fnmatch import fnmatch
-from math import prod
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Mapping
 from typing import Any
 
 from stillery.config import Config, SftConfig
-from stillery.io.copies import cache_home
 from stillery.io.storage import Folder
-from stillery.io.transfer import copy_files, publish_model
 from stillery.records import Split
 from stillery.sampling.chat.checkpoint import open_student, write_format
 from stillery.sampling.chat.conversation import student_format
@@ -32,19 +27,17 @@ from stillery.stages.fingerprints import chat_settings
 from stillery.stages.stage import Stage, StageContext
 from stillery.telemetry import logs
 from stillery.telemetry import metrics as observe
-from stillery.telemetry.logs import logger
+from stillery.training.checkpoints import (
+    ADAPTER,
+    RAY_TRAIN,
+    count_parameters,
+    publish_adapted,
+    publish_checkpoint,
+    remove_unfinished,
+    storage_of,
+)
 from stillery.training.data import prepare_data
 from stillery.training.loop import train_loop
-
-# Where Accelerate puts the shards of a model in a checkpoint.
-MODEL_SHARDS = "pytorch_model_fsdp_0"
-# The folder, within the output, of Ray Train's checkpoints.
-RAY_TRAIN = "ray_train"
-SNAPSHOT = "checkpoint_manager_snapshot.json"
-
-# What serving, evaluation and export need of a training checkpoint.
-MODEL_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json",
-               "tokenizer*", "special_tokens_map.json", "vocab.json", "merges.txt", "chat_template*")  # fmt: skip
 
 
 def fine_tune(config: SftConfig, *, seed: int, now: datetime.datetime, samples: Folder, out: Folder) -> dict[str, Any]:
@@ -62,11 +55,17 @@ def fine_tune(config: SftConfig, *, seed: int, now: datetime.datetime, samples: 
     best = _best_checkpoint(result, has_validation=has_validation)
     checkpoint = out / "checkpoint"
     describe = functools.partial(write_format, conversation=conversation, end=end)
-    publish_checkpoint(out / RAY_TRAIN / posixpath.basename(best.path), checkpoint, describe=describe)
+    source = out / RAY_TRAIN / posixpath.basename(best.path)
+    if config.peft is None:
+        publish_checkpoint(source, checkpoint, describe=describe)
+    else:
+        publish_adapted(config, source, checkpoint, adapter=out / ADAPTER, describe=describe)
     history = result.return_value
     out.write_bytes("history.json", json.dumps(history, indent=1).encode())
     model = model_id(checkpoint.uri)
     made = {"model": model, "num_parameters": count_parameters(checkpoint), "parts": {"checkpoint": model}}
+    if config.peft is not None:
+        made["num_adapter_parameters"] = count_parameters(out / ADAPTER)
     return {**counts, **_losses(history), **made}
 
 
@@ -89,6 +88,8 @@ def _fit(config: SftConfig, *, seed: int, out: Folder, has_validation: bool) -> 
             "use_gpu": config.use_gpu,
             "threads": config.threads or max(1, int(config.num_cpus)),
             "trl": dict(config.trl),
+            "peft": config.peft,
+            "quantize": config.quantize,
             "where": logs.here(),
             "observed": observe.here(),
         },
@@ -101,7 +102,7 @@ def _fit(config: SftConfig, *, seed: int, out: Folder, has_validation: bool) -> 
         # The same name and storage: a run whose driver was killed goes on from its last checkpoint.
         run_config=RunConfig(
             name=RAY_TRAIN,
-            **_storage_of(out),
+            **storage_of(out),
             failure_config=FailureConfig(max_failures=config.max_failures),
             checkpoint_config=CheckpointConfig(
                 num_to_keep=2,
@@ -113,76 +114,11 @@ def _fit(config: SftConfig, *, seed: int, out: Folder, has_validation: bool) -> 
     return trainer.fit()
 
 
-def remove_unfinished(stored: Folder) -> None:
-    """Remove the checkpoints that Ray Train's snapshot does not name: whoever was killed left them half uploaded.
-
-    A snapshot that was cut off goes too, and training begins anew: Ray Train would refuse to start.
-    """
-    text = stored.read_bytes(SNAPSHOT).decode(errors="replace") if stored.exists(SNAPSHOT) else ""
-    try:
-        json.loads(text or "null")
-    except ValueError:
-        logger.info(f"sft: {stored.uri}/{SNAPSHOT} was cut off, so training begins anew")
-        text = ""
-    fs, path = stored.open_fs()
-    unfinished = [name for name in stored.names() if name.startswith("checkpoint_") and name not in text]
-    for name in unfinished if text else {*unfinished, *stored.names(SNAPSHOT)}:
-        fs.rm(posixpath.join(path, name), recursive=True)
-
-
 def _best_checkpoint(result: Any, *, has_validation: bool) -> Any:
     """The checkpoint with the lowest validation loss, or the last one where there is nothing to validate on."""
     if not has_validation:
         return result.checkpoint
     return min(result.best_checkpoints, key=lambda pair: pair[1]["eval_loss"])[0]
-
-
-def _storage_of(out: Folder) -> dict[str, Any]:
-    """Where Ray Train keeps its checkpoints: in the stage's folder, by the file system that all of the run uses."""
-    if out.is_local:
-        return {"storage_path": str(out.local)}
-    from pyarrow.fs import FSSpecHandler, PyFileSystem
-
-    fs, path = out.open_fs()
-    return {"storage_path": path, "storage_filesystem": PyFileSystem(FSSpecHandler(fs))}
-
-
-def publish_checkpoint(source: Folder, target: Folder, *, describe: Callable[[Path], None]) -> None:
-    """Make a model folder of a training checkpoint; the optimizer's and the random states stay behind.
-
-    `describe` completes a local folder of all its files but the weights. A model that FSDP saved in shards
-    (SHARDED_STATE_DICT) is put together on this machine's disk first.
-    """
-    names = [name for name in source.names() if any(fnmatch(name, pattern) for pattern in MODEL_FILES)]
-    weights = [name for name in names if name.endswith(".safetensors")]
-    scratch = cache_home() / "scratch"
-    scratch.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="publish-", dir=scratch) as folder:
-        described, whole = Folder(folder) / "described", source
-        copy_files(source, described, [name for name in names if name not in weights])
-        describe(described.local)
-        if MODEL_SHARDS in source.names():
-            whole, weights = _merged(source / MODEL_SHARDS, Folder(folder))
-        publish_model(target, [(described, described.names()), (whole, weights)])
-
-
-def _merged(shards: Folder, scratch: Folder) -> tuple[Folder, list[str]]:
-    """FSDP's shards of a model as one file in a folder of the scratch; the folder and the file's name."""
-    from accelerate.utils import merge_fsdp_weights
-
-    copy_files(shards, scratch / "shards", shards.names())
-    merge_fsdp_weights(str((scratch / "shards").local), str((scratch / "whole").local))
-    return scratch / "whole", (scratch / "whole").names(".safetensors")
-
-
-def count_parameters(checkpoint: Folder) -> int:
-    """The number of parameters in a folder's safetensors, read from their headers."""
-    total = 0
-    for name in checkpoint.names(".safetensors"):
-        with checkpoint.open_file(name) as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        total += sum(prod(tensor["shape"]) for key, tensor in header.items() if key != "__metadata__")
-    return total
 
 
 def _losses(history: list[Mapping[str, Any]]) -> dict[str, float]:
@@ -197,7 +133,8 @@ def _settings(config: Config) -> dict[str, Any]:
     placed = {"num_workers": config.sft.num_workers, "use_gpu": config.sft.use_gpu}
     trl = shaping(config.sft.trl, neutral=SFT_CONFIG)
     student = {"student": model_id(config.sft.student), "chat": chat_settings(config.sft)}
-    return {**placed, "trl": trl, "seed": config.run.seed, **student}
+    adapter = {} if config.sft.peft is None else {"peft": config.sft.peft, "quantize": config.sft.quantize}
+    return {**placed, "trl": trl, "seed": config.run.seed, **student, **adapter}
 
 
 def _run(context: StageContext) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from stillery.metrics import TooManyFailuresError
 from stillery.telemetry.logs import logger
 
 # Parts of an output that later stages may depend on alone.
-TRAINED, MEASURED, CHECKPOINT = "prompts.trained", "prompts.measured", "sft.checkpoint"
+TRAINED, MEASURED = "prompts.trained", "prompts.measured"
+TUNED, REFINED = "sft.checkpoint", "refine.checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,16 @@ class StageContext:
         """The output folder of an earlier stage."""
         return self.outputs[stage].folder
 
+    @property
+    def tuned(self) -> str:
+        """The checkpoint that fine-tuning left."""
+        return (self.folder("sft") / "checkpoint").uri
+
+    @property
+    def student(self) -> str:
+        """The run's student: the refined one where there is one."""
+        return (self.folder("refine") / "checkpoint").uri if "refine" in self.outputs else self.tuned
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -35,7 +46,7 @@ class Stage:
     A need like `prompts.trained` names a part of an output: the rest of it may change without a new output. `version`
     is raised when the meaning of an output changes. A stage that `reads_summaries` depends on what its inputs reported,
     too. Ray is started, or connected to, when the first stage that `uses_ray` is due. A stage that is not `enabled` is
-    left out, and the stages behind it do without it.
+    left out, and the stages behind it do without it. `also_needs` are needs that settings bring.
     """
 
     name: str
@@ -46,6 +57,7 @@ class Stage:
     uses_ray: bool = True
     enabled: Callable[[Config], bool] = lambda _: True
     reads_summaries: bool = False
+    also_needs: Callable[[Config], tuple[str, ...]] = lambda _: ()
 
 
 def retry_failed(name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Training the student: supervised fine-tuning with TRL under Ray Train."""
+"""What the stages that train share."""

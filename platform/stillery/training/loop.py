@@ -10,16 +10,20 @@ from typing import Any
 
 from stillery.io.storage import Folder
 from stillery.records import Split
+from stillery.sampling.adapters import quiet_peft
 from stillery.sampling.chat.lengths import max_length
 from stillery.telemetry import logs
 from stillery.telemetry import metrics as observe
 from stillery.telemetry.logs import logger
+from stillery.training.adapters import lora_config, quantization_config
 from stillery.training.data import keep_shards, open_shards
 from stillery.training.scratch import bring_checkpoint, node_scratch, upload
 
 
 def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
     """Train from the latest checkpoint that Ray holds, else from the student. Returns the loss history."""
+    # TRL imports peft.
+    quiet_peft()
     import datasets
     import ray.train
     import torch
@@ -46,13 +50,15 @@ def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
             eval_dataset=validation,
             processing_class=AutoTokenizer.from_pretrained(student),
             callbacks=[_report_callback()],
+            peft_config=None if config["peft"] is None else lora_config(config["peft"]),
+            quantization_config=quantization_config(config["quantize"]),
         )
         trainer.remove_callback(PrinterCallback)
         checkpoint = ray.train.get_checkpoint()
         resumed = None if checkpoint is None else bring_checkpoint(checkpoint, scratch)
         trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
         # Uploads read from the scratch folder, which goes when the block ends.
-        _wait_for_uploads()
+        wait_for_uploads()
         return trainer.state.log_history
 
 
@@ -70,7 +76,8 @@ def _datasets(config: dict[str, Any], scratch: Path) -> tuple[Any, Any]:
     return rows[0], rows[1] if config["has_validation"] else None
 
 
-def _wait_for_uploads() -> None:
+def wait_for_uploads() -> None:
+    """Wait until every checkpoint that was reported is on storage."""
     import ray.train
     from ray.train import CheckpointConsistencyMode
 
@@ -106,14 +113,30 @@ def trl_arguments(config: dict[str, Any], *, has_validation: bool) -> dict[str, 
     return merged | {"seed": config["seed"], "report_to": "none"}
 
 
-def _report_callback() -> Any:
-    """A Trainer callback that tells of progress and hands each saved checkpoint to Ray Train.
+def report_checkpoint(folder: Path, metrics: dict[str, Any]) -> None:
+    """Hand a checkpoint that all workers have saved their part of to Ray Train.
 
-    Ray's own copies all of a checkpoint on every rank. Here one worker of each node uploads the node's files, once,
-    while training goes on, and every rank reports equally often, which Ray waits for: by then each has saved its part.
+    Ray's own callback copies all of a checkpoint on every rank. Here one worker of each node uploads the node's files,
+    once, while training goes on, and every rank reports equally often, which Ray waits for.
     """
     import ray.train
     from ray.train import CheckpointUploadMode
+
+    first_of_node = ray.train.get_context().get_local_rank() == 0
+    checkpoint = ray.train.Checkpoint.from_directory(folder) if first_of_node else None
+    # The node's disk holds two checkpoints at most: the one before has gone when this one is uploaded.
+    wait_for_uploads()
+    ray.train.report(
+        metrics=metrics,
+        checkpoint=checkpoint,
+        checkpoint_upload_mode=CheckpointUploadMode.ASYNC,
+        checkpoint_upload_fn=upload,
+        delete_local_checkpoint_after_upload=True,
+    )
+
+
+def _report_callback() -> Any:
+    """A Trainer callback that tells of progress and hands each saved checkpoint to Ray Train."""
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
     class ReportCheckpoint(TrainerCallback):
@@ -123,24 +146,14 @@ def _report_callback() -> Any:
                 metrics |= {key: row[key] for key in ("loss", "eval_loss", "epoch") if key in row}
             folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
             if state.is_world_process_zero and not (folder / "config.json").exists():
-                # FSDP's shards come without what says how to read them.
+                # FSDP's shards and adapters come without what says how to read the model.
                 for described in (
                     kwargs["model"].config,
                     kwargs["model"].generation_config,
                     kwargs["processing_class"],
                 ):
                     described.save_pretrained(folder)
-            first_of_node = ray.train.get_context().get_local_rank() == 0
-            checkpoint = ray.train.Checkpoint.from_directory(folder) if first_of_node else None
-            # The node's disk holds two checkpoints at most: the one before has gone when this one is uploaded.
-            _wait_for_uploads()
-            ray.train.report(
-                metrics=metrics,
-                checkpoint=checkpoint,
-                checkpoint_upload_mode=CheckpointUploadMode.ASYNC,
-                checkpoint_upload_fn=upload,
-                delete_local_checkpoint_after_upload=True,
-            )
+            report_checkpoint(folder, metrics)
 
         def on_step_end(
             self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

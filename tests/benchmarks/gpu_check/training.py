@@ -16,7 +16,8 @@ from stillery.records import Sample
 from stillery.sampling.chat.checkpoint import open_student, write_format
 from stillery.sampling.chat.conversation import student_format
 from stillery.sampling.models import resolve_model
-from stillery.stages.sft import count_parameters, fine_tune, publish_checkpoint
+from stillery.stages.sft import fine_tune
+from stillery.training.checkpoints import count_parameters, publish_checkpoint
 from stillery.training.data import keep_shards, open_shards, prepare_file
 from stillery.training.loop import trl_arguments
 

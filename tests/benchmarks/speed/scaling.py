@@ -22,6 +22,8 @@ sys.path[:0] = [str(ROOT / "platform")]
 
 from stillery.bonds.analysis import analyze  # noqa: E402
 from stillery.config import CurateConfig, VerifyConfig  # noqa: E402
+from stillery.curation.choosing import choose  # noqa: E402
+from stillery.curation.samples import to_sample  # noqa: E402
 from stillery.io.storage import Folder  # noqa: E402
 from stillery.plan.scaling import Costs, Hardware, Scaled, Workload, scale  # noqa: E402
 from stillery.records import Generation, Prompt, RenderedPrompt, Verdict, from_table, to_table  # noqa: E402
@@ -30,7 +32,6 @@ from stillery.sampling.inventory import Held, Inventory  # noqa: E402
 from stillery.sampling.sample_log import SampleLog  # noqa: E402
 from stillery.sampling.sampler import Samples  # noqa: E402
 from stillery.sampling.sampling_plan import SamplingPlan  # noqa: E402
-from stillery.stages.curate import choose, to_sample  # noqa: E402
 from stillery.verify.rows import grade_rows  # noqa: E402
 from support.scripted_teacher import CHARACTERS_PER_TOKEN, PROMPT_TOKENS, answer_to, question, trace  # noqa: E402
 

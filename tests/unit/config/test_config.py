@@ -1,5 +1,6 @@
 """Config: layers, and errors that name the key and the remedy."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,10 @@ def test_the_projects_own_configs_load(monkeypatch: pytest.MonkeyPatch) -> None:
     files = sorted((Path(__file__).parents[3] / "jobs" / "configs").glob("*.yaml"))
     assert files
     assert all(isinstance(load_config(file), Config) for file in files)
+
+
+def test_the_refining_demo_is_the_demo_with_a_refinement() -> None:
+    configs = Path(__file__).parents[3] / "jobs" / "configs"
+    demo, refining = load_config(configs / "demo.yaml"), load_config(configs / "refine.yaml")
+    assert refining.refine.enabled
+    assert dataclasses.replace(refining, refine=demo.refine) == demo

@@ -34,11 +34,6 @@ def test_an_unsupported_architecture_names_those_that_are(tmp_path: Path) -> Non
     assert "qwen2, qwen3, llama" in message
 
 
-def test_an_adapter_names_its_base(tmp_path: Path) -> None:
-    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')
-    assert "merge it into org/base" in refused(tmp_path)
-
-
 def test_a_missing_shard_is_named(tmp_path: Path) -> None:
     folder = copy_of(STUDENT, tmp_path / "m")
     (folder / "model.safetensors").unlink()

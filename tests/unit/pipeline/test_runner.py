@@ -28,11 +28,20 @@ def test_every_stage_that_needs_another_comes_after_it() -> None:
 
 
 def test_without_bonds_the_stages_behind_them_do_without(tmp_path: Path) -> None:
-    stages = stages_of(small_config(tmp_path, "bonds.enabled=false"))
+    stages = stages_of(small_config(tmp_path, "bonds.enabled=false", "refine.enabled=true"))
     names = [stage.name for stage in stages]
     assert names == [stage.name for stage in STAGES if stage.name not in ("bonds", "compare_bonds")]
     assert all(need.partition(".")[0] in names for stage in stages for need in stage.needs)
     assert [stage.name for stage in stages_of(small_config(tmp_path), "verify")] == ["prompts", "generate", "verify"]
+
+
+def test_the_stages_of_a_refinement_are_there_only_where_it_is_enabled(tmp_path: Path) -> None:
+    plain, refined = stages_of(small_config(tmp_path)), stages_of(small_config(tmp_path, "refine.enabled=true"))
+    assert {stage.name for stage in refined} - {stage.name for stage in plain} == {"refine", "evaluate_sft"}
+    needs = {stage.name: stage.needs for stage in refined}
+    assert "refine.checkpoint" in needs["evaluate_after"]
+    assert "refine.checkpoint" in needs["export"]
+    assert "refine.checkpoint" not in needs["evaluate_sft"]
 
 
 def test_a_stage_with_failed_samples_is_done_once_more_and_then_keeps_what_it_has() -> None:

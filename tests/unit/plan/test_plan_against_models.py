@@ -13,7 +13,7 @@ from stillery.plan.architecture import Architecture, read_architecture
 from stillery.plan.memory import kv_bytes_per_token, saved_bytes_of_layer, training_memory
 from stillery.plan.published import NUM_PARAMETERS
 from stillery.sampling.models import resolve_model
-from stillery.stages.sft import count_parameters
+from stillery.training.checkpoints import count_parameters
 
 NAMES = ("embedded:student", "embedded:teacher")
 

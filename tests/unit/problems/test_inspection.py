@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from stillery.cli import main as cli
+from stillery.cli import main
 from stillery.config import load_config
 from stillery.errors import UserError
 from stillery.problems.files import load_prompts
@@ -85,7 +85,7 @@ def test_what_is_seen_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     rows = [{"question": f"q{n}", "answer": n, "meta": {"tags": ["a"], "half": "\ud83d\n"}} for n in range(9)]
     text = "".join(json.dumps(row) + "\n" for row in rows) + "{oops\n" + json.dumps({"question": "x"}) + "\n"
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(text.encode()))
-    assert cli.main(["prompts", "--inspect", str(tmp_path / "a.jsonl.gz")]) == 0
+    assert main(["prompts", "--inspect", str(tmp_path / "a.jsonl.gz")]) == 0
     said = capsys.readouterr().out
     said.encode()
     assert "a.jsonl.gz: JSON lines, compressed with gzip" in said

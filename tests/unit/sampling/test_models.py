@@ -142,9 +142,3 @@ def test_a_config_that_is_of_no_language_model_is_named(tmp_path: Path, config: 
     (make_model(tmp_path / "m") / "config.json").write_text(config)
     with pytest.raises(UserError, match=message):
         check_model("sft.student", str(tmp_path / "m"))
-
-
-def test_an_adapter_is_told_from_a_model(tmp_path: Path) -> None:
-    (make_model(tmp_path / "m") / "config.json").rename(tmp_path / "m" / "adapter_config.json")
-    with pytest.raises(UserError, match="is an adapter; merge it"):
-        check_model("sft.student", str(tmp_path / "m"))

@@ -1,15 +1,19 @@
-"""Rejection sampling: what is kept, in which order, and that every sample is accounted for."""
+"""The stage: samples from tables, the whole completion, the mixture, masks, and a choice for every sample."""
 
 import dataclasses
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from stillery.bonds import analyze
 from stillery.config import CurateConfig
+from stillery.curation.masks import corrected_spans
+from stillery.curation.samples import to_sample, whole_completion
 from stillery.errors import UserError
 from stillery.io.storage import Folder
-from stillery.records import Generation, Prompt, Sample, Verdict, from_table
-from stillery.stages.curate import choose, curate, whole_completion
+from stillery.records import Choice, Generation, Prompt, Sample, Verdict, from_table
+from stillery.stages.curate import curate
 
 
 def generation(index: int, *, prompt: str = "p", text: str | None = None) -> Generation:
@@ -23,101 +27,6 @@ def generation(index: int, *, prompt: str = "p", text: str | None = None) -> Gen
 
 def verdict(row: Generation, kind: str = "correct", template: str = "ok") -> Verdict:
     return Verdict(row.sample_id, row.prompt_id, "t", "1", "1", kind, template, [], None)
-
-
-def test_the_first_k_by_sample_index_are_kept_whatever_order_they_came_in() -> None:
-    rows = [generation(i) for i in (5, 1, 3, 2)]
-    kept, dropped = choose(CurateConfig(max_per_prompt=2), [(row, verdict(row)) for row in rows])
-    assert [row.sample_index for row in kept] == [1, 2]
-    assert dropped == {"beyond max_per_prompt": 2}
-
-
-def test_every_reason_is_counted_and_nothing_is_lost() -> None:
-    rows = [generation(i) for i in range(5)]
-    kinds = [("wrong", "ok"), ("truncated", "unclosed"), ("correct", "no_think"), ("correct", "ok"), ("timeout", "ok")]
-    kept, dropped = choose(CurateConfig(), [(r, verdict(r, *k)) for r, k in zip(rows, kinds, strict=True)])
-    assert [row.sample_index for row in kept] == [3]
-    assert dropped == {"wrong": 1, "truncated": 1, "template: no_think": 1, "timeout": 1}
-    assert len(kept) + sum(dropped.values()) == len(rows)
-
-
-def test_exact_repeats_are_dropped() -> None:
-    rows = [generation(0, text="x"), generation(1, text="x "), generation(2, text="y")]
-    kept, dropped = choose(CurateConfig(), [(row, verdict(row)) for row in rows])
-    assert [row.sample_id for row in kept] == ["p0", "p2"]
-    assert dropped == {"duplicate": 1}
-
-
-def test_repeats_that_are_not_dropped_count_as_solved() -> None:
-    rows = [(row, verdict(row)) for row in (generation(0, text="x"), generation(1, text="x"))]
-    band = {"min_pass_rate": 0.9}
-    assert choose(CurateConfig(**band), rows) == ([], {"duplicate": 1, "pass rate too low": 1})
-    assert len(choose(CurateConfig(**band, deduplicate=False), rows)[0]) == 2
-
-
-def test_flags_drop_only_where_the_config_says_so() -> None:
-    row = generation(0)
-    flagged = [(row, dataclasses.replace(verdict(row), flags=["repetition", "code_block"]))]
-    assert choose(CurateConfig(), flagged)[0] == [row]
-    assert choose(CurateConfig(drop_flags=["code_block"]), flagged) == ([], {"flag: code_block": 1})
-
-
-def rated(outcomes: str, *, surplus_from: int = 99) -> list[tuple[Generation, Verdict]]:
-    rows = [dataclasses.replace(generation(i), surplus=i >= surplus_from) for i in range(len(outcomes))]
-    return [(r, verdict(r, "correct" if kind == "+" else "wrong")) for r, kind in zip(rows, outcomes, strict=True)]
-
-
-@pytest.mark.parametrize(
-    ("outcomes", "wanted", "surplus_from", "rate"),
-    [
-        ("++--", None, 99, 2 / 4),
-        ("+-+", 2, 99, 1 / 2),
-        ("+---", 2, 99, 1 / 4),
-        ("+-+++", 2, 3, 1 / 2),
-    ],
-)
-def test_a_band_goes_by_the_rate_that_fits_the_stopping_rule(
-    outcomes: str, wanted: int | None, surplus_from: int, rate: float
-) -> None:
-    rows = rated(outcomes, surplus_from=surplus_from)
-    above = CurateConfig(min_pass_rate=rate + 0.01)
-    below = CurateConfig(max_pass_rate=rate - 0.01)
-    num_right = outcomes.count("+")
-    assert choose(above, rows, accepted_per_prompt=wanted)[1]["pass rate too low"] == num_right
-    assert choose(below, rows, accepted_per_prompt=wanted)[1]["pass rate too high"] == num_right
-    inside = CurateConfig(min_pass_rate=rate - 0.01, max_pass_rate=rate + 0.01)
-    assert len(choose(inside, rows, accepted_per_prompt=wanted)[0]) == num_right
-
-
-def again(row: Generation, kind: str = "correct") -> tuple[Generation, Verdict]:
-    """A second try at a sample."""
-    second = dataclasses.replace(row, attempt=1, sample_id=f"{row.sample_id}r", completion=f"{row.completion} again")
-    return second, verdict(second, kind)
-
-
-def test_a_second_try_replaces_an_accepted_first() -> None:
-    """Both were counted as accepted of one sample, which ended the stage."""
-    first = generation(0)
-    second = again(first)
-    kept, dropped = choose(CurateConfig(min_pass_rate=1.0), [(first, verdict(first)), second])
-    assert kept == [second[0]]
-    assert dropped == {"tried again": 1}
-    assert choose(CurateConfig(), [(first, verdict(first)), again(first, "wrong")]) == (
-        [],
-        {"tried again": 1, "wrong": 1},
-    )
-
-
-@pytest.mark.parametrize("kind", ["error", "timeout"])
-def test_failures_of_ours_make_no_problem_difficult(kind: str) -> None:
-    rows = [*rated("++"), *[(row, verdict(row, kind)) for row in (generation(2), generation(3))]]
-    kept, dropped = choose(CurateConfig(min_pass_rate=1.0), rows)
-    assert len(kept) == 2
-    assert dropped == {kind: 2}
-    # A second try that failed says nothing of the first, which was cut off.
-    cut = generation(4)
-    rows += [(cut, verdict(cut, "truncated")), again(cut, kind)]
-    assert len(choose(CurateConfig(min_pass_rate=1.0), rows)[0]) == 2
 
 
 WHOLE = "<think>\n2 and 2\n</think>\n<answer>4</answer>"
@@ -183,3 +92,63 @@ def test_no_accepted_sample_at_all_is_a_clear_error(tmp_path: Path) -> None:
             accepted_per_prompt=None,
             out=Folder(str(tmp_path / "out")),
         )
+
+
+def many(root: Path, *, files: int, per_file: int) -> dict[str, Folder]:
+    """Generations of several files, half of the problems without an answer; verdicts divided otherwise."""
+    folders = {name: Folder(str(root / name)) for name in ("prompts", "generations", "verdicts")}
+    verdicts, prompts = list[Verdict](), list[Prompt]()
+    for number in range(files):
+        rows = []
+        for n in range(per_file):
+            name = f"p{number}-{n}"
+            gold = "1" if n % 2 else None
+            prompts.append(Prompt(name, "t", f"1+{n}?", gold, "number", [], "test", "train", 1, None))
+            rows += [generation(i, prompt=name) for i in range(2)]
+        folders["generations"].write_rows(f"generations-{number:05d}.parquet", rows, Generation)
+        verdicts += [verdict(row, "correct" if row.sample_index else "wrong") for row in rows]
+    folders["prompts"].write_rows("prompts.parquet", prompts, Prompt)
+    for number, start in enumerate(range(0, len(verdicts), 7)):
+        folders["verdicts"].write_rows(f"verdicts-{number:05d}.parquet", verdicts[start : start + 7], Verdict)
+    return folders
+
+
+def test_every_sample_has_one_choice_whatever_the_files_are(tmp_path: Path) -> None:
+    out = Folder(str(tmp_path / "out"))
+    summary = curate(CurateConfig(), **many(tmp_path, files=3, per_file=10), accepted_per_prompt=None, out=out)
+    choices = from_table((out / "choices").read_all(Choice), Choice)
+    assert len({c.sample_id for c in choices}) == len(choices) == summary["generated"] == 60
+    assert Counter(c.reason for c in choices) == {None: 30, "wrong": 30}
+    assert len(from_table(out.read_all(Sample), Sample)) == summary["kept"] == 30
+    assert summary["tokens"] == {"total": 150, "mean": 5.0, "min": 5, "max": 5}
+    assert "30 of 60 sampled traces" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_mixture_thins_the_part_that_there_is_too_much_of(tmp_path: Path) -> None:
+    out, again = Folder(str(tmp_path / "out")), Folder(str(tmp_path / "again"))
+    folders = many(tmp_path, files=4, per_file=100)
+    mixed = CurateConfig(mixture={"reasoning": 0.8, "general": 0.2})
+    summary = curate(mixed, **folders, accepted_per_prompt=None, out=out)
+    parts = summary["by_part"]
+    assert parts["reasoning"] == 200, "the scarcer part for its share stays whole"
+    assert 30 <= parts["general"] <= 70
+    assert summary["dropped"]["mixture"] == 200 - parts["general"]
+    assert sum(summary["dropped"].values()) + summary["kept"] == summary["generated"]
+    curate(mixed, **folders, accepted_per_prompt=None, out=again)
+    assert [s.sample_id for s in from_table(again.read_all(Sample), Sample)] == [
+        s.sample_id for s in from_table(out.read_all(Sample), Sample)
+    ]
+    with pytest.raises(UserError, match="asks for 100% of other, and there is none"):
+        curate(CurateConfig(mixture={"other": 1.0}), **folders, accepted_per_prompt=None, out=again)
+
+
+def test_a_step_that_is_corrected_later_is_masked_where_it_stands_in_the_sample() -> None:
+    text = "2 + 2 = 5. Wait, 2 + 2 = 4.\n</think>\n<answer>4</answer>"
+    row = dataclasses.replace(generation(0, text=text), rendered="q<think>\n")
+    prompt = Prompt("p", "t", "2+2?", "4", "number", [], "test", "train", 1, None)
+    molecule = analyze(text, question="2+2?", markers=False)
+    spans = corrected_spans(molecule)
+    assert [text[int(start) : int(end)].strip() for start, end, _ in spans] == ["2 + 2 = 5."]
+    sample = to_sample(row, prompt, masked=spans)
+    assert [sample.completion[0].content[int(s) : int(e)].strip() for s, e, _ in sample.weights] == ["2 + 2 = 5."]
+    assert sample.completion[0].content.startswith("<think>\n2 + 2")

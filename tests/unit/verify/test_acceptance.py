@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stillery.config import Config, CurateConfig
+from stillery.curation.choosing import choose
 from stillery.pipeline.order import STAGES
 from stillery.records import Generation, Verdict
 from stillery.sampling.best_of_n import BestOfN
-from stillery.stages.curate import choose
 from stillery.verify.acceptance import Acceptance
 
 # What a sample says, its verdict, how it fits the template, and its flags.

@@ -163,7 +163,8 @@ def test_the_question_tells_what_is_foreign() -> None:
 def test_a_megabyte_takes_linear_time(piece: str) -> None:
     started = time.process_time()
     find_flags(piece * (1_000_000 // len(piece)), question=QUESTION)
-    assert time.process_time() - started < 5
+    # A second or so on an idle machine; quadratic, it would be hours.
+    assert time.process_time() - started < 30
 
 
 def test_english_mathematics_is_never_mixed_but_where_it_is() -> None:

@@ -1,11 +1,13 @@
 """The steps of a trace in, what its claims decide about pairs of them out: whose value a step uses, what it checks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
+from stillery.bonds.claims.derivations import Derivation
 from stillery.bonds.claims.memory import Memory, shorten
-from stillery.bonds.claims.outcome import question_equations
-from stillery.bonds.claims.reading import Step, specificity
+from stillery.bonds.claims.outcome import question_equations, question_values
+from stillery.bonds.claims.reading import Key, Step, specificity
 from stillery.bonds.claims.reflection import Finding, find_checks
 
 _STATE_REACH = 12
@@ -27,6 +29,8 @@ class Evidence:
     # Steps that work something out, whose support claims decide; and those that only state an identity ("65 = 65").
     working: frozenset[int] = frozenset()
     idle: frozenset[int] = frozenset()
+    # How each value first came about.
+    derived: dict[Key, Derivation] = field(default_factory=dict[Key, Derivation])
 
     def checks(self) -> list[Finding]:
         """The returns that came out right or wrong."""
@@ -45,7 +49,7 @@ class Evidence:
 
 def find_evidence(steps: Sequence[Step], text: str, *, question: str = "") -> Evidence:
     """All that the claims of a trace say about pairs of its steps, in order of the later step."""
-    memory, evidence = Memory(), Evidence()
+    memory, evidence = Memory(given=frozenset(question_values(question)) if question else None), Evidence()
     memory.unknowns.extend(question_equations(question))
     evidence.is_symbolic = sum(map(_is_symbolic, steps)) >= _SYMBOLIC_SHARE * len(steps)
     evidence.working = frozenset(step.index for step in steps if step.works_out())
@@ -58,6 +62,7 @@ def find_evidence(steps: Sequence[Step], text: str, *, question: str = "") -> Ev
         evidence.uses += _strongest(uses)
         evidence.returns += _strongest(returns)
         memory.add(step, is_check=step.rejects() or any(f.verifies is True for f in returns))
+    evidence.derived = memory.derived
     return evidence
 
 
@@ -84,7 +89,7 @@ def _restates(step: Step, memory: Memory) -> bool:
 
 def _support(step: Step, memory: Memory) -> Iterator[Finding]:
     """What a step rests on: values that earlier steps worked out, names they gave, equations they left."""
-    used = step.operands() if step.works_out() else step.values
+    used = step.operands() if step.works_out() else _said_values(step)
     for value in sorted(used):
         source = memory.origin(value, before=step.index)
         if source is not None and (specificity(value) > 0.2 or step.is_answer):
@@ -96,6 +101,15 @@ def _support(step: Step, memory: Memory) -> Iterator[Finding]:
             yield Finding(given[-1], step.index, 0.86, "claims", f"step {step.index} uses {name} from step {given[-1]}")
     for source in sorted({memory.sides[side] for side in step.sides if side in memory.sides}):
         yield Finding(source, step.index, 0.9, "claims", f"step {step.index} goes on from step {source}'s equation")
+
+
+def _said_values(step: Step) -> Set[Fraction]:
+    """The numbers of a step; of an answer in tags those of its first sentence, as nothing behind it is the answer."""
+    if "<answer>" not in step.text.casefold():
+        return step.values
+    stop = next((i for i, t in enumerate(step.tokens) if i and t.kind == "stop" and step.tokens[i - 1].value), None)
+    first = {token.value for token in step.tokens[:stop]}
+    return {value for value in step.values if abs(value) in first} or step.values
 
 
 def _carried_states(step: Step, steps: Sequence[Step]) -> Iterator[Finding]:
@@ -129,9 +143,11 @@ def _gathered_states(step: Step, steps: Sequence[Step]) -> Iterator[Finding]:
                 yield Finding(earlier.index, step.index, 0.92, "claims", evidence)
                 if step.is_yes_no or wanted in value:
                     return
+        # Of numbers, claims say where they come from.
         if (
             step.is_answer
             and len(wanted) > 1
+            and not wanted.isdigit()
             and "".join(c for c in earlier.text if c.isalnum()).casefold().endswith(wanted)
         ):
             evidence = f"step {step.index} gives what step {earlier.index} came to"

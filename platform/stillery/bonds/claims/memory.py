@@ -7,11 +7,11 @@ from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from stillery.bonds.claims.derivations import Derivation, derive
 from stillery.bonds.claims.equations import Equation, operands_of
 from stillery.bonds.claims.reading import Key, Step, key_of
 
 _RECENT = 6
-_MAX_BEHIND = 40
 
 # How a value was worked out: its operands in order of size, and how many operations.
 Recipe = tuple[tuple[Fraction, ...], int, Key]
@@ -44,7 +44,8 @@ def recipe_of(equation: Equation) -> Recipe | None:
 
 @dataclass(slots=True)
 class Memory:
-    """The steps before the one that is being classified."""
+    """The steps before the one that is being classified. `given` are the numbers of the question, None where there is
+    none; `derived` says how each value first came about."""
 
     makers: dict[Key, deque[Work]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=_RECENT)))
     first_named: dict[Fraction, int] = field(default_factory=dict[Fraction, int])
@@ -56,7 +57,8 @@ class Memory:
     )
     sides: dict[Key, int] = field(default_factory=dict[Key, int])
     last_failure: int | None = None
-    started_from: set[Fraction] = field(default_factory=set[Fraction])
+    given: frozenset[Fraction] | None = None
+    derived: dict[Key, Derivation] = field(default_factory=dict[Key, Derivation])
     unknowns: deque[Work] = field(default_factory=lambda: deque(maxlen=_RECENT))
 
     def add(self, step: Step, *, is_check: bool = False) -> None:
@@ -70,7 +72,8 @@ class Memory:
                 if not is_check and not any(w.equation.holds == equation.holds for w in self.recipes.get(recipe, ())):
                     self.makers[key].append(work)
                 self.recipes[recipe].append(work)
-                self.started_from |= set() if is_check else set(operands_of(equation))
+                if equation.holds is not False and not is_check:
+                    self._derive(key, step, equation)
             elif equation.left is not None and (equation.left.value and equation.left.value.names()):
                 self.unknowns.append(work)
         for name, key in step.assigned.items() if not step.rejects() else ():
@@ -86,22 +89,16 @@ class Memory:
         if step.rejects() or step.says_wrong:
             self.last_failure = step.index
 
+    def _derive(self, key: Key, step: Step, equation: Equation) -> None:
+        """Keep how a value first came about: from given numbers rather than from numbers that nothing gave."""
+        known = self.derived.get(key)
+        found = None if known is not None and known.is_grounded else derive(step, equation, self.derived, self.given)
+        if found is not None and (known is None or found.is_grounded):
+            self.derived[key] = found
+
     def maker(self, key: Key, *, before: int) -> Work | None:
         """The computation that a value last came from, in an earlier step."""
         return next((w for w in reversed(self.makers.get(key, ())) if w.step < before), None)
-
-    def behind(self, work: Work) -> set[Fraction]:
-        """The numbers that a computation started from, and those that these came from in turn: the first few."""
-        found: set[Fraction] = set()
-        frontier = [work]
-        while frontier and len(found) < _MAX_BEHIND:
-            current = frontier.pop()
-            for operand in operands_of(current.equation):
-                if operand not in found:
-                    found.add(operand)
-                    maker = self.maker(operand, before=current.step)
-                    frontier += [] if maker is None else [maker]
-        return found
 
     def origin(self, key: Key, *, before: int) -> int | None:
         """The step that worked a value out, else the one that gave it to a name."""

@@ -16,7 +16,17 @@ _NUMBER_WORDS = {
         "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
         "seventeen eighteen nineteen twenty".split()
     )
-} | {"dozen": Fraction(12), "half": Fraction(1, 2), "third": Fraction(1, 3), "quarter": Fraction(1, 4)}
+} | {
+    word: Fraction(number)
+    for number, words in {
+        2: "double doubles doubled twice halves halved pair pairs couple both",
+        3: "triple triples tripled thrice thirds", 4: "quadruple quadruples quadrupled quarters", 5: "fifth fifths",
+        6: "sixth sixths", 7: "seventh week weeks weekly", 8: "eighth eighths", 10: "tenth tenths",
+        12: "dozen dozens year years yearly", 20: "score", 30: "thirty", 40: "forty", 50: "fifty", 60: "sixty",
+        70: "seventy", 80: "eighty", 90: "ninety", 100: "hundred percent", 1000: "thousand",
+    }.items()
+    for word in words.split()
+} | {"half": Fraction(1, 2), "third": Fraction(1, 3), "quarter": Fraction(1, 4)}  # fmt: skip
 # The place of the question among the steps.
 QUESTION = -1
 
@@ -30,11 +40,11 @@ def question_equations(question: str) -> list[Work]:
 
 
 def question_values(question: str) -> set[Fraction]:
-    """The numbers that a question gives, in digits or in words ("a dozen"), also as per cents."""
+    """The numbers that a question gives, in digits or in words ("a dozen"), also as per cents; for a third also 3."""
     tokens = tokenize(question[:_MAX_QUESTION_CHARS])
     given = {token.value for token in tokens if token.value is not None}
     given |= {number for token in tokens if (number := _NUMBER_WORDS.get(token.text.casefold())) is not None}
-    return given | {value / 100 for value in given}
+    return given | {value / 100 for value in given} | {1 / value for value in given if value.numerator == 1}
 
 
 def final_key(steps: Sequence[Step]) -> Key | None:
@@ -52,7 +62,7 @@ def final_key(steps: Sequence[Step]) -> Key | None:
 def _answer_key(step: Step) -> Key | None:
     boxes = [i for i, token in enumerate(step.tokens) if token.kind == "box"]
     if "<answer>" in step.text.casefold():
-        boxes.append(0)
+        boxes.append(next((i for i, token in enumerate(step.tokens) if token.kind != "stop"), 0))
     starts = boxes or [
         i + 1
         for i, token in enumerate(step.tokens)

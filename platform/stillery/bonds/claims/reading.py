@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 
 from stillery.bonds.claims.equations import Equation, find_equations, operands_of
 from stillery.bonds.claims.expressions import NoExpressionError, parse
@@ -58,6 +59,7 @@ _COMPARED = re.compile(
     r"(?![\w/]|\.\d)"
 )
 _MAY_COMPARE = re.compile(r"[,;][^,;\d]{0,12}\b(?:had|expected|wanted) ")
+_MAY_REFUTE = re.compile(r"n[o']t|≠|\\ne|!=|instead|rather|had ", re.IGNORECASE)
 _YES_NO = re.compile(r"(?:<answer>|\banswer(?: is|:))\s*(?:yes|no|true|false|是|否)\b", re.IGNORECASE)
 _NAME = r"[a-zA-Z](?:_\w{1,8}|_\{\w{1,8}\})?"
 _APPLIED = re.compile(rf"(?<![a-zA-Z\\])({_NAME})\(")
@@ -65,11 +67,22 @@ _BARE_BEFORE = re.compile(rf"(?<![a-zA-Z\\])({_NAME})\s*[-+*/^=](?!=)")
 _BARE_AFTER = re.compile(rf"(?:[-+*/^=]\s*|\d)({_NAME})(?![a-zA-Z(])")
 _NO_BRACES = str.maketrans("", "", "{}")
 # A step without any of these says nothing that is computed or compared.
-_MATHS = re.compile(
-    r"[\d=+*/^≈≠<>≤≥√π∞%$×÷·\\½⅓¼¾²³-]|\b(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|"
-    r"\w+ty|hundred|thousand|million|dozens?|half|third|quarter|twice|thrice|double|triple|plus|minus|times|equals?)\b|"
-    r"[零一二三四五六七八九十百千万两半]",
-    re.IGNORECASE,
+_SIGNS = re.compile(r"[\d=+*/^≈≠<>≤≥√π∞%$×÷·\\½⅓¼¾²³零一二三四五六七八九十百千万两半-]")
+_NUMBER_WORDS = frozenset(
+    "zero one two three four five six seven eight nine ten eleven twelve hundred thousand million dozen dozens half "
+    "third quarter twice thrice double triple plus minus times equal equals".split()
+)
+# In ASCII text, words without which the pattern cannot match: looking words up is much quicker than searching.
+_TENTATIVE_CUES = frozenset(
+    "what suppose assume assuming could might may imagine consider try trying another different differently either "
+    "instead other interpretation expect expects wonder wondering trick catch".split()
+)
+_CONDITION_CUES = frozenset(
+    "if unless suppose assume assuming whether would could might wrongly mistakenly take let when for say try".split()
+)
+_WRONG_CUES = frozenset(
+    "wrong incorrect mistake mistakes mistaken error impossible doesn does can cannot not contradict contradicts "
+    "contradicted contradicting contradiction contradictions contradictory".split()
 )
 _LETTER_OR_DIGIT = re.compile(r"[^\W_]")
 _QUESTION_END = re.compile(r"[?？](?:[\"'”’)\]*]|\s)*$")
@@ -142,35 +155,43 @@ def find_functions(text: str) -> frozenset[str]:
 
 def _read(index: int, text: str, span: Span, functions: frozenset[str], replay: Replay, question: str) -> Step:
     body = mask(text[span.start : span.end])
+    said = [word.casefold() for word in _WORD.findall(body)]
+    cues = {*said, *(word.partition("'")[0] for word in said if "'" in word)}
+    is_wide = not body.isascii()
+
+    def matches(pattern: re.Pattern[str], needed: frozenset[str]) -> bool:
+        return (is_wide or not needed.isdisjoint(cues)) and pattern.search(body) is not None
+
     is_read = span.kind != "code" and _LETTER_OR_DIGIT.search(body) is not None
-    tokens = prepare(tokenize(body, start=span.start)) if is_read and _MATHS.search(body) is not None else []
+    tokens = prepare(tokenize(body, start=span.start)) if is_read and _has_maths(body, cues) else []
     equations = find_equations(tokens, functions=functions)
     states = replay.read(body.replace("<answer>", "        "), question=question) if is_read else []
     results, assigned, sides = _outcomes(equations)
     assigned |= {state.subject: state.value for state in states}
     _label(tokens, assigned)
     return Step(
-        index, span.start, span.end, body, equations, states, content_words(body), _values(tokens, equations),
+        index, span.start, span.end, body, equations, states,
+        frozenset(stem(word) for word in said if word not in STOP_WORDS), _values(tokens, equations),
         results, assigned,
         frozenset(t.text for t in tokens if t.kind == "name"), sides, _refuted(tokens, body, states),
         [(m["found"], m["had"]) for m in _COMPARED.finditer(body)] if is_read and _MAY_COMPARE.search(body) else [],
-        fails=_FAILS.search(body) is not None and bool(equations or states),
+        fails=bool(equations or states) and _FAILS.search(body) is not None,
         is_question=_QUESTION_END.search(body) is not None,
-        is_tentative=_TENTATIVE.search(body) is not None,
-        is_conditional=_CONDITION.search(body) is not None,
-        says_wrong=_WRONG.search(body) is not None,
+        is_tentative=matches(_TENTATIVE, _TENTATIVE_CUES),
+        is_conditional=matches(_CONDITION, _CONDITION_CUES),
+        says_wrong=matches(_WRONG, _WRONG_CUES),
         is_answer=_ANSWER.search(body) is not None,
-        is_yes_no=_YES_NO.search(body) is not None,
+        is_yes_no="answer" in cues and _YES_NO.search(body) is not None,
         tokens=tokens,
     )  # fmt: skip
 
 
-def content_words(text: str) -> frozenset[str]:
-    """The words that carry content, without their commonest endings; for Chinese, pairs of characters."""
-    found = (match.group().casefold() for match in _WORD.finditer(text))
-    return frozenset(stem(word) for word in found if word not in STOP_WORDS)
+def _has_maths(body: str, cues: set[str]) -> bool:
+    is_number = not _NUMBER_WORDS.isdisjoint(cues) or any(word.endswith(("ty", "teen")) for word in cues)
+    return is_number or _SIGNS.search(body) is not None
 
 
+@lru_cache(maxsize=20_000)
 def stem(word: str) -> str:
     for ending in ("'s", "ing", "ed", "s"):
         if word.endswith(ending) and len(word) - len(ending) >= 4:
@@ -239,6 +260,8 @@ def _values(tokens: Sequence[Token], equations: Sequence[Equation]) -> frozenset
 
 def _refuted(tokens: Sequence[Token], text: str, states: Sequence[State]) -> list[Key]:
     """The values that a step says are not so: "not 49", "≠ 3", "instead of 12", "not heads"."""
+    if _MAY_REFUTE.search(text) is None:
+        return []
     found: list[Key] = []
     for i, token in enumerate(tokens):
         is_not = token.kind == "word" and (token.text.casefold() == "not" or token.text.casefold().endswith("n't"))

@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from stillery.bonds.claims import algebra
+from stillery.bonds.claims.derivations import is_another_route
 from stillery.bonds.claims.equations import Equation, operands_of
 from stillery.bonds.claims.expressions import Expression
 from stillery.bonds.claims.memory import Memory, Work, recipe_of, shorten
 from stillery.bonds.claims.reading import Key, Step, key_of, specificity
+from stillery.bonds.claims.states import State
 from stillery.maths.quotients import Quotient, constant
 
 # The specificity of 0, 1 and 2.
 _TRIVIAL = 0.2
+_STATE_REACH = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +71,31 @@ def _assignments(memory: Memory) -> Iterator[tuple[int, Key]]:
 
 
 def _checked_states(step: Step, steps: Sequence[Step]) -> Iterator[Finding]:
-    for state in step.states:
-        if not state.counted:
-            continue
-        source = next(
-            (s.index for s in reversed(steps[max(0, step.index - 12) : step.index])
-             if any(not t.counted and (t.value == state.value or state.value in t.value.split()) for t in s.states)),
-            None,
-        )  # fmt: skip
-        if source is not None and not step.rejects():
+    before = steps[max(0, step.index - _STATE_REACH) : step.index]
+    for state in step.states if not step.rejects() else ():
+        source = _state_source(state, before) if state.counted else None
+        if source is not None:
+            # Letters and holdings that were looked up before are looked up again; a count goes on with the events.
+            is_copy = state.subject != "side" and any(_is_same(state, s) for other in before for s in other.states)
+            verifies = None if is_copy and state.holds else state.holds
             evidence = f"step {step.index} finds step {source}'s {shorten(state.value)} by another route"
-            yield Finding(source, step.index, 0.75, "claims", evidence, state.holds, state.holds is not None)
+            yield Finding(source, step.index, 0.75, "claims", evidence, verifies, verifies is not None)
+
+
+def _state_source(state: State, before: Sequence[Step]) -> int | None:
+    """The last step that has the value: of the same subject, where any step has that."""
+    having = [
+        (step.index, said)
+        for step in before
+        for said in step.states
+        if not said.counted and (said.value == state.value or state.value in said.value.split())
+    ]
+    own = [index for index, said in having if said.subject == state.subject]
+    return max(own or [index for index, _ in having], default=None)
+
+
+def _is_same(one: State, two: State) -> bool:
+    return two.counted and (one.subject, one.value, one.holds) == (two.subject, two.value, two.holds)
 
 
 def _tested(step: Step, memory: Memory) -> Iterator[Finding]:
@@ -170,20 +187,9 @@ def _reached_again(step: Step, equation: Equation, steps: Sequence[Step], memory
         if _rests_on(equation, work, steps) or step.index - work.step < 2:
             continue
         evidence = f"step {step.index} reaches step {work.step}'s {_show(key)} another way"
-        verifies = equation.holds if _is_another_route(equation, work, memory, step.index) else None
+        verifies = equation.holds if is_another_route(step, equation, memory.derived, memory.given) else None
         yield Finding(work.step, step.index, 0.74, "claims", evidence, verifies, verifies is not None)
         return
-
-
-def _is_another_route(equation: Equation, work: Work, memory: Memory, step: int) -> bool:
-    """Whether a computation of a known result starts from numbers that the trace has, and not only from those that it
-    was worked out from, or that came from it: anyone can write 39 as 30 + 9, and writing its own steps in one line
-    is no check."""
-    mine = {operand for operand in operands_of(equation) if specificity(operand) > _TRIVIAL}
-    is_known = all(operand in memory.makers or operand in memory.started_from for operand in mine)
-    makers = [maker for operand in mine if (maker := memory.maker(operand, before=step)) is not None]
-    is_circular = any(key_of(work.equation) in memory.behind(maker) for maker in makers)
-    return is_known and not is_circular and not mine <= memory.behind(work)
 
 
 def _rests_on(equation: Equation, work: Work, steps: Sequence[Step]) -> bool:

@@ -15,24 +15,10 @@ from stillery.bonds.claims.memory import Memory
 from stillery.bonds.claims.outcome import QUESTION, question_equations
 from stillery.bonds.claims.reading import Step
 from stillery.bonds.claims.tokens import Token
+from stillery.bonds.claims.trees import LEVELS, NUMBER, POWER, SUM, Node, UnreadableError, read_tree
 
-_MAX_DEPTH = 12
-_MAX_EXPONENT = 12
 _MAX_DIGITS = 12
-_SUM, _PRODUCT, _POWER, _NUMBER = range(4)
-_LEVELS = {"+": _SUM, "-": _SUM, "*": _PRODUCT, "/": _PRODUCT, "^": _POWER}
-_SKIPPED = ("word", "money")
 _TYPESET = re.compile(r"\\(?:left|right|,|;|!|quad)|[{}]")
-
-
-@dataclass(frozen=True, slots=True)
-class _Node:
-    """A number, or an operation on two nodes. A number may stand as per cent."""
-
-    value: Fraction
-    operator: str = ""
-    is_percent: bool = False
-    sides: "tuple[_Node, _Node] | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +27,6 @@ class _Written:
 
     text: str
     level: int
-
-
-class _UnreadableError(ValueError):
-    """Tokens that are no plain arithmetic."""
 
 
 def find_routes(steps: Sequence[Step], index: int, text: str, question: str | None) -> list[str]:
@@ -81,8 +63,8 @@ def undo(equation: Equation, tokens: Sequence[Token]) -> Iterator[str]:
     if equation.relation != "=" or left is None or result is None or not equation.computes:
         return
     try:
-        node = _Reader(tokens[left.first : left.end]).read()
-    except _UnreadableError:
+        node = read_tree(tokens[left.first : left.end])
+    except UnreadableError:
         return
     if node.sides is None or node.value != result or sorted(_numbers(node)) != sorted(operands_of(equation)):
         return
@@ -103,79 +85,13 @@ def substitute_into(statement: str, name: str, value: Fraction) -> str | None:
     return None if put == plain or "\\" in put else put
 
 
-class _Reader:
-    """Plain arithmetic: numbers, + - * / ^, brackets and fractions; units and currency signs are passed over."""
-
-    def __init__(self, tokens: Sequence[Token]) -> None:
-        after = [*tokens[1:], None]
-        self._tokens = [
-            token
-            for token, following in zip(tokens, after, strict=True)
-            if token.kind not in _SKIPPED
-            and not (token.text == "/" and following is not None and following.kind == "word")
-        ]
-        self._at = 0
-
-    def read(self) -> _Node:
-        node = self._operation(_SUM, 0)
-        if self._at < len(self._tokens):
-            raise _UnreadableError(self._tokens[self._at].text)
-        return node
-
-    def _operation(self, level: int, depth: int) -> _Node:
-        if depth > _MAX_DEPTH:
-            raise _UnreadableError("nested too deeply")
-        if level == _NUMBER:
-            return self._number(depth)
-        node = self._operation(level + 1, depth)
-        while self._at < len(self._tokens) and _LEVELS.get(self._tokens[self._at].text) == level:
-            operator = self._tokens[self._at].text
-            self._at += 1
-            node = _combine(node, operator, self._operation(level + 1, depth))
-        return node
-
-    def _number(self, depth: int) -> _Node:
-        token = self._take()
-        if token.kind == "num" and token.value is not None:
-            is_percent = self._at < len(self._tokens) and self._tokens[self._at].text == "%"
-            self._at += is_percent
-            return _Node(token.value / 100 if is_percent else token.value, is_percent=is_percent)
-        if token.kind == "open":
-            node = self._operation(_SUM, depth + 1)
-            if self._take().kind != "close":
-                raise _UnreadableError("no closing bracket")
-            return node
-        if token.kind == "frac":
-            return _combine(self._number(depth + 1), "/", self._number(depth + 1))
-        raise _UnreadableError(token.text)
-
-    def _take(self) -> Token:
-        if self._at >= len(self._tokens):
-            raise _UnreadableError("the expression ends")
-        self._at += 1
-        return self._tokens[self._at - 1]
-
-
-def _combine(left: _Node, operator: str, right: _Node) -> _Node:
-    one, two = left.value, right.value
-    if operator == "/" and not two:
-        raise _UnreadableError("division by zero")
-    if operator == "^":
-        if two.denominator != 1 or not 0 < two <= _MAX_EXPONENT:
-            raise _UnreadableError("exponent")
-        value = one ** int(two)
-    else:
-        value = {"+": one + two, "-": one - two, "*": one * two, "/": one / two if two else one}[operator]
-    return _Node(Fraction(value), operator, sides=(left, right))
-
-
-def _numbers(node: _Node) -> list[Fraction]:
+def _numbers(node: Node) -> list[Fraction]:
     if node.sides is None:
         return [node.value * 100 if node.is_percent else node.value]
     return [number for side in node.sides for number in _numbers(side)]
 
 
-def _inverses(node: _Node, target: _Written) -> Iterator[tuple[_Written, _Node]]:
+def _inverses(node: Node, target: _Written) -> Iterator[tuple[_Written, Node]]:
     """Each number of an expression, with what it must be in terms of the result and of the other numbers."""
     if node.sides is None:
         yield target, node
@@ -186,7 +102,7 @@ def _inverses(node: _Node, target: _Written) -> Iterator[tuple[_Written, _Node]]
             yield from _inverses(side, solved)
 
 
-def _solve(operator: str, target: _Written, left: _Node, right: _Node) -> tuple[_Written | None, _Written | None]:
+def _solve(operator: str, target: _Written, left: Node, right: Node) -> tuple[_Written | None, _Written | None]:
     """The left and the right side of an operation, each from the result and the other side."""
     one, two = _write(left), _write(right)
     if one is None or two is None:
@@ -205,7 +121,7 @@ def _solve(operator: str, target: _Written, left: _Node, right: _Node) -> tuple[
     return None, None
 
 
-def _write(node: _Node) -> _Written | None:
+def _write(node: Node) -> _Written | None:
     if node.sides is None and node.is_percent:
         number = _write_number(node.value * 100)
         return None if number is None else _Written(f"{number.text}%", number.level)
@@ -216,8 +132,8 @@ def _write(node: _Node) -> _Written | None:
 
 
 def _join(left: _Written, operator: str, right: _Written) -> _Written:
-    level = _LEVELS[operator]
-    one = left.text if left.level >= level and level != _POWER else _enclose(left)
+    level = LEVELS[operator]
+    one = left.text if left.level >= level and level != POWER else _enclose(left)
     # The right side of a minus or a division is bound before it, so equals need brackets there.
     two = right.text if right.level > level else _enclose(right)
     sign = operator if operator == "^" else f" {operator} "
@@ -225,7 +141,7 @@ def _join(left: _Written, operator: str, right: _Written) -> _Written:
 
 
 def _enclose(part: _Written) -> str:
-    return part.text if part.level == _NUMBER else f"({part.text})"
+    return part.text if part.level == NUMBER else f"({part.text})"
 
 
 def _write_number(value: Fraction) -> _Written | None:
@@ -237,4 +153,4 @@ def _write_number(value: Fraction) -> _Written | None:
         return None
     text = str(abs(value.numerator) * (10**places // rest)).zfill(places + 1)
     digits = f"{text[:-places]}.{text[-places:]}" if places else text
-    return _Written(f"-{digits}", _SUM) if value < 0 else _Written(digits, _NUMBER)
+    return _Written(f"-{digits}", SUM) if value < 0 else _Written(digits, NUMBER)

@@ -17,6 +17,7 @@ _OTHER = {a: b for pair in _OPPOSITES for a, b in (pair, pair[::-1])}
 _SIDE = re.compile(
     r"\b(?:heads|tails)\b|(?:(?<=\bis )|(?<=\bnow )|(?<=: ))(?:on|off|open|closed)\b|正面|反面", re.IGNORECASE
 )
+_MAY_SIDE = re.compile(r"[hH][eE][aA][dD]|[tT][aA][iI][lL]|[:sSwW] (?:[oO][nNfFpP]|[cC][lL])|[正反]")
 _TURN = re.compile(r"\b(?:flip|turn|toggle|switch|revers)(?:s|e|es|ed|ped|ping|ing)?\b|翻", re.IGNORECASE)
 _NO_TURN = re.compile(r"\b(?:not|n't|never|leaves?|alone|without|same)\b|n't\b|没|不", re.IGNORECASE)
 _COUNT = re.compile(r"\b(\d{1,3})\s+(?:flips?|turns?|toggles?|switches)\b", re.IGNORECASE)
@@ -36,6 +37,7 @@ _NTH = re.compile(
     r"[\"'“‘]?(\w)\b",
     re.IGNORECASE,
 )
+_MAY_SPELL = re.compile(r":|(?:nd|rt|in)s (?:in|with) |letter|[a-z] [a-z] ", re.IGNORECASE)
 _POSITIONS = {"first": 0, "starts": 0, "begins": 0, "second": 1, "third": 2, "last": -1, "ends": -1}
 
 
@@ -68,7 +70,11 @@ class Replay:
     holdings: dict[str, str] = field(default_factory=dict[str, str])
     former: dict[str, str] = field(default_factory=dict[str, str])
     is_redoing: bool = False
-    sides_before: dict[str, str | None] = field(default_factory=dict[str, "str | None"])
+    # A side, and how often it was turned since the first; None for the number before anything happened to it.
+    num_turns: int | None = None
+    sides_before: dict[str, tuple[str | None, int | None]] = field(
+        default_factory=dict[str, "tuple[str | None, int | None]"]
+    )
     holdings_before: dict[str, dict[str, str]] = field(default_factory=dict[str, "dict[str, str]"])
 
     def read(self, text: str, *, question: str = "") -> list[State]:
@@ -88,6 +94,8 @@ class Replay:
         return before
 
     def _read_side(self, text: str) -> list[State]:
+        if _MAY_SIDE.search(text) is None:
+            return []
         sides = [m for m in _SIDE.finditer(text) if not re.search(r"\b(?:not|had)\s*$|不是?$", text[: m.start()])]
         if not sides or text.rstrip().endswith(("?", "？")):
             return []
@@ -99,11 +107,15 @@ class Replay:
         if count is not None:
             if self.first_side in (value, _OTHER[value]):
                 holds = value == (_OTHER[self.first_side] if int(count[1]) % 2 else self.first_side)
+                holds = holds and self.num_turns in (None, int(count[1]))
+                # Before anything was turned there is nothing to count.
+                holds = None if holds and self.num_turns is None else holds
             return [State(last.start(), last.end(), "side", value, holds, True)]
         if turn is not None or _NO_TURN.search(text):
-            before = self._before(key, self.side, self.sides_before)
+            before, num_turns = self._before(key, (self.side, self.num_turns), self.sides_before)
+            is_turned = turn is not None and not _NO_TURN.search(text[max(0, turn.start() - 20) : turn.end() + 20])
+            self.num_turns = (num_turns or 0) + is_turned
             if before in (value, _OTHER[value]):
-                is_turned = turn is not None and not _NO_TURN.search(text[max(0, turn.start() - 20) : turn.end() + 20])
                 holds = value == (_OTHER[before] if is_turned else before)
         elif self.first_side is None:
             self.first_side = value
@@ -121,7 +133,7 @@ class Replay:
             self.former, self.holdings = before, pairs
             return [State(start, start + len(listed["body"]), head, listed["body"].strip(), holds)]
         found: list[State] = []
-        for match in _HAS.finditer(text):
+        for match in _HAS.finditer(text) if self.holdings else ():
             holder, thing = match[1], match[3]
             known = self.former if match["verb"] in ("had", "held") else self.holdings
             if holder not in known and holder not in self.holdings:
@@ -158,6 +170,8 @@ def _replay_swap(before: Mapping[str, str], after: Mapping[str, str], head: str)
 
 def _read_letters(text: str, body: str, question: str) -> list[State]:
     found: list[State] = []
+    if _MAY_SPELL.search(text) is None:
+        return found
     for match in _ENDS.finditer(text):
         found.append(_letter(match, match[1], match["which"], match[3]))
     for match in _NTH.finditer(text):

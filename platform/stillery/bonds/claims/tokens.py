@@ -5,15 +5,14 @@ Linear: one pass of one regular expression without nested repetition.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import NamedTuple
 
 # Digits past this many are no quantity that a step computes with.
 _MAX_DIGITS = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """`kind` is num, name, op, open, close, rel, func, word, post, comma, stop or other; `text` is normalised."""
 
     kind: str
@@ -26,8 +25,10 @@ class Token:
 
 _GREEK = "alpha|beta|gamma|delta|epsilon|theta|lambda|mu|nu|rho|sigma|tau|phi|varphi|psi|omega|zeta|eta|kappa|xi|chi"
 _PATTERN = re.compile(
-    r"(?P<space>\s+|</?[a-zA-Z]{2,12}>|\\[,;:! ]|~"
+    r"[^\S\n]*(?:(?P<space>\s+|</?[a-zA-Z]{2,12}>|\\[,;:! ]|~"
     r"|\\(?:left|right|displaystyle|quad|qquad|big|Big|bigl|bigr|limits)(?![a-zA-Z])|\\\(|\\\)|\\\[|\\\]|\$\$|\*\*(?=[A-Z\s]|$)|&(?=[=<>])|\\(?:text|mathrm|mbox|mathbf|vec|mathit)(?=\s*\{))"
+    # Most tokens are plain words, so these come early.
+    r"|(?P<plain>(?!sqrt\b|pi\b)(?:[a-zA-Z]{4,}|[a-z]{2,3})(?![\w'’-]))"
     r"|(?P<num>(?:\d{1,3}(?:(?:,|\{,\})\d{3})++(?!\d)|\d++)(?:\.\d++)?|\.\d++)"
     r"|(?P<frac>\\[dtc]?frac(?![a-zA-Z]))|(?P<sqrt>\\sqrt(?![a-zA-Z])|√|\bsqrt\b(?=\s*[(\[{])|根号)"
     r"|(?P<box>\\boxed|\\fbox)"
@@ -44,7 +45,7 @@ _PATTERN = re.compile(
     r"|(?P<word>[a-zA-Z][a-zA-Z'’]*(?:_(?:\w+|\{\w+\}))?\d{0,3}'*|[₀-₉]+)"
     r"|(?P<cjk>[\u4e00-\u9fff])"
     r"|(?P<open>[(\[{（]|\\\{|\\lvert|\\langle)|(?P<close>[)\]}）]|\\\}|\\rvert|\\rangle)|(?P<bar>\|)"
-    r"|(?P<comma>[,，、])|(?P<stop>[.;:?。；：？\n])|(?P<other>.)",
+    r"|(?P<comma>[,，、])|(?P<stop>[.;:?。；：？\n])|(?P<other>.))",
     re.DOTALL,
 )
 
@@ -59,41 +60,49 @@ _RELATIONS = {
 }  # fmt: skip
 _WORD_OPERATORS = {"plus": "+", "minus": "-", "times": "*", "over": "/"}
 # "9 times 13", "117 divided by 3": the second word belongs to the operator.
-_TWO_WORDS = {("divided", "by"): "/", ("multiplied", "by"): "*"}
+_BEFORE_BY = {"divided": "/", "multiplied": "*"}
 _RELATION_WORDS = frozenset("is equals equal makes gives gets leaves becomes are was totals yields".split())
 # A single letter that is a word where a word or a number follows it at a distance.
 _ARTICLES = frozenset("aAI")
+_AFTER_ARTICLES = frozenset(("num", "money", "word", "plain"))
+_NOTHING = Token("stop", "", -1, -1)
 _POWER_WORDS = {"squared": "2", "cubed": "3"}
 _CJK_OPERATORS = {"加": "+", "减": "-", "乘": "*", "除": "/"}
 _CJK_RELATIONS = frozenset("是得为")
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _FUNCTIONS = frozenset("sin cos tan log ln exp gcd lcm max min arctan arcsin arccos cot sec csc mod det deg".split())
+_SPECIAL_WORDS = frozenset((*_WORD_OPERATORS, *_RELATION_WORDS, *_POWER_WORDS, *_FUNCTIONS))
 
 
 def tokenize(text: str, *, start: int = 0) -> list[Token]:
     """The tokens of a text; `start` is added to their positions. White space and typesetting leave none."""
     tokens: list[Token] = []
+    previous = _NOTHING
     for match in _PATTERN.finditer(text):
-        kind, raw = match.lastgroup or "other", match.group()
+        kind = match.lastgroup or "other"
+        raw = match[kind]
+        end = start + match.end()
+        begin = end - len(raw)
         if kind == "space":
-            if "\n" in raw:
-                tokens.append(Token("stop", "\n", start + match.start(), start + match.end()))
-            continue
-        span = (start + match.start(), start + match.end())
-        previous = tokens[-1] if tokens else None
-        glued = previous is not None and previous.end == span[0]
-        tokens.append(_make(kind, raw, span, glued))
-        if previous is not None and previous.text in _ARTICLES and not glued and kind in ("num", "money", "word"):
-            tokens[-2] = replace(previous, kind="word")
-        if len(tokens) > 1 and tokens[-1].kind == "word" and tokens[-2].kind == "word":
-            pair = (tokens[-2].text.casefold(), tokens[-1].text.casefold())
-            if pair in _TWO_WORDS:
-                tokens[-2:] = [Token("op", _TWO_WORDS[pair], tokens[-2].start, span[1])]
+            if "\n" not in raw:
+                continue
+            token = Token("stop", "\n", begin, end)
+        else:
+            token = _make(kind, raw, begin, end, previous.end == begin)
+            if previous.text in _ARTICLES and previous.end != begin and kind in _AFTER_ARTICLES:
+                tokens[-1] = previous._replace(kind="word")
+            elif token.text in ("by", "By", "BY") and previous.kind == "word":
+                operator = _BEFORE_BY.get(previous.text.casefold())
+                if operator is not None:
+                    token = Token("op", operator, tokens.pop().start, end)
+        tokens.append(token)
+        previous = token
     return tokens
 
 
-def _make(kind: str, raw: str, span: tuple[int, int], glued: bool) -> Token:
-    start, end = span
+def _make(kind: str, raw: str, start: int, end: int, glued: bool) -> Token:
+    if kind == "plain":
+        return _make_plain(raw, start, end, glued)
     if kind == "num":
         digits = raw.replace("{,}", "").replace(",", "")
         if len(digits) > _MAX_DIGITS:
@@ -120,7 +129,7 @@ def _make(kind: str, raw: str, span: tuple[int, int], glued: bool) -> Token:
     if kind == "hyphened":
         return Token("word", raw, start, end, None, glued)
     if kind == "word":
-        return _make_word(raw, span, glued)
+        return _make_word(raw, start, end, glued)
     if kind in ("open", "close"):
         return Token(kind, "(" if kind == "open" else ")", start, end, None, glued)
     if kind == "command":
@@ -128,9 +137,10 @@ def _make(kind: str, raw: str, span: tuple[int, int], glued: bool) -> Token:
     return Token(kind, raw, start, end, None, glued)
 
 
-def _make_word(raw: str, span: tuple[int, int], glued: bool) -> Token:
-    start, end = span
+def _make_plain(raw: str, start: int, end: int, glued: bool) -> Token:
     lower = raw.casefold()
+    if lower not in _SPECIAL_WORDS:
+        return Token("word", raw, start, end, None, glued)
     if lower in _WORD_OPERATORS:
         return Token("op", _WORD_OPERATORS[lower], start, end)
     if lower in _RELATION_WORDS:
@@ -139,6 +149,12 @@ def _make_word(raw: str, span: tuple[int, int], glued: bool) -> Token:
         return Token("super", _POWER_WORDS[lower], start, end)
     if lower in _FUNCTIONS:
         return Token("func", lower, start, end)
+    return Token("word", raw, start, end, None, glued)
+
+
+def _make_word(raw: str, start: int, end: int, glued: bool) -> Token:
+    if raw.casefold() in _SPECIAL_WORDS:
+        return _make_plain(raw, start, end, glued)
     stem = re.sub(r"_.*|\d+'*$|'+$", "", raw)
     if len(stem) == 1 or (len(stem) <= 3 and stem.isupper() and stem not in ("AM", "PM", "OK", "A", "I")):
         return Token("name", raw.replace("{", "").replace("}", ""), start, end, None, glued)
@@ -153,5 +169,5 @@ def prepare(tokens: Sequence[Token]) -> list[Token]:
         if token.kind == "name" and token.text in ("x", "X") and after.kind in ("num", "money"):
             is_between = before.kind in ("num", "close", "post") or (before.kind == "word" and i > 1)
             if is_between and (not token.glued or after.glued):
-                result[i] = replace(token, kind="op", text="*")
+                result[i] = token._replace(kind="op", text="*")
     return result

@@ -16,12 +16,18 @@ _YES_NO = frozenset(("yes", "no", "true", "false", "是", "否"))
 _SENTENCE_END = re.compile(r"(?<=[.!?;。！？；])\s+|\n+")
 _NUMERAL = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?![\w]|\.\d)")
 _WORD = re.compile(r"[^\W\d_]+")
+_EITHER = re.compile(r"\d\s+or\s+[-−$]?\d")
 
 
 def find_answer_conflicts(steps: Sequence[Step], claims: Sequence[Located], question: str = "") -> list[Conflict]:
     """Numbers of the question given to another name, and an answer that the steps never came to, that is another
-    subject's state, or that denies the last state."""
-    return [*_misquotes(claims, question), *_unfounded(steps, claims), *_other_states(steps, claims, question)]
+    subject's state, denies the last state, or is one of several."""
+    return [
+        *_misquotes(claims, question),
+        *_unfounded(steps, claims),
+        *_other_states(steps, claims, question),
+        *_several(steps, claims),
+    ]
 
 
 def _misquotes(claims: Sequence[Located], question: str) -> Iterator[Conflict]:
@@ -68,6 +74,19 @@ def _unfounded(steps: Sequence[Step], claims: Sequence[Located]) -> list[Conflic
     if is_founded:
         return []
     return [_unfounded_answer(last.step, last.claim, "is not what the steps came to")]
+
+
+def _several(steps: Sequence[Step], claims: Sequence[Located]) -> Iterator[Conflict]:
+    """Two answers side by side where one was asked for: in one answer, or in two that nothing stands between."""
+    answers = [entry for entry in claims if entry.claim.kind == "answer"]
+    if not answers:
+        return
+    last = answers[-1]
+    beside = range(last.step - 1, last.step + 1) if "<answer>" in steps[last.step].text.casefold() else (last.step,)
+    others = [e for e in answers if e.step in beside and e.value != last.value and steps[e.step].is_answer]
+    is_tagged = [e for e in others if e.step == last.step or "<answer>" in steps[e.step].text.casefold()]
+    if is_tagged or (isinstance(last.value, str) and _EITHER.search(last.claim.text)):
+        yield _unfounded_answer(last.step, last.claim, "is one of several that are given")
 
 
 def _last_answer(claims: Sequence[Located]) -> Located | None:

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from stillery.bonds.claims.claims import Located
 from stillery.bonds.claims.outcome import question_values
-from stillery.bonds.claims.reading import Key, Step
+from stillery.bonds.claims.reading import Key, Step, key_of
 from stillery.bonds.claims.reflection import Finding
 
 _FALSE, _CONTRADICTION, _CHECKS_NOTHING, _REASSIGNED = 1.0, 1.0, 0.5, 0.5
@@ -51,12 +51,19 @@ def _contradictions(steps: Sequence[Step], question: str) -> Iterator[Conflict]:
     words: set[str] = set()
     for step in steps:
         if step.compared:
-            yield from _check_pairs(step, known, words)
+            yield from _check_pairs(step, known | _two_sides(step), words)
         known |= step.values
         known.update(step.results)
         known.update(step.assigned.values())
         if step.states or step.compared:
             words.update(_WORD.findall(step.text.casefold()))
+
+
+def _two_sides(step: Step) -> set[Key]:
+    """What two computations of a step, neither going on from the other, both come to: the sides of an equation."""
+    starts = [equation for equation in step.equations if equation.computes]
+    ends = [key_of(e) for e in starts if not any(o.left is not None and o.left.first == e.right.first for o in starts)]
+    return {key for key in ends if key is not None and ends.count(key) > 1}
 
 
 def _check_pairs(step: Step, known: set[Key], words: set[str]) -> Iterator[Conflict]:

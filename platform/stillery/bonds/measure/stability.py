@@ -5,14 +5,16 @@ Only what can be checked counts here, never markers: the same bonds, checks and 
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from stillery.bonds.claims.claims import Located
+from stillery.bonds.claims.derivations import COMMON, Derivation
 from stillery.bonds.claims.outcome import question_values
-from stillery.bonds.claims.reading import Step, specificity
+from stillery.bonds.claims.reading import Key, Step, specificity
 from stillery.bonds.claims.reflection import Finding
 from stillery.bonds.measure.conflicts import Conflict
+from stillery.bonds.measure.way import Way, find_way
 from stillery.records import Bond, BondKind, Molecule
 
 UNSTABLE_BELOW = 0.5
@@ -23,18 +25,19 @@ _CHECK_CREDIT = 0.1
 _HALF_CONFLICT = 2.0
 _UNUSED_COST = 0.2
 _GIVEN_UP_COST = 0.2
-_COMMON = frozenset(map(Fraction, (10, 12, 24, 30, 52, 60, 90, 100, 180, 360, 365, 1000))) | {Fraction(1, 2)}
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What stability is made of: shares from 0 to 1, and the sum of the conflicts' weights."""
+    """What stability is made of: shares from 0 to 1, and the sum of the conflicts' weights; and the way to
+    the answer."""
 
     support: float
     verified: float
     unused: float
     given_up: float
     conflict: float
+    way: Way
 
     @property
     def stability(self) -> float:
@@ -50,27 +53,32 @@ def measure(
     checks: Sequence[Finding],
     claims: Sequence[Located],
     conflicts: Sequence[Conflict],
+    derived: Mapping[Key, Derivation],
     question: str = "",
 ) -> Parts:
     """The parts of a trace's stability. `bonds` are the strong ones that bear load."""
-    sources, support = _sources(steps, bonds)
+    sources, support = _sources(steps, _from_first(steps, bonds, derived))
     backbone = _backbone(steps, sources)
     grounded = _grounded(steps, backbone, question)
     # A computation that no step supports starts from the question, as far as its numbers are the question's.
-    derived = [i for i in backbone if i in support or grounded.get(i, 1.0) < 1.0]
+    bearing = [i for i in backbone if i in support or grounded.get(i, 1.0) < 1.0]
     false = {entry.step for entry in claims if entry.claim.holds is False}
-    confirmed = {check.source for check in checks if check.verifies is True} - false
+    way = find_way(steps, backbone, checks, derived, false)
     testing = {check.target for check in checks if check.verifies is not None} | {s.index for s in steps if s.compared}
     working = {s.index for s in steps if s.index not in testing and _works(s)}
     given_up = {entry.step for entry in claims if entry.claim.holds is False}
     given_up |= {check.source for check in checks if check.verifies is False} | {s.index for s in steps if s.rejects()}
-    used = len(working & set(backbone))
+    # Steps that only come to what was known are on no way, so they make up for nothing that is unused.
+    used = len(way.steps) or len(working & set(backbone))
     return Parts(
-        sum(support.get(i, _SUPPORTED) * grounded.get(i, 1.0) for i in derived) / len(derived) if derived else 0.0,
-        _share(len(confirmed & set(derived or backbone)), len(derived or backbone)),
-        _share(len(working - set(backbone)), used + len(working - set(backbone))),
-        _share(len(given_up), used + len(given_up)),
-        sum(conflict.weight for conflict in conflicts),
+        support=sum(support.get(i, _SUPPORTED) * grounded.get(i, 1.0) for i in bearing) / len(bearing)
+        if bearing
+        else 0.0,
+        verified=_share(len(way.confirmed), len(way.steps)),
+        unused=_share(len(working - set(backbone)), used + len(working - set(backbone))),
+        given_up=_share(len(given_up), used + len(given_up)),
+        conflict=sum(conflict.weight for conflict in conflicts),
+        way=way,
     )
 
 
@@ -87,6 +95,21 @@ def _sources(steps: Sequence[Step], bonds: Sequence[Bond]) -> tuple[dict[int, li
     alike = {target: [i for i in found if steps[i].words or _works(steps[i])] for target, found in alike.items()}
     sources = {target: found for target, found in alike.items() if found and target in spoken} | shown
     return sources, {target: _SUPPORTED if target in shown else _RELATED for target in sources}
+
+
+def _from_first(steps: Sequence[Step], bonds: Sequence[Bond], derived: Mapping[Key, Derivation]) -> list[Bond]:
+    """The bonds, each from the step that first came to what its source comes to, and none from a step that gives an
+    answer to a later answer: saying it twice bears nothing."""
+    first: dict[int, int] = {}
+    for step in steps:
+        makers = [derived[key].step if key in derived else step.index for key in step.results]
+        if makers and step.index not in makers and max(makers) < step.index:
+            first[step.index] = max(makers)
+    return [
+        replace(bond, source=first.get(bond.source, bond.source))
+        for bond in bonds
+        if not (steps[bond.source].is_answer and steps[bond.target].is_answer)
+    ]
 
 
 def _share(part: int, whole: int) -> float:
@@ -111,7 +134,7 @@ def _grounded(steps: Sequence[Step], backbone: Sequence[int], question: str) -> 
     grounded: dict[int, float] = {}
     for step in steps:
         if step.index in wanted and step.works_out():
-            numbers = {o for o in step.operands() if specificity(o) == 1 and o not in _COMMON}
+            numbers = {o for o in step.operands() if specificity(o) == 1 and o not in COMMON}
             made = {key for equation in step.equations if isinstance(key := equation.right.rational(), Fraction)}
             stray = [o for o in numbers if o not in known and o not in made]
             grounded[step.index] = 1 - _UNGROUNDED_COST * _share(len(stray), len(numbers))

@@ -50,12 +50,21 @@ class Links:
 def find_links(texts: Sequence[str], evidence: Evidence, model: Model) -> Links:
     """The links that are not ruled out, ordered by the later step."""
     context, i, j = first_look(list(texts), evidence, model)
-    guesses = softmax(_scores(model.first, context, i, j))
-    kept = 1 - guesses[:, 0] > RULED_OUT
-    i, j, guesses = i[kept], j[kept], guesses[kept]
+    left: list[tuple[Ints, Ints, Floats, Floats]] = []
+    for start in range(0, max(1, len(i)), _CHUNK):
+        first, second = i[start : start + _CHUNK], j[start : start + _CHUNK]
+        rows = pair_features(context, first, second)
+        guesses = softmax(model.first.scores(rows))
+        kept = 1 - guesses[:, 0] > RULED_OUT
+        left.append((first[kept], second[kept], guesses[kept], rows[kept]))
+    i, j, guesses = (np.concatenate([part[k] for part in left]) for k in range(3))
     rivals = competition_features(i, j, guesses, len(texts))
-    probabilities = softmax(_scores(model.second, context, i, j, rivals))
-    return Links(i, j, probabilities, context.heads, context.mentions)
+    scores: list[Floats] = []
+    start = 0
+    for _, _, _, rows in left:
+        scores.append(model.second.scores(np.concatenate([rows, rivals[start : start + len(rows)]], axis=1)))
+        start += len(rows)
+    return Links(i, j, softmax(np.concatenate(scores)), context.heads, context.mentions)
 
 
 def first_look(texts: list[str], evidence: Evidence, model: Model) -> tuple[Context, Ints, Ints]:
@@ -63,18 +72,6 @@ def first_look(texts: list[str], evidence: Evidence, model: Model) -> tuple[Cont
     heads = head_probabilities(texts, evidence, linear=model.linear, network=model.roles)
     mentions = find_mentions(texts)
     return context_of(texts, mentions, heads, evidence), *find_candidates(mentions, heads, evidence)
-
-
-def _scores(network: Network, context: Context, i: Ints, j: Ints, rivals: Floats | None = None) -> Floats:
-    """Scores of all pairs, a bounded number of rows at a time."""
-    scores = [np.zeros((0, len(LINKS)), np.float32)]
-    for start in range(0, len(i), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        rows = pair_features(context, i[part], j[part])
-        if rivals is not None:
-            rows = np.concatenate([rows, rivals[part]], axis=1)
-        scores.append(network.scores(rows))
-    return np.concatenate(scores)
 
 
 @cache

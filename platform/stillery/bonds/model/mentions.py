@@ -6,6 +6,7 @@ All of it as sparse matrices over the steps, so that the steps a step may rest o
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +73,7 @@ def find_mentions(texts: Sequence[str]) -> Mentions:
     )
 
 
+@lru_cache(maxsize=4096)
 def _terms(text: str) -> tuple[list[str], list[str]]:
     """The terms of a step, each once, and those of what it comes to (behind its last sign of equality)."""
     terms: dict[str, None] = {}

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 TOKEN = re.compile(r"[^\W\d_]+(?:['’][a-z]+)?|\d+|\\[a-zA-Z]+|[^\w\s]")
@@ -18,10 +19,17 @@ def tokens_of(text: str) -> list[str]:
 
 def step_features(texts: Sequence[str]) -> list[list[str]]:
     """For each step, the features of its own text and of the steps before and after it."""
-    tokens = [tokens_of(text) for text in texts]
-    own = [_own(text, found) for text, found in zip(texts, tokens, strict=True)]
-    edges = [([], []), *((_edge("p", t), _edge("n", t)) for t in tokens), ([], [])]
-    return [row + edges[i][0] + edges[i + 2][1] for i, row in enumerate(own)]
+    nothing: list[str] = []
+    read = [(nothing, nothing, nothing), *map(_read, texts), (nothing, nothing, nothing)]
+    return [own + read[i][1] + read[i + 2][2] for i, (own, _, _) in enumerate(read[1:-1])]
+
+
+@lru_cache(maxsize=2048)
+def _read(text: str) -> tuple[list[str], list[str], list[str]]:
+    """The features of a step for itself, for the step after it and for the step before it. A trace is read twice, with
+    its markers and without, and most of its steps have none."""
+    tokens = tokens_of(text)
+    return _own(text, tokens), _edge("p", tokens), _edge("n", tokens)
 
 
 def _own(text: str, tokens: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ SEPARATOR = re.compile(
 _ABBREVIATION = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|fig|eqs?|mr|mrs|ms|dr|prof|resp|w\.r\.t))$", re.IGNORECASE
 )
+_MINUS = re.compile(r".?[\d)\]}%]\s*[–—]\s+[-−$€£(\\]*\d", re.DOTALL)
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’][a-z]+)?|\d+|\\[a-zA-Z]+|[^\w\s]")
 _STRONG = re.compile(r"[.!?…。！？；\n]")
 _BLANKS = re.compile(r"[^\S\n]+")
@@ -42,7 +43,8 @@ def split_clauses(text: str, start: int, end: int, skipped: Sequence[tuple[int, 
         is_short = text[found.start()] == "." and _ABBREVIATION.search(
             text, max(begin, found.start() - 6), found.start()
         )
-        if found.end() < end and not is_inside and not is_short:
+        is_minus = text[found.start()] in "–—" and _MINUS.match(text, max(start, found.start() - 2)) is not None
+        if found.end() < end and not is_inside and not is_short and not is_minus:
             clauses.append(_clause(text, begin, found.start(), found.end()))
             begin = found.end()
     clauses.append(_clause(text, begin, end, end))

@@ -5,6 +5,7 @@ before anything is read. A word belongs here only if taking it out leaves the as
 """
 
 import re
+from functools import lru_cache
 
 SURPRISE = (
     r"wait(?: (?:a (?:minute|second|moment)))?|(?:hold|hang) on(?: (?:a (?:minute|second|moment)|again))?|hmm+|"
@@ -46,6 +47,7 @@ def is_filler(text: str) -> bool:
     return len(text.strip()) <= _MAX_FILLER_CHARS and _EMPTY.fullmatch(_ANY.sub(" ", text)) is not None
 
 
+@lru_cache(maxsize=4096)
 def mask(text: str) -> str:
     """The text with every marker and tag blanked, its length unchanged, so that positions stay valid."""
     return _TAG.sub(_blank, _MARKER.sub(_blank, text))

@@ -19,7 +19,8 @@ from stillery.bonds.steps.clauses import Clause, boundary_features, split_clause
 
 # A step longer than this is cut at the next blank: nothing downstream has to read a megabyte as one sentence.
 _MAX_CHARS = 4000
-_MIN_SCORE = -0.4
+# Below zero: two steps run together lose every link between and into them, one divided in two loses none.
+_MIN_SCORE = -1.2
 _WIDE_ENDS = ("。", "！", "？", "；")
 
 _FENCE = re.compile(r"^[ \t]*(```|~~~)", re.MULTILINE)

@@ -9,6 +9,8 @@ import numpy as np
 from stillery.bonds.classifiers import Floats, Linear, Network
 from stillery.bonds.model.mentions import Ints
 
+# The score of what is always, or never, so in training.
+_CERTAIN = 6.0
 # Learning rates and epochs, one after the other.
 SCHEDULE = ((2e-3, 4), (5e-4, 3), (1e-4, 1))
 
@@ -29,6 +31,10 @@ def fit_linear(rows: Sequence[Sequence[str]], targets: Floats, *, min_count: int
     weights = np.zeros((len(vocabulary), targets.shape[1]), np.float32)
     bias = np.zeros(targets.shape[1], np.float32)
     for k in range(targets.shape[1]):
+        share = float(targets[:, k].mean())
+        if share in (0, 1):
+            bias[k] = _CERTAIN if share else -_CERTAIN
+            continue
         model = LogisticRegression(C=penalty, max_iter=30, tol=1e-3, random_state=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # thirty steps are meant to be few

@@ -13,7 +13,7 @@ from stillery.bonds.training.pipeline import Example
 from stillery.bonds.training.scores import Scores, score_decision
 
 _NEXT = (0.2, 0.25, 0.3, 0.35, 0.4)
-_FAR = (0.24, 0.27, 0.3, 0.33, 0.36)
+_FAR = (0.18, 0.21, 0.24, 0.27, 0.3, 0.33)
 _REFLECTS = (0.25, 0.3, 0.35, 0.4)
 _NUM_KNOTS = 21
 

@@ -1,0 +1,154 @@
+"""How a trace first came to each value, as a formula in the numbers that it was given.
+
+Two computations of a value are two routes to it only if their formulas are equal whatever the given numbers are, and
+differ by more than the order of their terms. A coincidence of numbers ("60 + 5 = 65"), a detour that cancels out
+("65 + 17 = 82, 82 - 17 = 65") and the same sum in one line are none.
+"""
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from fractions import Fraction
+
+from stillery.bonds.claims import algebra
+from stillery.bonds.claims.equations import Equation, operands_of
+from stillery.bonds.claims.reading import Key, Step, key_of
+from stillery.bonds.claims.tokens import Token
+from stillery.bonds.claims.trees import Node, UnreadableError, read_tree
+from stillery.maths.quotients import Quotient, constant, named
+
+_MAX_SHAPE_CHARS = 400
+_NEUTRAL = {"+": (0,), "-": (0,), "*": (1,), "/": (1,), "^": (1,)}
+# Numbers of clocks, circles, per cents and pairs, which everyone may start from.
+COMMON = frozenset(map(Fraction, (2, 10, 12, 24, 30, 52, 60, 90, 100, 180, 360, 365, 1000))) | {Fraction(1, 2)}
+
+
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """A value in terms of given numbers. `shape` is equal for the same terms in any order; `num_terms` counts the terms
+    that it has before any are put together; `cancels` says that something in it comes out again."""
+
+    value: Quotient
+    parts: tuple[tuple[str, int], ...]
+    operator: str
+    num_terms: int
+    cancels: bool
+
+    @property
+    def shape(self) -> str:
+        return f"{self.operator}{self.parts}" if self.operator else self.parts[0][0]
+
+    def is_another_route_than(self, other: "Formula") -> bool:
+        """Whether it gives the same for all given numbers, without a detour, and otherwise than by order."""
+        is_direct = self.num_terms == len(self.value.top)
+        return is_direct and self.shape != other.shape and algebra.equal(self.value, other.value) is True
+
+
+@dataclass(frozen=True, slots=True)
+class Derivation:
+    """The first computation that came to a value: its step, the steps that its numbers came from, and whether all of
+    them go back to numbers that were given. `formula` is None where it is not plain arithmetic, or too large."""
+
+    step: int
+    sources: frozenset[int]
+    is_grounded: bool
+    formula: Formula | None
+
+
+def derive(
+    step: Step, equation: Equation, known: Mapping[Key, Derivation], given: AbstractSet[Fraction] | None
+) -> Derivation | None:
+    """How a computation comes to its value; None for one that changes nothing (adds 0, multiplies by 1) or in which
+    something comes out again (takes away what was added, divides a number by itself).
+
+    `given` are the numbers of the question; None where there is none, so that any number may have been given.
+    """
+    left = equation.left
+    assert left is not None, "a computation has a left side"
+    tree = _tree(step.tokens[left.first : left.end])
+    if tree is not None and _changes_nothing(tree):
+        return None
+    operands = set(operands_of(equation))
+    # A number of the question comes from there, whatever else may have come to it.
+    before = {o: known[o] for o in operands if o in known and not (given and o in given)}
+    is_grounded = all(
+        before[o].is_grounded if o in before else given is None or o in given or o in COMMON for o in operands
+    )
+    formula = None if tree is None else _formula(tree, known, given or frozenset())
+    if formula is not None and formula.cancels:
+        return None
+    return Derivation(step.index, frozenset(d.step for d in before.values()), is_grounded, formula)
+
+
+def is_another_route(
+    step: Step, equation: Equation, known: Mapping[Key, Derivation], given: AbstractSet[Fraction] | None
+) -> bool:
+    """Whether a computation reaches a known value by another route than the first that came to it."""
+    key = key_of(equation)
+    first = known.get(key) if key is not None else None
+    mine = derive(step, equation, known, given)
+    if first is None or mine is None or not mine.is_grounded or first.formula is None or mine.formula is None:
+        return False
+    return mine.formula.is_another_route_than(first.formula)
+
+
+def _tree(tokens: Sequence[Token]) -> Node | None:
+    try:
+        return read_tree(tokens)
+    except UnreadableError:
+        return None
+
+
+def _changes_nothing(tree: Node) -> bool:
+    """Whether an operation leaves one of its numbers as it is."""
+    if tree.sides is None:
+        return True
+    one, two = tree.sides
+    idle = _NEUTRAL[tree.operator]
+    if two.value in idle:
+        return two.sides is None
+    return tree.operator in "+*" and one.value in idle and one.sides is None
+
+
+def _formula(node: Node, known: Mapping[Key, Derivation], given: AbstractSet[Fraction]) -> Formula | None:
+    if node.sides is None:
+        return _leaf(node.value, known, given)
+    one = _formula(node.sides[0], known, given)
+    if node.operator == "^":
+        return None if one is None else _power(one, node.sides[1].value)
+    two = _formula(node.sides[1], known, given)
+    if one is None or two is None:
+        return None
+    value = algebra.calculate(one.value, node.operator, two.value)
+    if value is None:
+        return None
+    family, sign = ("+", -1 if node.operator == "-" else 1) if node.operator in "+-" else ("*", 1)
+    if node.operator == "/":
+        sign = -1
+    parts = sorted([*_parts(one, family, 1), *_parts(two, family, sign)])
+    if sum(len(text) for text, _ in parts) > _MAX_SHAPE_CHARS:
+        return None
+    cancels = one.cancels or two.cancels or any((text, -power) in parts for text, power in parts)
+    is_sum = family == "+"
+    num_terms = one.num_terms + two.num_terms if is_sum else one.num_terms * (1 if sign < 0 else two.num_terms)
+    return Formula(value, tuple(parts), family, num_terms, cancels)
+
+
+def _leaf(number: Fraction, known: Mapping[Key, Derivation], given: AbstractSet[Fraction]) -> Formula | None:
+    if number in known and number not in given:
+        return known[number].formula
+    return Formula(named(f"n{number}"), ((str(number), 1),), "", 1, False)
+
+
+def _power(base: Formula, exponent: Fraction) -> Formula | None:
+    value = algebra.calculate(base.value, "^", constant(exponent))
+    return (
+        None if value is None else Formula(value, ((f"{base.shape}^{exponent}", 1),), "", len(value.top), base.cancels)
+    )
+
+
+def _parts(formula: Formula, family: str, sign: int) -> list[tuple[str, int]]:
+    """What a formula adds to a sum, or multiplies into a product: its own parts where it is one, else itself."""
+    if formula.operator == family:
+        return [(text, power * sign) for text, power in formula.parts]
+    return [(formula.shape, sign)]

@@ -1,0 +1,41 @@
+"""What can be known to be wrong with the settings of curation before anything is sampled."""
+
+from stillery.config import Config, suggest
+from stillery.curation.choosing import load_filters
+from stillery.curation.rules import check_rules
+from stillery.curation.screening import read_evaluation_sets
+from stillery.errors import UserError
+from stillery.verify.readability import FLAGS
+
+PARTS = ("reasoning", "general")
+
+
+def check_curation(config: Config) -> None:
+    """Raise UserError for an unknown flag, rule, part or kind of bond, a set that cannot be read, a filter that is not
+    there, or a bound that no similarity has."""
+    curate = config.curate
+    unknown = [flag for flag in curate.drop_flags if flag not in FLAGS]
+    if unknown:
+        raise UserError(f"curate.drop_flags: no flag {unknown[0]!r}{suggest(unknown[0], FLAGS)}")
+    check_rules(curate.rules, target_pattern=curate.target_pattern, bonds=config.bonds.enabled)
+    if curate.mask_corrected and not config.bonds.enabled:
+        raise UserError("curate.mask_corrected needs molecules; set bonds.enabled=true or leave it out")
+    for key, bound in (
+        ("near_duplicate_prompts", curate.near_duplicate_prompts),
+        ("decontaminate.fuzzy", curate.decontaminate.fuzzy),
+    ):
+        if bound is not None and not 0 < bound <= 1:
+            raise UserError(f"curate.{key} is {bound}; a similarity lies above 0 and is at most 1")
+    if curate.decontaminate.ngram < 5:
+        raise UserError(f"curate.decontaminate.ngram is {curate.decontaminate.ngram}; below 5 words every text matches")
+    parts = [part for part in curate.mixture if part not in PARTS]
+    if parts:
+        raise UserError(f"curate.mixture: no part {parts[0]!r}{suggest(parts[0], PARTS)}")
+    if curate.mixture and not (sum(curate.mixture.values()) > 0 and min(curate.mixture.values()) >= 0):
+        raise UserError(
+            "curate.mixture: shares must not be negative, and not all be 0; such as {reasoning: 0.8, general: 0.2}"
+        )
+    if curate.mixture_by not in ("samples", "tokens"):
+        raise UserError(f"curate.mixture_by is {curate.mixture_by!r}; it must be samples or tokens")
+    load_filters(curate.filters)
+    read_evaluation_sets(curate.decontaminate)

@@ -1,0 +1,135 @@
+"""One prompt's samples, verified -> which of them train the student, and why the others don't. Pure."""
+
+import importlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
+
+from stillery.config import CurateConfig
+from stillery.curation.rules import Candidate, RuleContext, apply_rules
+from stillery.errors import UserError
+from stillery.metrics import pass_rate
+from stillery.records import FAILURES, Choice, Generation, Molecule, Verdict
+from stillery.verify.acceptance import Acceptance
+
+Row = tuple[Generation, Verdict]
+# A function of the user's: a sample and its verdict in, the reason for leaving it out or None.
+Filter = Callable[[Generation, Verdict], object]
+
+
+def choose(
+    config: CurateConfig,
+    rows: Iterable[Row],
+    *,
+    accepted_per_prompt: int | None = None,
+    molecules: Mapping[str, Molecule] | None = None,
+    seed: int = 0,
+    filters: Sequence[tuple[str, Filter]] = (),
+) -> tuple[list[Generation], list[Choice]]:
+    """The kept samples of one prompt, in order, and what became of each row, in order of sample index.
+
+    `accepted_per_prompt` is the stopping rule under which they were made; `molecules`, by sample_id, are for the rules
+    and filters that need them. A second try at a sample counts as the same sample.
+    """
+    choices: dict[int, Choice] = {}
+    ordered = sorted(rows, key=lambda row: (row[0].sample_index, row[0].attempt))
+    last = {(generation.sample_index, generation.attempt) for generation, _ in last_tries(ordered)}
+    rule = Acceptance.of(config)
+    keys: dict[str, str] = {}
+    accepted: dict[str, int] = {}
+    num_counted = num_successes = 0
+    for number, (generation, verdict) in enumerate(ordered):
+        if (generation.sample_index, generation.attempt) not in last:
+            choices[number] = _choice(generation, "tried again")
+            continue
+        key = rule.key(sample_id=generation.sample_id, completion=generation.completion)
+        reason, evidence = rule.why_dropped(verdict), _evidence(rule, verdict)
+        if reason is None and key in keys:
+            reason, evidence = "duplicate", {"of": keys[key]}
+        if reason is None:
+            keys[key] = generation.sample_id
+            accepted[generation.sample_id] = number
+        choices[number] = _choice(generation, reason, evidence)
+        if not generation.surplus:
+            # What failed for a reason of ours says nothing of how difficult the problem is.
+            num_counted += verdict.verdict not in FAILURES
+            num_successes += reason is None
+    rate = pass_rate(max(1, num_counted), num_successes, wanted=accepted_per_prompt)
+    kept = [ordered[number][0] for number in accepted.values()]
+
+    def drop(generation: Generation, reason: str, evidence: Mapping[str, Any] | None = None) -> None:
+        choices[accepted[generation.sample_id]] = _choice(generation, reason, evidence)
+
+    if kept and not config.min_pass_rate <= rate <= config.max_pass_rate:
+        for generation in kept:
+            drop(generation, f"pass rate too {'low' if rate < config.min_pass_rate else 'high'}", {"pass_rate": rate})
+        kept = []
+    for name, filter_ in filters:
+        for generation in list(kept):
+            verdict = ordered[accepted[generation.sample_id]][1]
+            if (why := _filtered(name, filter_, generation, verdict)) is not None:
+                drop(generation, f"filter: {name}", {"reason": why})
+                kept.remove(generation)
+    context = RuleContext(config.max_per_prompt, seed, config.target_pattern)
+    candidates = [Candidate(generation, (molecules or {}).get(generation.sample_id)) for generation in kept]
+    left, dropped = apply_rules(config.rules, candidates, context)
+    for generation in kept:
+        if generation.sample_id in dropped:
+            drop(generation, f"rule: {dropped[generation.sample_id]}")
+    for candidate in left[config.max_per_prompt :]:
+        drop(candidate.generation, "beyond max_per_prompt")
+    chosen = {candidate.generation.sample_id for candidate in left[: config.max_per_prompt]}
+    return [g for g in kept if g.sample_id in chosen], [choices[number] for number in range(len(ordered))]
+
+
+def last_tries(rows: Iterable[Row]) -> list[Row]:
+    """One prompt's samples in order of index, each by its last try.
+
+    A second try is made where the first was cut off for length; the first may be right all the same, and is one sample
+    with the second.
+    """
+    last = {row[0].sample_index: row for row in sorted(rows, key=lambda row: row[0].attempt)}
+    return [last[index] for index in sorted(last)]
+
+
+def load_filters(names: Sequence[str]) -> list[tuple[str, Filter]]:
+    """The functions that a config names as package.module:function. Raises UserError for one that is not there."""
+    found: list[tuple[str, Filter]] = []
+    for name in names:
+        module, colon, attribute = name.partition(":")
+        try:
+            function = getattr(importlib.import_module(module), attribute) if colon else None
+        except (ImportError, AttributeError, ValueError) as error:
+            raise UserError(
+                f"curate.filters: {name} cannot be imported ({error}); give package.module:function"
+            ) from None
+        if not callable(function):
+            raise UserError(f"curate.filters: {name} is no function; give package.module:function")
+        found.append((name, cast(Filter, function)))
+    return found
+
+
+def _filtered(name: str, filter_: Filter, generation: Generation, verdict: Verdict) -> str | None:
+    try:
+        why = filter_(generation, verdict)
+    except Exception as error:
+        raise UserError(
+            f"curate.filters: {name} raised {type(error).__name__}: {error} on sample {generation.sample_id}; mend it, "
+            "and start again"
+        ) from error
+    if why is not None and not isinstance(why, str):
+        raise UserError(f"curate.filters: {name} returned {why!r} on sample {generation.sample_id}; None or a reason")
+    return why
+
+
+def _evidence(rule: Acceptance, verdict: Verdict) -> dict[str, Any]:
+    """What shows why a sample, looked at alone, is not accepted."""
+    flags = dict(zip(verdict.flags, verdict.flag_evidence, strict=False))
+    flagged = {flag: flags.get(flag, "") for flag in verdict.flags if flag in rule.drop_flags}
+    found = {"predicted": verdict.predicted, "detail": verdict.detail, "flags": flagged or None}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _choice(generation: Generation, reason: str | None, evidence: Mapping[str, Any] | None = None) -> Choice:
+    shown = json.dumps(evidence, ensure_ascii=False) if reason is not None and evidence else None
+    return Choice(generation.sample_id, generation.prompt_id, reason, shown)

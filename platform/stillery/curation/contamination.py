@@ -1,0 +1,113 @@
+"""Training problems that are problems of an evaluation set: found by shared runs of words and by similarity.
+
+A problem is contaminated where it shares a run of `ngram` words with one of an evaluation set, or, where that one is
+shorter, holds all of it. Runs that many problems of the set share ("what is the value of the following expression")
+say nothing and don't count. What was found can be looked at: both texts and the run.
+"""
+
+import dataclasses
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from stillery.curation.words import jaccard, ngrams, shingles, words_of
+
+# A run that more of a set's problems share than this is a phrase of the set's, not a problem of it.
+COMMON_RUN = 3
+# Problems of fewer words hold too little to be recognized by: "1 + 1 = ?" is everybody's.
+FEWEST_WORDS = 5
+# Rows of less similarity than runs of words would prove, for problems that were written anew.
+_SHINGLE_WORDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A training text that an evaluation set holds. `match` is the run of words that they share, or their
+    similarity."""
+
+    evaluation_set: str
+    row: int
+    match: str
+    text: str
+    evaluation_text: str
+
+    def as_evidence(self) -> dict[str, object]:
+        return dataclasses.asdict(self)
+
+
+class EvaluationIndex:
+    """Evaluation sets, by the runs of words of their problems.
+
+    `sets` are texts by the set's name. `ngram` is the length of a run in words, `fuzzy` a similarity (Jaccard, of pairs
+    of words) from which problems without such a run count, too; None for runs alone.
+    """
+
+    def __init__(self, sets: Mapping[str, Sequence[str]], *, ngram: int = 13, fuzzy: float | None = None) -> None:
+        self._texts = [(name, row, text) for name, texts in sets.items() for row, text in enumerate(texts)]
+        self._ngram, self._fuzzy = ngram, fuzzy
+        self._runs: dict[bytes, int] = {}
+        self._short: dict[int, dict[bytes, int]] = {}
+        self._by_pair: dict[str, list[int]] = {}
+        owners = Counter[bytes]()
+        for number, (_, _, text) in enumerate(self._texts):
+            words = words_of(text)
+            if len(words) < FEWEST_WORDS:
+                continue
+            size = min(ngram, len(words))
+            table = self._runs if size == ngram else self._short.setdefault(size, {})
+            for key in {_key(run) for _, run in ngrams(words, size)}:
+                owners[key] += 1
+                table.setdefault(key, number)
+            if fuzzy is not None:
+                for pair in shingles(text, _SHINGLE_WORDS):
+                    self._by_pair.setdefault(pair, []).append(number)
+        for table in (self._runs, *self._short.values()):
+            for key in [key for key in table if owners[key] > COMMON_RUN]:
+                del table[key]
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def find(self, text: str) -> Hit | None:
+        """The first evaluation problem that a text holds, or is, or None."""
+        words = words_of(text)
+        for size, table in ((self._ngram, self._runs), *sorted(self._short.items(), reverse=True)):
+            if len(words) < size or not table:
+                continue
+            for _, run in ngrams(words, size):
+                number = table.get(_key(run))
+                if number is not None:
+                    return self._hit(number, run, text)
+        return None if self._fuzzy is None else self._find_similar(text, self._fuzzy)
+
+    def _find_similar(self, text: str, threshold: float) -> Hit | None:
+        mine = shingles(text, _SHINGLE_WORDS)
+        # Pairs that many problems have cannot tell them apart, and a similar problem shares rarer ones as well.
+        shared = Counter[int]()
+        for pair in mine:
+            owners = self._by_pair.get(pair, [])
+            if len(owners) <= 50:
+                shared.update(owners)
+        for number, _ in shared.most_common(5):
+            similarity = jaccard(mine, shingles(self._texts[number][2], _SHINGLE_WORDS))
+            if similarity >= threshold:
+                return self._hit(number, f"similarity {similarity:.2f}", text)
+        return None
+
+    def _hit(self, number: int, match: str, text: str) -> Hit:
+        name, row, evaluation_text = self._texts[number]
+        return Hit(name, row, match, text, evaluation_text)
+
+
+def _key(run: str) -> bytes:
+    return hashlib.blake2b(run.encode(), digest_size=8).digest()
+
+
+def contaminated(texts: Iterable[tuple[str, str]], index: EvaluationIndex, *, allowed: set[str]) -> dict[str, Hit]:
+    """The hits among (id, text) pairs, by id. `allowed` are ids and texts that someone has looked at and let pass."""
+    found: dict[str, Hit] = {}
+    for name, text in texts:
+        if name not in allowed and text not in allowed and (hit := index.find(text)) is not None:
+            found[name] = hit
+    return found

@@ -1,0 +1,77 @@
+"""Near-duplicates among many texts: MinHash and locality-sensitive hashing by `rensa`, each hit checked exactly."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stillery.curation.words import jaccard, shingles
+
+NUM_PERMUTATIONS = 128
+SHINGLE_WORDS = 3
+_SEED = 1
+_TEXTS_AT_ONCE = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class NearDuplicate:
+    """A text, by its place, that is like an earlier one; `similarity` is Jaccard's, of 3-grams of words."""
+
+    place: int
+    of: int
+    similarity: float
+
+
+def find_near_duplicates(texts: Sequence[str], *, threshold: float) -> Iterator[NearDuplicate]:
+    """Each text that is at least as similar as `threshold` to an earlier one that is kept, with the first such one.
+
+    Signatures are 512 bytes a text, so that a million texts take 0.5 GiB; shingles are made again for the pairs that
+    the hashes propose. Which pairs are proposed is left to chance: of those at the threshold some 90 in 100 or more.
+    """
+    bands = _num_bands(threshold)
+    dropped: set[int] = set()
+    for place, candidates in enumerate(_candidates(texts, bands)):
+        if not candidates:
+            continue
+        mine = shingles(texts[place], SHINGLE_WORDS)
+        for other in candidates:
+            if other in dropped:
+                continue
+            similarity = jaccard(mine, shingles(texts[other], SHINGLE_WORDS))
+            if similarity >= threshold:
+                dropped.add(place)
+                yield NearDuplicate(place, other, similarity)
+                break
+
+
+def _num_bands(threshold: float) -> int:
+    """The fewest bands of 128 hashes whose curve, steepest at (1/b)^(b/128), rises 0.1 below the threshold."""
+    options = [bands for bands in (4, 8, 16, 32, 64) if (1 / bands) ** (bands / NUM_PERMUTATIONS) <= threshold - 0.1]
+    return min(options, default=64)
+
+
+def _candidates(texts: Sequence[str], bands: int) -> Iterator[list[int]]:
+    """For each text the earlier ones that share a band with it, in order."""
+    from rensa import RMinHash  # pyright: ignore[reportAttributeAccessIssue]
+
+    rows = NUM_PERMUTATIONS // bands
+    seen: list[dict[int, list[int]]] = [{} for _ in range(bands)]
+    for start in range(0, len(texts), _TEXTS_AT_ONCE):
+        part = (list(shingles(text, SHINGLE_WORDS)) for text in texts[start : start + _TEXTS_AT_ONCE])
+        digests = np.array(RMinHash.digests_from_token_sets(list(part), NUM_PERMUTATIONS, _SEED), dtype=np.uint32)
+        for offset, digest in enumerate(digests):
+            found: set[int] = set()
+            for band, table in enumerate(seen):
+                key = hash(digest[band * rows : (band + 1) * rows].tobytes())
+                bucket = table.setdefault(key, [])
+                found.update(bucket)
+                # A bucket of boilerplate must not make the work quadratic: its first members stand for it.
+                if len(bucket) < 8:
+                    bucket.append(start + offset)
+            yield sorted(found)
+
+
+def similar_to_any(text: str, others: Iterable[set[str]], *, threshold: float) -> int | None:
+    """The place of the first of `others` (sets of shingles) that a text is as similar to as `threshold`."""
+    mine = shingles(text, SHINGLE_WORDS)
+    return next((place for place, other in enumerate(others) if jaccard(mine, other) >= threshold), None)

@@ -1,0 +1,187 @@
+"""The refine stage: the fine-tuned student learns from rewards on its own completions, or from the teacher's pairs.
+
+In: the student's checkpoint, the run's prompts and, for pairs, the teacher's samples with their verdicts. Out:
+checkpoint/ (a Hugging Face folder, the student), history.json (every step and validation), rollouts-STEP.parquet (what
+it learned from, with every part of the reward), data/ (problems and pairs) and ray_train/ (the last checkpoints).
+
+The checkpoint with the highest accuracy on validation problems becomes the student: the one that went in, if none is
+better.
+"""
+
+import dataclasses
+import datetime
+import json
+import os
+import posixpath
+from typing import Any
+
+from stillery.config import Config, RefineConfig, SftConfig, settings_of
+from stillery.io.hashing import SUMS
+from stillery.io.storage import Folder
+from stillery.io.transfer import publish_model
+from stillery.sampling.chat.checkpoint import open_student, write_format
+from stillery.sampling.chat.conversation import student_format
+from stillery.sampling.models import model_id
+from stillery.sampling.neutral import ENGINE_ARGS, REFINE_SECTION, SFT_CONFIG, shaping
+from stillery.stages.fingerprints import chat_settings
+from stillery.stages.stage import TRAINED, TUNED, Stage, StageContext
+from stillery.telemetry import logs
+from stillery.telemetry import metrics as observe
+from stillery.training.checkpoints import RAY_TRAIN, count_parameters, publish_checkpoint, remove_unfinished, storage_of
+from stillery.training.refine.checks import check_counts, code_of
+from stillery.training.refine.data import lengths_of, write_pairs, write_problems
+from stillery.training.refine.loop import refine_loop
+from stillery.training.refine.rewards import NEED_TEACHER
+from stillery.training.refine.stopping import ACCURACY, best_step
+from stillery.training.refine.validation import STANDARD_ERROR
+
+_WORKER_SETTINGS = (
+    "method", "steps", "num_generations", "temperature", "max_completion_length", "rewards", "rollouts",
+    "validate_every", "validation_problems", "validation_samples", "use_gpu", "scratch", "cpu_kv_cache_gb", "engine",
+    "trl",
+)  # fmt: skip
+
+
+def refine(
+    config: RefineConfig,
+    *,
+    sft: SftConfig,
+    seed: int,
+    now: datetime.datetime,
+    student: str,
+    prompts: Folder,
+    generations: Folder,
+    verdicts: Folder,
+    out: Folder,
+) -> dict[str, Any]:
+    """Refine `student`, a checkpoint that `sft` made, and write the better one. Returns counts, accuracy before and
+    after on the validation problems, the step that was kept and, if it stopped by itself, why.
+
+    Raises UserError for data that the settings do not fit, and Ray Train's TrainingFailedError if the workers failed
+    more than `config.max_failures` times.
+    """
+    conversation, end = open_student(student_format(sft, now=now))
+    tables = {"prompts": prompts, "generations": generations, "verdicts": verdicts}
+    is_compared = config.method == "grpo" and any(name in config.rewards for name in NEED_TEACHER)
+    lengths = lengths_of(**tables) if is_compared else {}
+    counts = write_problems(conversation, prompts=prompts, data=out / "data", lengths=lengths)
+    if config.method == "dpo":
+        most, limit = config.max_pairs_per_prompt, config.trl.get("max_length")
+        counts["pairs"] = write_pairs(conversation, **tables, data=out / "data", most=most, max_length=limit)
+    check_counts(config, counts)
+    remove_unfinished(out / RAY_TRAIN)
+    result = _fit(config, student=student, seed=seed, out=out)
+    history: list[dict[str, Any]] = result.return_value
+    kept = best_step(history)
+    _publish(result, kept, student=Folder(student), out=out, describe=(conversation, end))
+    out.write_bytes("history.json", json.dumps(history, indent=1).encode())
+    return {**counts, **_outcome(history, kept), **_made(out / "checkpoint")}
+
+
+def _publish(result: Any, kept: int, *, student: Folder, out: Folder, describe: tuple[Any, Any]) -> None:
+    """Make the model folder of the step that is kept: a copy of the student for step 0."""
+    checkpoint = out / "checkpoint"
+    if kept == 0:
+        publish_model(checkpoint, [(student, [name for name in student.names() if name != SUMS])])
+        return
+    (found,) = [path for path, metrics in result.best_checkpoints if metrics["step"] == kept]
+    conversation, end = describe
+    stored = out / RAY_TRAIN / posixpath.basename(found.path)
+    publish_checkpoint(stored, checkpoint, describe=lambda folder: write_format(folder, conversation, end))
+
+
+def _made(checkpoint: Folder) -> dict[str, Any]:
+    model = model_id(checkpoint.uri)
+    return {"model": model, "num_parameters": count_parameters(checkpoint), "parts": {"checkpoint": model}}
+
+
+def _outcome(history: list[dict[str, Any]], kept: int) -> dict[str, Any]:
+    """Validation before and after, the steps made, and why it stopped if it did."""
+    measured = {row["step"]: row for row in history if ACCURACY in row}
+    stopped = next((row["stopped"] for row in history if "stopped" in row), None)
+    outcome: dict[str, Any] = {"kept_step": kept, "last_step": max(measured), "stopped": stopped}
+    for name, step in (("before", 0), ("after", kept), ("last", max(measured))):
+        outcome[f"validation_{name}"] = measured[step][ACCURACY]
+        outcome[f"validation_{name}_standard_error"] = measured[step][STANDARD_ERROR]
+    return outcome
+
+
+def _fit(config: RefineConfig, *, student: str, seed: int, out: Folder) -> Any:
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    # As in fine-tuning: slow imports on a crowded machine, and no line printed twice.
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "300")
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
+    gpu = {"GPU": 1} if config.use_gpu else {}
+    trainer = TorchTrainer(
+        refine_loop,
+        train_loop_config=worker_config(config, student=student, seed=seed, out=out),
+        scaling_config=ScalingConfig(
+            num_workers=config.num_workers,
+            use_gpu=config.use_gpu,
+            resources_per_worker={"CPU": config.num_cpus, **gpu, **config.resources},
+            label_selector=config.labels or None,
+        ),
+        # The same name and storage: a run whose driver was killed goes on from its last checkpoint.
+        run_config=RunConfig(
+            name=RAY_TRAIN,
+            **storage_of(out),
+            failure_config=FailureConfig(max_failures=config.max_failures),
+            checkpoint_config=CheckpointConfig(
+                num_to_keep=2, checkpoint_score_attribute="accuracy", checkpoint_score_order="max"
+            ),
+        ),
+    )
+    return trainer.fit()
+
+
+def worker_config(config: RefineConfig, *, student: str, seed: int, out: Folder) -> dict[str, Any]:
+    """What a worker is told, as plain data."""
+    return {
+        **{name: getattr(config, name) for name in _WORKER_SETTINGS},
+        "stop": dataclasses.asdict(config.stop),
+        "reward_weights": dataclasses.asdict(config.reward_weights),
+        "seed": seed if config.seed is None else config.seed,
+        "threads": config.threads or max(1, int(config.num_cpus)),
+        "student": student,
+        "out": out.uri,
+        "where": logs.here(),
+        "observed": observe.here(),
+    }
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """Rewards of the user's own count by their code."""
+    settings = {key: value for key, value in settings_of(config.refine).items() if key not in REFINE_SECTION}
+    settings |= {"trl": shaping(config.refine.trl, neutral=SFT_CONFIG), "engine": None}
+    if config.refine.seed is None:
+        settings["seed"] = config.run.seed
+    if config.refine.rollouts == "vllm":
+        settings["engine"] = shaping(config.refine.engine, neutral=ENGINE_ARGS)
+    code, chat = code_of(config.refine), chat_settings(config.sft)
+    return {**settings, "num_workers": config.refine.num_workers, "code": code, "chat": chat}
+
+
+def _run(context: StageContext) -> dict[str, Any]:
+    return refine(
+        context.config.refine,
+        sft=context.config.sft,
+        seed=context.config.run.seed,
+        now=context.run.started,
+        student=context.tuned,
+        prompts=context.folder("prompts"),
+        generations=context.folder("generate"),
+        verdicts=context.folder("verify"),
+        out=context.out,
+    )
+
+
+STAGE = Stage(
+    "refine",
+    version=1,
+    needs=(TRAINED, "generate", "verify", TUNED),
+    settings=_settings,
+    run=_run,
+    enabled=lambda config: config.refine.enabled,
+)

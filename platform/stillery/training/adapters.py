@@ -1,0 +1,158 @@
+"""Low-rank adapters in training: what of `sft.peft` and `sft.quantize` can work, known before the teacher runs, and a
+trained adapter made into a student.
+
+In: the tables, a student's config, a training checkpoint that holds an adapter. Out: peft's and bitsandbytes' configs;
+the adapter as a folder of its own and the whole model with it merged in.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stillery.config import SftConfig, suggest
+from stillery.errors import UserError
+from stillery.io.storage import Folder
+from stillery.io.transfer import copy_files
+from stillery.sampling.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, merge, quiet_peft
+from stillery.sampling.models import EMBEDDED, resolve_model
+from stillery.sampling.pretrained import PRETRAINED
+
+ALL_LINEAR = "all-linear"
+QUANTIZATIONS = ("nf4",)
+# The others begin with changed base weights, to which the adapter would have to be merged.
+INITIALIZATIONS = (True, False, "gaussian", "orthogonal")
+
+
+def lora_config(table: Mapping[str, Any]) -> Any:
+    """peft's LoraConfig of a `sft.peft` table."""
+    quiet_peft()
+    from peft import LoraConfig
+
+    settings: dict[str, Any] = {"target_modules": ALL_LINEAR, **table}
+    return LoraConfig(task_type="CAUSAL_LM", **settings)
+
+
+def quantization_config(kind: str | None) -> Any:
+    """How the frozen base is loaded: None for as it is, else bitsandbytes' 4 bits as QLoRA has them."""
+    if kind is None:
+        return None
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=kind,
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+
+
+def check_settings(config: SftConfig) -> None:
+    """Raise UserError for a setting of the adapter that cannot work whatever the student is."""
+    if config.quantize is not None:
+        _check_quantize(config)
+    table = config.peft
+    if table is None:
+        return
+    if table.get("init_lora_weights", True) not in INITIALIZATIONS:
+        raise UserError(
+            f"sft.peft.init_lora_weights={table['init_lora_weights']} changes the base's own weights, to which the "
+            "adapter could not be merged; set true, false, gaussian or orthogonal"
+        )
+    if table.get("layer_replication") is not None:
+        raise UserError("sft.peft.layer_replication makes another model of the student; repeat its layers and save it")
+    fsdp: Mapping[str, Any] = config.trl.get("fsdp_config") or {}
+    if config.trl.get("fsdp") and "SHARDED" in str(fsdp.get("state_dict_type", "")):
+        raise UserError(
+            "sft.peft with sft.trl.fsdp_config.state_dict_type=SHARDED_STATE_DICT saves no adapter; set FULL_STATE_DICT"
+        )
+
+
+def _check_quantize(config: SftConfig) -> None:
+    import importlib.util
+
+    if config.quantize not in QUANTIZATIONS:
+        raise UserError(f"sft.quantize is {config.quantize!r}; it must be null or {' or '.join(QUANTIZATIONS)}")
+    if config.peft is None:
+        raise UserError(
+            "sft.quantize freezes the student's weights in 4 bits, so only an adapter trains: set sft.peft={}"
+        )
+    if not config.use_gpu:
+        raise UserError("sft.quantize needs CUDA: set sft.use_gpu=true, or sft.quantize=null on a CPU machine")
+    if config.trl.get("fsdp"):
+        raise UserError("sft.quantize cannot be sharded here: unset sft.trl.fsdp or sft.quantize")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError("sft.quantize needs bitsandbytes, which is not installed: pip install bitsandbytes")
+
+
+def check_adapter(config: SftConfig, source: str) -> None:
+    """Raise UserError if peft cannot put the adapter of `sft.peft` into the student; `source` is the path or Hub name
+    of its config. No weight is read."""
+    if config.peft is None:
+        return
+    quiet_peft()
+    import warnings
+
+    import torch
+    from peft import get_peft_model
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    settings: Any = AutoConfig.from_pretrained(source)
+    with torch.device("meta"), warnings.catch_warnings():
+        # What peft only warns of is refused below.
+        warnings.simplefilter("ignore")
+        model: Any = AutoModelForCausalLM.from_config(settings)
+        modules = [name for name, _ in model.named_modules() if name]
+        _check_names(config, modules, is_tied=bool(settings.get_text_config().tie_word_embeddings))
+        try:
+            get_peft_model(model, lora_config(config.peft))
+        except Exception as error:
+            # The boundary: peft raises all kinds for settings that do not go together.
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise UserError(f"sft.peft: {lines[0][:300]}; correct it, or leave it out") from None
+
+
+def _check_names(config: SftConfig, modules: list[str], *, is_tied: bool) -> None:
+    """Raise UserError for a named module that the student lacks (peft looks for one match of all only), or one that
+    shares its weights with another."""
+    last = sorted({name.rpartition(".")[2] for name in modules if not name.rpartition(".")[2].isdigit()})
+    for key in ("target_modules", "exclude_modules", "modules_to_save"):
+        named = (config.peft or {}).get(key)
+        names = [named] if isinstance(named, str) and named in last else named if isinstance(named, list) else []
+        for name in map(str, names):
+            if not any(module == name or module.endswith(f".{name}") for module in modules):
+                near = suggest(name, last) or f"; it has {', '.join(last)}"
+                raise UserError(f"sft.peft.{key}: {config.student} has no module {name}{near}")
+            if is_tied and name.rpartition(".")[2] in ("lm_head", "embed_tokens") and key != "exclude_modules":
+                raise UserError(
+                    f"sft.peft.{key}: {name} of {config.student} shares its weights with another module "
+                    "(tie_word_embeddings), and could not be merged; leave it out"
+                )
+
+
+def keep_adapter(config: SftConfig, source: Folder, described: Folder, target: Path) -> list[str]:
+    """Write a training checkpoint's adapter into a local folder, naming its base as the config does, with what says how
+    it is spoken to. Returns the names of the files."""
+    kept = Folder(str(target))
+    copy_files(source, kept, [ADAPTER_WEIGHTS, ADAPTER_CONFIG])
+    speaking = [name for name in described.names() if name not in ("config.json", ADAPTER_CONFIG)]
+    copy_files(described, kept, speaking)
+    settings = json.loads((target / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    settings["base_model_name_or_path"] = name_of_base(config.student)
+    (target / ADAPTER_CONFIG).write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    return kept.names()
+
+
+def name_of_base(student: str) -> str:
+    """What an adapter's folder says of its base: a name that holds on other machines, or a whole path."""
+    if student.startswith((EMBEDDED, PRETRAINED)) or "://" in student:
+        return student
+    path = Path(student).expanduser()
+    return str(path.absolute()) if path.exists() else student
+
+
+def merge_trained(config: SftConfig, adapter: Path, out: Path, *, dtype: str) -> None:
+    """The student with its trained adapter, as a whole model in `out`: in `dtype`, which it was trained in, or where it
+    was quantized for training, in its own."""
+    merge("sft", resolve_model(config.student), adapter, out, dtype="auto" if config.quantize else dtype)

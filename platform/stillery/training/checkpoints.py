@@ -1,0 +1,119 @@
+"""Checkpoints of training: where Ray Train keeps them, which are whole, and a model folder made of one."""
+
+import contextlib
+import json
+import posixpath
+from collections.abc import Callable, Generator
+from fnmatch import fnmatch
+from math import prod
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from stillery.config import SftConfig
+from stillery.io.copies import cache_home
+from stillery.io.storage import Folder
+from stillery.io.transfer import copy_files, publish_model
+from stillery.telemetry.logs import logger
+from stillery.training.adapters import keep_adapter, merge_trained
+
+# Where Accelerate puts the shards of a model in a checkpoint.
+MODEL_SHARDS = "pytorch_model_fsdp_0"
+# The folders, within the output, of Ray Train's checkpoints and of the adapter that was trained.
+RAY_TRAIN, ADAPTER = "ray_train", "adapter"
+SNAPSHOT = "checkpoint_manager_snapshot.json"
+
+# What serving, evaluation and export need of a training checkpoint.
+MODEL_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json",
+               "tokenizer*", "special_tokens_map.json", "vocab.json", "merges.txt", "chat_template*")  # fmt: skip
+
+
+def remove_unfinished(stored: Folder) -> None:
+    """Remove the checkpoints that Ray Train's snapshot does not name: whoever was killed left them half uploaded.
+
+    A snapshot that was cut off goes too, and training begins anew: Ray Train would refuse to start.
+    """
+    text = stored.read_bytes(SNAPSHOT).decode(errors="replace") if stored.exists(SNAPSHOT) else ""
+    try:
+        json.loads(text or "null")
+    except ValueError:
+        logger.info(f"sft: {stored.uri}/{SNAPSHOT} was cut off, so training begins anew")
+        text = ""
+    fs, path = stored.open_fs()
+    unfinished = [name for name in stored.names() if name.startswith("checkpoint_") and name not in text]
+    for name in unfinished if text else {*unfinished, *stored.names(SNAPSHOT)}:
+        fs.rm(posixpath.join(path, name), recursive=True)
+
+
+def storage_of(out: Folder) -> dict[str, Any]:
+    """Where Ray Train keeps its checkpoints: in the stage's folder, by the file system that all of the run uses."""
+    if out.is_local:
+        return {"storage_path": str(out.local)}
+    from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+    fs, path = out.open_fs()
+    return {"storage_path": path, "storage_filesystem": PyFileSystem(FSSpecHandler(fs))}
+
+
+def publish_checkpoint(source: Folder, target: Folder, *, describe: Callable[[Path], None]) -> None:
+    """Make a model folder of a training checkpoint; the optimizer's and the random states stay behind.
+
+    `describe` completes a local folder of all its files but the weights. A model that FSDP saved in shards
+    (SHARDED_STATE_DICT) is put together on this machine's disk first.
+    """
+    with _described(source, describe) as (scratch, described, weights):
+        whole = source
+        if MODEL_SHARDS in source.names():
+            whole, weights = _merged(source / MODEL_SHARDS, scratch)
+        publish_model(target, [(described, described.names()), (whole, weights)])
+
+
+def _merged(shards: Folder, scratch: Folder) -> tuple[Folder, list[str]]:
+    """FSDP's shards of a model as one file in a folder of the scratch; the folder and the file's name."""
+    from accelerate.utils import merge_fsdp_weights
+
+    copy_files(shards, scratch / "shards", shards.names())
+    merge_fsdp_weights(str((scratch / "shards").local), str((scratch / "whole").local))
+    return scratch / "whole", (scratch / "whole").names(".safetensors")
+
+
+def count_parameters(checkpoint: Folder) -> int:
+    """The number of parameters in a folder's safetensors, read from their headers."""
+    total = 0
+    for name in checkpoint.names(".safetensors"):
+        with checkpoint.open_file(name) as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        total += sum(prod(tensor["shape"]) for key, tensor in header.items() if key != "__metadata__")
+    return total
+
+
+def publish_adapted(
+    config: SftConfig, source: Folder, target: Folder, *, adapter: Folder, describe: Callable[[Path], None]
+) -> None:
+    """Make a model folder of a training checkpoint that holds an adapter, merged into the student on this machine, and
+    a folder of the `adapter` alone. `describe` is as for `publish_checkpoint`."""
+    with _described(source, describe) as (scratch, described, _):
+        kept, whole = scratch / "adapter", scratch / "whole"
+        trained = json.loads((described.local / "config.json").read_text(encoding="utf-8"))
+        keep_adapter(config, source, described, kept.local)
+        merge_trained(config, kept.local, whole.local, dtype=trained.get("dtype") or "auto")
+        publish_model(adapter, [(kept, kept.names())])
+        # What the model is, as it was merged: the trained one may have been quantized.
+        model = [n for n in whole.names() if n == "config.json" or ".safetensors" in n]
+        publish_model(target, [(described, [n for n in described.names() if n != "config.json"]), (whole, model)])
+
+
+@contextlib.contextmanager
+def _described(source: Folder, describe: Callable[[Path], None]) -> Generator[tuple[Folder, Folder, list[str]]]:
+    """A scratch folder, in it one of all model files of a checkpoint but the weights, completed, and the names of the
+    weights."""
+    names = [name for name in source.names() if any(fnmatch(name, pattern) for pattern in MODEL_FILES)]
+    weights = [name for name in names if name.endswith(".safetensors")]
+    cache = cache_home() / "scratch"
+    cache.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="publish-", dir=cache) as folder:
+        scratch = Folder(folder)
+        described = scratch / "described"
+        copy_files(source, described, [name for name in names if name not in weights])
+        describe(described.local)
+        yield scratch, described, weights

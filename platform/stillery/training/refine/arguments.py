@@ -1,0 +1,55 @@
+"""The arguments of TRL's trainers: our defaults, overlaid with the config's table `refine.trl`. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def grpo_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Of GRPOConfig. Rewards are not divided by their group's deviation: where all of a group are right, that would
+    blow a small structural difference up to the size of right against wrong."""
+    defaults: dict[str, Any] = {
+        "num_generations": config["num_generations"],
+        "max_completion_length": config["max_completion_length"],
+        "temperature": config["temperature"],
+        "scale_rewards": "none",
+        # Above 0 the distance from the start is measured, and costs a second model.
+        "beta": 0.001,
+    }
+    if config["use_gpu"] and config["rollouts"] == "vllm":
+        limit = config["engine"].get("max_model_len")
+        defaults |= {"use_vllm": True, "vllm_mode": "colocate", "vllm_max_model_length": limit}
+    return defaults | _shared(config)
+
+
+def dpo_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Of DPOConfig. Pairs that are too long are left out beforehand, never cut."""
+    return _shared(config) | {"max_length": None}
+
+
+def _shared(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Checkpoints fall on validations, which is for the callback to say."""
+    defaults: dict[str, Any] = {"learning_rate": 1e-6, "lr_scheduler_type": "constant_with_warmup"}
+    if not config["use_gpu"]:
+        defaults |= {"use_cpu": True, "bf16": False, "gradient_checkpointing": False, "dataloader_pin_memory": False}
+    merged = defaults | dict(config["trl"])
+    # A Hub repository that has pickled weights alone is refused.
+    loading = {"use_safetensors": True, **({} if config["use_gpu"] else {"dtype": "float32"})}
+    merged["model_init_kwargs"] = loading | (merged.get("model_init_kwargs") or {})
+    return merged | {
+        "max_steps": config["steps"],
+        "seed": config["seed"],
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "eval_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+
+
+def batch_of(trl: Mapping[str, Any], *, num_workers: int) -> int:
+    """The completions of one step, or the pairs: those of a sampling where `generation_batch_size` says so."""
+    if size := trl.get("generation_batch_size"):
+        return int(size)
+    per_device = int(trl.get("per_device_train_batch_size") or 8)
+    times = trl.get("steps_per_generation") or trl.get("gradient_accumulation_steps") or 1
+    return per_device * num_workers * int(times)

@@ -1,0 +1,100 @@
+"""What can be known to be wrong with a refinement before it starts: at once from the config, later from the data."""
+
+import hashlib
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stillery.config import RefineConfig
+from stillery.errors import UserError
+from stillery.records import AnswerKind, Prompt, Split
+from stillery.training.refine.arguments import batch_of
+from stillery.training.refine.rewards import check_parts, load_parts
+from stillery.training.rewards.combined import check_weights
+
+METHODS = ("grpo", "dpo")
+# Whatever cuts the distribution makes other probabilities than those that are learnt from.
+_UNCUT: dict[str, Any] = {"top_p": 1, "top_k": 0, "min_p": 0, "repetition_penalty": 1}
+
+
+def check_refinement(config: RefineConfig) -> None:
+    """Raise UserError for settings that do not fit together, and for a reward that raises or returns no number."""
+    if not config.enabled:
+        return
+    if config.method not in METHODS:
+        raise UserError(f"refine.method is {config.method!r}; it must be {' or '.join(METHODS)}")
+    if config.rollouts not in ("vllm", "transformers"):
+        raise UserError(f"refine.rollouts is {config.rollouts!r}; it must be vllm or transformers")
+    _check_numbers(config)
+    if config.method == "grpo":
+        _check_sampling(config)
+        check_weights(config.reward_weights)
+        check_parts(load_parts(config.rewards, config.reward_weights), _made_up())
+
+
+def _check_numbers(config: RefineConfig) -> None:
+    names = ("steps", "validate_every", "validation_samples", "num_workers", "max_completion_length", "temperature",
+             "max_pairs_per_prompt")  # fmt: skip
+    for name in names:
+        if getattr(config, name) <= 0:
+            raise UserError(f"refine.{name} is {getattr(config, name)}; it must be above 0")
+    if config.stop.patience < 1:
+        raise UserError(f"refine.stop.patience is {config.stop.patience}; it must be at least 1")
+    if config.validation_problems is not None and config.validation_problems < 2:
+        raise UserError(
+            f"refine.validation_problems is {config.validation_problems}; accuracy on fewer than 2 has no error"
+        )
+
+
+def _check_sampling(config: RefineConfig) -> None:
+    if config.num_generations < 2:
+        raise UserError(
+            f"refine.num_generations is {config.num_generations}: GRPO compares the completions of a prompt with each "
+            "other, so it needs at least 2"
+        )
+    batch = batch_of(config.trl, num_workers=config.num_workers)
+    if batch % config.num_generations:
+        raise UserError(
+            f"refine.num_generations={config.num_generations} does not divide the {batch} completions of a step "
+            f"(per_device_train_batch_size x num_workers={config.num_workers} x gradient_accumulation_steps): all "
+            "completions of a prompt must be in it; change refine.trl.per_device_train_batch_size"
+        )
+    drawn = {**config.trl, **(config.trl.get("generation_kwargs") or {})}
+    for key, whole in _UNCUT.items():
+        value = drawn.get(key)
+        if value is not None and value != whole and not (key == "top_k" and value < 0):
+            raise UserError(
+                f"refine.trl.{key} is {value}: rollouts must be drawn from all of the distribution, or what is learnt "
+                f"is not what was sampled from; leave it out and lower refine.temperature instead"
+            )
+
+
+def _made_up() -> list[Prompt]:
+    """Two problems to try rewards on."""
+    kinds = (("What is 3 + 4?", "7", AnswerKind.NUMBER), ("Is 4 even?", "yes", AnswerKind.YES_NO))
+    return [
+        Prompt(f"p{n}", "arithmetic", question, answer, kind, [], "made up", Split.TRAIN, 1, None)
+        for n, (question, answer, kind) in enumerate(kinds)
+    ]
+
+
+def check_counts(config: RefineConfig, counts: Mapping[str, int]) -> None:
+    """Raise UserError if there are fewer training problems, or pairs, than a step of all workers takes."""
+    batch = batch_of(config.trl, num_workers=config.num_workers)
+    is_grpo = config.method == "grpo"
+    needed = batch // config.num_generations if is_grpo else config.num_workers
+    there, what = (counts[Split.TRAIN], "training problems") if is_grpo else (counts["pairs"], "pairs")
+    if there < max(needed, config.num_workers):
+        raise UserError(
+            f"refine: a step of {config.num_workers} workers takes {max(needed, config.num_workers)} {what}, and there "
+            f"are {there}: lower refine.num_workers or refine.trl.per_device_train_batch_size"
+        )
+
+
+def code_of(config: RefineConfig) -> dict[str, str]:
+    """The contents, by digest, of the files of rewards that are the user's own: a changed reward is another stage."""
+    modules = {name.partition(":")[0] for name in config.rewards if ":" in name}
+    found = {module: importlib.util.find_spec(module) for module in sorted(modules)}
+    files = {module: spec.origin for module, spec in found.items() if spec is not None and spec.origin is not None}
+    return {module: hashlib.sha256(Path(file).read_bytes()).hexdigest() for module, file in files.items()}

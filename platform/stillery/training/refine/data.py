@@ -1,0 +1,178 @@
+"""The problems and pairs that a refinement works on, as the student is asked, in tokens.
+
+In: the run's prompts and, for preferences, the teacher's samples with their verdicts. Out: data/train.parquet,
+data/validation.parquet and data/pairs.parquet within the stage's output, which every worker reads whole.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from stillery.curation.choosing import last_tries
+from stillery.curation.samples import to_sample, whole_completion
+from stillery.errors import UserError
+from stillery.io.storage import Folder
+from stillery.records import Generation, Prompt, Split, Verdict, VerdictKind, from_table
+from stillery.sampling.chat.conversation import Conversation
+from stillery.sampling.prompting import messages_of
+from stillery.training.rewards import teacher_lengths
+
+Row = tuple[Generation, Verdict]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A problem with its `rendered` prompt, the text that the student continues. The last two say how long, in
+    characters and in steps, the teacher takes for such a one, where a reward asks for it."""
+
+    prompt_id: str
+    task: str
+    question: str
+    answer: str
+    answer_kind: str
+    choices: list[str]
+    num_steps: int | None
+    rendered: str
+    teacher_length: float | None = None
+    teacher_steps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A right and a wrong completion of one prompt, in tokens, the end of the turn included."""
+
+    prompt_id: str
+    chosen_id: str
+    rejected_id: str
+    prompt_ids: list[int]
+    chosen_ids: list[int]
+    rejected_ids: list[int]
+
+
+def write_problems(
+    conversation: Conversation, *, prompts: Folder, data: Folder, lengths: Mapping[str, tuple[float, int]]
+) -> dict[str, int]:
+    """Write the problems with an answer to train and to validate on. Returns their counts by split.
+
+    `lengths` are the teacher's, as `lengths_of` gives them. Raises UserError if there are none to train on.
+    """
+    rows = from_table(prompts.read_all(Prompt), Prompt)
+    counts: dict[str, int] = {}
+    for split in (Split.TRAIN, Split.VALIDATION):
+        wanted = [row for row in rows if row.split == split and row.answer]
+        problems = [_problem(conversation, row, lengths.get(row.prompt_id, (None, 0))) for row in wanted]
+        data.write_rows(f"{split}.parquet", problems, Problem)
+        counts[split.value] = len(problems)
+    if not counts[Split.TRAIN]:
+        raise UserError("refine: no training problem has an answer that could be rewarded")
+    if not counts[Split.VALIDATION]:
+        raise UserError(
+            "refine: no validation problem has an answer, and checkpoints are chosen by accuracy on those: set "
+            "prompts.num_validation, prompts.validation or prompts.validation_fraction"
+        )
+    return counts
+
+
+def _problem(conversation: Conversation, prompt: Prompt, teacher: tuple[float | None, int]) -> Problem:
+    assert prompt.answer, "problems without an answer are left out"
+    rendered = conversation.render(messages_of(prompt), ask=True)
+    return Problem(
+        prompt_id=prompt.prompt_id,
+        task=prompt.task,
+        question=prompt.question,
+        answer=prompt.answer,
+        answer_kind=prompt.answer_kind,
+        choices=prompt.choices,
+        num_steps=prompt.num_steps,
+        rendered=rendered,
+        teacher_length=teacher[0],
+        teacher_steps=teacher[1],
+    )
+
+
+def lengths_of(*, prompts: Folder, generations: Folder, verdicts: Folder) -> dict[str, tuple[float, int]]:
+    """How long the teacher's right answers are, in characters and steps, by prompt: two samples of a prompt tell it."""
+    questions = {p.prompt_id: p.question for p in from_table(prompts.read_all(Prompt), Prompt)}
+    samples: dict[str, list[str]] = {}
+    for generation, verdict in _rows(generations, verdicts):
+        if verdict.verdict == VerdictKind.CORRECT and len(found := samples.setdefault(generation.prompt_id, [])) < 2:
+            found.append(whole_completion(generation))
+    return teacher_lengths(samples, questions)
+
+
+def write_pairs(
+    conversation: Conversation,
+    *,
+    prompts: Folder,
+    generations: Folder,
+    verdicts: Folder,
+    data: Folder,
+    most: int,
+    max_length: int | None,
+) -> int:
+    """Write the pairs of the training prompts, at most so many of a prompt. Returns their number.
+
+    A pair with a completion that is longer than `max_length` tokens with its prompt is left out, as is one that the
+    chat template cuts. Raises UserError if none is left.
+    """
+    by_id = {p.prompt_id: p for p in from_table(prompts.read_all(Prompt), Prompt) if p.split == Split.TRAIN}
+    pairs: list[Pair] = []
+    for prompt_id, rows in groupby(_rows(generations, verdicts), key=lambda row: row[0].prompt_id):
+        if prompt_id in by_id:
+            chosen = choose_pairs(rows, most=most)
+            pairs += [pair for right, wrong in chosen if (pair := _pair(conversation, by_id[prompt_id], right, wrong))]
+    fitting = [pair for pair in pairs if max_length is None or _length(pair) <= max_length]
+    if not fitting:
+        raise UserError(
+            f"refine: no pair of a right and a wrong sample of one prompt ({len(pairs)} too long): raise "
+            "teacher.samples_per_prompt, or unset teacher.accepted_per_prompt, which stops at the first right ones"
+        )
+    data.write_rows("pairs.parquet", fitting, Pair)
+    return len(fitting)
+
+
+def choose_pairs(rows: Iterable[Row], *, most: int) -> list[tuple[Generation, Generation]]:
+    """Of one prompt's samples the pairs (right, wrong): the n-th right one with the n-th wrong one, by sample index.
+
+    What was cut off, could not be read or could not be graded is no wrong answer, and a right answer must keep to the
+    template.
+    """
+    samples = last_tries(rows)
+    right = [g for g, v in samples if v.verdict == VerdictKind.CORRECT and v.template == "ok"]
+    wrong = [g for g, v in samples if v.verdict == VerdictKind.WRONG and v.template == "ok"]
+    return list(zip(right, wrong, strict=False))[:most]
+
+
+def _pair(conversation: Conversation, prompt: Prompt, right: Generation, wrong: Generation) -> Pair | None:
+    chosen, rejected = conversation.rows([to_sample(right, prompt), to_sample(wrong, prompt)])
+    if chosen.fault or rejected.fault:
+        return None
+    return Pair(
+        prompt_id=prompt.prompt_id,
+        chosen_id=right.sample_id,
+        rejected_id=wrong.sample_id,
+        prompt_ids=chosen.prompt_ids,
+        chosen_ids=chosen.completion_ids,
+        rejected_ids=rejected.completion_ids,
+    )
+
+
+def _length(pair: Pair) -> int:
+    return len(pair.prompt_ids) + max(len(pair.chosen_ids), len(pair.rejected_ids))
+
+
+def _rows(generations: Folder, verdicts: Folder) -> Iterator[Row]:
+    """Generations with their verdicts: both lie in the same order, a prompt's together."""
+    checked = (row for name in verdicts.names(".parquet") for row in verdicts.read_rows(name, Verdict))
+    for name in generations.names(".parquet"):
+        for generation in generations.read_rows(name, Generation):
+            verdict = next(checked)
+            assert verdict.sample_id == generation.sample_id, f"verdicts out of order at {generation.sample_id}"
+            yield generation, verdict
+
+
+def first_of(problems: Sequence[Problem], most: int | None) -> list[Problem]:
+    """The problems to validate on: all, or so many spread evenly over them, so that every task is there."""
+    if most is None or most >= len(problems):
+        return list(problems)
+    return [problems[number * len(problems) // most] for number in range(most)]

@@ -1,0 +1,161 @@
+"""What one Ray Train worker does: TRL's GRPOTrainer or DPOTrainer from the student on, validated as it goes.
+
+It runs off the worker's main thread, so nothing in it may install signal handlers.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from stillery.config import EngineConfig, RewardWeights, StopRules
+from stillery.io.storage import Folder
+from stillery.records import Split
+from stillery.telemetry import logs
+from stillery.telemetry import metrics as observe
+from stillery.training.loop import wait_for_uploads
+from stillery.training.refine.arguments import dpo_arguments, grpo_arguments
+from stillery.training.refine.data import Pair, Problem, first_of
+from stillery.training.refine.rollouts import Sampler, Sampling, TransformersSampler, VllmSampler
+from stillery.training.scratch import bring_checkpoint, node_scratch
+
+# So many completions transformers samples at once.
+BATCH_SIZE = 64
+
+
+def refine_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """Refine from the latest checkpoint that Ray holds, else from the student. Returns the history."""
+    import datasets
+    import ray.train
+    import torch
+    import transformers
+    from transformers import PrinterCallback
+
+    from stillery.sampling.models import resolve_model
+
+    logs.carry(config["where"])
+    transformers.utils.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    logging.getLogger("ray.train").setLevel(logging.WARNING)
+    if not config["use_gpu"]:
+        torch.set_num_threads(config["threads"])
+    student = resolve_model(config["student"])
+    with observe.working_for(config["observed"]), node_scratch(config["scratch"]) as scratch:
+        make = _grpo_trainer if config["method"] == "grpo" else _dpo_trainer
+        trainer, sampler = make(config, student, scratch)
+        trainer.add_callback(_watch(config, trainer, sampler))
+        trainer.remove_callback(PrinterCallback)
+        checkpoint = ray.train.get_checkpoint()
+        resumed = None if checkpoint is None else bring_checkpoint(checkpoint, scratch)
+        trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
+        # Uploads read from the scratch folder, which goes when the block ends.
+        wait_for_uploads()
+        return trainer.state.log_history
+
+
+def _grpo_trainer(config: dict[str, Any], student: str, scratch: Path) -> tuple[Any, Sampler]:
+    from datasets import Dataset
+    from trl import GRPOConfig
+
+    from stillery.training.refine.grpo import RefinementTrainer, SummedReward, TrlSampler
+    from stillery.training.refine.rewards import load_parts
+
+    tokenizer = _tokenizer(student)
+    stops = _stops(student, tokenizer)
+    problems = (Folder(config["out"]) / "data").read_rows(f"{Split.TRAIN}.parquet", Problem)
+    rows = [
+        {name: getattr(p, name) for name in Problem.__dataclass_fields__} | {"prompt": p.rendered} for p in problems
+    ]
+    trainer = RefinementTrainer(
+        model=student,
+        reward_funcs=SummedReward(
+            load_parts(config["rewards"], RewardWeights(**config["reward_weights"])), stops=stops
+        ),
+        args=GRPOConfig(output_dir=str(scratch), **grpo_arguments(config)),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+    )
+    if config["use_gpu"] and config["rollouts"] == "vllm":
+        return trainer, TrlSampler(trainer)
+    sampler = _sampler(config, student, trainer, stops=stops)
+    if config["rollouts"] == "vllm":
+        trainer.sample_with(sampler)
+    return trainer, sampler
+
+
+def _dpo_trainer(config: dict[str, Any], student: str, scratch: Path) -> tuple[Any, Sampler]:
+    from datasets import Dataset
+    from trl import DPOConfig
+
+    from stillery.training.refine.dpo import PairTrainer
+
+    tokenizer = _tokenizer(student)
+    pairs = (Folder(config["out"]) / "data").read_rows("pairs.parquet", Pair)
+    ids = ("prompt_ids", "chosen_ids", "rejected_ids")
+    trainer = PairTrainer(
+        model=student,
+        args=DPOConfig(output_dir=str(scratch), **dpo_arguments(config)),
+        train_dataset=Dataset.from_list([{name: getattr(pair, name) for name in ids} for pair in pairs]),
+        processing_class=tokenizer,
+    )
+    return trainer, _sampler(config, student, trainer, stops=_stops(student, tokenizer))
+
+
+def _watch(config: dict[str, Any], trainer: Any, sampler: Sampler) -> Any:
+    from accelerate.utils import gather_object
+
+    from stillery.training.refine.callback import Watch
+    from stillery.training.refine.validation import Validation
+
+    out, tokenizer = Folder(config["out"]), trainer.processing_class
+    problems = (out / "data").read_rows(f"{Split.VALIDATION}.parquet", Problem)
+    validation = Validation(
+        first_of(problems, config["validation_problems"]),
+        num_samples=config["validation_samples"],
+        sampler=sampler,
+        tokenizer=tokenizer,
+        stops=_stops(config["student"], tokenizer),
+    )
+    gather: Callable[[list[Any]], list[Any]] = gather_object
+    place = {"rank": trainer.accelerator.process_index, "world_size": trainer.accelerator.num_processes}
+    return Watch(
+        measure=lambda step: validation.measure(step=step, **place, gather=gather),
+        take_rollouts=trainer.take_rollouts if config["method"] == "grpo" else list,
+        every=config["validate_every"],
+        rules=StopRules(**config["stop"]),
+        out=out,
+    )
+
+
+def _tokenizer(student: str) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(student)
+
+
+def _stops(student: str, tokenizer: Any) -> tuple[int, ...]:
+    from stillery.sampling.chat.checkpoint import stops_of
+
+    return stops_of(student, tokenizer)
+
+
+def _sampler(config: dict[str, Any], student: str, trainer: Any, *, stops: Sequence[int]) -> Sampler:
+    sampling = Sampling(
+        temperature=config["temperature"],
+        max_tokens=config["max_completion_length"],
+        stop_token_ids=tuple(stops),
+        seed=config["seed"],
+    )
+
+    def model() -> Any:
+        return trainer.accelerator.unwrap_model(trainer.model)
+
+    if config["rollouts"] == "transformers" or config["use_gpu"]:
+        pad = trainer.processing_class.pad_token_id
+        return TransformersSampler(sampling=sampling, model=model, pad_token_id=pad, batch_size=BATCH_SIZE)
+    engine = EngineConfig(
+        engine={"logprobs_mode": "processed_logprobs", **config["engine"]},
+        threads=config["threads"],
+        cpu_kv_cache_gb=config["cpu_kv_cache_gb"],
+    )
+    return VllmSampler(student, engine, sampling=sampling, model=model)

@@ -1,0 +1,154 @@
+"""What samples from the model that learns: vLLM in the worker's own process, or transformers.
+
+In: prompts in tokens. Out: completions in tokens and, by vLLM, their log-probabilities. TRL's own vLLM cannot run on a
+CPU, where weights are packed as they are loaded: here they are handed over and packed anew.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from stillery.config import EngineConfig
+from stillery.records import digest, seed_of
+from stillery.sampling.backends.vllm import load_engine
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The sampled tokens, and the log-probability of each, in nats, after temperature; None where nobody says."""
+
+    tokens: list[int]
+    logprobs: list[float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How completions are drawn. Nothing is cut from the distribution: what is learnt is what was sampled from."""
+
+    temperature: float
+    max_tokens: int
+    stop_token_ids: tuple[int, ...]
+    seed: int
+
+
+class Sampler(Protocol):
+    """What answers prompts with the model that learns."""
+
+    def sync_weights(self) -> None:
+        """Take the model's weights as they are now."""
+        ...
+
+    def generate(self, prompts: Sequence[Sequence[int]], *, draw: str) -> list[Completion]:
+        """One completion of each prompt; `draw` names the draw, and with the seed decides it."""
+        ...
+
+
+class VllmSampler:
+    """vLLM with the weights of the model that learns."""
+
+    def __init__(self, path: str, config: EngineConfig, *, sampling: Sampling, model: Callable[[], Any]) -> None:
+        """`path` is where the model's weights were at first; `model` gives the model as it is now, unwrapped."""
+        self._llm = load_engine(path, config)
+        self._sampling = sampling
+        self._model = model
+
+    def sync_weights(self) -> None:
+        """Give the engine the model's weights, and forget what the old ones had computed."""
+        pairs = [(name, tensor.detach()) for name, tensor in self._model().named_parameters()]
+        self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(pairs)})
+        self._llm.apply_model(pack_tied_head)
+        self._llm.reset_prefix_cache()
+
+    def generate(self, prompts: Sequence[Sequence[int]], *, draw: str) -> list[Completion]:
+        from vllm import SamplingParams
+        from vllm.inputs import TokensPrompt
+
+        settings: dict[str, Any] = {
+            "temperature": self._sampling.temperature,
+            "top_p": 1.0,
+            "top_k": 0,
+            "max_tokens": self._sampling.max_tokens,
+            "stop_token_ids": list(self._sampling.stop_token_ids),
+            "logprobs": 0,
+            "detokenize": False,
+        }
+        seeds = [seed_of(digest(self._sampling.seed, draw, row)) for row in range(len(prompts))]
+        outputs = self._llm.generate(
+            [TokensPrompt(prompt_token_ids=list(ids)) for ids in prompts],
+            [SamplingParams(**settings, seed=seed) for seed in seeds],
+            use_tqdm=False,
+        )
+        return [_completion(output.outputs[0]) for output in outputs]
+
+
+def _completion(output: Any) -> Completion:
+    tokens = list(output.token_ids)
+    steps = zip(tokens, output.logprobs, strict=True)
+    return Completion(tokens, [step[token].logprob for token, step in steps])
+
+
+def pack_tied_head(model: Any) -> None:
+    """Pack a CPU engine's output layer again where it shares the embedding: vLLM does that only when it loads a model
+    for the first time, and otherwise goes on with the first weights."""
+    head: Any = getattr(model, "lm_head", None)
+    embedding: Any = getattr(getattr(model, "model", None), "embed_tokens", None)
+    is_tied = getattr(getattr(model, "config", None), "tie_word_embeddings", False)
+    if not is_tied or head is None or embedding is None or embedding.weight.device.type != "cpu":
+        return
+    head.weight = embedding.weight
+    from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
+
+    dispatch_cpu_unquantized_gemm(head, remove_weight=False)
+
+
+class TransformersSampler:
+    """The model itself, in batches of `batch_size`. Its draws follow torch's own random state."""
+
+    def __init__(self, *, sampling: Sampling, model: Callable[[], Any], pad_token_id: int, batch_size: int) -> None:
+        self._sampling = sampling
+        self._model = model
+        self._pad = pad_token_id
+        self._batch_size = batch_size
+
+    def sync_weights(self) -> None:
+        """It samples from the model that learns."""
+
+    def generate(self, prompts: Sequence[Sequence[int]], *, draw: str) -> list[Completion]:
+        import torch
+
+        del draw
+        model = self._model()
+        was_training = model.training
+        model.eval()
+        with torch.no_grad():
+            made = [
+                Completion(tokens, None)
+                for start in range(0, len(prompts), self._batch_size)
+                for tokens in self._batch(model, prompts[start : start + self._batch_size])
+            ]
+        model.train(was_training)
+        return made
+
+    def _batch(self, model: Any, prompts: Sequence[Sequence[int]]) -> list[list[int]]:
+        import torch
+
+        width = max(len(ids) for ids in prompts)
+        padded = torch.tensor([[self._pad] * (width - len(ids)) + list(ids) for ids in prompts])
+        mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts])
+        made = model.generate(
+            input_ids=padded.to(model.device),
+            attention_mask=mask.to(model.device),
+            do_sample=True,
+            temperature=self._sampling.temperature,
+            top_p=1.0,
+            top_k=0,
+            max_new_tokens=self._sampling.max_tokens,
+            eos_token_id=list(self._sampling.stop_token_ids),
+            pad_token_id=self._pad,
+        )
+        return [until_stop(row.tolist(), self._sampling.stop_token_ids) for row in made[:, width:].cpu()]
+
+
+def until_stop(tokens: list[int], stops: Sequence[int]) -> list[int]:
+    """A completion up to the first token at which generation stops, that included."""
+    return next((tokens[: end + 1] for end, token in enumerate(tokens) if token in stops), tokens)

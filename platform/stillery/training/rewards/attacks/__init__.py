@@ -1,0 +1,10 @@
+"""What a policy may try in order to raise its reward without reasoning better, each beside its honest twin.
+
+`ATTACKS` maps a name to a function from an honest trace to pairs of an attacked and an honest completion; `run_suite`
+scores them over many honest traces. An attack that scores above its twin pays, which is a fault of ours.
+"""
+
+from stillery.training.rewards.attacks.bases import Honest, honest_traces
+from stillery.training.rewards.attacks.suite import ATTACKS, Outcome, run_suite
+
+__all__ = ["ATTACKS", "Honest", "Outcome", "honest_traces", "run_suite"]

@@ -1,0 +1,98 @@
+"""Every attack over many honest traces: rows of what the honest twins and the attacked completions score."""
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from stillery.config.rewards import RewardWeights
+from stillery.training.rewards.attacks import decoys, errors, forms
+from stillery.training.rewards.attacks.bases import Honest
+from stillery.training.rewards.attacks.decoys import Case
+from stillery.training.rewards.combined import score
+from stillery.training.rewards.structure import find_structure
+
+Attack = Callable[[Honest, random.Random], Iterator[Case]]
+
+ATTACKS: dict[str, Attack] = {
+    attack.__name__.replace("_", " "): attack
+    for attack in (
+        decoys.marker_spam,
+        decoys.always_ok,
+        decoys.trivial_checks,
+        decoys.irrelevant_checks,
+        decoys.copied_checks,
+        decoys.reworded_checks,
+        decoys.late_checks,
+        decoys.same_computation,
+        decoys.variables,
+        errors.false_arithmetic,
+        errors.diluted_errors,
+        errors.planted_errors,
+        errors.unparsable_claims,
+        errors.look_alikes,
+        forms.empty_think,
+        forms.several_answers,
+        forms.tag_nesting,
+        forms.judge_instructions,
+        forms.restated_question,
+        forms.padding,
+        forms.long_repeats,
+    )
+}
+_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One attack on one trace: what twin and attacked completion are worth, by the combined reward and by stability."""
+
+    attack: str
+    honest: Honest
+    attacked_text: str
+    twin_text: str
+    twin: float
+    attacked: float
+    twin_stability: float
+    attacked_stability: float
+
+    @property
+    def pays(self) -> bool:
+        """Whether the attack is worth more than its twin by the reward."""
+        return self.attacked > self.twin + _TOLERANCE
+
+    @property
+    def steadies(self) -> bool:
+        """Whether the attack is worth more than its twin by stability."""
+        return self.attacked_stability > self.twin_stability + _TOLERANCE
+
+
+def run_suite(
+    traces: Iterable[Honest],
+    *,
+    attacks: Sequence[str] = tuple(ATTACKS),
+    weights: RewardWeights | None = None,
+    seed: int = 0,
+) -> Iterator[Outcome]:
+    """The outcome of each attack on each trace; the same seed makes the same attacks."""
+    used = weights or RewardWeights()
+    for number, honest in enumerate(traces):
+        for name in attacks:
+            for attacked, twin in ATTACKS[name](honest, random.Random(f"{seed} {number} {name}")):
+                worth = [_worth(text, honest, used) for text in (twin, attacked)]
+                steady = [find_structure(text, honest.question).stability for text in (twin, attacked)]
+                yield Outcome(name, honest, attacked, twin, worth[0], worth[1], steady[0], steady[1])
+
+
+def _worth(text: str, honest: Honest, weights: RewardWeights) -> float:
+    parts = score(
+        text,
+        weights=weights,
+        question=honest.question,
+        answer=honest.answer,
+        answer_kind=honest.answer_kind,
+        choices=honest.choices,
+        teacher_length=float(len(honest.text)),
+    )
+    total = parts.total(weights)
+    assert total is not None, "an answer of the suite was not compared"
+    return total

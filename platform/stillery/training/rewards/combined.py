@@ -1,0 +1,89 @@
+"""The combined reward: R = c · (1 + 0.15·B − 0.10·F − 0.05·L − 0.05·P), wrong 0, malformed −0.1."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from stillery.config.rewards import RewardWeights
+from stillery.errors import UserError
+from stillery.training.rewards.batches import Rewards, Row, checked, read_rows
+from stillery.training.rewards.functions import is_correct, is_well_formed, overlength
+from stillery.training.rewards.parts import RewardParts
+from stillery.training.rewards.repeats import repeated_share
+from stillery.training.rewards.structure import find_structure
+from stillery.training.rewards.variance import structure_share
+
+_DEFAULTS = RewardWeights()
+_LOGGED = ("reflection", "false_claims", "length", "repetition")
+
+
+def combined(
+    prompts: Sequence[Any],
+    completions: Sequence[Any],
+    *,
+    weights: RewardWeights = _DEFAULTS,
+    log_metric: Callable[[str, float], None] | None = None,
+    log_extra: Callable[[str, list[Any]], None] | None = None,
+    **columns: Any,
+) -> Rewards:
+    """The combined reward of each completion; None where nothing was decided.
+
+    Raises UserError for weights by which structure could outweigh right and wrong, and for what `read_rows` refuses.
+    """
+    check_weights(weights)
+    rows = read_rows("combined", prompts, completions, columns, needs="answer")
+    parts = [score_row(row, weights) for row in rows]
+    totals = [part.total(weights) for part in parts]
+    if log_metric is not None:
+        _log_means(log_metric, parts)
+        groups = [json.dumps(prompt, sort_keys=True, default=str) for prompt in prompts]
+        share = structure_share(totals, [part.structure(weights) for part in parts], groups)
+        if share is not None:
+            log_metric("reward/structure_share", share)
+    if log_extra is not None:
+        for name in ("correct", "well_formed", "num_steps", *_LOGGED):
+            log_extra(f"reward/{name}", [getattr(part, name) for part in parts])
+    return checked("combined", totals, len(completions))
+
+
+def score(completion: str, *, weights: RewardWeights = _DEFAULTS, **columns: Any) -> RewardParts:
+    """The parts of one completion's reward; `columns` are single values of those that the rewards take."""
+    given = {name: [value] for name, value in columns.items()}
+    return score_row(read_rows("score", [""], [completion], given)[0], weights)
+
+
+def score_row(row: Row, weights: RewardWeights) -> RewardParts:
+    """The parts of the reward of a row."""
+    structure = find_structure(row.completion, row.question)
+    return RewardParts(
+        correct=is_correct(row),
+        well_formed=is_well_formed(row),
+        num_steps=structure.num_steps,
+        reflection=structure.reflection(same_route=weights.same_route, least_steps=row.teacher_steps),
+        false_claims=structure.false_share,
+        length=overlength(row),
+        repetition=repeated_share(row.completion),
+    )
+
+
+def check_weights(weights: RewardWeights) -> None:
+    """Raises UserError where a wrong answer could be worth as much as a right one, or a broken template as a wrong."""
+    costs = (weights.reflection, weights.false_claims, weights.length, weights.repetition)
+    if min(costs) < 0 or sum(costs) >= 1:
+        raise UserError(
+            f"rewards: reflection, false_claims, length and repetition are {', '.join(map(str, costs))}; each must be "
+            "at least 0 and their sum below 1, or a wrong answer could be worth more than a right one"
+        )
+    if not 0 <= weights.same_route <= 1 or not weights.malformed < 0:
+        raise UserError("rewards: same_route must be from 0 to 1, and malformed below 0")
+
+
+def _log_means(log_metric: Callable[[str, float], None], parts: Sequence[RewardParts]) -> None:
+    decided = [part for part in parts if part.correct is not None]
+    right = [part for part in decided if part.correct and part.well_formed]
+    if parts:
+        log_metric("reward/well_formed", sum(part.well_formed for part in parts) / len(parts))
+    if decided:
+        log_metric("reward/correct", sum(bool(part.correct) for part in decided) / len(decided))
+    for name in _LOGGED if right else ():
+        log_metric(f"reward/{name}", sum(getattr(part, name) for part in right) / len(right))

@@ -1,0 +1,57 @@
+"""A completion's text in, what its structure is worth out: the steps on the way, which are checked, what is false.
+
+Rests on the claims and bonds found without markers, so no wording decides anything.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from stillery.bonds.analysis import dissect
+
+_HALF_FALSE = 2.0
+# For an answer that nothing which can be read leads to.
+_UNFOUNDED = 1.0
+_KEPT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """`num_steps` are the steps on the way to the answer, `num_other_route` and `num_same_route` how many of them a
+    check confirms by another route or only by the same, `has_false_check` whether a check states something false, and
+    `false_weight` sums what is false or contradictory, and an answer that nothing leads to."""
+
+    num_steps: int
+    num_other_route: int
+    num_same_route: int
+    has_false_check: bool
+    false_weight: float
+    stability: float
+
+    def reflection(self, *, same_route: float, least_steps: int = 0) -> float:
+        """B: −1 if a check states something false, else min(1, Σv / ⌈n/3⌉)."""
+        if self.has_false_check:
+            return -1.0
+        thirds = -(-max(self.num_steps, least_steps, 1) // 3)
+        return min(1.0, (self.num_other_route + same_route * self.num_same_route) / thirds)
+
+    @property
+    def false_share(self) -> float:
+        """F, which true claims around a false one don't dilute: w / (w + 2) of the sum of what is wrong."""
+        return self.false_weight / (self.false_weight + _HALF_FALSE)
+
+
+@lru_cache(maxsize=_KEPT)
+def find_structure(text: str, question: str = "") -> Structure:
+    """The structure of a completion. Never raises on what a model writes; linear in its length."""
+    found = dissect(text, question=question, markers=False)
+    checking = {check.target for check in found.plain.checks} | {s.index for s in found.steps if s.compared}
+    conflicts = found.conflicts
+    unfounded = 0.0 if found.parts.way.steps else _UNFOUNDED
+    return Structure(
+        num_steps=len(found.parts.way.steps),
+        num_other_route=len(found.parts.way.confirmed),
+        num_same_route=0,
+        has_false_check=any(conflict.step in checking for conflict in conflicts),
+        false_weight=sum(conflict.weight for conflict in conflicts) + unfounded,
+        stability=found.molecule.stability,
+    )

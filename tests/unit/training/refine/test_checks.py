@@ -1,0 +1,72 @@
+"""What is wrong with a refinement is said before it starts, by the name of what is wrong."""
+
+from typing import Any
+
+import pytest
+
+from stillery.config import RefineConfig, StopRules, load_config
+from stillery.config.passthrough import check_tables
+from stillery.errors import UserError
+from stillery.training.refine.checks import check_counts, check_refinement, code_of
+
+
+def config(**changes: Any) -> RefineConfig:
+    return RefineConfig(enabled=True, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"method": "ppo"}, "refine.method"),
+        ({"rollouts": "sglang"}, "refine.rollouts"),
+        ({"num_generations": 1}, "refine.num_generations is 1"),
+        ({"num_generations": 8, "trl": {"per_device_train_batch_size": 12}}, "does not divide the 12 completions"),
+        ({"num_generations": 3, "num_workers": 2, "trl": {"per_device_train_batch_size": 4}}, "the 8 completions"),
+        ({"trl": {"top_p": 0.9}}, "refine.trl.top_p is 0.9"),
+        ({"trl": {"generation_kwargs": {"min_p": 0.1}}}, "refine.trl.min_p is 0.1"),
+        ({"trl": {"top_k": 20}}, "refine.trl.top_k is 20"),
+        ({"rewards": {"correctnes": 1.0}}, "did you mean correctness"),
+        ({"rewards": {"correctness": 0.0}}, "no reward has a weight"),
+        ({"rewards": {"no_such_module:f": 1.0}}, "no_such_module cannot be imported"),
+        ({"rewards": {"refine_rewards:f": 1.0}}, "refine_rewards has no function f"),
+        ({"rewards": {"refine_rewards:nan": 1.0}}, "reward nan is nan"),
+        ({"rewards": {"refine_rewards:broken": 1.0}}, "reward broken failed: KeyError: 'solution'"),
+        ({"steps": 0}, "refine.steps is 0"),
+        ({"temperature": 0.0}, "refine.temperature is 0.0"),
+        ({"stop": StopRules(patience=0)}, "refine.stop.patience"),
+        ({"validation_problems": 1}, "refine.validation_problems"),
+    ],
+)
+def test_what_cannot_work_is_named(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(UserError, match=named):
+        check_refinement(config(**changes))
+
+
+def test_the_defaults_pass_and_a_run_without_refinement_is_not_looked_at() -> None:
+    check_refinement(config())
+    check_refinement(config(trl={"top_p": 1.0, "top_k": -1}))
+    check_refinement(RefineConfig(method="ppo"))
+
+
+def test_too_little_data_for_a_step() -> None:
+    trl = {"per_device_train_batch_size": 16}
+    with pytest.raises(UserError, match="takes 4 training problems, and there are 3"):
+        check_counts(config(num_generations=8, num_workers=2, trl=trl), {"train": 3, "validation": 2})
+    with pytest.raises(UserError, match="takes 8 training problems, and there are 4"):
+        check_counts(config(num_generations=64, num_workers=8, trl={"per_device_train_batch_size": 8}), {"train": 4})
+    with pytest.raises(UserError, match="takes 3 pairs, and there are 2"):
+        check_counts(config(method="dpo", num_workers=3), {"train": 9, "pairs": 2})
+    check_counts(config(num_generations=8, num_workers=2, trl=trl), {"train": 4, "validation": 2})
+
+
+def test_the_trl_table_is_that_of_the_method() -> None:
+    check_tables(load_config(None, ["refine.enabled=true", "refine.trl.epsilon=0.3"]))
+    with pytest.raises(UserError, match=r"refine\.trl\.epsilon: .*DPOConfig has no such field"):
+        check_tables(load_config(None, ["refine.enabled=true", "refine.method=dpo", "refine.trl.epsilon=0.3"]))
+    with pytest.raises(UserError, match=r"refine\.trl\.max_steps: .*set refine\.steps"):
+        check_tables(load_config(None, ["refine.enabled=true", "refine.trl.max_steps=3"]))
+
+
+def test_the_code_of_ones_own_reward_counts() -> None:
+    assert code_of(config()) == {}
+    assert len(code_of(config(rewards={"refine_rewards:digits": 1.0}))["refine_rewards"]) == 64
