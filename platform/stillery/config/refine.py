@@ -1,4 +1,4 @@
-"""Settings of the stage `refine`: reinforcement learning, or preferences, on the student that fine-tuning left.
+"""Config of the stage `refine`: reinforcement learning or preference optimisation of the fine-tuned student.
 
 The table `trl` passes through unread to TRL's GRPOConfig or DPOConfig, `engine` to vLLM's EngineArgs.
 """
@@ -11,7 +11,7 @@ from stillery.config.rewards import RewardWeights
 
 @dataclass
 class StopRules:
-    """When refinement ends by itself: on a collapse that is seen `patience` validations in a row. Null leaves a rule out."""
+    """When refinement ends by itself: on a collapse that lasts `patience` validations. Null leaves a rule out."""
 
     patience: int = 2
     """At so many validations in a row one of the rules below must hold to end the stage."""

@@ -130,6 +130,6 @@ def shaping(table: Mapping[str, Any], *, neutral: Mapping[str, str]) -> dict[str
 
 
 def shaping_engine(engine: EngineConfig) -> dict[str, Any]:
-    """The fields of an `engine` table that shape the output. The dtype defaults to float32 on a CPU, else the model's."""
+    """The fields of an `engine` table that shape the output. Default dtype: float32 on a CPU, else the model's."""
     default = {"dtype": "auto"} if engine.num_gpus else {}
     return default | shaping(engine.engine, neutral=ENGINE_ARGS)
