@@ -62,6 +62,7 @@ def make_parser() -> argparse.ArgumentParser:
         _add_stages,
         _add_report,
         _add_runs,
+        _add_explain,
         _add_patterns,
         _add_reward,
         _add_serving,
@@ -122,6 +123,17 @@ def _add_runs(add_command: AddCommand) -> None:
     show.add_argument("run", metavar="RUN", help="a run's name, folder or URI")
     opened = actions.add_parser("open", help="open a run's report in the browser")
     opened.add_argument("run", metavar="RUN", help="a run's name or folder")
+
+
+def _add_explain(add_command: AddCommand) -> None:
+    explain = add_command(
+        "explain",
+        help="why a sample was kept or left out, and where it went",
+        description="The way of one of the teacher's samples: sampled, graded, chosen by which rule and with what "
+        "evidence, trained on, registered.",
+    )
+    explain.add_argument("sample", metavar="SAMPLE_ID", help="its id, or the beginning of it")
+    explain.add_argument("--run", metavar="RUN", help="a run's name, folder or URI (default: every run here)")
 
 
 def _fill_bonds(bonds: argparse.ArgumentParser) -> None:

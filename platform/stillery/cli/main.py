@@ -79,6 +79,13 @@ def _runs(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def _explain(parsed: argparse.Namespace) -> int:
+    from stillery.cli.explain import explain
+
+    print(explain(parsed.sample, run=parsed.run))
+    return 0
+
+
 def _bonds(parsed: argparse.Namespace) -> int:
     from stillery.cli.bonds import describe_file
 
@@ -177,6 +184,7 @@ def _head(parsed: argparse.Namespace) -> int:
 
 HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "runs": _runs,
+    "explain": _explain,
     "patterns": _patterns,
     "reward": _reward,
     "serve keys": _keys,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stillery.errors import UserError
-from stillery.io.run_folder import MANIFEST, home
+from stillery.io.run_folder import MANIFEST, find_run, home
 from stillery.io.storage import Folder
 from stillery.pipeline.order import STAGES
 
@@ -28,7 +28,7 @@ def list_runs() -> str:
 
 def show_run(run: str) -> str:
     """A line an output of a run, in the order of stages: fingerprint, when it was finished, seconds, files."""
-    manifests = _manifests(_folder_of(run))
+    manifests = _manifests(find_run(run))
     names = [stage.name for stage in STAGES]
     ordered = sorted(manifests, key=lambda m: names.index(m["stage"]) if m["stage"] in names else len(names))
     lines = [f"{'stage':<18}{'fingerprint':<18}{'finished':<22}{'seconds':>9}{'files':>7}"]
@@ -40,21 +40,12 @@ def show_run(run: str) -> str:
 
 def open_report(run: str) -> str:
     """Open the latest report of a run in the browser; returns its address."""
-    reports = [m for m in _manifests(_folder_of(run)) if m["stage"] == "report"]
+    reports = [m for m in _manifests(find_run(run)) if m["stage"] == "report"]
     if not reports:
         raise UserError(f"{run} has no report yet; `stillery report` writes one of what is finished")
     address = str(reports[-1]["summary"]["path"])
     webbrowser.open(address if "://" in address else Path(address).as_uri())
     return address
-
-
-def _folder_of(run: str) -> Folder:
-    """The folder of a run by its name, path or URI."""
-    named = home() / "runs" / run
-    folder = Folder(str(named) if "://" not in run and named.is_dir() else run)
-    if not folder.exists("run.yaml"):
-        raise UserError(f"no run {run}: neither in {home() / 'runs'} nor a run's folder; see `stillery runs list`")
-    return folder
 
 
 def _manifests(run: Folder) -> list[dict[str, Any]]:

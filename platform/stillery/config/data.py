@@ -123,13 +123,14 @@ class CurateConfig:
     max_pass_rate: float = 1.0
     """Drop problems with a pass rate above this: what is always solved teaches little."""
     rules: list[str] = field(default_factory=list[str])
-    """Rules on a prompt's accepted samples, `NAME` or `NAME:ARGUMENT`, applied in order. These sort: `shortest`,
-    `random`, `diverse`, `stable`, `pattern`. These leave out: `stability:LEAST` below it, `tokens:LEAST-MOST` outside
-    it, `unlike:SIMILARITY` what is like an earlier one. The first `max_per_prompt` stay."""
+    """Rules on a prompt's accepted samples, `NAME` or `NAME:ARGUMENT`, one after the other. Orders: `shortest`,
+    `random`, `diverse`, `stable`, `pattern`; left out: below `stability:LEAST`, outside `tokens:LEAST-MOST`, like an
+    earlier one by `unlike:SIMILARITY`. The first `max_per_prompt` stay."""
     target_pattern: dict[str, float] = field(default_factory=dict[str, float])
     """The share of each kind of bond that the rule `pattern` is to be near."""
     filters: list[str] = field(default_factory=list[str])
-    """Functions of your own, `package.module:function`: (generation, verdict) -> reason for leaving it out, or None."""
+    """Functions of your own as `package.module:function`: (generation, verdict) -> reason for leaving it out, or
+    None."""
     near_duplicate_prompts: float | None = None
     """Leave out problems that are as similar to an earlier one as this (Jaccard, 3-grams of words; 0.8 is usual)."""
     decontaminate: DecontaminateConfig = field(default_factory=DecontaminateConfig)

@@ -11,7 +11,8 @@ from stillery.config.rewards import RewardWeights
 
 @dataclass
 class StopRules:
-    """When refinement ends by itself: on a collapse that lasts `patience` validations. Null leaves a rule out."""
+    """When refinement ends by itself: on a collapse that is seen `patience` validations in a row. Null leaves a rule
+    out."""
 
     patience: int = 2
     """At so many validations in a row one of the rules below must hold to end the stage."""

@@ -43,8 +43,8 @@ class SftConfig:
     trl: dict[str, Any] = field(default_factory=dict[str, Any])
     """Passes through to TRL's `SFTConfig`."""
     peft: dict[str, Any] | None = None
-    """Passes through to peft's `LoraConfig`: train an adapter (`{}`: its defaults, on all linear layers). Null: train
-    all weights."""
+    """Passes through to peft's `LoraConfig`: an adapter is trained (`{}`: its defaults, on all linear layers). Null:
+    all weights are."""
     quantize: str | None = None
     """`nf4` keeps the weights under the adapter in 4 bits, which needs CUDA."""
 

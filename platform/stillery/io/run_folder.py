@@ -201,6 +201,15 @@ def _locked(path: Path) -> Generator[None]:
         yield
 
 
+def find_run(run: str) -> Folder:
+    """The folder of a run by its name, path or URI. Raises UserError if there is none."""
+    named = home() / "runs" / run
+    folder = Folder(str(named) if "://" not in run and named.is_dir() else run)
+    if not folder.exists("run.yaml"):
+        raise UserError(f"no run {run}: neither in {home() / 'runs'} nor a run's folder; see `stillery runs list`")
+    return folder
+
+
 def git_revision() -> str:
     """The revision that the code comes from: $STILLERY_GIT_REVISION (set at submission), else git's, else unknown.
 
