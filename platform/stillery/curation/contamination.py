@@ -17,6 +17,9 @@ from stillery.curation.words import jaccard, ngrams, shingles, words_of
 COMMON_RUN = 3
 # Problems of fewer words hold too little to be recognized by: "1 + 1 = ?" is everybody's.
 FEWEST_WORDS = 5
+# The share of an evaluation problem's runs that must be in a text: a closing formula such as "where m and n are
+# relatively prime positive integers, find m + n" is less, and makes no two problems one.
+LEAST_SHARED = 0.25
 # Rows of less similarity than runs of words would prove, for problems that were written anew.
 _SHINGLE_WORDS = 2
 
@@ -29,6 +32,7 @@ class Hit:
     evaluation_set: str
     row: int
     match: str
+    shared: float
     text: str
     evaluation_text: str
 
@@ -75,10 +79,16 @@ class EvaluationIndex:
         for size, table in ((self._ngram, self._runs), *sorted(self._short.items(), reverse=True)):
             if len(words) < size or not table:
                 continue
+            seen: set[int] = set()
             for _, run in ngrams(words, size):
                 number = table.get(_key(run))
-                if number is not None:
-                    return self._hit(number, run, text)
+                if number is None or number in seen:
+                    continue
+                seen.add(number)
+                held = {gram for _, gram in ngrams(words_of(self._texts[number][2]), size)}
+                shared = len(held & {gram for _, gram in ngrams(words, size)}) / len(held)
+                if shared >= LEAST_SHARED:
+                    return self._hit(number, run, shared, text)
         return None if self._fuzzy is None else self._find_similar(text, self._fuzzy)
 
     def _find_similar(self, text: str, threshold: float) -> Hit | None:
@@ -92,12 +102,12 @@ class EvaluationIndex:
         for number, _ in shared.most_common(5):
             similarity = jaccard(mine, shingles(self._texts[number][2], _SHINGLE_WORDS))
             if similarity >= threshold:
-                return self._hit(number, f"similarity {similarity:.2f}", text)
+                return self._hit(number, "similarity", similarity, text)
         return None
 
-    def _hit(self, number: int, match: str, text: str) -> Hit:
+    def _hit(self, number: int, match: str, shared: float, text: str) -> Hit:
         name, row, evaluation_text = self._texts[number]
-        return Hit(name, row, match, text, evaluation_text)
+        return Hit(name, row, match, round(shared, 2), text, evaluation_text)
 
 
 def _key(run: str) -> bytes:

@@ -53,14 +53,27 @@ def test_a_problem_that_was_reworded_is_found_by_similarity() -> None:
     assert EvaluationIndex({"test": EVALUATION}).find(reworded) is None
     hit = EvaluationIndex({"test": EVALUATION}, fuzzy=0.5).find(reworded)
     assert hit is not None
-    assert (hit.row, hit.match) == (1, "similarity 0.59")
+    assert (hit.row, hit.match, hit.shared) == (1, "similarity", 0.59)
+
+
+def test_a_closing_formula_makes_no_two_problems_one() -> None:
+    formula = "The answer is m over n where m and n are relatively prime positive integers. Find m + n."
+    held = (
+        "A die shows six with probability one in four, the other faces alike. It is rolled until three sixes are seen."
+    )
+    held = f"{held} Each roll is independent of all of the others that came before it. {formula}"
+    index = EvaluationIndex({"test": [held]})
+    assert index.find(f"Let x, y and z be positive reals with a product of eight. {formula}") is None
+    hit = index.find(held.replace("A die", "One die"))
+    assert hit is not None
+    assert hit.shared > 0.9
 
 
 def test_a_phrase_of_the_whole_set_says_nothing() -> None:
     phrase = "what is the value of the following expression written as a decimal number please"
     index = EvaluationIndex({"set": [f"{phrase} {n} plus {n + 1}" for n in range(9)]}, ngram=8)
     assert index.find(f"{phrase} 77 minus 3") is None
-    assert index.find("the question: written as a decimal number please 4 plus 5") is not None
+    assert index.find("the following expression written as a decimal number please 4 plus 5") is not None
 
 
 def test_what_someone_let_pass_is_no_hit() -> None:
