@@ -92,12 +92,12 @@ def _linked(text: str) -> str:
 
 def _section(key: str, section: Any, *, level: int) -> str:
     record: Any = type(section)
-    told = descriptions(record)
+    meanings = descriptions(record)
     kinds = {field.name: field.type for field in dataclasses.fields(section)}
-    inner = [name for name in told if dataclasses.is_dataclass(kinds[name])]
+    inner = [name for name in meanings if dataclasses.is_dataclass(kinds[name])]
     rows = [
-        f"| `{key}.{name}` | {_type_name(kinds[name])} | `{json.dumps(getattr(section, name))}` | {told[name]} |"
-        for name in told
+        f"| `{key}.{name}` | {_type_name(kinds[name])} | `{json.dumps(getattr(section, name))}` | {meanings[name]} |"
+        for name in meanings
         if name not in inner
     ]
     text = (
@@ -118,9 +118,9 @@ def _side_by_side(record: Any, alike: dict[str, Any]) -> str:
     """Several sections of one kind as the columns of one table."""
     columns = " | ".join(f"`{key}`" for key in alike)
     text = f"\n{_linked(record.__doc__)}\n\n| key | {columns} | meaning |\n|---|{'---|' * len(alike)}---|\n"
-    for name, told in descriptions(record).items():
+    for name, meaning in descriptions(record).items():
         defaults = " | ".join(f"`{json.dumps(getattr(section, name))}`" for section in alike.values())
-        text += f"| `.{name}` | {defaults} | {told} |\n"
+        text += f"| `.{name}` | {defaults} | {meaning} |\n"
     return text
 
 
@@ -144,17 +144,18 @@ def _commands(
     parser: argparse.ArgumentParser, *, above: str = "stillery"
 ) -> Iterator[tuple[str, argparse.ArgumentParser]]:
     for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            told = {choice.dest: choice.help or "" for choice in action._choices_actions}
+        if isinstance(action.choices, dict):  # of subparsers, by name
+            subparsers: Any = action
+            help_of = {choice.dest: choice.help or "" for choice in subparsers._choices_actions}
             for name, command in action.choices.items():
                 command.format_help()  # which completes the description of a stage's command
-                command.description = command.description or f"{told[name][:1].upper()}{told[name][1:]}."
+                command.description = command.description or f"{help_of[name][:1].upper()}{help_of[name][1:]}."
                 yield f"{above} {name}", command
                 yield from _commands(command, above=f"{above} {name}")
 
 
 def _command(name: str, parser: argparse.ArgumentParser) -> str:
-    actions = [action for action in parser._actions if not isinstance(action, argparse._SubParsersAction)]
+    actions = [action for action in parser._actions if not isinstance(action.choices, dict)]
     rows = [
         f"| `{_argument(action)}` | {_meaning(action)} |"
         for action in sorted(actions, key=lambda action: bool(action.option_strings))

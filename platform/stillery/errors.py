@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read.
+"""The error that a user can mend.
 
 Its text names the file, row or key at fault, what was expected, and what to do. The command line prints it
 without a traceback and exits with code 2. A bug of ours is an AssertionError or whatever Python raises, and

@@ -1,4 +1,4 @@
-"""The markers between which models think before they answer: the one place that knows them. Pure, and linear.
+"""The markers around a model's thinking: the one place that knows them. Pure, and linear.
 
 Every family has its own: tags (DeepSeek's and Qwen's <think>, Claude's <thinking>, others' <thought>, <reasoning>,
 <seed:think>, …), brackets (Mistral's [THINK]), tokens (OpenThoughts' <|begin_of_thought|>, Cohere's <|START_THINKING|>,
@@ -54,7 +54,7 @@ class ThinkingSplit:
 
 
 def split_thinking(text: str, *, prefilled: bool = False) -> ThinkingSplit:
-    """What of a text is thinking and what is not. `prefilled`: the prompt had already opened it."""
+    """The thinking of a text, and the rest. `prefilled`: the prompt had already opened it."""
     if bare := _BARE.match(text):
         return ThinkingSplit(
             [bare["channel"] or bare["phrase"]], _END.sub("", text[bare.end() :]), None, True, True, False

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -13,16 +14,19 @@ from typing import Any
 
 import pytest
 
-from stillery.config import Config, load_config
+from stillery.config import Config, CurateConfig, load_config
 from stillery.config.passthrough import DPO_CONFIG, ENGINE_ARGS, GRPO_CONFIG, SAMPLING_PARAMS, SFT_CONFIG, check_tables
 from stillery.io.run_folder import Output, fingerprint_of
 from stillery.io.storage import Folder
 from stillery.pipeline.order import STAGES
 from stillery.pipeline.runner import input_key, stages_of
+from stillery.records import VerdictKind
 from stillery.sampling.neutral import ENGINE_ARGS as NEUTRAL_ENGINE_ARGS
 from stillery.sampling.neutral import ENGINE_SECTION, REFINE_SECTION
 from stillery.sampling.neutral import SFT_CONFIG as NEUTRAL_SFT_CONFIG
 from stillery.stages.prompts import draw_prompts, summarize_prompts
+from stillery.verify import grade
+from stillery.verify.acceptance import Acceptance
 
 DOCS = Path(__file__).parents[2] / "docs"
 CONFIGURATION = (DOCS / "guides" / "configuration.md").read_text(encoding="utf-8")
@@ -121,6 +125,24 @@ def test_every_example_is_a_valid_config(tmp_path: Path, monkeypatch: pytest.Mon
         check_tables(load_config(path))
 
 
+def test_the_tutorial_on_recorded_generations_says_what_is_kept() -> None:
+    folder = DOCS / "tutorials" / "recorded"
+    page = (DOCS / "tutorials" / "recorded.md").read_text(encoding="utf-8")
+    assert f"```yaml\n{(folder / 'config.yaml').read_text(encoding='utf-8')}```" in page
+    answers = {row["question"]: row["answer"] for row in _lines_of(folder / "train.jsonl")}
+    verdicts = [
+        grade(row["completion"], answer=answers[row["question"]]) for row in _lines_of(folder / "generations.jsonl")
+    ]
+    correct = [verdict for verdict in verdicts if verdict.verdict == VerdictKind.CORRECT]
+    kept = [verdict for verdict in correct if Acceptance.of(CurateConfig()).why_dropped(verdict) is None]
+    assert (len(verdicts), len(correct), len(kept)) == (8, 6, 5)
+    assert "Of eight completions six are correct, and five are kept" in page
+
+
+def _lines_of(path: Path) -> list[dict[str, str]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
 def test_every_stage_has_its_section_in_order() -> None:
     assert re.findall(r"^### `(\w+)`", DATA_FLOW, flags=re.MULTILINE) == [stage.name for stage in STAGES]
 
@@ -168,6 +190,13 @@ def test_pages_that_the_code_names_are_there() -> None:
     for path in [*(DOCS.parent / "platform").rglob("*.py"), *(DOCS.parent / "tests").rglob("*.py")]:
         for name in re.findall(r"\bdocs/[\w/.-]+\.md", path.read_text(encoding="utf-8")):
             assert (DOCS.parent / name).is_file(), f"{path.name} names {name}, which is not there"
+
+
+def test_the_tests_that_prove_the_status_are_there() -> None:
+    named = re.findall(r"tests/[\w/.*-]+", (DOCS / "status.md").read_text(encoding="utf-8"))
+    assert named
+    for name in named:
+        assert list(DOCS.parent.glob(name)), f"status.md names {name}, which is not there"
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -1,4 +1,4 @@
-"""The arguments of every command: what `stillery COMMAND --help` shows. What a command does is in `main.py`."""
+"""The parsers of all commands: what `stillery COMMAND --help` shows. What a command does is in `main.py`."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -115,7 +115,7 @@ def _add_report(add_command: AddCommand) -> None:
 
 def _add_runs(add_command: AddCommand) -> None:
     runs = add_command(
-        "runs", help="the runs on this machine: list, show, open", description="The runs below a folder."
+        "runs", help="the runs on this machine: list, show, open", description="The runs below $STILLERY_HOME."
     )
     actions = runs.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("list", help="every run with its latest stage")
@@ -148,7 +148,7 @@ def _fill_bonds(bonds: argparse.ArgumentParser) -> None:
         "--draw", metavar="OUT", help="draw one trace, or two side by side: .html, or one as .svg or .png"
     )
     bonds.add_argument("--trace", type=int, nargs="+", help="only these traces, counted from 1")
-    bonds.add_argument("--layout", choices=("arcs", "force"), default="arcs", help="how a drawing is laid out")
+    bonds.add_argument("--layout", choices=("arcs", "force"), default="arcs", help="layout of a drawing")
     bonds.add_argument(
         "--reinforce", metavar="OUT", help="write the traces with checks inserted after firm transitions, JSON lines"
     )
@@ -206,7 +206,7 @@ def _add_promotion(add_command: AddCommand) -> None:
     )
     promote.add_argument("name", metavar="NAME", help="the registered model")
     promote.add_argument("version", metavar="VERSION", help="such as 3")
-    promote.add_argument("--force", metavar="REASON", help="promote whatever the gate says; the reason is recorded")
+    promote.add_argument("--force", metavar="REASON", help="promote against the gate; the reason is recorded")
     promote.add_argument("--tracking-uri", metavar="URI", help="MLflow, where $MLFLOW_TRACKING_URI does not say it")
     rollback = add_command("rollback", help="make the champion before this one the champion again")
     rollback.add_argument("name", metavar="NAME", help="the registered model")
@@ -241,14 +241,20 @@ def _fill_export(edge: argparse.ArgumentParser) -> None:
     edge.add_argument("--quantization", metavar="NAMES", help="such as Q8_0,Q4_K_M (default: two usual ones a format)")
     edge.add_argument("--out", metavar="DIR", default="exports", help="where artifacts go (default exports)")
     edge.add_argument("--max-size-mb", type=float, metavar="MB", help="name the best artifact within this size")
-    edge.add_argument("--max-accuracy-drop", type=float, metavar="SHARE", help="and this drop, such as 0.01")
+    edge.add_argument(
+        "--max-accuracy-drop", type=float, metavar="SHARE", help="and within this drop of accuracy, such as 0.01"
+    )
 
 
 def _add_head(add_command: AddCommand) -> None:
     head = add_command("head", help="start a local Ray head, unless one runs, or stop it")
     head.add_argument("--num-cpus", type=int, help="logical CPUs that Ray may hand out")
-    head.add_argument("--port", type=int, default=6379, help="where Ray's processes meet (default 6379)")
-    head.add_argument("--dashboard-port", type=int, default=8265, help="where jobs are submitted (default 8265)")
-    head.add_argument("--agent-port", type=int, default=52365, help="of the agent that starts jobs (default 52365)")
+    head.add_argument("--port", type=int, default=6379, help="port of the cluster (default 6379)")
+    head.add_argument(
+        "--dashboard-port", type=int, default=8265, help="port of the dashboard and of job submission (default 8265)"
+    )
+    head.add_argument(
+        "--agent-port", type=int, default=52365, help="port of the agent that starts jobs (default 52365)"
+    )
     head.add_argument("--temp-dir", metavar="DIR", help="an absolute, short path for logs and sockets")
     head.add_argument("--stop", action="store_true", help="stop the head at --port, and no other Ray")

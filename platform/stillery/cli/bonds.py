@@ -1,4 +1,4 @@
-"""`stillery bonds`: traces in a file or on standard input -> a line each, JSON, a drawing, or reinforced traces."""
+"""`stillery bonds FILE`: the molecules of traces, as a table, JSON or a drawing, or the traces with checks inserted."""
 
 import dataclasses
 import json

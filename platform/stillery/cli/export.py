@@ -1,4 +1,4 @@
-"""`stillery export MODEL`: every asked format and quantization, gated, then the table and the one to ship.
+"""`stillery export MODEL`: every requested format and quantization through the gate, then a table and the best one.
 
 In: a model, formats, quantizations, a budget, a config. Out: what `make_all` leaves in the folder, and the best.
 """

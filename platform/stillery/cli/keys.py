@@ -1,4 +1,4 @@
-"""`stillery serve keys add|list|revoke`: the key file from the command line."""
+"""`stillery serve keys add|list|revoke`: manages the key file."""
 
 import argparse
 import time
@@ -19,7 +19,7 @@ def fill_keys_parser(keys: argparse.ArgumentParser) -> None:
     add.add_argument("--days", type=float, help="how long it is good for (without: until revoked)")
     add.add_argument("--metrics", action="store_true", help="a key that opens the metrics and nothing else")
     show = actions.add_parser("list", help="names and states; the keys themselves are kept nowhere")
-    revoke = actions.add_parser("revoke", help="refuse a key from now on")
+    revoke = actions.add_parser("revoke", help="revoke a key, from now on")
     revoke.add_argument("name", metavar="NAME", help="the key's name or id")
     for action in (add, show, revoke):
         action.add_argument("--file", default="keys.jsonl", metavar="FILE", help="the key file (default: keys.jsonl)")

@@ -1,4 +1,4 @@
-"""The command line, and the entry points of the jobs: parse, check, run, print the table.
+"""The command line and the entry points of the jobs: parse, check, run, print.
 
 Exit codes: 0 done, 2 something the user can mend (one or two lines, no traceback), 130 stopped with Ctrl-C; anything
 else is a bug of ours or of a library, with its traceback.

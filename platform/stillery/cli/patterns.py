@@ -1,4 +1,4 @@
-"""`stillery patterns`: one corpus of traces in, its bond patterns out; or two, and how far they are apart."""
+"""`stillery patterns`: the bond patterns of a corpus of traces, or the distance between two corpora."""
 
 import dataclasses
 import json

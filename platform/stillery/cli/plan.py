@@ -1,4 +1,4 @@
-"""`stillery plan`: prints the plan of a config as a table or as JSON, and refuses one that cannot work."""
+"""`stillery plan`: prints the plan of a config as a table or JSON; exits with 2 if the run cannot work."""
 
 import dataclasses
 import json

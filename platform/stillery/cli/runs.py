@@ -1,4 +1,4 @@
-"""`stillery runs list|show|open`: the runs below $STILLERY_HOME, and what is finished of each."""
+"""`stillery runs list|show|open`: the runs below $STILLERY_HOME and their finished stages."""
 
 import json
 import webbrowser

@@ -1,4 +1,4 @@
-"""The Ray cluster: connect a driver to it."""
+"""Connecting a driver to a Ray cluster."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""A Ray head on this machine that jobs are submitted to: started as a daemon, and stopped without touching other Rays.
+"""A local Ray head for submitted jobs, started as a daemon and stopped without touching other Ray processes.
 
 Every process of a head is a daemon whose command line names the head's session folder, or a descendant of one; Ray's
 own `ray stop` goes by names of programs instead and stops every Ray of the machine.

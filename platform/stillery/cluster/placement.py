@@ -1,6 +1,6 @@
-"""Whether a cluster can ever hold what a run asks of it: known within a second, before the first stage that needs Ray.
+"""Placement check: whether a cluster can ever hold what a run requests. Takes a second, before the first Ray stage.
 
-Ray keeps an actor that fits nowhere waiting for ever. In: the config, and the nodes that the cluster has or that its
+Ray keeps an actor that fits nowhere waiting forever. In: the config, and the nodes that the cluster has or that its
 autoscaler may add. Out: nothing, or a UserError that names what does not fit and what is there.
 """
 
@@ -94,7 +94,7 @@ def demands_of(config: Config, stages: Collection[str]) -> list[Demand]:
 
 def check_demands(demands: Sequence[Demand], nodes: Sequence[Nodes]) -> None:
     """Raise UserError with a line for each demand that these nodes cannot meet at once."""
-    lines = [_refusal(demand, nodes) for demand in demands if not _fits(demand, nodes)]
+    lines = [_misfit(demand, nodes) for demand in demands if not _fits(demand, nodes)]
     if lines:
         raise UserError("\n".join(dict.fromkeys(lines)))
 
@@ -118,7 +118,7 @@ def cluster_nodes(config: Config) -> list[Nodes]:
 
 
 def addable(config: Config, live: Sequence[Nodes]) -> list[Nodes]:
-    """What of the node groups is not there yet, with the labels that Ray's autoscaler knows: those of the group."""
+    """The nodes that groups may still add, with the labels that Ray's autoscaler knows: those of the group."""
     running = Counter(node.labels.get(NODE_GROUP) for node in live)
     return [
         Nodes(max(0, group.max_nodes - running[name]), group.resources, group.labels)
@@ -181,7 +181,7 @@ def _selects_value(condition: str, value: str | None) -> bool:
     return (value in wanted) != bool(negated)
 
 
-def _refusal(demand: Demand, nodes: Sequence[Nodes]) -> str:
+def _misfit(demand: Demand, nodes: Sequence[Nodes]) -> str:
     chosen = [kind for kind in nodes if kind.count > 0 and selects(demand.labels, kind.labels)]
     needs = ", ".join(f"{need:g} {name}" for name, need in demand.resources.items() if need > 0)
     beside = f" and {demand.beside_cpus:g} CPU for checking beside them" if demand.beside_cpus else ""

@@ -1,4 +1,4 @@
-"""Settings of the stage `refine`: reinforcement learning, or preferences, on the student that fine-tuning left.
+"""Config of the stage `refine`: reinforcement learning or preference optimisation of the fine-tuned student.
 
 The table `trl` passes through unread to TRL's GRPOConfig or DPOConfig, `engine` to vLLM's EngineArgs.
 """

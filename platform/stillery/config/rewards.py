@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class RewardWeights:
     """R = correct · (1 + reflection·B − false_claims·F − length·L − repetition·P); `malformed` without the template.
 
-    docs/guides/rewards.md defines the parts. They only rank right answers: the penalties together stay below 1, so that
+    docs/guides/refine.md lists the parts. They only rank right answers: the penalties together stay below 1, so that
     a wrong answer (0) is below every right one. `same_route` is what a check by the same route as the step is worth;
     one by another route is worth 1.
     """

@@ -1,4 +1,4 @@
-"""Best for a budget: of measured candidates, the one to ship, and a plot of size against accuracy and speed."""
+"""The best artifact within a budget, and a plot of size against accuracy and speed."""
 
 from collections.abc import Sequence
 from html import escape

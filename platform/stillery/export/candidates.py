@@ -1,4 +1,4 @@
-"""The candidates of an export: which formats and quantizations are tried, and each of them made and gated.
+"""The candidates of an export: all formats and quantizations to try, each made and gated.
 
 In: a checkpoint, problems, the `export` section. Out: one ArtifactOutcome a candidate, with the kept artifacts, the
 reports of the refused ones, `summary.json` and `size-accuracy.svg` in one folder.

@@ -1,4 +1,4 @@
-"""The model card of an artifact: its manifest as a person reads it, in Markdown with the Hub's front matter."""
+"""The model card of an artifact: its manifest as Markdown with the Hub's front matter."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a checkpoint folder holds, told from its JSON files and safetensors headers; no weight is read.
+"""A checkpoint folder, described by its JSON files and safetensors headers; no weight is read.
 
 In: a Hugging Face folder. Out: its config, tensors and end tokens, or a UserError that names what is missing.
 """

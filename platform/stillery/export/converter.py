@@ -1,4 +1,4 @@
-"""Runs another project's converter in a process of its own, where its global state and stray files do no harm.
+"""Runs a third-party converter in a process of its own, which contains its global state and stray files.
 
 In: the arguments of a Python interpreter. Out: nothing but the files it writes; a failure is a UserError that holds
 the end of its output.

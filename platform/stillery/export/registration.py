@@ -1,4 +1,4 @@
-"""Artifacts, and the reports of refused ones, beside the model version that they were made from, in MLflow."""
+"""Logs artifacts, and the reports of rejected ones, to MLflow beside the model version they were made from."""
 
 from stillery.config import RegisterConfig
 from stillery.export.artifact import ArtifactOutcome

@@ -1,4 +1,4 @@
-"""What MODEL means on the command line, as a local checkpoint with what is known of where it came from.
+"""Resolves MODEL on the command line to a local checkpoint and its provenance.
 
 In: `embedded:NAME`, `pretrained:NAME`, a folder, `models:/NAME@ALIAS` or `models:/NAME/VERSION`. Out: the checkpoint's
 folder, and the registered version and run that manifests name.

@@ -1,4 +1,4 @@
-"""The tokenizer files that ship with an artifact, in the form that the on-device tokenizers read as transformers does.
+"""Tokenizer files for artifacts, adapted so that on-device tokenizers read them as transformers does.
 
 The C++ tokenizers of ONNX Runtime GenAI and ExecuTorch pad and cut where tokenizer.json says so, and some add the
 special tokens of its post-processor to a prompt whose chat template has already written them.

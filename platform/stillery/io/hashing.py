@@ -1,4 +1,4 @@
-"""What files and models hold, as hashes: what makes two of them the same, wherever they lie.
+"""Content hashes of files and models, which identify them wherever they lie.
 
 A file above 1 MiB is hashed once a machine: the hash is kept under $STILLERY_HOME/hashes with the file's path, size,
 times and inode, and holds as long as they do.

@@ -1,4 +1,4 @@
-"""The run folder: where every stage's output lives, and when one counts as complete.
+"""The run folder: where each stage's output lives, and when it counts as complete.
 
     RUN/run.yaml                          the resolved config of the latest start
     RUN/started                           when the run was first started, by its machine's clock

@@ -1,4 +1,4 @@
-"""A folder at a path or fsspec URI, and the tables in it.
+"""Folders at a path or fsspec URI, and the tables in them.
 
 Every file is whole or not there: it is written under a temporary name, brought to the disk and renamed, or put into an
 object store in one piece. Listings are never taken from a cache: what another process has written counts.

@@ -1,4 +1,4 @@
-"""Files carried between a run's storage and a node's own disk, each one verified after it was copied.
+"""Verified copies of files between a run's storage and a node's own disk.
 
 A model folder that stillery wrote holds SHA256SUMS, the sums of its files as sha256sum writes them. It is written last,
 so a folder that has it is whole.

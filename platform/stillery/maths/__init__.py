@@ -1,4 +1,4 @@
-"""Mathematics for verification and bonds alike.
+"""Mathematics for verification and bonds.
 
 `read` a text into a value; or `parse` it to an expression, `evaluate` that exactly, and ask whether two are `equal`.
 """

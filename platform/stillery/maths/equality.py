@@ -1,4 +1,4 @@
-"""Whether two expressions are equal: exactly where both have an exact value, else by their values to many digits."""
+"""Equality of two expressions: exact where both have an exact value, else numerical to many digits."""
 
 from fractions import Fraction
 

@@ -1,4 +1,4 @@
-"""An expression -> its exact value as a quotient, where it has one that is cheap to work out. Pure.
+"""Exact value of an expression as a quotient, where it has one that is cheap to compute. Pure.
 
 What `quotients` can hold is worked out here: rational functions of names, π and e, square roots of rational numbers,
 the imaginary unit. Anything beyond that (other functions, other roots) has no exact value here.

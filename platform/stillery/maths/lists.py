@@ -1,4 +1,4 @@
-"""The structure of a normalised text: lists, tuples, sets and the sides of relations, by top-level signs.
+"""Structure of a normalised text: lists, tuples, sets and the sides of relations, by top-level signs.
 
 Pure and linear.
 """

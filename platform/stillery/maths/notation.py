@@ -1,5 +1,4 @@
-"""Mathematics as people and models type it -> the same in one notation: LaTeX in ASCII, without what is only
-typesetting. Pure, and linear in the length of the text.
+"""Normalises mathematical notation to one form: LaTeX in ASCII, without mere typesetting. Pure, and linear.
 
 Unicode signs become LaTeX commands, digits of any script ASCII, `\\dfrac` becomes `\\frac`, `x²` becomes `x^{2}`, `12₅`
 `12_{5}`; fonts, sizes, spacing and the delimiters of mathematics go.

@@ -1,4 +1,4 @@
-"""An expression -> its numerical value to many digits, and whether two expressions agree in theirs.
+"""Numerical value of an expression to many digits, and numerical agreement of two.
 
 Two values are equal if they agree to `DIGITS` digits, relative to the larger one, or if their difference shrinks as
 fast as the precision grows, which is what a difference that is exactly zero does. Names are given a few fixed values of

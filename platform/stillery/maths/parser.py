@@ -1,4 +1,4 @@
-"""A text -> the expression that the whole of it denotes. Pure; nothing is ever evaluated as code.
+"""Parses a whole text to an expression. Pure; nothing is ever evaluated as code.
 
 A recursive descent parser whose depth is bounded by that of the text's brackets. What is ambiguous (1/2x, sin 2π/3) or
 unknown is not read, rather than guessed.

@@ -1,4 +1,4 @@
-"""A normalised text -> an exact number with its percent sign and unit, where the whole text is one.
+"""Quantities: an exact number with its percent sign and unit, where the whole text is one.
 
 Pure. Values are fractions: nothing is rounded, so 0.5 is 1/2 and 0.33 is not 1/3.
 """

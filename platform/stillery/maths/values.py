@@ -1,5 +1,6 @@
-"""A normalised text -> the value that the whole of it denotes: a number, an expression, a list, a relation, a set of
-real numbers or a matrix. Pure and remembered, so that a text is read once however often it is compared.
+"""Reads a whole normalised text as a value: number, expression, list, relation, set of real numbers or matrix.
+
+Pure, and cached: a text is read once however often it is compared.
 """
 
 import re

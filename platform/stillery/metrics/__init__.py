@@ -1,4 +1,4 @@
-"""How well a model does, from `Score` rows, always with the uncertainty beside the number."""
+"""Metrics of a model, from `Score` rows, each with its uncertainty."""
 
 from stillery.metrics.accuracy import Estimate, estimate, group_by_problem, majority_at_k, pass_at_k, pass_rate
 from stillery.metrics.failures import TooManyFailuresError, check_failures

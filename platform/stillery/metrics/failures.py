@@ -1,4 +1,4 @@
-"""Failures of ours among a stage's samples: how many there may be, and what to do about more."""
+"""Failed samples of a stage: how many are tolerated, and the error above that."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""All numbers of one model's evaluation, as JSON-able data: what evaluation stores and the report and registry read.
+"""The evaluation summary of a model as JSON data: what evaluation stores and report and registry read.
 
     {"ks": [1, 4, 8],
      "splits": {"test": {"overall": MEASURES, "by_task": {TASK: MEASURES}, "by_num_steps": {"3": MEASURES}}}}
@@ -23,8 +23,8 @@ from stillery.records import FAILURES, Score
 def summarize(scores: Sequence[Score], *, ks: Sequence[int]) -> dict[str, Any]:
     """The measures of one model's samples, for each split: overall, by task, and by number of steps where known.
 
-    Unparsed and truncated samples are not correct, and are told apart from wrong ones in `verdicts`. Unchecked samples
-    appear in `verdicts` alone; a group in which nothing was checked is left out.
+    Unparsed and truncated samples are not correct, and differ from wrong ones in `verdicts`. Unchecked samples appear
+    in `verdicts` alone; a group in which nothing was checked is left out.
 
     Raises ValueError if a problem has fewer samples than the largest k, failed ones included.
     """

@@ -1,1 +1,1 @@
-"""Which stages there are, and running those that are missing."""
+"""The order of the stages, and running those that are missing."""

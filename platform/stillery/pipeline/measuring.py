@@ -1,4 +1,4 @@
-"""Measuring another checkpoint just as the students of a finished run were: for promotion, long after that run.
+"""Measures another checkpoint as the students of a finished run were measured: for promotion, long after that run.
 
 In: the run's address, its config and which of its prompts its evaluations used. Out: scores and their summary. The
 samples go to the run's durable log.

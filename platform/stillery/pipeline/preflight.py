@@ -1,4 +1,4 @@
-"""What can be known to be wrong with a run before its first stage starts, and before the teacher costs anything.
+"""Checks of a run before its first stage, and before the teacher costs anything.
 
 No weight is loaded: a student is known by its folder's headers and by how it writes a conversation.
 """

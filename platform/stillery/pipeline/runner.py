@@ -1,4 +1,4 @@
-"""Running the pipeline: which stages are missing, and doing them one after the other.
+"""Runs the pipeline: finds the missing stages and runs them in order.
 
 A stage runs if no finished output carries its fingerprint, which covers its settings, the contents of its inputs, the
 models and files that it reads, and its version. So a second run of the same command does only what is missing, and a

@@ -1,1 +1,1 @@
-"""What a run will need and cost before it starts: memory, tokens, time and price, by stage."""
+"""The plan of a run before it starts: memory, tokens, time and price, by stage."""

@@ -195,7 +195,7 @@ def _engine_stage(
         section = "teacher" if engine is config.teacher else "evaluate"
         sequences = int(sized.kv_tokens / (config.plan.prompt_tokens + completion_tokens(config, section)))
     else:
-        # On a CPU weights are float32 unless told otherwise, and the cache is as large as it is told to be.
+        # On a CPU weights are float32 by default, and the cache is as large as the config says.
         table = engine.engine if gpus else {"dtype": "float32", **engine.engine}
         cache = {} if gpus else {"kv_cache": engine.cpu_kv_cache_gb * 1.0}
         memory = {"weights": engine_weights(model, table) / max(1, engine.num_gpus) / GIB, **cache}

@@ -1,4 +1,4 @@
-"""What of a plan cannot work, each with the changes that would make it fit, found by trying them."""
+"""The faults of a plan, each with the changes that would make it fit, found by trying them."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The published shapes of models that are often named by their Hub name, for planning where the Hub is out of reach.
+"""Published shapes of well-known Hub models, for planning where the Hub is out of reach.
 
 Each is the part of the model's config.json that its size follows from, at huggingface.co/NAME/blob/main/config.json;
 NUM_PARAMETERS is what the model's card states, in billions, as it rounds it.

@@ -1,4 +1,4 @@
-"""How much there is to do, as far as a config says: problems, tokens of a sample, and what is only assumed."""
+"""Workload of a run, from its config: problems, tokens of a sample, and what is only assumed."""
 
 from collections.abc import Iterator
 

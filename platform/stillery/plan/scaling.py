@@ -1,4 +1,4 @@
-"""How far a run scales: the time of each part of it from what one unit costs, and which part is the longest.
+"""A scaling model: the time of each part of a run from unit costs, and the bottleneck.
 
 A model, not a measurement: docs/guides/scaling.md says what its costs were measured on and what is assumed. Pure.
 """

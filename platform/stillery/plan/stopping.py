@@ -1,4 +1,4 @@
-"""How many samples best-of-n makes, on average: the stopping rule of `stillery.sampling.best_of_n` in expectation.
+"""Expected number of samples under best-of-n's stopping rule (`stillery.sampling.best_of_n`).
 
 A prompt's samples are accepted independently with one rate p. It stops at its k-th acceptance or after n samples, so
 the number of samples is min(n, T), with T negative binomial, and its mean is the sum over m < n of P(not stopped after

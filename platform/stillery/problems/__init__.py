@@ -1,0 +1,1 @@
+"""Problems: exact generators, files and datasets, gold answers, splits."""

@@ -1,4 +1,4 @@
-"""Which data a problem belongs to: a function of the problem alone, so no two parties ever share one.
+"""Buckets of generated problems: a function of the problem alone, so no two data sets share one.
 
 The buckets teacher_train and base_train made the embedded models; distill, validation, calibration and test are for
 runs; longer holds problems of more steps than any model trains on, held_out the task that none trains on.

@@ -1,4 +1,4 @@
-"""Gold answers: taken out of the column that holds them, and checked to be of their kind.
+"""Gold answers: extracted from their column and checked to be of their kind.
 
 In: one cell and the settings `answer_format` and `answer_kind`. Out: the answer's text and its AnswerKind, as
 `stillery.verify` reads them. A gold answer that is not of its kind could never be matched, so it is refused here

@@ -1,4 +1,4 @@
-"""Hugging Face datasets, of the Hub or of a local folder, as rows."""
+"""Rows of Hugging Face datasets, from the Hub or a local folder."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial

@@ -1,4 +1,4 @@
-"""`stillery prompts --inspect FILE`: what a file holds, and the config that reads it.
+"""`stillery prompts --inspect FILE`: describes a file and proposes the config that reads it.
 
 Out: YAML. What was seen stands in comments; below them the sections `prompts` (the file as problems) and `teacher` (as
 recorded generations), as far as it can be either. A mapping is proposed only after rows were read by it.

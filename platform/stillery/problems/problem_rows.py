@@ -1,4 +1,4 @@
-"""A row of a file or a dataset -> a Prompt. Whatever is wrong with the row is a RowError that names the remedy."""
+"""Converts a row of a file or dataset to a Prompt; a fault is a RowError that names the remedy."""
 
 import datetime
 import decimal

@@ -1,4 +1,4 @@
-"""What a generated problem is: a question, its exact answer, and the ground truth of every value on the way to it."""
+"""A generated problem: question, exact answer, and the true value of every intermediate step."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Splits: one problem is in one of them.
+"""Splits: removes duplicates within and across them.
 
 In: the problems of each split, with the places they came from. Out: the same without those that are there twice, on one
 side or on both, each counted; what a student trains on must not be what it is measured on.

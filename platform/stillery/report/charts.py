@@ -195,7 +195,7 @@ def _marks(series: Series, places: Sequence[tuple[float, float]], *, pixels_per_
 
 
 def _marker(style: str) -> str:
-    """Its own shape for each model, so that lines are told apart without colour."""
+    """Its own shape for each model, so that lines differ without colour."""
     if style == "before":
         return '<rect x="-4.5" y="-4.5" width="9" height="9" class="mark"/>'
     if style == "tuned":

@@ -74,7 +74,7 @@ def verbatim(text: str, *, label: str) -> str:
 
 
 def chip(verdict: str) -> str:
-    """The verdict as a coloured word with a sign, so that it is told by more than its colour."""
+    """The verdict as a coloured word with a sign, so that it differs by more than its colour."""
     style, sign = _CHIPS.get(VerdictKind(verdict), ("other", "!"))
     return f'<span class="chip {style}"><span aria-hidden="true">{sign}</span> {escape(verdict)}</span>'
 

@@ -45,7 +45,7 @@ def vllm_backend(
     two_step: bool = False,
     stop_token_ids: Sequence[int] = (),
 ) -> Backend:
-    """A model that vLLM runs on this cluster, spoken to as `chat` says (null: as its own files do). Generation stops at
+    """A model that vLLM runs on this cluster, in the chat format `chat` (null: its own files'). Generation stops at
     `stop_token_ids` besides the model's own."""
     from stillery.sampling.backends.vllm import VllmEngine
 
@@ -89,7 +89,7 @@ def teacher_backend(teacher: TeacherConfig, *, logs: Folder, now: datetime.datet
 
 
 def teacher_format(teacher: TeacherConfig, *, now: datetime.datetime | None = None) -> ChatFormat:
-    """How a teacher whose prompts are rendered here is spoken to."""
+    """The chat format of a teacher whose prompts are rendered here."""
     model = teacher.model if teacher.kind == "vllm" else teacher.endpoint.tokenizer or teacher.model
     return ChatFormat(model, arguments=dict(teacher.chat_template_kwargs), now=now)
 

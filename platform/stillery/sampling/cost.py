@@ -1,4 +1,4 @@
-"""What an endpoint's samples cost, and the cap on it.
+"""The cost of an endpoint's samples, and the spending cap.
 
 Money is reserved before a request is sent and settled after its answer, so that a cap is not exceeded while many are
 under way. What earlier starts of a run spent is read from its durable log.

@@ -1,4 +1,4 @@
-"""What every engine offers, whatever runs behind it, and what may be asked about its samples."""
+"""The interface of every engine, whatever backend runs behind it."""
 
 import json
 from collections.abc import Callable, Mapping

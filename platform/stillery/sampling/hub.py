@@ -1,5 +1,4 @@
-"""What the Hugging Face Hub says of a model before anything is paid for it: is it there, may it be read, can it be
-loaded."""
+"""Metadata of a model on the Hugging Face Hub, before anything is paid for it: exists, readable, loadable."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the sample log holds of each prompt, by the columns that say which sample a row is and how it ended.
+"""Inventory of the sample log: which samples of each prompt it holds, and how they ended.
 
 A few bits a sample and no sample's id are kept, so that the inventory of a million prompts fits into a driver.
 """

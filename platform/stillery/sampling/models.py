@@ -1,5 +1,7 @@
-"""What a config means by a model: `embedded:teacher`, `pretrained:smollm2-135m`, a Hugging Face folder at a path or
-URI, or a Hub name. A folder that is an adapter stands for its base with the adapter merged into it."""
+"""Resolves a model of the config: `embedded:teacher`, `pretrained:smollm2-135m`, a folder at a path or URI, a Hub name.
+
+A Hugging Face folder that is an adapter stands for its base with the adapter merged into it.
+"""
 
 import json
 from collections.abc import Mapping

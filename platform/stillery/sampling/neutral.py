@@ -1,4 +1,4 @@
-"""The settings that do not shape an output: they say where and how fast work is done, or what is said about it.
+"""Settings outside every fingerprint: they decide where and how fast work is done, or what is logged.
 
 They are part of no fingerprint and of no sample's id, so that another machine, another number of GPUs or another
 interval of logging makes nothing again. What is not listed shapes the output, so an unknown field of a later version
@@ -22,7 +22,7 @@ ENGINE_SECTION = _keys(
     ("where they run", ("num_cpus", "num_gpus", "resources", "labels")),
     ("what an engine takes of its machine", ("threads", "cpu_kv_cache_gb")),
     ("how work is handed out and written, and how often tried", ("requests_per_call", "flush_every", "max_failures")),
-    ("when a run is refused", ("max_cut_share",)),
+    ("when a run stops with an error", ("max_cut_share",)),
 )  # fmt: skip
 
 # Of the section `refine`.
@@ -125,11 +125,11 @@ SFT_CONFIG = _keys(
 
 
 def shaping(table: Mapping[str, Any], *, neutral: Mapping[str, str]) -> dict[str, Any]:
-    """What of a table shapes the output; a path in it counts by what lies there."""
+    """The fields of a table that shape the output; a path in it counts by what lies there."""
     return {key: contents_of(value) for key, value in table.items() if key not in neutral}
 
 
 def shaping_engine(engine: EngineConfig) -> dict[str, Any]:
-    """What of an `engine` table shapes the output. Without a dtype a GPU takes the model's own, a CPU float32."""
+    """The fields of an `engine` table that shape the output. Default dtype: float32 on a CPU, else the model's."""
     default = {"dtype": "auto"} if engine.num_gpus else {}
     return default | shaping(engine.engine, neutral=ENGINE_ARGS)

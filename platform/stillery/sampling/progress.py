@@ -1,4 +1,4 @@
-"""What a person sees of sampling: what is done, the rates and the time left."""
+"""Progress of sampling: what is done, the rates and the time left."""
 
 import dataclasses
 import time

@@ -1,4 +1,4 @@
-"""From problems to prompts: messages, and the chat template rendered."""
+"""Problems to prompts: messages, and the chat template rendered."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Sampling a model on prompts: render, find what the log holds, make what is missing, and see that nothing is."""
+"""The sampler: render prompts, read the sample log, make what is missing, verify that nothing is."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -109,7 +109,7 @@ def sample(
     """Sample the model on each prompt: `num_samples` times, or until `judge` has accepted `target_accepted`.
 
     `conversations` holds the messages that ask each prompt; `sampling` what shapes a sample and `seed`, the run's;
-    `resample` what of that differs for a second try at a sample cut off for length. Samples that the run's log already
+    `resample` the overrides for a second try at a sample cut off for length. Samples that the run's log already
     holds are not made again, unless they failed or were cut short in a smaller context.
 
     Raises UserError if samples that engines made are not in the log in the end.

@@ -1,4 +1,4 @@
-"""What is wanted of every prompt: how many samples with which settings, and which logged samples count."""
+"""The sampling plan: how many samples of each prompt, with which settings, and which logged ones count."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
-"""Whether a folder's weights are those of its config, by the headers of its safetensors files; no weight is read.
+"""Checks a folder's weights against its config by the safetensors headers; no weight is read.
 
-In: a local model folder. Out: nothing, or a UserError that says what is missing, of another shape or beside the point.
+In: a local model folder. Out: nothing, or a UserError that names what is missing, misshapen or superfluous.
 """
 
 import json

@@ -1,1 +1,1 @@
-"""The application behind the endpoint: gateway, registry following, web page."""
+"""The serving application: gateway, registry following, web page."""

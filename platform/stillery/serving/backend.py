@@ -1,7 +1,7 @@
-"""The model as the HTTP side calls it: one request to one replica of whatever version is serving.
+"""The model as the HTTP side calls it: one request to one replica of the version being served.
 
 A request that fails before its first token, because its replica died or was replaced, is asked once more; later the
-client is told in the stream. What the replicas cannot take is a `ModelRefusedError` with a status and a time to wait.
+error is sent in the stream. What the replicas cannot take is a `ModelRefusedError` with a status and a time to wait.
 """
 
 import contextlib

@@ -1,5 +1,4 @@
-"""The most stable agreed answer of several samples: the answer that most of them give, then the sample of it whose
-reasoning is most stable.
+"""Best of n by agreement, then stability: of the most frequent answer, the sample with the most stable reasoning.
 
 Answers are the same if `stillery.verify.same_answer` says so. A sample that was cut off or gave no answer does not
 vote.

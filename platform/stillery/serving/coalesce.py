@@ -1,5 +1,4 @@
-"""Pieces of a stream gathered for a few milliseconds: every item that crosses processes costs about as much as a small
-model's token."""
+"""Coalesces a stream for a few milliseconds: an item that crosses processes costs about as much as a token."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""What Ray Serve LLM does before it starts an engine. Imported in replicas only: it needs Ray Serve LLM."""
+"""The callback that Ray Serve LLM runs before it starts an engine. Imported in replicas only."""
 
 from typing import Any
 

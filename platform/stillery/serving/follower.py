@@ -1,4 +1,4 @@
-"""What keeps the endpoint at the version that the registry names.
+"""Follows the registry: keeps the endpoint at the version that it names.
 
 A thread asks the registry every few seconds. A new version is deployed over the old one with Serve's own rolling
 update: with `max_surge_percent` new replicas start beside the old ones, and take traffic only once their constructor,

@@ -1,4 +1,4 @@
-"""The molecule of an answer's reasoning as an endpoint returns it: stability, flagged conflicts, drawing."""
+"""The molecule of an answer as the endpoint returns it: stability, flagged conflicts, drawing."""
 
 import dataclasses
 from typing import Any

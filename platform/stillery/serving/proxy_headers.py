@@ -1,4 +1,4 @@
-"""What stands in front of Ray Serve's HTTP proxy: `RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH` names `middlewares`."""
+"""Middleware in front of Ray Serve's HTTP proxy, named by `RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH`."""
 
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send

@@ -1,4 +1,4 @@
-"""What every deployment of the endpoint is started with."""
+"""Start options common to every deployment of the endpoint."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The model application: deployed, and waited for until it serves or has failed."""
+"""Deploys the model application and waits until it serves or has failed."""
 
 import time
 from typing import Any

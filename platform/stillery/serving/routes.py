@@ -1,4 +1,4 @@
-"""The routes of an endpoint: each takes a request apart, asks the model, and puts the reply together."""
+"""The routes of an endpoint: parse a request, call the model, build the reply."""
 
 import asyncio
 import hashlib

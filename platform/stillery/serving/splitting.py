@@ -1,4 +1,4 @@
-"""`<think> … </think><answer> … </answer>` as it is being written, split into reasoning and content. Pure.
+"""Splits `<think> … </think><answer> … </answer>` into reasoning and content while it streams. Pure.
 
 It works on the text, since in most vocabularies these tags are several tokens: a piece that may yet become a tag is
 held back until it is decided. A completion that begins with anything but a think block is all content.

@@ -1,4 +1,4 @@
-"""vLLM's reasoning parser for `<think> … </think><answer> … </answer>`: a plug-in, loaded by its path.
+"""vLLM reasoning parser for `<think> … </think><answer> … </answer>`: a plug-in, loaded by path.
 
 The thinking goes to `reasoning`, what the answer tags hold to `content`; the tags themselves go nowhere.
 """

@@ -1,4 +1,4 @@
-"""The stages bonds and compare_bonds: traces -> molecules.
+"""The stages bonds and compare_bonds: traces to molecules.
 
 In: prompts, generations and their verdicts; or the evaluated samples of several models. Out: one Molecule a trace, in
 their order. Analysis is pure and takes milliseconds a trace, so it runs as plain Ray Data tasks on whatever cores there

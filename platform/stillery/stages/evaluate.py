@@ -141,7 +141,7 @@ def score(role: str, prompt: Prompt, generation: Generation, verdict: Verdict) -
     )
 
 
-# What of the teacher's section says how it samples for training, and not how it is asked.
+# Fields of the teacher's section that shape its sampling for training, not its prompts.
 _TRAINING_ONLY = ("sampling", "samples_per_prompt", "accepted_per_prompt", "lookahead", "resample")
 
 

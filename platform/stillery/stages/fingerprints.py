@@ -9,7 +9,7 @@ from stillery.sampling.neutral import ENGINE_SECTION, shaping_engine
 
 
 def sampling_settings(section: EngineConfig) -> dict[str, Any]:
-    """What of the section `teacher` or `evaluate` shapes its samples."""
+    """Fields of the section `teacher` or `evaluate` that shape its samples."""
     settings = {key: value for key, value in settings_of(section).items() if key not in ENGINE_SECTION}
     settings["engine"] = shaping_engine(section)
     if isinstance(section, TeacherConfig):
@@ -29,12 +29,12 @@ def teacher_identity(config: Config) -> str:
 
 
 def grading_settings(config: Config) -> dict[str, Any]:
-    """What of the config shapes a verdict."""
+    """Config fields that shape a verdict."""
     return {"deadline_s": config.verify.deadline_s}
 
 
 def chat_settings(config: SftConfig) -> dict[str, Any]:
-    """How the student is spoken to, the text of a template file included."""
+    """The student's chat format, the text of a template file included."""
     chat = student_format(config)
     borrowed = None if chat.template_model is None else model_id(chat.template_model)
     settings = {"template": chat.template, "template_model": borrowed, "arguments": dict(chat.arguments)}

@@ -1,4 +1,4 @@
-"""Registration: the student becomes a version of a registered model, with all that it was made from.
+"""Registration: the student becomes a version of a registered model, with its lineage.
 
 In: the outputs of the stages before and the checkpoint. Out: one MLflow run with the stages as its children, a
 model version with alias `challenger`, and alias `champion` if it passes the gate. A call that was killed is

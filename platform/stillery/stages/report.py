@@ -1,4 +1,4 @@
-"""The report stage: the outputs of the stages of a run in, report.html out. A stage that did not run is left out."""
+"""The report stage: the outputs of a run's stages in, report.html out. A stage that did not run is left out."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Verification: generation files and prompts -> verdict files.
+"""Verification: generations and prompts in, verdicts out.
 
 The work is done by Ray actors that own a `GradingPool` each. One checks thousands of answers a second; more are for
 clusters whose engines together write faster. Verdicts come back in the order of the generation files.

@@ -1,4 +1,4 @@
-"""The lines that a run prints about itself: plain text, or with STILLERY_LOG=json one JSON object a line.
+"""Log lines of a run: plain text, or one JSON object a line with STILLERY_LOG=json.
 
 In: records of `logger`, the standard library's `stillery.progress`, from wherever the work is done; `within` says which
 run and stage that is. Out: lines on standard output, errors on standard error; an application that embeds stillery may

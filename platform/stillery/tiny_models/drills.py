@@ -1,4 +1,4 @@
-"""Single skills that both models practise: operations on two numbers, spelling, repeating and looking things up.
+"""Drills of single skills for both models: operations on two numbers, spelling, repeating and looking things up.
 
 Repeating lists is what makes attention learn to copy what followed a word the last time, soonest of all.
 

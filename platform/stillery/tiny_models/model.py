@@ -1,4 +1,4 @@
-"""The shapes of the embedded models, fresh weights for them, and the Hugging Face folders that ship."""
+"""Shapes and fresh weights of the embedded models, and the Hugging Face folders that ship."""
 
 import shutil
 from dataclasses import dataclass

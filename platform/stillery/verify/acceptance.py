@@ -1,4 +1,4 @@
-"""What makes a verified sample fit to train on: one rule, for the stopping of best-of-n and for curation alike."""
+"""Acceptance: when a verified sample is fit to train on; one rule for best-of-n's stopping and curation alike."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Where a text says that it gives its answer ("the answer is", "**Answer:**", "### Final Answer") -> what it gives.
+"""Announced answers of a text ("the answer is", "**Answer:**", "### Final Answer").
 
 Pure and linear.
 """

@@ -1,4 +1,4 @@
-"""The text of an answer -> which of the choices it names, by letter or by its text. Pure."""
+"""Which choice an answer names, by letter or by text. Pure."""
 
 import re
 import string

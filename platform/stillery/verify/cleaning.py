@@ -1,4 +1,4 @@
-"""The text of an answer -> the same answer without what is only typesetting: markdown, delimiters, quotes, Unicode.
+"""Cleans an answer of mere typesetting: markdown, delimiters, quotes, Unicode.
 
 Pure. Everything that compares answers compares cleaned text.
 """

@@ -1,4 +1,4 @@
-"""The text of an answer -> a calendar date, where the whole text is one. Pure.
+"""Calendar dates: an answer as a date, where its whole text is one. Pure.
 
 Numeric dates with slashes, dots or dashes are read month first ("03/04/2024" is 4 March), day first only where the
 first number cannot be a month. Two-digit years are 1970 to 2069. The day of the week is ignored.

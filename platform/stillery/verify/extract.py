@@ -1,4 +1,4 @@
-"""A completion's parts -> the text of its final answer, before any comparison. Pure and linear.
+"""Extracts the final answer of a completion. Pure and linear.
 
 Where the answer is looked for, in this order: the last answer block; else, after the thinking, the last
 `\\boxed{}`, a last line `#### …`, the last "the answer is …", the last candidate of the answer's kind.

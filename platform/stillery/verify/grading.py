@@ -1,4 +1,4 @@
-"""The public single calls: one completion or one pair of answers at a time, from any thread, hostile input included.
+"""`grade` and `same_answer`: one completion or one pair of answers, from any thread, hostile input included.
 
 What needs computer algebra goes through one worker process that the first such call starts and that lives as long
 as this process. For many completions use a `GradingPool`.
@@ -35,11 +35,11 @@ def grade(
 ) -> Verdict:
     """The verdict on one completion.
 
-    `answer` is the gold answer (None: the verdict is "unchecked"), `answer_kind` one of `AnswerKind` or "auto" (told
-    by the gold answer), `prefilled_think` that the prompt already opened `<think>`; `question` tells which language
-    and whether code was asked for, which the readability flags take into account. Takes at most five seconds for
-    the comparison, besides the start of the worker process at the first one that needs it; past that the verdict
-    is "timeout". A failure of ours is "error", never "wrong".
+    `answer` is the gold answer (None: the verdict is "unchecked"), `answer_kind` one of `AnswerKind` or "auto"
+    (inferred from the gold answer). `prefilled_think` says that the prompt already opened `<think>`. `question` gives
+    the readability flags the expected language, and whether code was wanted. The comparison takes at most five
+    seconds, besides the start of the worker process at the first one that needs it; past that the verdict is
+    "timeout". A failure of ours is "error", never "wrong".
 
     Raises UserError for an unknown answer kind.
     """
@@ -59,7 +59,7 @@ def grade(
 
 
 def same_answer(predicted: str, gold: str, *, answer_kind: str = AUTO) -> bool:
-    """Whether two answers are the same answer, as docs/concepts/verification.md defines it.
+    """Whether two answers are the same, by the policy of docs/concepts/verification.md.
 
     Raises UserError for an unknown answer kind, TimeoutError where the comparison takes longer than five seconds,
     and RuntimeError where it fails: neither says that the answers differ.

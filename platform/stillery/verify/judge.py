@@ -1,4 +1,4 @@
-"""One completion and its gold answer -> a verdict, or the pair that a worker process must compare first.
+"""Judges a completion against its gold answer: a verdict, or the pair that a worker process must compare first.
 
 Pure. The order of the rules is the policy of docs/concepts/verification.md: what is not checked, what cannot be read,
 and only then what is right or wrong.

@@ -1,6 +1,6 @@
-"""A text and its question -> the first place where the text leaves its language. Pure and linear.
+"""Language mixing: the first place where a text leaves its language. Pure and linear.
 
-Scripts are told apart by Unicode's Script property (`regex`), languages of one script by a statistical identifier
+Scripts are distinguished by Unicode's Script property (`regex`), languages of one script by a statistical identifier
 (`py3langid`, 139 languages), sentence by sentence. Mathematics, code, tags and capitalised words are not looked at,
 and a few foreign words are names.
 """

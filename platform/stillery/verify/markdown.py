@@ -1,4 +1,4 @@
-"""Markdown -> the text without its emphasis, headings, bullets and fences. Pure, and linear.
+"""Strips Markdown: emphasis, headings, bullets and fences. Pure, and linear.
 
 Signs of multiplication, subscripts and powers are left: emphasis begins and ends at the edge of a word. What is struck
 out is withdrawn, unless nothing else is there.

@@ -1,4 +1,4 @@
-"""Jobs -> verdicts, by worker processes of which a hostile pair can take down one, and only under itself."""
+"""The grading pool: worker processes, of which a hostile pair can take down one, and only under itself."""
 
 import selectors
 from collections import deque

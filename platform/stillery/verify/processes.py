@@ -1,4 +1,4 @@
-"""One worker process of the grading pool: how it is started, spoken to and ended."""
+"""One worker process of the grading pool: starting, messaging and ending it."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""A completion -> the flags that say why a person would not want to read it, each with its evidence. Pure and linear.
+"""Readability flags of a completion, each with its evidence. Pure and linear.
 
 The flags are those by which the published recipe for reasoning data filters its samples: mixed languages, long
 paragraphs and code blocks (arXiv 2501.12948, section 2.3.3), and repetition and a broken template besides.

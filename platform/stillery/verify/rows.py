@@ -1,4 +1,4 @@
-"""Generations as rows of tables -> their verdicts, in this process."""
+"""Grades table rows of generations, in this process."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,6 +1,6 @@
-"""Two cleaned answers without list structure -> whether they are equal as mathematics, by Math-Verify.
+"""Symbolic equality of two cleaned answers without list structure, by Math-Verify.
 
-Only the worker processes run this: it may take for ever, exhaust memory or crash the interpreter. Math-Verify's
+Only the worker processes run this: it may take forever, exhaust memory or crash the interpreter. Math-Verify's
 own time limits (signals, main thread only) are off; the process has a deadline instead.
 """
 

@@ -1,4 +1,4 @@
-"""A completion -> its thinking, its answer and how it departs from `<think>…</think><answer>…</answer>`.
+"""Parses `<think>…</think><answer>…</answer>`: thinking, answer, and departures from the template.
 
 Pure, and linear in the length of the completion whatever it holds. Thinking is found by the markers of any model
 (`stillery.thinking`); only `<think>` is of the template. Where the rendered prompt already opened it, the completion

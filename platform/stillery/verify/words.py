@@ -1,4 +1,4 @@
-"""The words of an answer: what is prose, and whether it says yes or no. Pure."""
+"""Words of an answer: what is prose, and whether it says yes or no. Pure."""
 
 import re
 

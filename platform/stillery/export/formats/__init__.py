@@ -1,4 +1,4 @@
-"""The seam between the export command and the edge formats: what a format can do, and which formats there are."""
+"""The interface between the export command and the edge formats, and the list of formats."""
 
 from __future__ import annotations
 

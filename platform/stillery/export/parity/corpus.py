@@ -1,4 +1,4 @@
-"""Texts that a tokenizer must cut the same way in every runtime: many scripts, and what tends to go wrong.
+"""Test texts for tokenizers: many scripts, and what tends to go wrong.
 
 Built in code from Unicode's ranges and a fixed seed, so it is the same everywhere and needs no download. Byte-level
 tokenizers are compared on composed text (NFC), which all runtimes agree on; `decomposed` holds the same letters in

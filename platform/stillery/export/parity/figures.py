@@ -1,4 +1,4 @@
-"""How far an artifact's answers are from its checkpoint's: figures, from both running side by side.
+"""Parity measurements: artifact and checkpoint run side by side.
 
 The checkpoint is asked once (`ask_reference`) and its answers are kept; each artifact is then compared with them
 (`compare`). Nothing is judged here: `gate` holds figures against thresholds.

@@ -1,4 +1,4 @@
-"""The parity gate: figures held against thresholds, one named check each.
+"""The parity gate: named checks of measurements against thresholds.
 
 Every check has one fault that it is there for: logits (rotary settings, permuted or damaged weights), greedy answers
 (what logits of single positions miss), ends (end tokens), tokenizer, chat template, and what users would notice:

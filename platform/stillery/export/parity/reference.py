@@ -1,4 +1,4 @@
-"""The checkpoint itself as a runtime: transformers, float32, one thread. What every artifact is measured against."""
+"""The reference runtime: the checkpoint in transformers, float32, one thread."""
 
 import warnings
 from collections.abc import Sequence

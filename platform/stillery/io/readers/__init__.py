@@ -1,1 +1,1 @@
-"""Rows of files as people have them: problems and recorded generations are read by the same code."""
+"""Readers of problem and generation files, as streams of rows."""

@@ -1,4 +1,4 @@
-"""A question -> the form in which two questions are the same if only their writing differs."""
+"""Normalises a question, so that two that differ only in writing compare equal."""
 
 import re
 import unicodedata

@@ -1,4 +1,4 @@
-"""A multiple-choice question as it is shown: the one place that letters its options, for asking and for training alike.
+"""How a multiple-choice question is shown: the one place that letters its options, for sampling and training alike.
 
 The prompts stage writes the question so, and everything after it takes the question as it is.
 """
@@ -67,5 +67,5 @@ def _without_label(choice: str, letter: str) -> str:
 
 
 def _squeeze(text: str) -> str:
-    """What of a text its typesetting does not change: letters, digits and the signs of numbers."""
+    """The part of a text that typesetting does not change: letters, digits and the signs of numbers."""
     return re.sub(r"[^\w+\-./]|_", "", _COMMAND.sub("", text)).casefold()

@@ -1,4 +1,4 @@
-"""Parquet a few rows at a time."""
+"""Parquet, a few rows at a time."""
 
 from collections.abc import Iterator
 from typing import IO, Any

@@ -1,4 +1,4 @@
-"""What every reader yields: a row with the place that it came from, or what is wrong with the row at that place."""
+"""What every reader yields: a row and its place in the file, or the error in it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Rows in shapes that people have -> the columns that they hold under our names. Pure functions, one a shape.
+"""Common row shapes, converted to columns under our names. Pure functions, one a shape.
 
 What a shape gives is taken only where a row has no column of that name and the config maps none to it. A conversation
 (OpenAI's `messages`, ShareGPT's `conversations`) is read wherever a question or a completion is expected.

@@ -1,4 +1,4 @@
-"""What a model's folder says of its conversation: the tokens that end a generation, and the chat template.
+"""The chat format in a model's folder: stop tokens and chat template, read and written.
 
 In: a model, and the conversation that it is or was trained in. Out: the tokens at which it stops, and a checkpoint
 that whatever loads it, vLLM, transformers or an exporter, speaks to as it was trained.

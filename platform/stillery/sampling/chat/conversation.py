@@ -1,4 +1,4 @@
-"""The conversation that a model sees: messages in, the text and the tokens out, as its chat template writes them.
+"""Renders conversations to text and tokens with a model's chat template.
 
 One place renders for sampling, training and the checks before a run, so that a student is asked as it was trained.
 """
@@ -23,7 +23,7 @@ OTHER_PROMPT = "prompt written otherwise before an answer"
 
 @dataclass(frozen=True, slots=True)
 class ChatFormat:
-    """How a model is spoken to, as plain data.
+    """The chat format of a model, as plain data.
 
     `model` holds the tokenizer, and the chat template unless `template` is one, as text, or `template_model` names
     another model whose template and tokens it takes. `arguments` go to the template; `system_prompt` begins every
@@ -157,7 +157,7 @@ def bare(text: str) -> str:
 
 
 def open_conversation(chat: ChatFormat, *, key: str) -> Conversation:
-    """Load the tokenizer of a format. Raises UserError, naming the config's `key`, where it cannot be spoken to."""
+    """Load the tokenizer of a format. Raises UserError, naming the config's `key`, where it cannot be used."""
     tokenizer = load_tokenizer(chat.model, key=key)
     if chat.eos_token is not None:
         if chat.eos_token not in tokenizer.get_vocab():

@@ -1,4 +1,4 @@
-"""Samples that are too long: for training (sft.trl.max_length) and for the evaluation (evaluate.sampling.max_tokens).
+"""Length checks: samples too long for training (sft.trl.max_length) or evaluation (evaluate.sampling.max_tokens).
 
 In: the settings, and the lengths of what the teacher has written where it has. Out: the share that would be lost, and a
 UserError where it is above what the config allows.

@@ -1,4 +1,4 @@
-"""A conversation tried on a question and an answer with thinking, before anything is made with it.
+"""Tries a conversation on a question and an answer with thinking, before anything is made with it.
 
 In: a conversation. Out: what the model has to write and the token that ends it, or a UserError that names the setting
 at fault and what would mend it.
@@ -90,7 +90,7 @@ def _render(conversation: Conversation, *, name: str) -> tuple[str, str]:
 
 
 def _lost(whole: str) -> str:
-    """What of the probe's answer a rendered conversation lacks."""
+    """The parts of the probe's answer that a rendered conversation lacks."""
     if bare(ANSWER) not in bare(whole):
         return "the answer"
     return "the thinking" if bare(THOUGHT) not in bare(whole) else "the tags of thinking and answer"

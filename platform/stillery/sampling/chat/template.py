@@ -1,4 +1,4 @@
-"""Chat templates as text: which variables one reads, and the same template with other defaults.
+"""Chat templates as source text: the variables one reads, and the same template with other defaults.
 
 Pure: Jinja source in, Jinja source out.
 """

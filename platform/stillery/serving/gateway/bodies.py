@@ -1,4 +1,4 @@
-"""Reading a request's body with bounds on its size and on the time that it may take.
+"""Reads a request's body within bounds on size and time.
 
 A refused body is drained, in pieces that are thrown away, so that a client which sends before it reads sees the answer
 rather than a reset connection.

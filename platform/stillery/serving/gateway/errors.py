@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-# What a client is told of an error inside the server, whatever the application said: its text can hold anything.
+# The message for an error inside the server, whatever the application's own: its text can hold anything.
 SERVER_MESSAGES = {
     500: "The server failed to answer this request.",
     501: "The server does not do this.",
@@ -106,5 +106,5 @@ def _default_message(status: int) -> str:
 
 
 def server_error(status: int, *, reason: str, retry_after_s: float | None = None) -> ApiError:
-    """An error inside the server, of which the client is told no more than its kind."""
+    """An error inside the server; the client learns no more than its kind."""
     return ApiError(status, SERVER_MESSAGES[status], reason=reason, retry_after_s=retry_after_s)

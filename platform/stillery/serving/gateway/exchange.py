@@ -1,4 +1,4 @@
-"""The response side of the gateway: every message of a response passes through an Exchange on its way out.
+"""The response side of the gateway: every message of a response passes through an Exchange.
 
 It adds the security headers, brings errors into OpenAI's shape, and notes status, time to the first byte and tokens.
 Bodies of successful responses are passed on piece by piece as they come.
@@ -81,20 +81,20 @@ class Exchange:
         else:
             await self._send(message)
 
-    async def refuse(self, refusal: ApiError) -> None:
+    async def refuse(self, error: ApiError) -> None:
         """Answer with an error, unless an answer has begun."""
         headers = [(b"content-type", b"application/json")]
-        if refusal.retry_after_s is not None:
+        if error.retry_after_s is not None:
             # In whole seconds, rounded up: a client that waits that long gets in.
-            headers.append((b"retry-after", str(max(1, -int(-refusal.retry_after_s // 1))).encode()))
-        if refusal.status == 401:
+            headers.append((b"retry-after", str(max(1, -int(-error.retry_after_s // 1))).encode()))
+        if error.status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
-        if refusal.status == 408:
+        if error.status == 408:
             # The rest of the body, if it ever comes, must not be taken for a request.
             headers.append((b"connection", b"close"))
-        await self._whole(refusal.status, headers, refusal.body())
+        await self._whole(error.status, headers, error.body())
 
-    async def fail(self, refusal: ApiError) -> None:
+    async def fail(self, error: ApiError) -> None:
         """End a response that cannot go on: an error if it has not begun, an error event in a stream of events.
 
         Any other response is left unfinished, which the server turns into a broken connection.
@@ -103,9 +103,9 @@ class Exchange:
             return
         if not self.status:
             self._held = None
-            await self.refuse(refusal)
+            await self.refuse(error)
         elif self._is_stream:
-            await self._pass(b"data: " + refusal.body() + b"\n\n", last=True)
+            await self._pass(b"data: " + error.body() + b"\n\n", last=True)
 
     async def _hold(self, start: Message, piece: bytes, *, last: bool) -> None:
         """Collect an application's error until it can be reshaped."""

@@ -1,4 +1,4 @@
-"""Checks of one field each: a function from a value to what is wrong with it, or None."""
+"""Checks of single fields: functions from a value to its fault, or None."""
 
 import re
 from collections.abc import Callable

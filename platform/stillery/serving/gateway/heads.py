@@ -57,5 +57,5 @@ def _check_body_headers(scope: Scope, settings: GatewaySettings) -> None:
 
 
 def too_large(most: int) -> ApiError:
-    """The refusal of a body above `most` bytes."""
+    """The error for a body above `most` bytes."""
     return ApiError(413, f"The body is above {most} bytes.", reason="body_size", code="request_too_large")

@@ -1,4 +1,4 @@
-"""Putting the gateway in front of an application, and the check that an endpoint without keys stays at home."""
+"""Installs the gateway in front of an application, and binds an endpoint without keys to loopback only."""
 
 import ipaddress
 import time
@@ -32,7 +32,7 @@ def install_gateway(app: "FastAPI", settings: GatewaySettings, limiter: Limiter)
     AccessLog(settings.access_log)
     app.add_middleware(Gateway, settings=settings, limiter=limiter)
     if settings.cors_origins:
-        # Outside the gateway: a browser asks beforehand without a key, and must be able to read a refusal.
+        # Outside the gateway: a browser asks beforehand without a key, and must be able to read an error.
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,

@@ -1,4 +1,4 @@
-"""How many requests a key may make: a token bucket and a number of slots each, as plain logic with a clock handed in.
+"""Rate and concurrency limits of a key: a token bucket and a number of slots, as plain logic with an injected clock.
 
 `LimitTable` is the logic; `LocalLimiter` holds one for a single process. In `shared_limiter` a Ray actor holds one
 for all replicas, which is why slots belong to a holder: a replica that dies must not keep its slots.

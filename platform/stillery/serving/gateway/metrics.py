@@ -1,4 +1,4 @@
-"""Prometheus metrics of one process: requests, refusals, latency, requests in flight, tokens.
+"""Prometheus metrics of one process: requests, rejections, latency, requests in flight, tokens.
 
 Labels come from small fixed sets (route templates, statuses, reasons), so that no client can make series without end.
 Behind several replicas a scrape reaches one of them; the label `replica` keeps each one's counters apart, so that none
@@ -15,7 +15,7 @@ from stillery.serving.gateway.usage import Usage
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
-# Seconds: from a refusal to a long chain of thought.
+# Seconds: from an error to a long chain of thought.
 _BUCKETS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 

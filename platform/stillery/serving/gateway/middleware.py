@@ -92,12 +92,12 @@ class Gateway:
             await self._serve(scope, receive, body, exchange, route, is_open=is_open)
         except ClientLeftError:
             return "client_left"
-        except ApiError as refusal:
+        except ApiError as error:
             with contextlib.suppress(ClientLeftError):
-                if not (refusal.status == 408 or _waits_for_continue(scope, body)):
+                if not (error.status == 408 or _waits_for_continue(scope, body)):
                     await self._drain(body)
-                await _say(exchange, refusal)
-            return refusal.reason
+                await _say(exchange, error)
+            return error.reason
         except Exception as error:
             # The text of the exception may quote the prompt; its type and the lines of code cannot.
             frames = "".join(traceback.format_tb(error.__traceback__))
@@ -203,11 +203,11 @@ class Gateway:
         )
 
 
-async def _say(exchange: Exchange, refusal: ApiError) -> None:
-    """End the response with a refusal; a client that no longer reads is not waited for."""
+async def _say(exchange: Exchange, error: ApiError) -> None:
+    """End the response with an error; a client that no longer reads is not waited for."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_LAST_WORD_S):
-            await exchange.fail(refusal)
+            await exchange.fail(error)
 
 
 def _over_limit(decision: LimitDecision) -> ApiError:

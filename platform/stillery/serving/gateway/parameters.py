@@ -1,4 +1,4 @@
-"""Bounds on a request's parameters: outside them it is a ApiError of status 400 that names the field."""
+"""Bounds on a request's parameters: outside them is an ApiError of status 400 that names the field."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Bounds on what a request asks about: messages, prompts, and the tokens that all its samples may make together."""
+"""Bounds on a request's content: messages, prompts, and the tokens of all its samples together."""
 
 from typing import Any, cast
 

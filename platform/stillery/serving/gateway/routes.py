@@ -1,4 +1,4 @@
-"""Which route of the application a request is for, as the template that logs and metrics may name."""
+"""The route template of a request, as logs and metrics may name it."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Running the application for one request, until it has answered, the client leaves, or the time is up."""
+"""Runs the application for one request, until it has answered, the client leaves, or time is up."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""How many tokens a response cost, read from the response as it passes by, which is neither held up nor changed."""
+"""Token usage of a response, read as it passes by without delaying or changing it."""
 
 import json
 from dataclasses import dataclass

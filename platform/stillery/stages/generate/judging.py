@@ -1,4 +1,4 @@
-"""Accepting samples while the teacher still samples: a Ray actor grades them beside the engines, not in their way."""
+"""Grades samples during generation: a Ray actor beside the engines, not in their way."""
 
 import queue
 import threading

@@ -1,4 +1,4 @@
-"""Recorded generations put into the order of an output: a prompt's samples together, in order of index.
+"""Orders recorded generations as an output: a prompt's samples together, by index.
 
 The files may hold them in any order and number, so they pass through a temporary folder, divided by prompt into parts
 that each fit into memory.

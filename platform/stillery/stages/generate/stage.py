@@ -1,5 +1,4 @@
-"""Generation: every training and validation problem is put to the teacher, a fixed number of times or until enough
-samples are accepted.
+"""Generation: best-of-n samples of the teacher, a fixed number or until enough are accepted.
 
 In: prompts. Out: generations, all of them, before anything is verified or filtered. The samples come from the
 run's durable log, so a larger n later, or a run that was killed, makes only what is missing.
@@ -47,7 +46,7 @@ def generate(
     """Sample the teacher and write generations-*.parquet, a prompt's samples together in order of index.
 
     `verify` and `curate` say what is accepted, where the teacher stops at `config.accepted_per_prompt`. A recorded
-    teacher's generations are read instead, and the summary says what of the files was not used, and why.
+    teacher's generations are read instead, and the summary names the parts of the files that were not used, and why.
 
     Raises TooManyFailuresError if an engine failed on a larger share of the samples than `max_failure_share`.
     """

@@ -1,4 +1,4 @@
-"""How the teacher speaks: a Problem in, a completion out, as pieces of text with loss flags.
+"""The teacher's traces: a Problem in, a completion out, as pieces of text with loss flags.
 
     <think>
     one step a line

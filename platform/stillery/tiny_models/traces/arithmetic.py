@@ -1,4 +1,4 @@
-"""Programs of the numeric families, whose facts are single operations on two whole numbers in 0..99."""
+"""Programs of the numeric task families, built of single operations on two whole numbers in 0..99."""
 
 import random
 import re

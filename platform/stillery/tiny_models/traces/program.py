@@ -1,4 +1,4 @@
-"""What a trace is written from: the lines that solve one problem, with every value a function of those before it.
+"""Programs of traces: the lines that solve one problem, every value a function of those before it.
 
 A family turns a Problem into a Program; the writer runs it. Values depend on the values *written* so far, so a wrong
 one can be carried through the rest of a trace exactly.

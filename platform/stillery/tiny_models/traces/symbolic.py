@@ -1,5 +1,7 @@
-"""Programs of the symbolic families: letters, a coin, swaps. Every line holds the full state, so that the next one
-copies it with one change."""
+"""Programs of the symbolic task families: letters, a coin, swaps.
+
+Every line holds the full state, so that the next one copies it with one change.
+"""
 
 import random
 

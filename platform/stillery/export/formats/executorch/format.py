@@ -94,7 +94,7 @@ def _export_config(checkpoint: Checkpoint, scratch: Path, program: Path, *, quan
 
 
 def _check_groups(checkpoint: Checkpoint) -> None:
-    """Refuse rows that groups don't divide: the converter would leave those weights in float32 without a word."""
+    """Reject rows that groups don't divide: the converter would silently leave those weights in float32."""
     for name, tensor in sorted(checkpoint.tensors.items()):
         if len(tensor.shape) == 2 and tensor.shape[1] % _GROUP_SIZE:
             raise UserError(

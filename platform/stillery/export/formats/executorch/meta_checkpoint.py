@@ -1,7 +1,7 @@
 """A checkpoint in the form that ExecuTorch's Llama transformer reads: Meta's tensor names, and a params file.
 
 In: a checked Hugging Face checkpoint. Out: a state dict in float32 and the transformer's parameters, or a UserError for
-what that transformer can't compute. Its loader drops unknown tensors without a word, so none may be left over here.
+what that transformer can't compute. Its loader silently drops unknown tensors, so none may be left over here.
 """
 
 import re

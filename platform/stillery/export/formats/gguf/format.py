@@ -1,4 +1,4 @@
-"""GGUF as an edge format: the writer, the runtime and the commands of llama.cpp put together."""
+"""GGUF as an edge format: writer, runtime and llama.cpp's commands."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How much each input column of a matrix is used on calibration texts, for quantization that spares those columns.
+"""llama.cpp's importance matrix: how much calibration texts use each input column, to guide quantization.
 
 In: a checkpoint and texts. Out: the mean square of each linear layer's inputs, which is llama.cpp's importance matrix.
 """

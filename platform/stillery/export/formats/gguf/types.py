@@ -91,7 +91,7 @@ def encode_rows(rows: NDArray[np.float32], dtype: Type, *, importance: NDArray[n
     if dtype is Type.F32:
         return rows.tobytes()
     if dtype is Type.F16:
-        # Beyond float16's range a weight would become infinite without a word.
+        # Beyond float16's range a weight would silently become infinite.
         if np.abs(rows).max(initial=0) > np.finfo(np.float16).max:
             raise UserError("a weight lies outside float16's range: choose --quantization BF16 or F32")
         return rows.astype(np.float16).tobytes()

@@ -1,4 +1,4 @@
-"""A LiteRT-LM bundle in its own runtime, which has an environment of its own: a child process, asked by lines of JSON.
+"""Runs a LiteRT-LM bundle in an environment of its own: a child process that exchanges JSON lines.
 
 LiteRT's packages bring TensorFlow, JAX and their own version of transformers, which this project's environment doesn't
 take. $STILLERY_LITERT_PYTHON names the interpreter of theirs.

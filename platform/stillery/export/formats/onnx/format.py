@@ -19,7 +19,7 @@ from stillery.export.converter import run_converter
 from stillery.export.formats.onnx.runtime import OnnxRuntime
 from stillery.export.tokenizer_files import check_chat, stage_checkpoint, write_tokenizer_files
 
-# The options' old names (int4_algo_config, int4_block_size) are ignored without a word.
+# The options' old names (int4_algo_config, int4_block_size) are silently ignored.
 _BUILDER_OPTIONS = {
     "fp32": ("fp32", ()),
     "int8": ("int8", ("algo_config=default", "block_size=32", "is_symmetric=true")),
