@@ -8,8 +8,7 @@ class RewardWeights:
     """R = correct · (1 + reflection·B − false_claims·F − length·L − repetition·P); `malformed` without the template.
 
     docs/rewards.md defines the parts. They only rank right answers: the penalties together stay below 1, so that a
-    wrong answer (0) is below every right one. `same_route` is what a check by the same route as the step is worth; one
-    by another route is worth 1.
+    wrong answer (0) is below every right one.
     """
 
     reflection: float = 0.15
@@ -17,4 +16,3 @@ class RewardWeights:
     length: float = 0.05
     repetition: float = 0.05
     malformed: float = -0.1
-    same_route: float = 0.0
