@@ -20,7 +20,8 @@ class SftConfig:
 
     `chat_template_kwargs` go to the chat template, and `system_prompt` begins each conversation, when the student is
     trained, evaluated and served. At most the share `max_long_share` of the samples may be longer than `trl.max_length`
-    and so be left out.
+    and so be left out. `completion` is `whole`, or `answer_only`: what follows the thinking, the baseline that
+    distillation has to beat.
     """
 
     student: str = "embedded:student"
@@ -36,6 +37,7 @@ class SftConfig:
     max_long_share: float = 0.3
     scratch: str | None = None
     trl: dict[str, Any] = field(default_factory=dict[str, Any])
+    completion: str = "whole"
     peft: dict[str, Any] | None = None
     quantize: str | None = None
 

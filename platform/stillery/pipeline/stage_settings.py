@@ -58,7 +58,9 @@ def of_sft(config: Config) -> dict[str, Any]:
     trl = shaping(config.sft.trl, neutral=SFT_CONFIG)
     student = {"student": model_id(config.sft.student), "chat": _chat(config)}
     adapter = {} if config.sft.peft is None else {"peft": config.sft.peft, "quantize": config.sft.quantize}
-    return {**placed, "trl": trl, "seed": config.run.seed, **student, **adapter}
+    # What is not asked for leaves the fingerprint as it was.
+    part = {} if config.sft.completion == "whole" else {"completion": config.sft.completion}
+    return {**placed, "trl": trl, "seed": config.run.seed, **student, **adapter, **part}
 
 
 def _chat(config: Config) -> dict[str, Any]:
