@@ -11,7 +11,15 @@ from typing import Any, Union, get_args, get_origin
 import pytest
 
 from stillery.config import Config, load_config
-from stillery.config.passthrough import DPO_CONFIG, ENGINE_ARGS, GRPO_CONFIG, SAMPLING_PARAMS, SFT_CONFIG, check_tables
+from stillery.config.passthrough import (
+    DISTILLATION_CONFIG,
+    DPO_CONFIG,
+    ENGINE_ARGS,
+    GRPO_CONFIG,
+    SAMPLING_PARAMS,
+    SFT_CONFIG,
+    check_tables,
+)
 from stillery.io.run_folder import Output, fingerprint_of
 from stillery.io.storage import Folder
 from stillery.pipeline.order import STAGES
@@ -89,6 +97,7 @@ def test_no_table_names_an_unknown_key() -> None:
         ("`sft.trl`", SFT_CONFIG),
         ("`refine.trl` (GRPO)", GRPO_CONFIG),
         ("`refine.trl` (DPO)", DPO_CONFIG),
+        ("`refine.trl` (distillation)", DISTILLATION_CONFIG),
     ],
 )
 def test_every_field_that_stillery_sets_is_documented(tables: str, target: Any) -> None:

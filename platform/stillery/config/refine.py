@@ -1,6 +1,7 @@
 """Settings of the stage `refine`: reinforcement learning, or preferences, on the student that fine-tuning left.
 
-The table `trl` passes through unread to TRL's GRPOConfig or DPOConfig, `engine` to vLLM's EngineArgs.
+The table `trl` passes through unread to TRL's GRPOConfig, DPOConfig or DistillationConfig, `engine` to vLLM's
+EngineArgs.
 """
 
 from dataclasses import dataclass, field
@@ -32,7 +33,8 @@ class RefineConfig:
     method `grpo`: each step samples `num_generations` completions of some training prompts and learns from their
     rewards. `rewards` holds weights by name: of `stillery.training.rewards`, or of one's own, `package.module:name`; a
     weight of 0 only watches. `rollouts`: `vllm` or `transformers` samples. method `dpo`: learns from pairs of a right
-    and a wrong sample of one prompt, at most `max_pairs_per_prompt`, that the teacher has made.
+    and a wrong sample of one prompt, at most `max_pairs_per_prompt`, that the teacher has made. method `distill`:
+    learns the distribution of a teacher with the same vocabulary, on its own completions.
 
     A step has `trl.per_device_train_batch_size` x `num_workers` x `trl.gradient_accumulation_steps` completions. Every
     `validate_every` steps the student answers `validation_problems` problems (null: all), `validation_samples` times
@@ -45,7 +47,7 @@ class RefineConfig:
     num_generations: int = 8
     temperature: float = 1.0
     max_completion_length: int = 512
-    rewards: dict[str, float] = field(default_factory=lambda: {"combined": 1.0, "correctness": 0.0})
+    rewards: dict[str, float] = field(default_factory=lambda: {"combined": 1.0})
     # Within the reward `combined`.
     reward_weights: RewardWeights = field(default_factory=RewardWeights)
     rollouts: str = "vllm"

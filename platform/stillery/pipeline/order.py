@@ -152,6 +152,7 @@ def _refine(job: Job) -> dict[str, Any]:
         seed=job.config.run.seed,
         now=job.run.started,
         student=_tuned(job),
+        teacher=job.config.teacher.model,
         prompts=job.folder("prompts"),
         generations=job.folder("generate"),
         verdicts=job.folder("verify"),

@@ -36,7 +36,7 @@ def check(config: Config, *, lengths: Sequence[Lengths] = ()) -> None:
         raise UserError(f"curate.drop_flags: no flag {unknown[0]!r}{suggest(unknown[0], FLAGS)}")
     _check_teacher(config)
     check_model("sft.student", config.sft.student)
-    check_refinement(config.refine)
+    check_refinement(config.refine, teacher=config.teacher, student=config.sft.student)
     check_export(config.export)
     check_name(config.register)
     check_limits(config, lengths)

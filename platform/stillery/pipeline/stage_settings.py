@@ -69,6 +69,8 @@ def of_refine(config: Config) -> dict[str, Any]:
         settings["seed"] = config.run.seed
     if config.refine.rollouts == "vllm":
         settings["engine"] = shaping(config.refine.engine, neutral=ENGINE_ARGS)
+    if config.refine.method == "distill":
+        settings["teacher"] = _teacher_identity(config)
     return {**settings, "num_workers": config.refine.num_workers, "code": code_of(config.refine), "chat": _chat(config)}
 
 
