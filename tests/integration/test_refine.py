@@ -37,7 +37,7 @@ def run(out: Path, tables: dict[str, Folder], **settings: Any) -> tuple[dict[str
     }  # fmt: skip
     summary = refine(
         RefineConfig(**values | settings), sft=SftConfig(), seed=0, now=datetime.datetime(2026, 1, 1),
-        student=resolve_model("embedded:student"), **tables, out=Folder(str(out)),
+        student=resolve_model("embedded:student"), teacher="embedded:teacher", **tables, out=Folder(str(out)),
     )  # fmt: skip
     return summary, json.loads((out / "history.json").read_text())
 
@@ -64,7 +64,7 @@ def test_grpo_samples_with_the_weights_that_learn(tmp_path: Path, tables: dict[s
 
 
 def test_a_killed_worker_changes_no_step(tmp_path: Path, tables: dict[str, Folder]) -> None:
-    settings: dict[str, Any] = {"rollouts": "transformers", "rewards": {"refine_rewards:digits": 1.0}}
+    settings: dict[str, Any] = {"rollouts": "transformers", "rewards": {"refine_rewards:digits": 1.0}, "steps": 8}
     _, whole = run(tmp_path / "whole", tables, **settings)
     out = tmp_path / "killed"
     killer = threading.Thread(target=kill_a_worker, args=(out / "ray_train",), daemon=True)
@@ -73,7 +73,7 @@ def test_a_killed_worker_changes_no_step(tmp_path: Path, tables: dict[str, Folde
     assert not killer.is_alive(), "no worker was killed"
     assert _curve(killed) == _curve(whole)
     names = [path.name for path in sorted(out.glob("rollouts-*.parquet"))]
-    assert names == ["rollouts-000002.parquet", "rollouts-000004.parquet"]
+    assert names == [f"rollouts-{step:06d}.parquet" for step in (2, 4, 6, 8)]
     one, other = (from_table(Folder(str(f)).read_all(Rollout), Rollout) for f in (tmp_path / "whole", out))
     assert one == other
 
@@ -86,6 +86,14 @@ def test_dpo_learns_from_pairs(tmp_path: Path, tables: dict[str, Folder]) -> Non
     assert margins[0] == pytest.approx(0, abs=1e-6)
     assert margins[-1] > 0
     assert is_trained(tmp_path / "checkpoint") == (summary["kept_step"] > 0)
+
+
+def test_distillation_draws_the_student_to_the_teacher(tmp_path: Path, tables: dict[str, Folder]) -> None:
+    settings: dict[str, Any] = {"method": "distill", "steps": 6, "validate_every": 6, "trl": {**TRL, "beta": 0.5}}
+    _, history = run(tmp_path, tables, **settings)
+    losses = [row["loss"] for row in history if "loss" in row]
+    assert len(losses) == 6
+    assert losses[-1] < losses[0]
 
 
 def _curve(history: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -61,19 +61,19 @@ def _score(problem: str, index: int, *, correct: bool) -> Score:
     )
 
 
-def _scores(share: float, *, question: str = "q") -> list[Score]:
+def score_rows(share: float, *, question: str = "q") -> list[Score]:
     scores = [_score(f"p{n}", i, correct=i < 4 * share) for n in range(12) for i in range(4)]
     return [dataclasses.replace(score, question=question) for score in scores]
 
 
-def _outputs(
+def make_outputs(
     folder: Path, *, before: float, after: float, question: str = "q", temperature: float = 1.0
 ) -> dict[str, Output]:
     """Finished outputs of the stages that registration reads."""
     run = Run(Folder(str(folder)), "abc123")
     summaries: dict[str, dict[str, Any]] = {s: {"count": 7} for s in ("prompts", "generate", "curate", "sft")}
     for stage, share in (("evaluate_teacher", 1.0), ("evaluate_before", before), ("evaluate_after", after)):
-        rows = _scores(share, question=question)
+        rows = score_rows(share, question=question)
         run.stage_folder(stage, f"fp-{stage}").write_rows("scores.parquet", rows, Score)
         protocol = {"sampling": {"temperature": temperature}}
         summaries[stage] = {**summarize(rows, ks=[1, 4]), "protocol": protocol}
@@ -86,7 +86,7 @@ def _outputs(
     }
 
 
-def _unmeasured(checkpoint: Path) -> tuple[Folder, dict[str, Any]]:
+def refuse_to_measure(checkpoint: Path) -> tuple[Folder, dict[str, Any]]:
     raise AssertionError(f"{checkpoint} was measured again")
 
 
@@ -97,7 +97,7 @@ def _register(
     run: str = "one",
     before: float = 0.25,
     after: float = 0.75,
-    measure: Measure = _unmeasured,
+    measure: Measure = refuse_to_measure,
     adapter: Path | None = None,
     **how: Any,
 ) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def _register(
         git_revision="abc123",
         fingerprint=f"register-{run}",
         resolved_config=to_yaml(config),
-        outputs=_outputs(home / run, before=before, after=after, **how),
+        outputs=make_outputs(home / run, before=before, after=after, **how),
         checkpoint=checkpoint,
         out=Folder(str(home / run / "out")),
         measure=measure,
@@ -163,7 +163,7 @@ def test_a_registered_student_has_its_whole_lineage(tmp_path: Path, checkpoint: 
     children = client.search_runs(
         [run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{summary['run_id']}'", max_results=50
     )
-    assert {c.info.run_name for c in children} == set(_outputs(tmp_path / "x", before=0, after=1))
+    assert {c.info.run_name for c in children} == set(make_outputs(tmp_path / "x", before=0, after=1))
 
     version = client.get_model_version("stillery-student", summary["version"])
     assert version.run_id == summary["run_id"]
@@ -218,7 +218,7 @@ class Champion:
 
     def measure(self, checkpoint: Path) -> tuple[Folder, dict[str, Any]]:
         self.seen.append((checkpoint / "model.safetensors").read_bytes())
-        rows = _scores(self.rate, question=self.how.get("question", "q"))
+        rows = score_rows(self.rate, question=self.how.get("question", "q"))
         self.folder.write_rows("scores.parquet", rows, Score)
         return self.folder, {"protocol": {"sampling": {"temperature": self.how.get("temperature", 1.0)}}}
 
@@ -328,10 +328,10 @@ def test_an_unreachable_server_is_named_soon(tmp_path: Path, checkpoint: Path) -
             git_revision="abc",
             fingerprint="f",
             resolved_config=to_yaml(Config()),
-            outputs=_outputs(tmp_path, before=0, after=1),
+            outputs=make_outputs(tmp_path, before=0, after=1),
             checkpoint=checkpoint,
             out=Folder(str(tmp_path / "out")),
-            measure=_unmeasured,
+            measure=refuse_to_measure,
         )
     assert time.monotonic() - started < 45
     assert "MLflow cannot be used at http://***@127.0.0.1" in str(caught.value)

@@ -15,7 +15,15 @@ from typing import Any
 import pytest
 
 from stillery.config import Config, CurateConfig, load_config
-from stillery.config.passthrough import DPO_CONFIG, ENGINE_ARGS, GRPO_CONFIG, SAMPLING_PARAMS, SFT_CONFIG, check_tables
+from stillery.config.passthrough import (
+    DISTILLATION_CONFIG,
+    DPO_CONFIG,
+    ENGINE_ARGS,
+    GRPO_CONFIG,
+    SAMPLING_PARAMS,
+    SFT_CONFIG,
+    check_tables,
+)
 from stillery.io.run_folder import Output, fingerprint_of
 from stillery.io.storage import Folder
 from stillery.pipeline.order import STAGES
@@ -108,6 +116,7 @@ def _keys(section: Any, *, prefix: str = "") -> Iterator[str]:
         ("`sft.trl`", SFT_CONFIG),
         ("`refine.trl` (GRPO)", GRPO_CONFIG),
         ("`refine.trl` (DPO)", DPO_CONFIG),
+        ("`refine.trl` (distillation)", DISTILLATION_CONFIG),
     ],
 )
 def test_every_field_that_stillery_sets_is_documented(tables: str, target: Any) -> None:

@@ -146,6 +146,24 @@ DPO_CONFIG = Target(
 )
 
 
+DISTILLATION_CONFIG = Target(
+    name="DistillationConfig",
+    distributions=("trl",),
+    install=SFT_CONFIG.install,
+    sources=(*SFT_CONFIG.sources[:2], ("trl", "trainer/distillation_config.py", "DistillationConfig")),
+    taken={
+        **_REFINED,
+        "temperature": "set refine.temperature",
+        "max_completion_length": "set refine.max_completion_length",
+        "teacher_model_name_or_path": "the teacher is teacher.model",
+        "use_vllm": "set refine.rollouts",
+        "vllm_mode": "the engine runs in the worker: set refine.rollouts",
+        "log_completions": "completions without a reward are not kept",
+    },
+)
+REFINE_CONFIGS = {"grpo": GRPO_CONFIG, "dpo": DPO_CONFIG, "distill": DISTILLATION_CONFIG}
+
+
 def check_tables(config: Config) -> None:
     """Raise UserError if a pass-through table has an unknown key, one that is not the user's, or a wrong type."""
     tables: list[tuple[str, Mapping[str, Any], Target]] = [
@@ -161,7 +179,7 @@ def check_tables(config: Config) -> None:
             ("teacher.resample", config.teacher.resample or {}, SAMPLING_PARAMS),
         ]
     if config.refine.enabled:
-        target = DPO_CONFIG if config.refine.method == "dpo" else GRPO_CONFIG
+        target = REFINE_CONFIGS.get(config.refine.method, GRPO_CONFIG)
         tables += [("refine.trl", config.refine.trl, target), ("refine.engine", config.refine.engine, ENGINE_ARGS)]
     problems = [p for prefix, table, target in tables for p in problems_of(table, target, prefix=prefix)]
     if problems:

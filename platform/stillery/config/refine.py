@@ -1,6 +1,7 @@
 """Config of the stage `refine`: reinforcement learning or preference optimisation of the fine-tuned student.
 
-The table `trl` passes through unread to TRL's GRPOConfig or DPOConfig, `engine` to vLLM's EngineArgs.
+The table `trl` passes through unread to TRL's GRPOConfig, DPOConfig or DistillationConfig, `engine` to vLLM's
+EngineArgs.
 """
 
 from dataclasses import dataclass, field
@@ -37,8 +38,9 @@ class RefineConfig:
     enabled: bool = False
     """Whether the student is refined after fine-tuning."""
     method: str = "grpo"
-    """`grpo`: reinforcement learning on the student's own completions. `dpo`: preferences, from the teacher's right
-    and wrong samples."""
+    """`grpo`: reinforcement learning on the student's own completions. `dpo`: preferences, from the teacher's right and
+    wrong samples. `distill`: the teacher's distribution on the student's own completions; `teacher.kind` must be
+    `vllm`, and the vocabularies equal."""
     steps: int = 100
     """Updates at most."""
     num_generations: int = 8
@@ -48,7 +50,7 @@ class RefineConfig:
     """Of rollouts and of validation."""
     max_completion_length: int = 512
     """Tokens of a completion at most."""
-    rewards: dict[str, float] = field(default_factory=lambda: {"combined": 1.0, "correctness": 0.0})
+    rewards: dict[str, float] = field(default_factory=lambda: {"combined": 1.0})
     """Weights by name of the reward: `combined`, `correctness`, `well_formed`, `reflection_bond`, `false_claims`,
     `length`, `repetition`, or a function of your own, `package.module:name`. 0 only watches. A completion for which
     one with a weight gives None is left out."""
@@ -88,4 +90,4 @@ class RefineConfig:
     """Passes through to vLLM's `EngineArgs`, without GPUs. With them only `max_model_len` is read, and TRL starts
     vLLM."""
     trl: dict[str, Any] = field(default_factory=dict[str, Any])
-    """Passes through to TRL's `GRPOConfig`, or `DPOConfig`."""
+    """Passes through to TRL's `GRPOConfig`, `DPOConfig` or `DistillationConfig`."""

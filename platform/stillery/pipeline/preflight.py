@@ -38,7 +38,7 @@ def check(config: Config, *, lengths: Sequence[Lengths] = ()) -> None:
     check_curation(config)
     _check_teacher(config)
     check_model("sft.student", config.sft.student)
-    check_refinement(config.refine)
+    check_refinement(config.refine, teacher=config.teacher, student=config.sft.student)
     check_export(config.export)
     check_name(config.register)
     check_limits(config, lengths)

@@ -1,4 +1,4 @@
-"""The refine stage: the fine-tuned student learns from rewards on its own completions, or from the teacher's pairs.
+"""The refine stage: the fine-tuned student learns from rewards or the teacher on its own completions, or from pairs.
 
 In: the student's checkpoint, the run's prompts and, for pairs, the teacher's samples with their verdicts. Out:
 checkpoint/ (a Hugging Face folder, the student), history.json (every step and validation), rollouts-STEP.parquet (what
@@ -16,6 +16,7 @@ import posixpath
 from typing import Any
 
 from stillery.config import Config, RefineConfig, SftConfig, settings_of
+from stillery.errors import UserError
 from stillery.io.hashing import SUMS
 from stillery.io.storage import Folder
 from stillery.io.transfer import publish_model
@@ -23,7 +24,7 @@ from stillery.sampling.chat.checkpoint import open_student, write_format
 from stillery.sampling.chat.conversation import student_format
 from stillery.sampling.models import model_id
 from stillery.sampling.neutral import ENGINE_ARGS, REFINE_SECTION, SFT_CONFIG, shaping
-from stillery.stages.fingerprints import chat_settings
+from stillery.stages.fingerprints import chat_settings, teacher_identity
 from stillery.stages.stage import TRAINED, TUNED, Stage, StageContext
 from stillery.telemetry import logs
 from stillery.telemetry import metrics as observe
@@ -32,7 +33,7 @@ from stillery.training.refine.checks import check_counts, code_of
 from stillery.training.refine.data import lengths_of, write_pairs, write_problems
 from stillery.training.refine.loop import refine_loop
 from stillery.training.refine.rewards import NEED_TEACHER
-from stillery.training.refine.stopping import ACCURACY, best_step
+from stillery.training.refine.stopping import ACCURACY, STOPPED, best_step
 from stillery.training.refine.validation import STANDARD_ERROR
 
 _WORKER_SETTINGS = (
@@ -49,12 +50,14 @@ def refine(
     seed: int,
     now: datetime.datetime,
     student: str,
+    teacher: str,
     prompts: Folder,
     generations: Folder,
     verdicts: Folder,
     out: Folder,
 ) -> dict[str, Any]:
-    """Refine `student`, a checkpoint that `sft` made, and write the better one. Returns counts, accuracy before and
+    """Refine `student`, a checkpoint that `sft` made, and write the better one; `teacher` is the model that method
+    distill learns from. Returns counts, accuracy before and
     after on the validation problems, the step that was kept and, if it stopped by itself, why.
 
     Raises UserError for data that the settings do not fit, and Ray Train's TrainingFailedError if the workers failed
@@ -70,7 +73,7 @@ def refine(
         counts["pairs"] = write_pairs(conversation, **tables, data=out / "data", most=most, max_length=limit)
     check_counts(config, counts)
     remove_unfinished(out / RAY_TRAIN)
-    result = _fit(config, student=student, seed=seed, out=out)
+    result = _fit(config, student=student, teacher=teacher, seed=seed, out=out)
     history: list[dict[str, Any]] = result.return_value
     kept = best_step(history)
     _publish(result, kept, student=Folder(student), out=out, describe=(conversation, end))
@@ -98,7 +101,7 @@ def _made(checkpoint: Folder) -> dict[str, Any]:
 def _outcome(history: list[dict[str, Any]], kept: int) -> dict[str, Any]:
     """Validation before and after, the steps made, and why it stopped if it did."""
     measured = {row["step"]: row for row in history if ACCURACY in row}
-    stopped = next((row["stopped"] for row in history if "stopped" in row), None)
+    stopped = next((row[STOPPED] for row in history if STOPPED in row), None)
     outcome: dict[str, Any] = {"kept_step": kept, "last_step": max(measured), "stopped": stopped}
     for name, step in (("before", 0), ("after", kept), ("last", max(measured))):
         outcome[f"validation_{name}"] = measured[step][ACCURACY]
@@ -106,7 +109,7 @@ def _outcome(history: list[dict[str, Any]], kept: int) -> dict[str, Any]:
     return outcome
 
 
-def _fit(config: RefineConfig, *, student: str, seed: int, out: Folder) -> Any:
+def _fit(config: RefineConfig, *, student: str, teacher: str, seed: int, out: Folder) -> Any:
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
@@ -116,7 +119,7 @@ def _fit(config: RefineConfig, *, student: str, seed: int, out: Folder) -> Any:
     gpu = {"GPU": 1} if config.use_gpu else {}
     trainer = TorchTrainer(
         refine_loop,
-        train_loop_config=worker_config(config, student=student, seed=seed, out=out),
+        train_loop_config=worker_config(config, student=student, teacher=teacher, seed=seed, out=out),
         scaling_config=ScalingConfig(
             num_workers=config.num_workers,
             use_gpu=config.use_gpu,
@@ -133,10 +136,27 @@ def _fit(config: RefineConfig, *, student: str, seed: int, out: Folder) -> Any:
             ),
         ),
     )
-    return trainer.fit()
+    try:
+        return trainer.fit()
+    except Exception as error:
+        # The boundary: what a worker said of something that a user can mend is within Ray Train's own error.
+        told = user_error_of(error)
+        if told is None:
+            raise
+        raise told from error
 
 
-def worker_config(config: RefineConfig, *, student: str, seed: int, out: Folder) -> dict[str, Any]:
+def user_error_of(error: Exception) -> UserError | None:
+    """The UserError that a worker raised, which Ray Train's error carries as the text of its traceback."""
+    failures: dict[int, Exception] = getattr(error, "worker_failures", {})
+    for failure in failures.values():
+        _, found, message = str(failure).rpartition(f"{UserError.__module__}.{UserError.__name__}: ")
+        if found:
+            return UserError(message.strip())
+    return None
+
+
+def worker_config(config: RefineConfig, *, student: str, teacher: str, seed: int, out: Folder) -> dict[str, Any]:
     """What a worker is told, as plain data."""
     return {
         **{name: getattr(config, name) for name in _WORKER_SETTINGS},
@@ -145,6 +165,7 @@ def worker_config(config: RefineConfig, *, student: str, seed: int, out: Folder)
         "seed": seed if config.seed is None else config.seed,
         "threads": config.threads or max(1, int(config.num_cpus)),
         "student": student,
+        "teacher": teacher,
         "out": out.uri,
         "where": logs.here(),
         "observed": observe.here(),
@@ -159,6 +180,8 @@ def _settings(config: Config) -> dict[str, Any]:
         settings["seed"] = config.run.seed
     if config.refine.rollouts == "vllm":
         settings["engine"] = shaping(config.refine.engine, neutral=ENGINE_ARGS)
+    if config.refine.method == "distill":
+        settings["teacher"] = teacher_identity(config)
     code, chat = code_of(config.refine), chat_settings(config.sft)
     return {**settings, "num_workers": config.refine.num_workers, "code": code, "chat": chat}
 
@@ -170,6 +193,7 @@ def _run(context: StageContext) -> dict[str, Any]:
         seed=context.config.run.seed,
         now=context.run.started,
         student=context.tuned,
+        teacher=context.config.teacher.model,
         prompts=context.folder("prompts"),
         generations=context.folder("generate"),
         verdicts=context.folder("verify"),

@@ -91,7 +91,7 @@ def _curve(output: Output) -> str:
     """The validations, with the means of the steps before each."""
     history: Sequence[dict[str, Any]] = json.loads(output.folder.read_bytes("history.json"))
     keys = {
-        "reward": "reward", "part/correctness": "correct", "reward/reflection": "reflection B", "kl": "KL",
+        "reward": "reward", "reward/correct": "correct", "reward/reflection": "reflection B", "kl": "KL",
         "entropy": "entropy", "completions/mean_length": "tokens", "frac_reward_zero_std": "groups alike",
         "rewards/accuracies": "pairs told apart", "rewards/margins": "margin",
         "sampling/sampling_logp_difference/mean": "engine off by", "seconds": "s a step",

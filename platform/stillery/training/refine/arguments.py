@@ -15,10 +15,23 @@ def grpo_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
         # Above 0 the distance from the start is measured, and costs a second model.
         "beta": 0.001,
     }
-    if config["use_gpu"] and config["rollouts"] == "vllm":
-        limit = config["engine"].get("max_model_len")
-        defaults |= {"use_vllm": True, "vllm_mode": "colocate", "vllm_max_model_length": limit}
-    return defaults | _shared(config)
+    return defaults | _colocated(config) | _shared(config)
+
+
+def _colocated(config: Mapping[str, Any]) -> dict[str, Any]:
+    """TRL's own vLLM, on GPUs."""
+    if not config["use_gpu"] or config["rollouts"] != "vllm":
+        return {}
+    limit = config["engine"].get("max_model_len")
+    return {"use_vllm": True, "vllm_mode": "colocate", "vllm_max_model_length": limit}
+
+
+def distill_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Of DistillationConfig. `beta` is its divergence: 1, its default, is the reverse KL."""
+    defaults = {name: config[name] for name in ("max_completion_length", "temperature")}
+    merged = _colocated(config) | defaults | _shared(config)
+    loading = {"use_safetensors": True, "dtype": "bfloat16" if config["use_gpu"] else "float32"}
+    return merged | {"teacher_model_init_kwargs": loading | (merged.get("teacher_model_init_kwargs") or {})}
 
 
 def dpo_arguments(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,10 +16,9 @@ from stillery.records import Rollout
 from stillery.telemetry import metrics as observe
 from stillery.telemetry.logs import logger
 from stillery.training.loop import report_checkpoint
-from stillery.training.refine.stopping import ACCURACY, validations_of, why_stop
+from stillery.training.refine.stopping import ACCURACY, STOPPED, validations_of, why_stop
 from stillery.training.refine.validation import STANDARD_ERROR
 
-STOPPED = "stopped"
 # In this order they stand in a progress line: the key of the history, the name and the format.
 _SHOWN = (
     ("loss", "loss", ".4f"),

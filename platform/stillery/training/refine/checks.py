@@ -6,20 +6,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stillery.config import RefineConfig
+from stillery.config import RefineConfig, TeacherConfig
 from stillery.errors import UserError
 from stillery.records import AnswerKind, Prompt, Split
+from stillery.sampling.chat.conversation import load_tokenizer
 from stillery.training.refine.arguments import batch_of
 from stillery.training.refine.rewards import check_parts, load_parts
 from stillery.training.rewards.combined import check_weights
 
-METHODS = ("grpo", "dpo")
+METHODS = ("grpo", "dpo", "distill")
 # Whatever cuts the distribution makes other probabilities than those that are learnt from.
 _UNCUT: dict[str, Any] = {"top_p": 1, "top_k": 0, "min_p": 0, "repetition_penalty": 1}
 
 
-def check_refinement(config: RefineConfig) -> None:
-    """Raise UserError for settings that do not fit together, and for a reward that raises or returns no number."""
+def check_refinement(config: RefineConfig, *, teacher: TeacherConfig, student: str) -> None:
+    """Raise UserError for settings that do not fit together, a reward that raises or returns no number, and a teacher
+    that cannot be distilled from."""
     if not config.enabled:
         return
     if config.method not in METHODS:
@@ -27,8 +29,12 @@ def check_refinement(config: RefineConfig) -> None:
     if config.rollouts not in ("vllm", "transformers"):
         raise UserError(f"refine.rollouts is {config.rollouts!r}; it must be vllm or transformers")
     _check_numbers(config)
-    if config.method == "grpo":
+    if config.method != "dpo":
         _check_sampling(config)
+    if config.method == "distill":
+        _check_vocabularies(teacher, student)
+    if config.method == "grpo":
+        _check_groups(config)
         check_weights(config.reward_weights)
         check_parts(load_parts(config.rewards, config.reward_weights), _made_up())
 
@@ -47,7 +53,23 @@ def _check_numbers(config: RefineConfig) -> None:
         )
 
 
-def _check_sampling(config: RefineConfig) -> None:
+def _check_vocabularies(teacher: TeacherConfig, student: str) -> None:
+    """Distributions are compared token by token: TRL itself compares the sizes of the vocabularies alone."""
+    if teacher.kind != "vllm":
+        raise UserError(
+            "refine.method=distill reads the teacher's distribution over all tokens, which "
+            f"teacher.kind={teacher.kind} does not give: train on its texts (sft), or take refine.method=grpo or dpo"
+        )
+    theirs, ours = (load_tokenizer(m, key="model").get_vocab() for m in (teacher.model, student))
+    differing = {token for token in theirs.keys() | ours.keys() if theirs.get(token) != ours.get(token)}
+    if differing:
+        raise UserError(
+            f"refine.method=distill: the vocabularies of {teacher.model} and {student} differ in {len(differing)} "
+            f"tokens, such as {min(differing)!r}: train on the teacher's texts (sft), or take refine.method=grpo or dpo"
+        )
+
+
+def _check_groups(config: RefineConfig) -> None:
     if config.num_generations < 2:
         raise UserError(
             f"refine.num_generations is {config.num_generations}: GRPO compares the completions of a prompt with each "
@@ -60,6 +82,9 @@ def _check_sampling(config: RefineConfig) -> None:
             f"(per_device_train_batch_size x num_workers={config.num_workers} x gradient_accumulation_steps): all "
             "completions of a prompt must be in it; change refine.trl.per_device_train_batch_size"
         )
+
+
+def _check_sampling(config: RefineConfig) -> None:
     drawn = {**config.trl, **(config.trl.get("generation_kwargs") or {})}
     for key, whole in _UNCUT.items():
         value = drawn.get(key)
@@ -82,9 +107,9 @@ def _made_up() -> list[Prompt]:
 def check_counts(config: RefineConfig, counts: Mapping[str, int]) -> None:
     """Raise UserError if there are fewer training problems, or pairs, than a step of all workers takes."""
     batch = batch_of(config.trl, num_workers=config.num_workers)
-    is_grpo = config.method == "grpo"
-    needed = batch // config.num_generations if is_grpo else config.num_workers
-    there, what = (counts[Split.TRAIN], "training problems") if is_grpo else (counts["pairs"], "pairs")
+    needed = {"grpo": batch // config.num_generations, "distill": batch, "dpo": config.num_workers}[config.method]
+    is_paired = config.method == "dpo"
+    there, what = (counts["pairs"], "pairs") if is_paired else (counts[Split.TRAIN], "training problems")
     if there < max(needed, config.num_workers):
         raise UserError(
             f"refine: a step of {config.num_workers} workers takes {max(needed, config.num_workers)} {what}, and there "

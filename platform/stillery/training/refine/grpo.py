@@ -13,7 +13,7 @@ from trl import GRPOTrainer
 
 from stillery.records import RewardPart, Rollout
 from stillery.training.refine.rewards import Part, total
-from stillery.training.refine.rollouts import Completion, Sampler
+from stillery.training.refine.rollouts import Sampler, TrlClient
 
 # How the columns of TRL's log begin that are our parts, and those that the combined reward logs of itself.
 PART, WITHIN = "part/", "reward/"
@@ -62,7 +62,7 @@ class RefinementTrainer(GRPOTrainer):
     def sample_with(self, sampler: Sampler) -> None:
         """Let this sampler make the completions, in the place of TRL's vLLM; log-probabilities that it gives correct
         the update for what differs between the two models."""
-        self.vllm_generation = _Client(self, sampler)
+        self.vllm_generation = TrlClient(self, sampler)
         self.use_vllm = True
         self._last_loaded_step = -1
 
@@ -80,30 +80,6 @@ class RefinementTrainer(GRPOTrainer):
         if self.accelerator.is_main_process:
             self.kept += rollouts_of(self._logs, step=self.state.global_step)
         return output
-
-
-class _Client:
-    """A sampler as TRL calls its vLLM client."""
-
-    def __init__(self, trainer: GRPOTrainer, sampler: Sampler) -> None:
-        self._trainer = trainer
-        self._sampler = sampler
-
-    def sync_weights(self) -> None:
-        self._sampler.sync_weights()
-
-    def generate(self, prompts: list[list[int]], profiler: Any, **_: Any) -> tuple[Any, Any, Any, Any]:
-        """TRL has repeated the prompts. Log-probabilities and tokens are by completion, token and alternative."""
-        draw = f"step {self._trainer.state.global_step} {self._trainer.accelerator.process_index}"
-        with profiler:
-            made = self._sampler.generate(prompts, draw=draw)
-        tokens = [completion.tokens for completion in made]
-        return prompts, tokens, [_alternatives(completion) for completion in made], [[[t] for t in ts] for ts in tokens]
-
-
-def _alternatives(completion: Completion) -> list[list[float]]:
-    assert completion.logprobs is not None, "a sampler in the place of vLLM gives log-probabilities"
-    return [[logprob] for logprob in completion.logprobs]
 
 
 def rollouts_of(logs: Any, *, step: int) -> list[Rollout]:
@@ -130,18 +106,3 @@ def rollouts_of(logs: Any, *, step: int) -> list[Rollout]:
 def _number(value: float | bool | None) -> float | None:
     """A value of TRL's log, where NaN stands for None."""
     return None if value is None or math.isnan(value) else float(value)
-
-
-class TrlSampler:
-    """The vLLM that TRL itself runs, on a GPU, for validation."""
-
-    def __init__(self, trainer: GRPOTrainer) -> None:
-        self._trainer = trainer
-
-    def sync_weights(self) -> None:
-        self._trainer.vllm_generation.sync_weights()
-
-    def generate(self, prompts: Sequence[Sequence[int]], *, draw: str) -> list[Completion]:
-        del draw
-        _, tokens, _, _ = self._trainer.vllm_generation.generate([list(ids) for ids in prompts], None, 1)
-        return [Completion(list(ids), None) for ids in tokens]

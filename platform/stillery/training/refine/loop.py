@@ -1,8 +1,9 @@
-"""What one Ray Train worker does: TRL's GRPOTrainer or DPOTrainer from the student on, validated as it goes.
+"""What one Ray Train worker does: one of TRL's trainers from the student on, validated as it goes.
 
 It runs off the worker's main thread, so nothing in it may install signal handlers.
 """
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,9 +15,10 @@ from stillery.records import Split
 from stillery.telemetry import logs
 from stillery.telemetry import metrics as observe
 from stillery.training.loop import wait_for_uploads
-from stillery.training.refine.arguments import dpo_arguments, grpo_arguments
+from stillery.training.refine.arguments import distill_arguments, dpo_arguments, grpo_arguments
 from stillery.training.refine.data import Pair, Problem, first_of
-from stillery.training.refine.rollouts import Sampler, Sampling, TransformersSampler, VllmSampler
+from stillery.training.refine.rollouts import Sampler, Sampling, TransformersSampler, TrlSampler, VllmSampler
+from stillery.training.refine.stopping import STOPPED
 from stillery.training.scratch import bring_checkpoint, node_scratch
 
 # So many completions transformers samples at once.
@@ -40,47 +42,83 @@ def refine_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
     if not config["use_gpu"]:
         torch.set_num_threads(config["threads"])
     student = resolve_model(config["student"])
+    checkpoint = ray.train.get_checkpoint()
     with observe.working_for(config["observed"]), node_scratch(config["scratch"]) as scratch:
-        make = _grpo_trainer if config["method"] == "grpo" else _dpo_trainer
+        resumed = None if checkpoint is None else bring_checkpoint(checkpoint, scratch)
+        if resumed is not None and (history := ended(resumed, steps=config["steps"])) is not None:
+            return history
+        make = {"grpo": _grpo_trainer, "dpo": _dpo_trainer, "distill": _distill_trainer}[config["method"]]
         trainer, sampler = make(config, student, scratch)
         trainer.add_callback(_watch(config, trainer, sampler))
         trainer.remove_callback(PrinterCallback)
-        checkpoint = ray.train.get_checkpoint()
-        resumed = None if checkpoint is None else bring_checkpoint(checkpoint, scratch)
         trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
         # Uploads read from the scratch folder, which goes when the block ends.
         wait_for_uploads()
         return trainer.state.log_history
 
 
+def ended(checkpoint: Path, *, steps: int) -> list[dict[str, Any]] | None:
+    """The history of a checkpoint after which there is nothing to do: the last step's, or one that stopped by itself;
+    None if there is more to do."""
+    state: dict[str, Any] = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    history: list[dict[str, Any]] = state["log_history"]
+    is_over = state["global_step"] >= steps or any(STOPPED in row for row in history)
+    return history if is_over else None
+
+
 def _grpo_trainer(config: dict[str, Any], student: str, scratch: Path) -> tuple[Any, Sampler]:
     from datasets import Dataset
     from trl import GRPOConfig
 
-    from stillery.training.refine.grpo import RefinementTrainer, SummedReward, TrlSampler
+    from stillery.training.refine.grpo import RefinementTrainer, SummedReward
     from stillery.training.refine.rewards import load_parts
 
     tokenizer = _tokenizer(student)
     stops = _stops(student, tokenizer)
-    problems = (Folder(config["out"]) / "data").read_rows(f"{Split.TRAIN}.parquet", Problem)
-    rows = [
-        {name: getattr(p, name) for name in Problem.__dataclass_fields__} | {"prompt": p.rendered} for p in problems
-    ]
     trainer = RefinementTrainer(
         model=student,
         reward_funcs=SummedReward(
             load_parts(config["rewards"], RewardWeights(**config["reward_weights"])), stops=stops
         ),
         args=GRPOConfig(output_dir=str(scratch), **grpo_arguments(config)),
-        train_dataset=Dataset.from_list(rows),
+        train_dataset=Dataset.from_list(_problem_rows(config)),
         processing_class=tokenizer,
     )
+    return trainer, _attached(config, student, trainer)
+
+
+def _distill_trainer(config: dict[str, Any], student: str, scratch: Path) -> tuple[Any, Sampler]:
+    from datasets import Dataset
+    from trl import DistillationConfig
+
+    from stillery.sampling.models import resolve_model
+    from stillery.training.refine.distill import OnPolicyTrainer
+
+    trainer = OnPolicyTrainer(
+        model=student,
+        teacher_model=resolve_model(config["teacher"]),
+        args=DistillationConfig(output_dir=str(scratch), **distill_arguments(config)),
+        train_dataset=Dataset.from_list([{"prompt": row["prompt"]} for row in _problem_rows(config)]),
+        processing_class=_tokenizer(student),
+    )
+    return trainer, _attached(config, student, trainer)
+
+
+def _problem_rows(config: dict[str, Any]) -> list[dict[str, Any]]:
+    problems = (Folder(config["out"]) / "data").read_rows(f"{Split.TRAIN}.parquet", Problem)
+    names = Problem.__dataclass_fields__
+    return [{name: getattr(p, name) for name in names} | {"prompt": p.rendered} for p in problems]
+
+
+def _attached(config: dict[str, Any], student: str, trainer: Any) -> Sampler:
+    """The sampler of a trainer that makes completions, which it uses unless it is to sample by transformers, or has
+    started vLLM itself."""
     if config["use_gpu"] and config["rollouts"] == "vllm":
-        return trainer, TrlSampler(trainer)
-    sampler = _sampler(config, student, trainer, stops=stops)
+        return TrlSampler(trainer)
+    sampler = _sampler(config, student, trainer, stops=_stops(student, trainer.processing_class))
     if config["rollouts"] == "vllm":
         trainer.sample_with(sampler)
-    return trainer, sampler
+    return sampler
 
 
 def _dpo_trainer(config: dict[str, Any], student: str, scratch: Path) -> tuple[Any, Sampler]:

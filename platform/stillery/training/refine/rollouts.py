@@ -149,6 +149,45 @@ class TransformersSampler:
         return [until_stop(row.tolist(), self._sampling.stop_token_ids) for row in made[:, width:].cpu()]
 
 
+class TrlSampler:
+    """The vLLM that TRL itself runs, on a GPU, for validation."""
+
+    def __init__(self, trainer: Any) -> None:
+        self._trainer = trainer
+
+    def sync_weights(self) -> None:
+        self._trainer.vllm_generation.sync_weights()
+
+    def generate(self, prompts: Sequence[Sequence[int]], *, draw: str) -> list[Completion]:
+        del draw
+        _, tokens, _, _ = self._trainer.vllm_generation.generate([list(ids) for ids in prompts], None, 1)
+        return [Completion(list(ids), None) for ids in tokens]
+
+
+class TrlClient:
+    """A sampler in the place of the client by which TRL's trainers call vLLM."""
+
+    def __init__(self, trainer: Any, sampler: Sampler) -> None:
+        self._trainer = trainer
+        self._sampler = sampler
+
+    def sync_weights(self) -> None:
+        self._sampler.sync_weights()
+
+    def generate(self, prompts: list[list[int]], profiler: Any, **_: Any) -> tuple[Any, Any, Any, Any]:
+        """TRL has repeated the prompts. Log-probabilities and tokens are by completion, token and alternative."""
+        draw = f"step {self._trainer.state.global_step} {self._trainer.accelerator.process_index}"
+        with profiler:
+            made = self._sampler.generate(prompts, draw=draw)
+        tokens = [completion.tokens for completion in made]
+        return prompts, tokens, [_alternatives(completion) for completion in made], [[[t] for t in ts] for ts in tokens]
+
+
+def _alternatives(completion: Completion) -> list[list[float]]:
+    assert completion.logprobs is not None, "what stands for vLLM gives log-probabilities"
+    return [[logprob] for logprob in completion.logprobs]
+
+
 def until_stop(tokens: list[int], stops: Sequence[int]) -> list[int]:
     """A completion up to the first token at which generation stops, that included."""
     return next((tokens[: end + 1] for end, token in enumerate(tokens) if token in stops), tokens)

@@ -13,6 +13,8 @@ from stillery.config import StopRules
 History = Sequence[Mapping[str, Any]]
 
 ACCURACY = "validation/pass@1"
+# The row of a refinement that ended by itself holds why.
+STOPPED = "stopped"
 LOGPROB_DIFFERENCE = "sampling/sampling_logp_difference/mean"
 LENGTH = "completions/mean_length"
 # So many steps make the average of a figure at one time.
@@ -44,7 +46,9 @@ def _lasting(rule: Any, history: History, steps: Sequence[int], rules: StopRules
 
 
 def _accuracy_falls(history: History, rules: StopRules) -> str | None:
-    validations, rewards = validations_of(history), _values(history, "reward")
+    validations = validations_of(history)
+    # What pairs are told apart by is what a preference is rewarded with.
+    rewards = _values(history, "reward") or _values(history, "rewards/margins")
     if rules.max_accuracy_drop is None or len(rewards) < 2 * WINDOW:
         return None
     best, last = max(validations.values()), validations[max(validations)]

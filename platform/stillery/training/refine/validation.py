@@ -38,13 +38,14 @@ class Validation:
         `gather` joins the lists of all workers. What could not be graded counts in no rate.
         """
         mine = self._problems[rank::world_size]
+        # Sharded weights are gathered by all workers, also by one without a problem.
+        self._sampler.sync_weights()
         rates, lengths = self._rates(mine, draw=f"validation {step} {rank}") if mine else ([], [])
         return summarize(gather(rates), gather(lengths))
 
     def _rates(self, problems: Sequence[Problem], *, draw: str) -> tuple[list[float], list[int]]:
         asked = [problem for problem in problems for _ in range(self._num_samples)]
         prompts = self._tokenizer([p.rendered for p in asked], add_special_tokens=False)["input_ids"]
-        self._sampler.sync_weights()
         completions = [made.tokens for made in self._sampler.generate(prompts, draw=draw)]
         texts = self._tokenizer.batch_decode(completions, skip_special_tokens=True)
         reasons = ["stop" if tokens and tokens[-1] in self._stops else "length" for tokens in completions]

@@ -1,17 +1,23 @@
 """What is wrong with a refinement is said before it starts, by the name of what is wrong."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stillery.config import RefineConfig, StopRules, load_config
+from stillery.config import RefineConfig, StopRules, TeacherConfig, load_config
 from stillery.config.passthrough import check_tables
 from stillery.errors import UserError
+from stillery.sampling.chat.conversation import load_tokenizer
 from stillery.training.refine.checks import check_counts, check_refinement, code_of
 
 
 def config(**changes: Any) -> RefineConfig:
     return RefineConfig(enabled=True, **changes)
+
+
+def check(config: RefineConfig, *, teacher: TeacherConfig | None = None) -> None:
+    check_refinement(config, teacher=teacher or TeacherConfig(), student="embedded:student")
 
 
 @pytest.mark.parametrize(
@@ -39,13 +45,24 @@ def config(**changes: Any) -> RefineConfig:
 )
 def test_what_cannot_work_is_named(changes: dict[str, Any], named: str) -> None:
     with pytest.raises(UserError, match=named):
-        check_refinement(config(**changes))
+        check(config(**changes))
 
 
 def test_the_defaults_pass_and_a_run_without_refinement_is_not_looked_at() -> None:
-    check_refinement(config())
-    check_refinement(config(trl={"top_p": 1.0, "top_k": -1}))
-    check_refinement(RefineConfig(method="ppo"))
+    check(config())
+    check(config(trl={"top_p": 1.0, "top_k": -1}))
+    check(RefineConfig(method="ppo"))
+
+
+def test_a_teacher_is_distilled_from_only_where_the_vocabularies_are_equal(tmp_path: Path) -> None:
+    check(config(method="distill"), teacher=TeacherConfig())
+    with pytest.raises(UserError, match=r"teacher.kind=endpoint does not give.*train on its texts"):
+        check(config(method="distill"), teacher=TeacherConfig(kind="endpoint"))
+    other = load_tokenizer("embedded:student", key="model")
+    other.add_tokens(["<other>"])
+    other.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"differ in 1 tokens, such as '<other>': train on the teacher's texts"):
+        check(config(method="distill"), teacher=TeacherConfig(model=str(tmp_path)))
 
 
 def test_too_little_data_for_a_step() -> None:

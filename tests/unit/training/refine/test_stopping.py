@@ -1,9 +1,12 @@
 """Which step is kept, and which histories end a refinement."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 from stillery.config import StopRules
-from stillery.training.refine.stopping import ACCURACY, LENGTH, LOGPROB_DIFFERENCE, best_step, why_stop
+from stillery.training.refine.loop import ended
+from stillery.training.refine.stopping import ACCURACY, LENGTH, LOGPROB_DIFFERENCE, STOPPED, best_step, why_stop
 
 
 def history(accuracies: list[float], **figures: tuple[float, float]) -> list[dict[str, Any]]:
@@ -34,6 +37,14 @@ def test_a_reward_that_rises_while_accuracy_falls_ends_it() -> None:
     # Once is chance: it must last.
     assert why_stop(history([0.6, 0.62, 0.4], reward=(0.1, 0.9)), StopRules()) is None
     assert why_stop(fallen, StopRules(max_accuracy_drop=None)) is None
+
+
+def test_a_checkpoint_that_stopped_or_is_the_last_is_the_end(tmp_path: Path) -> None:
+    rows = history([0.5, 0.6])
+    for step, extra, is_over in ((10, [], False), (20, [], True), (10, [{"step": 10, STOPPED: "why"}], True)):
+        state = {"global_step": step, "log_history": rows + extra}
+        (tmp_path / "trainer_state.json").write_text(json.dumps(state))
+        assert ended(tmp_path, steps=20) == (rows + extra if is_over else None)
 
 
 def test_length_or_entropy_running_away_ends_it_in_both_directions() -> None:
