@@ -179,6 +179,7 @@ def _add_reward(add_command: AddCommand) -> None:
     reward.add_argument("file", metavar="FILE", nargs="?", help="JSON lines; - for standard input")
     reward.add_argument("--attack", action="store_true", help="run the adversarial suite")
     reward.add_argument("--traces", type=int, default=1, metavar="N", help="honest traces of each kind (default 1)")
+    reward.add_argument("--every", type=int, default=1, metavar="M", help="only every M-th of them (default 1)")
     reward.add_argument("--seed", type=int, default=0, help="of the honest traces and the attacks (default 0)")
     reward.add_argument("--json", action="store_true", help="print a line of JSON each")
 

@@ -5,12 +5,13 @@ import dataclasses
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
 from stillery.config.rewards import RewardWeights
 from stillery.errors import UserError
-from stillery.training.rewards.attacks import ATTACKS, Outcome, honest_traces, run_suite
+from stillery.training.rewards.attacks import ATTACKS, Honest, Outcome, honest_traces, run_suite
 from stillery.training.rewards.batches import Row, text_of
 from stillery.training.rewards.combined import check_weights, score_row
 from stillery.verify.compare import AUTO
@@ -23,9 +24,10 @@ def run_reward(parsed: argparse.Namespace) -> int:
     if parsed.attack == (parsed.file is not None):
         raise UserError("stillery reward needs a FILE of completions to score, or --attack, and not both")
     if parsed.attack:
-        if parsed.traces < 1:
-            raise UserError(f"--traces is {parsed.traces}; it must be at least 1")
-        return _attack(parsed.traces, parsed.seed, as_json=parsed.json)
+        if min(parsed.traces, parsed.every) < 1:
+            raise UserError(f"--traces is {parsed.traces}, --every {parsed.every}; both must be at least 1")
+        traces = islice(honest_traces(parsed.traces, seed=parsed.seed), 0, None, parsed.every)
+        return _attack(traces, parsed.seed, as_json=parsed.json)
     score_file(parsed.file, as_json=parsed.json)
     return 0
 
@@ -38,7 +40,7 @@ def score_file(file: str, *, as_json: bool = False) -> None:
     if not as_json:
         print(f"{'completion':<24}{'reward':>8}" + "".join(f"{name:>14}" for name in _COLUMNS))
     for name, row in rows:
-        parts = score_row(row, weights)
+        parts = score_row(row)
         total = parts.total(weights)
         if as_json:
             print(json.dumps({"id": name, "reward": total, **dataclasses.asdict(parts)}))
@@ -100,8 +102,8 @@ def _cell(value: float | bool | None) -> str:
     return str(value) if isinstance(value, int) else f"{value:.3f}"
 
 
-def _attack(num_traces: int, seed: int, *, as_json: bool) -> int:
-    outcomes = list(_with_progress(run_suite(honest_traces(num_traces, seed=seed), seed=seed)))
+def _attack(traces: Iterable[Honest], seed: int, *, as_json: bool) -> int:
+    outcomes = list(_with_progress(run_suite(traces, seed=seed)))
     rows = [summarize(name, [o for o in outcomes if o.attack == name]) for name in ATTACKS]
     for row in rows if as_json else ():
         print(json.dumps(row))

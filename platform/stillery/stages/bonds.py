@@ -192,7 +192,7 @@ def _run_comparison(context: StageContext) -> dict[str, Any]:
 
 STAGE = Stage(
     "bonds",
-    version=7,
+    version=8,
     needs=(TRAINED, "generate", "verify"),
     settings=lambda config: settings_of(config.bonds),
     run=_run,

@@ -1,11 +1,13 @@
 """Bonds against annotated graphs: the table, the reliability plot and the speed of docs/benchmarks/2026-11-27-bonds.md.
 
-    PYTHONPATH=platform:tests python tests/benchmarks/conformance/bond_graphs.py
+    python -m stillery.bonds.fit TRACES --all --measured WEIGHTS
+    PYTHONPATH=platform:tests python tests/benchmarks/conformance/bond_graphs.py --weights WEIGHTS
         [--part test] [--before CHECKOUT] [--plot OUT.svg]
 
 Scores `analyze`, with its own segmentation, on one part of the shared graphs: one of our steps counts for the annotated
-step that it overlaps most, and a step reflects if a bond of reflection ends in it. `--before` runs another checkout's
-`analyze` beside it. Baselines: nine keywords, "every step hangs on the one before", a linear model on word n-grams.
+step that it overlaps most, and a step reflects if a bond of reflection ends in it. Weights that saw that part are
+refused (those of `fit --all` saw all). `--before` runs another checkout's `analyze` beside it. Baselines: nine words,
+"every step hangs on the one before", a linear model on word n-grams.
 """
 
 import argparse
@@ -13,6 +15,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,6 +24,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+WEIGHTS = Path(__file__).parents[3] / "platform" / "stillery" / "bonds" / "weights"
 KEYWORDS = re.compile(r"\b(wait|hmm|hold on|let me (double-)?check|double[- ]check|verify|reconsider|actually)\b", re.I)
 KINDS = {"strong_logic": {"infer", "execute", "restate", "elaborate", "proceed", "decompose"},
          "reflection_verification": {"verify", "support", "attack", "positive", "negative", "uncertain"},
@@ -44,6 +48,15 @@ def dump(source: Path, out: Path) -> None:
         })  # fmt: skip
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     out.write_text(json.dumps({"molecules": found, "peak_mb": peak}))
+
+
+def _with_weights(weights: Path, folder: Path) -> Path:
+    """A copy of this checkout's package with other weights in it."""
+    package = folder / "platform" / "stillery"
+    shutil.copytree(Path(__file__).parents[3] / "platform" / "stillery", package)
+    for path in weights.glob("*.npz"):
+        shutil.copy(path, package / "bonds" / "weights" / path.name)
+    return folder
 
 
 def analyzed(graphs: list[Any], checkout: Path) -> dict[str, Any]:
@@ -181,19 +194,22 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=("tune", "test"), default="test")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="default: those that ship")
     parser.add_argument("--before", type=Path, help="another checkout, to be scored beside this one")
     parser.add_argument("--plot", type=Path, help="where to draw the reliability table (.svg or .png)")
     options = parser.parse_args()
+    if json.loads((options.weights / "card.json").read_text()).get("trained on") != "fit":
+        parser.error(f"the weights in {options.weights} saw more than the fit part: give --weights WEIGHTS")
     parts = split_graphs(read_graphs(shared_data("reasoningflow/traces.jsonl.gz")))
     graphs = parts[options.part]
     print(f"{options.part}: {len(graphs)} traces, {len({g.question_id for g in graphs})} questions\n")
     print("| | " + " | ".join(COLUMNS) + " |\n|" + "---|" * (len(COLUMNS) + 1))
-    here = Path(__file__).parents[3]
-    for name, checkout in (("before", options.before), ("now", here)):
-        if checkout is not None:
-            found = analyzed(graphs, checkout)
-            for markers in (True, False):
-                show(f"{name}, markers {'on' if markers else 'off'}", score(graphs, found["molecules"], markers))
+    with tempfile.TemporaryDirectory() as folder:
+        for name, checkout in (("before", options.before), ("now", _with_weights(options.weights, Path(folder)))):
+            if checkout is not None:
+                found = analyzed(graphs, checkout)
+                for markers in (True, False):
+                    show(f"{name}, markers {'on' if markers else 'off'}", score(graphs, found["molecules"], markers))
     for name, counts in baselines(graphs, parts).items():
         show(name, counts)
     for key in ("domain", "generator"):

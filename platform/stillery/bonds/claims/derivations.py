@@ -18,6 +18,7 @@ from stillery.bonds.claims.trees import Node, UnreadableError, read_tree
 from stillery.maths.quotients import Quotient, constant, named
 
 _MAX_SHAPE_CHARS = 400
+_ANYWHERE = frozenset((Fraction(0), Fraction(1)))
 _NEUTRAL = {"+": (0,), "-": (0,), "*": (1,), "/": (1,), "^": (1,)}
 # Numbers of clocks, circles, per cents and pairs, which everyone may start from.
 COMMON = frozenset(map(Fraction, (2, 10, 12, 24, 30, 52, 60, 90, 100, 180, 360, 365, 1000))) | {Fraction(1, 2)}
@@ -39,27 +40,35 @@ class Formula:
         return f"{self.operator}{self.parts}" if self.operator else self.parts[0][0]
 
     def is_another_route_than(self, other: "Formula") -> bool:
-        """Whether it gives the same for all given numbers, without a detour, and otherwise than by order."""
+        """Whether it gives the same for all given numbers, without a detour, and otherwise than by order or by leaving
+        a detour out."""
         is_direct = self.num_terms == len(self.value.top)
+        is_direct = is_direct and len(self.shape) >= len(other.shape)
         return is_direct and self.shape != other.shape and algebra.equal(self.value, other.value) is True
 
 
 @dataclass(frozen=True, slots=True)
 class Derivation:
-    """The first computation that came to a value: its step, the steps that its numbers came from, and whether all of
-    them go back to numbers that were given. `formula` is None where it is not plain arithmetic, or too large."""
+    """The first computation that came to a value: its step, how many operations it is, the values that it
+    started from, and whether all of them go back to numbers that were given. `formula` is None where it is not plain
+    arithmetic, or too large."""
 
     step: int
-    sources: frozenset[int]
+    num_operations: int
+    sources: frozenset[Key]
     is_grounded: bool
     formula: Formula | None
 
 
+# Each value, with the derivations of it whose formulas differ: quantities that happen to be equal.
+Derivations = Mapping[Key, Sequence[Derivation]]
+
+
 def derive(
-    step: Step, equation: Equation, known: Mapping[Key, Derivation], given: AbstractSet[Fraction] | None
+    step: Step, equation: Equation, known: Derivations, given: AbstractSet[Fraction] | None
 ) -> Derivation | None:
     """How a computation comes to its value; None for one that changes nothing (adds 0, multiplies by 1) or in which
-    something comes out again (takes away what was added, divides a number by itself).
+    something comes out again (takes away what was added).
 
     `given` are the numbers of the question; None where there is none, so that any number may have been given.
     """
@@ -69,27 +78,43 @@ def derive(
     if tree is not None and _changes_nothing(tree):
         return None
     operands = set(operands_of(equation))
-    # A number of the question comes from there, whatever else may have come to it.
-    before = {o: known[o] for o in operands if o in known and not (given and o in given)}
+    # A number of the question comes from there, whatever else may have come to it, and 0 and 1 from everywhere.
+    before = {o: known[o] for o in operands if o in known and o not in _ANYWHERE and not (given and o in given)}
     is_grounded = all(
-        before[o].is_grounded if o in before else given is None or o in given or o in COMMON for o in operands
+        before[o][0].is_grounded if o in before else given is None or o in given or o in COMMON or o in known
+        for o in operands
     )
     formula = None if tree is None else _formula(tree, known, given or frozenset())
     if formula is not None and formula.cancels:
-        return None
-    return Derivation(step.index, frozenset(d.step for d in before.values()), is_grounded, formula)
+        # Two numbers that were worked out apart may be equal, and their quotient 1.
+        if key_of(equation) not in _ANYWHERE or any(len(known.get(o, ())) < 2 for o in operands):
+            return None
+        formula = None
+    return Derivation(step.index, left.num_operations, frozenset(before), is_grounded, formula)
 
 
-def is_another_route(
-    step: Step, equation: Equation, known: Mapping[Key, Derivation], given: AbstractSet[Fraction] | None
-) -> bool:
+def is_another_route(step: Step, equation: Equation, known: Derivations, given: AbstractSet[Fraction] | None) -> bool:
     """Whether a computation reaches a known value by another route than the first that came to it."""
     key = key_of(equation)
-    first = known.get(key) if key is not None else None
-    mine = derive(step, equation, known, given)
-    if first is None or mine is None or not mine.is_grounded or first.formula is None or mine.formula is None:
+    first = known.get(key, ()) if key is not None else ()
+    mine = derive(step, equation, known, given) if first else None
+    if mine is None or not mine.is_grounded or mine.formula is None:
         return False
-    return mine.formula.is_another_route_than(first.formula)
+    return any(f.formula is not None and mine.formula.is_another_route_than(f.formula) for f in first)
+
+
+def is_shorter(one: Derivation, two: Derivation) -> bool:
+    """Whether a derivation comes to the same quantity as another with less."""
+    if one.formula is None or two.formula is None or len(one.formula.shape) >= len(two.formula.shape):
+        return False
+    return algebra.equal(one.formula.value, two.formula.value) is True
+
+
+def is_another_quantity(one: Derivation, two: Derivation) -> bool:
+    """Whether two derivations of one value come to it by formulas that are not the same."""
+    if one.formula is None or two.formula is None:
+        return False
+    return algebra.equal(one.formula.value, two.formula.value) is False
 
 
 def _tree(tokens: Sequence[Token]) -> Node | None:
@@ -110,7 +135,7 @@ def _changes_nothing(tree: Node) -> bool:
     return tree.operator in "+*" and one.value in idle and one.sides is None
 
 
-def _formula(node: Node, known: Mapping[Key, Derivation], given: AbstractSet[Fraction]) -> Formula | None:
+def _formula(node: Node, known: Derivations, given: AbstractSet[Fraction]) -> Formula | None:
     if node.sides is None:
         return _leaf(node.value, known, given)
     one = _formula(node.sides[0], known, given)
@@ -134,9 +159,9 @@ def _formula(node: Node, known: Mapping[Key, Derivation], given: AbstractSet[Fra
     return Formula(value, tuple(parts), family, num_terms, cancels)
 
 
-def _leaf(number: Fraction, known: Mapping[Key, Derivation], given: AbstractSet[Fraction]) -> Formula | None:
+def _leaf(number: Fraction, known: Derivations, given: AbstractSet[Fraction]) -> Formula | None:
     if number in known and number not in given:
-        return known[number].formula
+        return known[number][0].formula
     return Formula(named(f"n{number}"), ((str(number), 1),), "", 1, False)
 
 

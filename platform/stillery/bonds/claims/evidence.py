@@ -30,7 +30,7 @@ class Evidence:
     working: frozenset[int] = frozenset()
     idle: frozenset[int] = frozenset()
     # How each value first came about.
-    derived: dict[Key, Derivation] = field(default_factory=dict[Key, Derivation])
+    derived: dict[Key, list[Derivation]] = field(default_factory=dict[Key, list[Derivation]])
 
     def checks(self) -> list[Finding]:
         """The returns that came out right or wrong."""

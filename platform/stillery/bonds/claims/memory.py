@@ -7,7 +7,7 @@ from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from stillery.bonds.claims.derivations import Derivation, derive
+from stillery.bonds.claims.derivations import Derivation, derive, is_another_quantity, is_shorter
 from stillery.bonds.claims.equations import Equation, operands_of
 from stillery.bonds.claims.reading import Key, Step, key_of
 
@@ -58,7 +58,7 @@ class Memory:
     sides: dict[Key, int] = field(default_factory=dict[Key, int])
     last_failure: int | None = None
     given: frozenset[Fraction] | None = None
-    derived: dict[Key, Derivation] = field(default_factory=dict[Key, Derivation])
+    derived: dict[Key, list[Derivation]] = field(default_factory=dict[Key, list[Derivation]])
     unknowns: deque[Work] = field(default_factory=lambda: deque(maxlen=_RECENT))
 
     def add(self, step: Step, *, is_check: bool = False) -> None:
@@ -91,10 +91,14 @@ class Memory:
 
     def _derive(self, key: Key, step: Step, equation: Equation) -> None:
         """Keep how a value first came about: from given numbers rather than from numbers that nothing gave."""
-        known = self.derived.get(key)
-        found = None if known is not None and known.is_grounded else derive(step, equation, self.derived, self.given)
-        if found is not None and (known is None or found.is_grounded):
-            self.derived[key] = found
+        known = self.derived.get(key, [])
+        found = derive(step, equation, self.derived, self.given) if len(known) < _RECENT else None
+        if found is None or (known and not found.is_grounded):
+            return
+        if not known or not known[0].is_grounded or is_shorter(found, known[0]):
+            self.derived[key] = [found, *known[1:]]
+        elif all(is_another_quantity(found, other) for other in known):
+            known.append(found)
 
     def maker(self, key: Key, *, before: int) -> Work | None:
         """The computation that a value last came from, in an earlier step."""

@@ -79,14 +79,3 @@ def _answer_key(step: Step) -> Key | None:
             constant = value.rational()
             return constant if constant is not None else value.key()
     return None
-
-
-def find_settled(steps: Sequence[Step]) -> int | None:
-    """The first step that reached what the trace ends with; the first that gives an answer if no value decides."""
-    final = final_key(steps)
-    first = next((s.index for s in steps if s.is_answer and not s.is_question), None)
-    reached = None
-    if final is not None:
-        reached = next((s.index for s in steps if final in s.results or final in s.assigned.values()), None)
-    known = [i for i in (first, reached) if i is not None]
-    return min(known, default=None)

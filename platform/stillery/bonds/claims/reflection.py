@@ -83,15 +83,15 @@ def _checked_states(step: Step, steps: Sequence[Step]) -> Iterator[Finding]:
 
 
 def _state_source(state: State, before: Sequence[Step]) -> int | None:
-    """The last step that has the value: of the same subject, where any step has that."""
+    """The last step that has the value; for a letter, that of the same word."""
     having = [
         (step.index, said)
         for step in before
         for said in step.states
         if not said.counted and (said.value == state.value or state.value in said.value.split())
     ]
-    own = [index for index, said in having if said.subject == state.subject]
-    return max(own or [index for index, _ in having], default=None)
+    is_letter = len(state.value) == 1
+    return max((i for i, said in having if not is_letter or said.subject == state.subject), default=None)
 
 
 def _is_same(one: State, two: State) -> bool:

@@ -16,7 +16,7 @@ _YES_NO = frozenset(("yes", "no", "true", "false", "是", "否"))
 _SENTENCE_END = re.compile(r"(?<=[.!?;。！？；])\s+|\n+")
 _NUMERAL = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?![\w]|\.\d)")
 _WORD = re.compile(r"[^\W\d_]+")
-_EITHER = re.compile(r"\d\s+or\s+[-−$]?\d")
+_EITHER = re.compile(r"\d\s+or\s+[-−$]?\d|\\boxed[^\n]*\\boxed")
 
 
 def find_answer_conflicts(steps: Sequence[Step], claims: Sequence[Located], question: str = "") -> list[Conflict]:
@@ -85,7 +85,7 @@ def _several(steps: Sequence[Step], claims: Sequence[Located]) -> Iterator[Confl
     beside = range(last.step - 1, last.step + 1) if "<answer>" in steps[last.step].text.casefold() else (last.step,)
     others = [e for e in answers if e.step in beside and e.value != last.value and steps[e.step].is_answer]
     is_tagged = [e for e in others if e.step == last.step or "<answer>" in steps[e.step].text.casefold()]
-    if is_tagged or (isinstance(last.value, str) and _EITHER.search(last.claim.text)):
+    if is_tagged or _EITHER.search(last.claim.text):
         yield _unfounded_answer(last.step, last.claim, "is one of several that are given")
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from stillery.bonds.claims.claims import Located
-from stillery.bonds.claims.derivations import COMMON, Derivation
+from stillery.bonds.claims.derivations import COMMON, Derivations
 from stillery.bonds.claims.outcome import question_values
-from stillery.bonds.claims.reading import Key, Step, specificity
+from stillery.bonds.claims.reading import Step, specificity
 from stillery.bonds.claims.reflection import Finding
 from stillery.bonds.measure.conflicts import Conflict
 from stillery.bonds.measure.way import Way, find_way
@@ -53,7 +53,7 @@ def measure(
     checks: Sequence[Finding],
     claims: Sequence[Located],
     conflicts: Sequence[Conflict],
-    derived: Mapping[Key, Derivation],
+    derived: Derivations,
     question: str = "",
 ) -> Parts:
     """The parts of a trace's stability. `bonds` are the strong ones that bear load."""
@@ -69,13 +69,15 @@ def measure(
     given_up = {entry.step for entry in claims if entry.claim.holds is False}
     given_up |= {check.source for check in checks if check.verifies is False} | {s.index for s in steps if s.rejects()}
     # Steps that only come to what was known are on no way, so they make up for nothing that is unused.
-    used = len(way.steps) or len(working & set(backbone))
+    used = way.num_used or len(way.steps) or len(working & set(backbone))
+    unused = len(working - set(backbone)) if way.num_unused is None else way.num_unused
+    borne = [support.get(i, _SUPPORTED) * grounded.get(i, 1.0) for i in bearing]
+    # Where nothing that can be read leads to the answer, its support is a matter of words.
+    most = _SUPPORTED if way.steps else _RELATED
     return Parts(
-        support=sum(support.get(i, _SUPPORTED) * grounded.get(i, 1.0) for i in bearing) / len(bearing)
-        if bearing
-        else 0.0,
-        verified=_share(len(way.confirmed), len(way.steps)),
-        unused=_share(len(working - set(backbone)), used + len(working - set(backbone))),
+        support=min(most, sum(borne) / len(borne)) if borne else 0.0,
+        verified=_share(len(way.confirmed), way.length),
+        unused=_share(unused, used + unused),
         given_up=_share(len(given_up), used + len(given_up)),
         conflict=sum(conflict.weight for conflict in conflicts),
         way=way,
@@ -97,13 +99,13 @@ def _sources(steps: Sequence[Step], bonds: Sequence[Bond]) -> tuple[dict[int, li
     return sources, {target: _SUPPORTED if target in shown else _RELATED for target in sources}
 
 
-def _from_first(steps: Sequence[Step], bonds: Sequence[Bond], derived: Mapping[Key, Derivation]) -> list[Bond]:
+def _from_first(steps: Sequence[Step], bonds: Sequence[Bond], derived: Derivations) -> list[Bond]:
     """The bonds, each from the step that first came to what its source comes to, and none from a step that gives an
     answer to a later answer: saying it twice bears nothing."""
     first: dict[int, int] = {}
     for step in steps:
-        makers = [derived[key].step if key in derived else step.index for key in step.results]
-        if makers and step.index not in makers and max(makers) < step.index:
+        makers = [derived[key][-1].step if key in derived else step.index for key in step.results]
+        if makers and max(makers) < step.index:
             first[step.index] = max(makers)
     return [
         replace(bond, source=first.get(bond.source, bond.source))

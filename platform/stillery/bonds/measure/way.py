@@ -5,11 +5,13 @@ Where the answer is no number that the trace worked out (a state, a word), it is
 bonds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 
-from stillery.bonds.claims.derivations import Derivation
+from stillery.bonds.claims.derivations import Derivation, Derivations
 from stillery.bonds.claims.outcome import final_key
 from stillery.bonds.claims.reading import Key, Step
 from stillery.bonds.claims.reflection import Finding
@@ -17,44 +19,63 @@ from stillery.bonds.claims.reflection import Finding
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """The steps on the way, in order, none of which says what another said; and those of them that a check by another
-    route confirms."""
+    """The steps on the way, in order, none of which says what another said; those of them that a check by another route
+    confirms; how long the way is: a step that works out several things, or one by several operations, is as long as
+    several steps; and how many values were worked out that are on it, and that are not, where the answer is one."""
 
     steps: list[int]
     confirmed: list[int]
+    length: int
+    num_used: int | None = None
+    num_unused: int | None = None
 
 
 def find_way(
     steps: Sequence[Step],
     backbone: Sequence[int],
     checks: Sequence[Finding],
-    derived: Mapping[Key, Derivation],
+    derived: Derivations,
     false: set[int],
 ) -> Way:
     """The way of a trace. `backbone` are the steps that its conclusion rests on, `false` those that claim something
     false: what confirms them confirms nothing."""
     final = final_key(steps)
-    known = {d.step: d for d in derived.values()}
+    by_step: dict[int, list[Derivation]] = defaultdict(list)
     if final is not None and final in derived:
-        way = _reached(derived[final], known)
+        for derivation in _reached(final, derived):
+            by_step[derivation.step].append(derivation)
     else:
         checking = {check.target for check in checks if check.verifies is True}
-        way = {i for i in backbone if i not in checking and (i in known or _states(steps[i]))}
+        for derivation in chain.from_iterable(derived.values()):
+            if derivation.step in backbone and derivation.step not in checking:
+                by_step[derivation.step].append(derivation)
+        for i in backbone:
+            if i not in checking and _states(steps[i]):
+                by_step.setdefault(i, [])
     first: dict[object, int] = {}
-    for i in sorted(way):
+    for i in sorted(by_step):
         first.setdefault(_content(steps[i]), i)
     confirming = {check.source for check in checks if check.verifies is True} - false
-    sound = {i for i in way & confirming if i not in known or known[i].is_grounded}
-    return Way(sorted(first.values()), sorted({first[_content(steps[i])] for i in sound}))
+    sound = {i for i in by_step.keys() & confirming if all(derivation.is_grounded for derivation in by_step[i])}
+    length = sum(max(1, sum(d.num_operations for d in by_step[i])) for i in first.values())
+    confirmed = sorted({first[_content(steps[i])] for i in sound})
+    if final is None or final not in derived:
+        return Way(sorted(first.values()), confirmed, length)
+    num_used = sum(map(len, by_step.values()))
+    num_unused = sum(map(len, derived.values())) - num_used
+    return Way(sorted(first.values()), confirmed, length, num_used, num_unused)
 
 
-def _reached(last: Derivation, known: Mapping[int, Derivation]) -> set[int]:
-    reached = {last.step}
-    frontier = [last]
-    while frontier:
-        for source in frontier.pop().sources - reached:
-            reached.add(source)
-            frontier.append(known[source])
+def _reached(final: Key, derived: Derivations) -> list[Derivation]:
+    """The derivations that a value rests on, its own included: of each value those from before it was used."""
+    reached = [derived[final][0]]
+    seen = {(final, reached[0].step)}
+    for derivation in reached:
+        for key in derivation.sources:
+            for source in derived[key]:
+                if source.step <= derivation.step and (key, source.step) not in seen:
+                    seen.add((key, source.step))
+                    reached.append(source)
     return reached
 
 

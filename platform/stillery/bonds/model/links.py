@@ -50,14 +50,17 @@ class Links:
 def find_links(texts: Sequence[str], evidence: Evidence, model: Model) -> Links:
     """The links that are not ruled out, ordered by the later step."""
     context, i, j = first_look(list(texts), evidence, model)
+    if not len(i):
+        return Links(i, j, np.zeros((0, len(LINKS)), np.float32), context.heads, context.mentions)
     left: list[tuple[Ints, Ints, Floats, Floats]] = []
-    for start in range(0, max(1, len(i)), _CHUNK):
+    for start in range(0, len(i), _CHUNK):
         first, second = i[start : start + _CHUNK], j[start : start + _CHUNK]
         rows = pair_features(context, first, second)
         guesses = softmax(model.first.scores(rows))
         kept = 1 - guesses[:, 0] > RULED_OUT
         left.append((first[kept], second[kept], guesses[kept], rows[kept]))
-    i, j, guesses = (np.concatenate([part[k] for part in left]) for k in range(3))
+    i, j = np.concatenate([part[0] for part in left]), np.concatenate([part[1] for part in left])
+    guesses = np.concatenate([part[2] for part in left])
     rivals = competition_features(i, j, guesses, len(texts))
     scores: list[Floats] = []
     start = 0

@@ -49,7 +49,7 @@ class Scores:
 
     def total(self) -> float:
         """What thresholds are tuned for."""
-        return self.links.f1() + self.far.f1() / 2 + self.reflecting.f1()
+        return self.links.f1() + self.far.f1() / 3 + self.reflecting.f1()
 
 
 def score_decision(scores: Scores, example: Example, links: Links, decision: Decision) -> None:

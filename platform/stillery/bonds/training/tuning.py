@@ -19,7 +19,7 @@ _NUM_KNOTS = 21
 
 
 def tune_thresholds(examples: Sequence[Example], links: Sequence[Links]) -> dict[str, float]:
-    """The thresholds with the best F1 of links, of links beyond the next step (by half) and of reflecting steps."""
+    """The thresholds with the best F1 of links, of links beyond the next step (by a third) and of reflecting steps."""
     best, chosen = -1.0, {"next": 0.4, "far": 0.3, "reflects": 0.3}
     for near, far, reflects in product(_NEXT, _FAR, _REFLECTS):
         thresholds = {"next": near, "far": far, "reflects": reflects}

@@ -32,7 +32,7 @@ def combined(
     """
     check_weights(weights)
     rows = read_rows("combined", prompts, completions, columns, needs="answer")
-    parts = [score_row(row, weights) for row in rows]
+    parts = [score_row(row) for row in rows]
     totals = [part.total(weights) for part in parts]
     if log_metric is not None:
         _log_means(log_metric, parts)
@@ -46,20 +46,20 @@ def combined(
     return checked("combined", totals, len(completions))
 
 
-def score(completion: str, *, weights: RewardWeights = _DEFAULTS, **columns: Any) -> RewardParts:
+def score(completion: str, **columns: Any) -> RewardParts:
     """The parts of one completion's reward; `columns` are single values of those that the rewards take."""
     given = {name: [value] for name, value in columns.items()}
-    return score_row(read_rows("score", [""], [completion], given)[0], weights)
+    return score_row(read_rows("score", [""], [completion], given)[0])
 
 
-def score_row(row: Row, weights: RewardWeights) -> RewardParts:
+def score_row(row: Row) -> RewardParts:
     """The parts of the reward of a row."""
     structure = find_structure(row.completion, row.question)
     return RewardParts(
         correct=is_correct(row),
         well_formed=is_well_formed(row),
         num_steps=structure.num_steps,
-        reflection=structure.reflection(same_route=weights.same_route, least_steps=row.teacher_steps),
+        reflection=structure.reflection(least_steps=row.teacher_steps),
         false_claims=structure.false_share,
         length=overlength(row),
         repetition=repeated_share(row.completion),
@@ -74,8 +74,8 @@ def check_weights(weights: RewardWeights) -> None:
             f"rewards: reflection, false_claims, length and repetition are {', '.join(map(str, costs))}; each must be "
             "at least 0 and their sum below 1, or a wrong answer could be worth more than a right one"
         )
-    if not 0 <= weights.same_route <= 1 or not weights.malformed < 0:
-        raise UserError("rewards: same_route must be from 0 to 1, and malformed below 0")
+    if not weights.malformed < 0:
+        raise UserError(f"rewards: malformed is {weights.malformed}; it must be below 0, what a wrong answer is worth")
 
 
 def _log_means(log_metric: Callable[[str, float], None], parts: Sequence[RewardParts]) -> None:

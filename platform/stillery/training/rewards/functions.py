@@ -12,7 +12,6 @@ from stillery.training.rewards.structure import find_structure
 from stillery.verify import grade
 from stillery.verify.template import parse_template
 
-_SAME_ROUTE = 0.0
 _SLACK = 1.5
 _ANSWER_TAG = re.compile(r"</?answer\s*>", re.IGNORECASE)
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
@@ -92,7 +91,5 @@ def _gated_reflection(row: Row) -> float | None:
     right = is_correct(row)
     if right is None:
         return None
-    value = find_structure(row.completion, row.question).reflection(
-        same_route=_SAME_ROUTE, least_steps=row.teacher_steps
-    )
+    value = find_structure(row.completion, row.question).reflection(least_steps=row.teacher_steps)
     return value if right and is_well_formed(row) else min(0.0, value)

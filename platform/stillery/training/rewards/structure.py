@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from stillery.bonds.analysis import dissect
+from stillery.bonds.claims.outcome import final_key, question_values
 
 _HALF_FALSE = 2.0
 # For an answer that nothing which can be read leads to.
@@ -16,23 +17,22 @@ _KEPT = 4096
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """`num_steps` are the steps on the way to the answer, `num_other_route` and `num_same_route` how many of them a
-    check confirms by another route or only by the same, `has_false_check` whether a check states something false, and
-    `false_weight` sums what is false or contradictory, and an answer that nothing leads to."""
+    """`num_steps` is how long the way to the answer is (a step of several operations counts as several),
+    `num_confirmed` how many steps on it a check confirms by another route, `has_false_check` whether a check states
+    something false; `false_weight` sums what is false or contradictory, and an answer that nothing leads to."""
 
     num_steps: int
-    num_other_route: int
-    num_same_route: int
+    num_confirmed: int
     has_false_check: bool
     false_weight: float
     stability: float
 
-    def reflection(self, *, same_route: float, least_steps: int = 0) -> float:
-        """B: −1 if a check states something false, else min(1, Σv / ⌈n/3⌉)."""
+    def reflection(self, *, least_steps: int = 0) -> float:
+        """B: −1 if a check states something false, else min(1, confirmed / ⌈n/3⌉)."""
         if self.has_false_check:
             return -1.0
         thirds = -(-max(self.num_steps, least_steps, 1) // 3)
-        return min(1.0, (self.num_other_route + same_route * self.num_same_route) / thirds)
+        return min(1.0, self.num_confirmed / thirds)
 
     @property
     def false_share(self) -> float:
@@ -46,11 +46,11 @@ def find_structure(text: str, question: str = "") -> Structure:
     found = dissect(text, question=question, markers=False)
     checking = {check.target for check in found.plain.checks} | {s.index for s in found.steps if s.compared}
     conflicts = found.conflicts
-    unfounded = 0.0 if found.parts.way.steps else _UNFOUNDED
+    is_founded = found.parts.way.steps or final_key(found.steps) in question_values(question)
+    unfounded = 0.0 if is_founded else _UNFOUNDED
     return Structure(
-        num_steps=len(found.parts.way.steps),
-        num_other_route=len(found.parts.way.confirmed),
-        num_same_route=0,
+        num_steps=found.parts.way.length,
+        num_confirmed=len(found.parts.way.confirmed),
         has_false_check=any(conflict.step in checking for conflict in conflicts),
         false_weight=sum(conflict.weight for conflict in conflicts) + unfounded,
         stability=found.molecule.stability,

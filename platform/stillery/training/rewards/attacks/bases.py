@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from stillery.problems.tasks import TASKS, TRAINED_STEPS
 from stillery.tiny_models.traces import PROGRAMS, write_trace
 
-_SUM = re.compile(r"(?<![\w.])\$?(\d+) ([-+*/]) \$?(\d+) = \$?(\d+)(?![\w.]| [-+*/=])")
+_SUM = re.compile(r"(?<![\w.])(?<![-+*/] )\$?(\d+) ([-+*/]) \$?(\d+) = \$?(\d+)(?![\w.]| [-+*/=])")
 _STYLES = ("terse", "checked", "end_check")
 
 
@@ -63,6 +63,29 @@ class Honest:
     def with_line(self, at: int, *lines: str) -> "Honest":
         """The trace with one line replaced by others."""
         return replace(self, lines=(*self.lines[:at], *lines, *self.lines[at + 1 :]))
+
+
+def undoings(s: Sum) -> set[str]:
+    """The ways to undo a computation."""
+    one, two, result = s.one, s.two, s.result
+    return {
+        "+": {f"{result} - {two} = {one}", f"{result} - {one} = {two}"},
+        "-": {f"{result} + {two} = {one}", f"{two} + {result} = {one}", f"{one} - {result} = {two}"},
+        "*": {f"{result} / {two} = {one}", f"{result} / {one} = {two}"},
+        "/": {f"{result} * {two} = {one}", f"{two} * {result} = {one}", f"{one} / {result} = {two}"},
+    }[s.operator]
+
+
+def undoes(honest: Honest, *lines: str) -> bool:
+    """Whether a line happens to be an honest check: one of the trace's computations undone."""
+    turned = {form for s in honest.sums for form in undoings(s)}
+    return any(line in turned for line in lines)
+
+
+def few_sums(honest: Honest, rng: random.Random) -> list[Sum]:
+    """Up to two of the computations."""
+    sums = honest.sums
+    return sums if len(sums) < 3 else rng.sample(sums, 2)
 
 
 def write(lines: tuple[str, ...], answer: str) -> str:

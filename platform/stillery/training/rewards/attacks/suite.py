@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from stillery.config.rewards import RewardWeights
-from stillery.training.rewards.attacks import decoys, errors, forms
+from stillery.training.rewards.attacks import decoys, errors, forms, second_routes
 from stillery.training.rewards.attacks.bases import Honest
 from stillery.training.rewards.attacks.decoys import Case
 from stillery.training.rewards.combined import score
@@ -20,11 +20,14 @@ ATTACKS: dict[str, Attack] = {
         decoys.always_ok,
         decoys.trivial_checks,
         decoys.irrelevant_checks,
+        decoys.irrelevant_states,
         decoys.copied_checks,
-        decoys.reworded_checks,
-        decoys.late_checks,
-        decoys.same_computation,
-        decoys.variables,
+        second_routes.reworded_checks,
+        second_routes.late_checks,
+        second_routes.same_computation,
+        second_routes.variables,
+        second_routes.guessed_first,
+        second_routes.merged_steps,
         errors.false_arithmetic,
         errors.diluted_errors,
         errors.planted_errors,
@@ -86,7 +89,6 @@ def run_suite(
 def _worth(text: str, honest: Honest, weights: RewardWeights) -> float:
     parts = score(
         text,
-        weights=weights,
         question=honest.question,
         answer=honest.answer,
         answer_kind=honest.answer_kind,
