@@ -98,6 +98,7 @@ def _register(
     before: float = 0.25,
     after: float = 0.75,
     measure: Measure = _unmeasured,
+    adapter: Path | None = None,
     **how: Any,
 ) -> dict[str, Any]:
     config = Config()
@@ -112,6 +113,7 @@ def _register(
         checkpoint=checkpoint,
         out=Folder(str(home / run / "out")),
         measure=measure,
+        adapter=adapter,
     )
 
 
@@ -127,6 +129,22 @@ def _download(home: Path, alias: str) -> Path:
 
     mlflow.set_tracking_uri(f"sqlite:///{home}/mlflow.db")
     return Path(mlflow.artifacts.download_artifacts(f"models:/stillery-student@{alias}"))
+
+
+def test_the_adapter_is_kept_beside_the_student_that_it_was_merged_into(tmp_path: Path, checkpoint: Path) -> None:
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    (adapter / "adapter_model.safetensors").write_bytes(b"weights")
+    summary = _register(tmp_path, checkpoint, adapter=adapter)
+    client = _client(tmp_path)
+    tags = client.get_model_version(summary["name"], summary["version"]).tags
+    assert tags["stillery.adapter"] == f"runs:/{summary['run_id']}/adapter"
+    kept = Path(client.download_artifacts(summary["run_id"], "adapter"))
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == {
+        path.name: path.read_bytes() for path in adapter.iterdir()
+    }
+    assert not list(_download(tmp_path, "challenger").rglob("adapter*")), "the student is whole without it"
 
 
 def test_a_registered_student_has_its_whole_lineage(tmp_path: Path, checkpoint: Path) -> None:

@@ -17,7 +17,7 @@ from stillery.config import SftConfig
 from stillery.io.storage import Folder
 from stillery.records import Message, Sample, digest
 from stillery.sampling.chat.conversation import student_format
-from stillery.training.checkpoints import publish_checkpoint
+from stillery.training.checkpoints import publish_adapted, publish_checkpoint
 from stillery.training.data import prepare_data
 from stillery.training.loop import train_loop
 
@@ -54,7 +54,9 @@ def cpu_fsdp_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
     return train_loop(config)
 
 
-def train(out: Folder, samples: Folder, table: dict[str, Any], *, kill: bool) -> list[float]:
+def train(
+    out: Folder, samples: Folder, table: dict[str, Any], *, kill: bool, peft: dict[str, Any] | None = None
+) -> list[float]:
     """Train with two workers, killing one once a checkpoint is stored. Returns the losses, step by step."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
@@ -71,7 +73,7 @@ def train(out: Folder, samples: Folder, table: dict[str, Any], *, kill: bool) ->
         train_loop_config={
             "student": "embedded:student", "out": out.uri, "scratch": str(out.local / "scratch"),
             "has_validation": False, "seed": 0, "use_gpu": False, "threads": 1, "trl": table, "where": {},
-            "observed": {},
+            "observed": {}, "peft": peft, "quantize": None, "mean_weight": None,
         },
         scaling_config=ScalingConfig(num_workers=2, resources_per_worker={"CPU": 1}),
         run_config=RunConfig(
@@ -134,6 +136,19 @@ def test_a_killed_worker_changes_no_loss(tmp_path: Path, samples: Folder, table:
         assert {path.name for path in (last / "optimizer_0").glob("*.distcp")} == {"__0_0.distcp", "__1_0.distcp"}
     publish_checkpoint(Folder(str(last)), Folder(str(tmp_path / "student")), describe=_as_it_is)
     assert is_trained(tmp_path / "student"), "the published model is the one that training began with"
+
+
+def test_a_killed_worker_changes_no_loss_of_an_adapter(tmp_path: Path, samples: Folder) -> None:
+    peft = {"r": 4, "lora_dropout": 0.1}
+    whole = train(Folder(str(tmp_path / "whole")), samples, TRL, kill=False, peft=peft)
+    killed = train(Folder(str(tmp_path / "killed")), samples, TRL, kill=True, peft=peft)
+    assert len(whole) == 8
+    assert killed == whole
+    last = Folder((tmp_path / "killed" / "last").read_text())
+    out = Folder(str(tmp_path / "student"))
+    config = SftConfig(peft=peft)
+    publish_adapted(config, last, out / "checkpoint", adapter=out / "adapter", describe=_as_it_is)
+    assert is_trained(out.local / "checkpoint"), "the published model is the one that training began with"
 
 
 def _as_it_is(folder: Path) -> None:

@@ -35,6 +35,8 @@ def check_values(config: Config) -> None:
     unknown = [name for name in config.evaluate.splits if name not in list(Split)]
     if unknown:
         raise UserError(f"evaluate.splits: no split {unknown[0]!r}{suggest(unknown[0], list(Split))}")
+    if config.sft.completion not in ("whole", "answer_only"):
+        raise UserError(f"sft.completion is {config.sft.completion!r}; it must be whole or answer_only")
     if config.sft.trl.get("save_strategy") in ("no", False):
         raise UserError("sft.trl.save_strategy is no: the student is one of the saved checkpoints; use epoch or steps")
     if not 0 <= config.curate.min_pass_rate <= config.curate.max_pass_rate <= 1:

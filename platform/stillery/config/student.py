@@ -12,7 +12,8 @@ class SftConfig:
     """Supervised fine-tuning of the student, with TRL under Ray Train."""
 
     student: str = "embedded:student"
-    """The model to train: `embedded:student`, a Hugging Face folder at a path or fsspec URI, or a Hub name."""
+    """The model to train: `embedded:student`, `pretrained:smollm2-135m`, a Hugging Face folder at a path or fsspec URI, or a
+    Hub name. A folder that is a LoRA adapter stands for its base with the adapter merged in."""
     num_workers: int = 1
     """Workers of Ray Train."""
     num_cpus: float = 1.0
@@ -42,6 +43,9 @@ class SftConfig:
     are uploaded (two at most), and the one that training goes on from. Null: `$STILLERY_CACHE/scratch`."""
     trl: dict[str, Any] = field(default_factory=dict[str, Any])
     """Passes through to TRL's `SFTConfig`."""
+    completion: str = "whole"
+    """What of a sample the student learns to write: `whole`, or `answer_only`, what follows the thinking: fine-tuning
+    on answers alone, the baseline that traces have to beat."""
     peft: dict[str, Any] | None = None
     """Passes through to peft's `LoraConfig`: an adapter is trained (`{}`: its defaults, on all linear layers). Null:
     all weights are."""

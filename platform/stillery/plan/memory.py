@@ -20,6 +20,8 @@ GPU_MEMORY_UTILIZATION = 0.92
 LARGE_GPU_GIB = 70
 TRAIN_BATCH = 8
 OPTIMIZER = "adamw_torch"
+# peft's own.
+LORA_RANK = 8
 # Bytes of a value in formats that vLLM loads: the number and its share of the scales. Embeddings stay as they are.
 QUANTIZED_BYTES = {"fp8": 1.0, "awq": 0.56, "gptq": 0.56, "awq_marlin": 0.56, "gptq_marlin": 0.56, "bitsandbytes": 0.56}
 # TRL's loss projects so many tokens onto so much of the vocabulary at once (trl.kernels.chunked_logprob).
@@ -108,7 +110,8 @@ def kv_bytes_per_token(model: Architecture, engine: Mapping[str, Any]) -> float:
 
 
 def training_memory(model: Architecture, sft: SftConfig, plan: PlanConfig) -> TrainingMemory:
-    """One worker of full fine-tuning with sft's settings; on a CPU, of host memory."""
+    """One worker of fine-tuning with sft's settings; on a CPU, of host memory. Of an adapter, gradients and optimizer
+    states are the adapter's alone."""
     trl = sft.trl
     size = weight_bytes(model, trl)
     shards = sft.num_workers if trl.get("fsdp") else 1
@@ -118,12 +121,19 @@ def training_memory(model: Architecture, sft: SftConfig, plan: PlanConfig) -> Tr
     # Automatic mixed precision keeps a half-precision copy of each weight for the backward pass. Data parallelism
     # reduces gradients in buckets of their own, next to them.
     copies = 2 * parameters if has_copies and shards == 1 else gathered_bytes(model, size) if shards > 1 else 0.0
-    buckets = size * parameters if sft.num_workers > 1 and shards == 1 else 0.0
+    # peft keeps an adapter in float32.
+    adapter = None if sft.peft is None else adapter_parameters(model, rank=int(sft.peft.get("r", LORA_RANK)))
+    trained, width = (parameters, size) if adapter is None else (adapter, 4)
+    buckets = width * trained if sft.num_workers > 1 and shards == 1 else 0.0
+    weights = size * parameters + copies
+    if sft.quantize is not None:
+        inner = model.num_parameters - model.num_embedding_parameters
+        weights = 2.0 * model.num_embedding_parameters + QUANTIZED_BYTES["bitsandbytes"] * inner
     tokens = int(trl.get("per_device_train_batch_size", TRAIN_BATCH)) * max_length(model, trl)
     return TrainingMemory(
-        weights=size * parameters + copies,
-        gradients=size * parameters + buckets,
-        optimizer=optimizer_bytes_per_parameter(str(trl.get("optim", OPTIMIZER)), size) * parameters,
+        weights=weights + (0.0 if adapter is None else 4.0 * adapter),
+        gradients=width * trained + buckets,
+        optimizer=optimizer_bytes_per_parameter(str(trl.get("optim", OPTIMIZER)), width) * trained,
         activations=activation_bytes(
             model,
             tokens=tokens,
@@ -133,6 +143,14 @@ def training_memory(model: Architecture, sft: SftConfig, plan: PlanConfig) -> Tr
         loss=loss_bytes(model, tokens=tokens),
         reserve=plan.reserve_gib * GIB if sft.use_gpu else 0.0,
     )
+
+
+def adapter_parameters(model: Architecture, *, rank: int) -> int:
+    """The parameters of low-rank adapters on all linear layers but the head: a matrix of inputs x rank and one of
+    rank x outputs beside each."""
+    queries, keys = model.num_heads * model.head_dim, model.kv_heads * model.head_dim
+    attention = 2 * (model.hidden_size + queries) + 2 * (model.hidden_size + keys)
+    return model.num_layers * rank * (attention + 3 * (model.hidden_size + model.intermediate_size))
 
 
 def gathered_bytes(model: Architecture, weight_size: int) -> float:

@@ -6,6 +6,7 @@ and kept in its cache with the sums of its files. Its weights were quantized to 
 
 import hashlib
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +85,8 @@ def _convert(source: Path, folder: Path) -> None:
     model.generation_config = loaded.generation_config
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    saved: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    # It says whether this machine was offline; the folder is to be the same on all.
+    saved.pop("local_files_only", None)
+    path.write_text(json.dumps(saved, indent=2) + "\n", encoding="utf-8")

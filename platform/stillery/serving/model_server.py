@@ -137,20 +137,21 @@ class ModelServer:
         """Raise ProbeFailedError unless the model answers the probe's question once in its tries."""
         complaint = ""
         for attempt in range(probe.tries):
-            body = {
+            body: dict[str, Any] = {
                 "messages": [{"role": "user", "content": probe.question}],
-                "max_tokens": probe.max_tokens,
                 "temperature": 0.0 if attempt == 0 else 1.0,
                 "seed": attempt,
                 # The tokens as they were sampled: the parser has taken the template's tags out of the message.
                 "logprobs": True,
                 "top_logprobs": 0,
             }
+            if probe.max_tokens is not None:
+                body["max_tokens"] = probe.max_tokens
             try:
                 async with asyncio.timeout(probe.timeout_s):
                     opening = await anext(aiter(self.answer("chat", body)))
             except TimeoutError:
-                complaint = f"it was not answered within {probe.timeout_s:g} s"
+                complaint = f"it was not answered within {probe.timeout_s:g} s (probe.timeout_s)"
                 continue
             assert isinstance(opening, Opening)
             complaint = judge_probe(opening, probe)
@@ -190,7 +191,8 @@ def judge_probe(opening: Opening, probe: ProbeSettings) -> str:
         return f"it was answered with {opening.status}"
     choice = opening.body["choices"][0]
     if choice["finish_reason"] != "stop":
-        return f"it did not stop within {probe.max_tokens} tokens"
+        limit = "the tokens that its context holds" if probe.max_tokens is None else f"{probe.max_tokens} tokens"
+        return f"it did not stop within {limit} (probe.max_tokens)"
     if probe.require == "stop":
         return ""
     text = "".join(token["token"] for token in choice["logprobs"]["content"])

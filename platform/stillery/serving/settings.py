@@ -60,13 +60,14 @@ class EngineSettings:
 @dataclass
 class ProbeSettings:
     """What a new replica must do before it takes traffic: complete `question`, once in `tries`, with a text that stops
-    by itself within `max_tokens` and holds what `require` says: `answer` (an answer block that is closed), `thinking`
-    (before it a think block that is not empty), or `stop` (any text, for a model that was not trained on the template).
+    by itself within `max_tokens` (null: what the model's own settings and context allow) and holds what `require` says:
+    `answer` (an answer block that is closed), `thinking` (before it a think block that is not empty), or `stop` (any
+    text, for a model that was not trained on the template).
     """
 
     enabled: bool = True
     question: str = "A coin is heads up. Finn turns the coin over. Is the coin still heads up?"
-    max_tokens: int = 512
+    max_tokens: int | None = None
     tries: int = 3
     require: str = "answer"
     timeout_s: float = 120.0
@@ -216,7 +217,7 @@ def _check(settings: ServeSettings) -> None:
         "ingress.replicas": ingress.replicas,
         "ingress.max_ongoing_requests": ingress.max_ongoing_requests,
         "ingress.max_best_of": ingress.max_best_of,
-        "probe.max_tokens": probe.max_tokens,
+        "probe.max_tokens": 1 if probe.max_tokens is None else probe.max_tokens,
         "probe.tries": probe.tries,
     }
     for key, value in positive.items():

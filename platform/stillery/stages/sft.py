@@ -51,7 +51,7 @@ def fine_tune(config: SftConfig, *, seed: int, now: datetime.datetime, samples: 
     counts = prepare_data(config, chat, samples=samples, data=out / "data")
     has_validation = counts[Split.VALIDATION] > 0
     remove_unfinished(out / RAY_TRAIN)
-    result = _fit(config, seed=seed, out=out, has_validation=has_validation)
+    result = _fit(config, seed=seed, out=out, has_validation=has_validation, mean_weight=counts.get("mean_weight"))
     best = _best_checkpoint(result, has_validation=has_validation)
     checkpoint = out / "checkpoint"
     describe = functools.partial(write_format, conversation=conversation, end=end)
@@ -69,7 +69,7 @@ def fine_tune(config: SftConfig, *, seed: int, now: datetime.datetime, samples: 
     return {**counts, **_losses(history), **made}
 
 
-def _fit(config: SftConfig, *, seed: int, out: Folder, has_validation: bool) -> Any:
+def _fit(config: SftConfig, *, seed: int, out: Folder, has_validation: bool, mean_weight: float | None = None) -> Any:
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
@@ -84,6 +84,7 @@ def _fit(config: SftConfig, *, seed: int, out: Folder, has_validation: bool) -> 
             "out": out.uri,
             "scratch": config.scratch,
             "has_validation": has_validation,
+            "mean_weight": mean_weight,
             "seed": seed,
             "use_gpu": config.use_gpu,
             "threads": config.threads or max(1, int(config.num_cpus)),
@@ -134,7 +135,9 @@ def _settings(config: Config) -> dict[str, Any]:
     trl = shaping(config.sft.trl, neutral=SFT_CONFIG)
     student = {"student": model_id(config.sft.student), "chat": chat_settings(config.sft)}
     adapter = {} if config.sft.peft is None else {"peft": config.sft.peft, "quantize": config.sft.quantize}
-    return {**placed, "trl": trl, "seed": config.run.seed, **student, **adapter}
+    # What is not asked for leaves the fingerprint as it was.
+    part = {} if config.sft.completion == "whole" else {"completion": config.sft.completion}
+    return {**placed, "trl": trl, "seed": config.run.seed, **student, **adapter, **part}
 
 
 def _run(context: StageContext) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import functools
 import json
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +27,24 @@ from stillery.records import Sample, Split, from_table
 from stillery.sampling.chat.conversation import ChatFormat, open_conversation
 from stillery.sampling.chat.lengths import LONG, check_dropped, max_length
 from stillery.telemetry.logs import logger
+from stillery.thinking import split_thinking
+from stillery.training.counts import check_counts
+from stillery.training.weights import COLUMN, check_weighted, has_weights, masked_labels, token_weights
 
 ROWS_AT_ONCE = 256
+# What of a sample's completion is learnt, by `sft.completion`.
+WHOLE, ANSWER_ONLY = "whole", "answer_only"
 
 _IDS = pa.list_(pa.int32())
 _SCHEMA = pa.schema([("sample_id", pa.large_string()), ("input_ids", _IDS), ("labels", _IDS)])
+_WEIGHTED = _SCHEMA.append(pa.field(COLUMN, pa.list_(pa.float32())))
 _READ_BYTES = 8 << 20
 _SPLITS = (Split.TRAIN.value, Split.VALIDATION.value)
 
 
 def prepare_data(config: SftConfig, chat: ChatFormat, *, samples: Folder, data: Folder) -> dict[str, Any]:
-    """Tokenize all samples into shards, on the whole cluster. Returns the counts of rows kept and left out.
+    """Tokenize all samples into shards, on the whole cluster. Returns the counts of rows kept and left out, and where
+    samples have weights, `mean_weight` over the tokens of training that the loss falls on.
 
     TRL would cut a row at `max_length`, in the middle of its thinking: longer ones are left out whole, as is a row of
     which the chat template leaves something out. Raises UserError if that is all of them, or more are too long than
@@ -47,51 +55,98 @@ def prepare_data(config: SftConfig, chat: ChatFormat, *, samples: Folder, data: 
     names = samples.names(".parquet")
     files = ray.data.from_items([{"name": name} for name in names], override_num_blocks=len(names))
     files.context.enable_progress_bars = False
-    task = functools.partial(_prepare_file, config=config, chat=chat, samples=samples, data=data)
+    weighted = config.completion == WHOLE and has_weights(samples)
+    task = functools.partial(_prepare_file, config=config, chat=chat, samples=samples, data=data, weighted=weighted)
     counts: Counter[str] = Counter()
+    total, num_tokens, length = 0.0, 0, 0
     for number, row in enumerate(files.map(task, num_cpus=1).iter_rows(), 1):
         if row["fault"] is not None:
             raise UserError(row["fault"])
-        counts.update(json.loads(row["counts"]))
+        prepared = json.loads(row["prepared"])
+        counts.update(prepared["counts"])
+        total, num_tokens = total + prepared["weight"], num_tokens + prepared["num_tokens"]
+        length += prepared["length"]
         if len(names) > 1:
             logger.info(f"sft: prepared {number} of {len(names)} files, {counts.total():,} rows")
     kept = {split: counts.pop(split, 0) for split in _SPLITS}
     check_dropped(config, counts, num_rows=counts.total() + sum(kept.values()))
     if not kept[Split.TRAIN]:
         raise UserError("sft: no sample to train on is left; see what was left out above")
-    return {**kept, "dropped": dict(counts)}
+    check_counts(config, num_train=kept[Split.TRAIN], num_validation=kept[Split.VALIDATION], length=length)
+    if weighted and not total:
+        raise UserError("sft: every sample to train on weighs nothing (Sample.weights)")
+    mean = {"mean_weight": total / num_tokens} if weighted else {}
+    return {**kept, "dropped": dict(counts), **mean}
 
 
 def _prepare_file(row: dict[str, str], **settings: Any) -> dict[str, str | None]:
     """The Ray task. What a user can mend comes back as a value: an exception would come with Ray's traceback."""
     try:
-        return {"counts": json.dumps(prepare_file(row["name"], **settings)), "fault": None}
+        return {"prepared": prepare_file(row["name"], **settings).to_json(), "fault": None}
     except UserError as error:
-        return {"counts": None, "fault": str(error)}
+        return {"prepared": None, "fault": str(error)}
 
 
-def prepare_file(name: str, *, config: SftConfig, chat: ChatFormat, samples: Folder, data: Folder) -> Counter[str]:
-    """Tokenize one file of samples into its two shards. Returns the number of rows of each split, and of those that are
-    left out for each reason."""
+@dataclass(slots=True)
+class Prepared:
+    """A prepared file: its rows of each split, and those left out for each reason; where rows are weighted, the sum of
+    the weights over the `num_tokens` of training that the loss falls on. `length` is that of all rows of training."""
+
+    counts: Counter[str] = field(default_factory=Counter[str])
+    weight: float = 0.0
+    num_tokens: int = 0
+    length: int = 0
+
+    def to_json(self) -> str:
+        # dataclasses.asdict would count the counter's items.
+        return json.dumps({name: getattr(self, name) for name in self.__slots__})
+
+
+def prepare_file(
+    name: str, *, config: SftConfig, chat: ChatFormat, samples: Folder, data: Folder, weighted: bool = False
+) -> Prepared:
+    """Tokenize one file of samples into its two shards, with a weight a token if they are `weighted`."""
     conversation = open_conversation(chat, key="sft.student")
+    if weighted:
+        check_weighted(config.trl, conversation)
     limit, of_prompt = max_length(config.trl), config.trl.get("completion_only_loss") is False
-    counts: Counter[str] = Counter()
+    prepared, schema = Prepared(), _WEIGHTED if weighted else _SCHEMA
     with contextlib.ExitStack() as stack:
         writers: dict[str, pq.ParquetWriter] = {}
         for split in _SPLITS:
             shard = stack.enter_context(data.create(f"{split}-{name}"))
-            writers[split] = stack.enter_context(pq.ParquetWriter(shard, _SCHEMA, compression="zstd"))
-        for batch in _batches(samples, name):
+            writers[split] = stack.enter_context(pq.ParquetWriter(shard, schema, compression="zstd"))
+        for whole in _batches(samples, name):
+            batch = [answer_of(sample) for sample in whole] if config.completion == ANSWER_ONLY else whole
             ready: dict[str, list[dict[str, Any]]] = {split: [] for split in _SPLITS}
             for sample, row in zip(batch, conversation.rows(batch), strict=True):
                 fault = row.fault or (LONG if limit is not None and len(row.input_ids) > limit else None)
-                counts[fault or sample.split] += 1
+                prepared.counts[fault or sample.split] += 1
                 if fault is None:
                     tokens = {"input_ids": row.input_ids, "labels": row.labels(of_prompt=of_prompt)}
+                    if weighted:
+                        _weigh(tokens, [1.0] * len(row.prompt_ids) + token_weights(conversation, row, sample))
+                    prepared.length += len(row.input_ids) if sample.split == Split.TRAIN else 0
+                    if weighted and sample.split == Split.TRAIN:
+                        counted = [
+                            w for w, label in zip(tokens[COLUMN], tokens["labels"], strict=True) if label != -100
+                        ]
+                        prepared.weight += sum(counted)
+                        prepared.num_tokens += len(counted)
                     ready[sample.split].append({"sample_id": sample.sample_id, **tokens})
             for split, writer in writers.items():
-                writer.write_table(pa.Table.from_pylist(ready[split], schema=_SCHEMA))
-    return counts
+                writer.write_table(pa.Table.from_pylist(ready[split], schema=schema))
+    return prepared
+
+
+def answer_of(sample: Sample) -> Sample:
+    """A sample whose completion is what follows the thinking: what fine-tuning on answers alone learns."""
+    completion = [replace(m, content=split_thinking(m.content).visible.strip()) for m in sample.completion]
+    return replace(sample, completion=completion, weights=[])
+
+
+def _weigh(tokens: dict[str, Any], weights: list[float]) -> None:
+    tokens |= {"labels": masked_labels(tokens["labels"], weights), COLUMN: weights}
 
 
 def _batches(samples: Folder, name: str) -> Iterator[list[Sample]]:
@@ -103,12 +158,14 @@ def _batches(samples: Folder, name: str) -> Iterator[list[Sample]]:
 
 def keep_shards(data: Folder, split: str, file: Path) -> None:
     """Write all shards of a split, in order, into one Arrow file on this node's disk."""
-    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, _SCHEMA) as writer:
-        for name in data.names(".parquet"):
-            if name.startswith(f"{split}-"):
-                with data.open_file(name) as source:
-                    for batch in pq.ParquetFile(source, buffer_size=_READ_BYTES).iter_batches(ROWS_AT_ONCE):
-                        writer.write_batch(batch)
+    names = [name for name in data.names(".parquet") if name.startswith(f"{split}-")]
+    with data.open_file(names[0]) as source:
+        schema = _WEIGHTED if COLUMN in pq.read_schema(source).names else _SCHEMA
+    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+        for name in names:
+            with data.open_file(name) as source:
+                for batch in pq.ParquetFile(source, buffer_size=_READ_BYTES).iter_batches(ROWS_AT_ONCE):
+                    writer.write_batch(batch)
 
 
 def open_shards(file: Path) -> Any:

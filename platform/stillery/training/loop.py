@@ -18,6 +18,7 @@ from stillery.telemetry.logs import logger
 from stillery.training.adapters import lora_config, quantization_config
 from stillery.training.data import keep_shards, open_shards
 from stillery.training.scratch import bring_checkpoint, node_scratch, upload
+from stillery.training.weights import weighted_rows, weighted_trainer
 
 
 def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
@@ -43,7 +44,13 @@ def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
     with observe.working_for(config["observed"]), node_scratch(config["scratch"]) as scratch:
         arguments = SFTConfig(output_dir=str(scratch), **trl_arguments(config, has_validation=config["has_validation"]))
         train, validation = _datasets(config, scratch)
-        trainer = SFTTrainer(
+        weight = config["mean_weight"]
+        if weight is not None:
+            arguments.dataset_kwargs = {"skip_prepare_dataset": True}
+            packed = bool(arguments.packing if arguments.eval_packing is None else arguments.eval_packing)
+            train = weighted_rows(train, arguments, packing=bool(arguments.packing))
+            validation = None if validation is None else weighted_rows(validation, arguments, packing=packed)
+        trainer: Any = (SFTTrainer if weight is None else weighted_trainer(mean_weight=weight))(
             model=student,
             args=arguments,
             train_dataset=train,

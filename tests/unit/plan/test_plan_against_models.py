@@ -10,7 +10,13 @@ from stillery.config import PlanConfig, SftConfig
 from stillery.errors import UserError
 from stillery.io.storage import Folder
 from stillery.plan.architecture import Architecture, read_architecture
-from stillery.plan.memory import kv_bytes_per_token, saved_bytes_of_layer, training_memory
+from stillery.plan.memory import (
+    LORA_RANK,
+    adapter_parameters,
+    kv_bytes_per_token,
+    saved_bytes_of_layer,
+    training_memory,
+)
 from stillery.plan.published import NUM_PARAMETERS
 from stillery.sampling.models import resolve_model
 from stillery.training.checkpoints import count_parameters
@@ -42,6 +48,24 @@ def test_parameters_and_bytes_are_those_of_the_files(name: str) -> None:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
     assert model.num_parameters * model.dtype_bytes == max(ends)
+
+
+def test_an_adapter_has_the_parameters_that_peft_gives_it(name: str) -> None:
+    from peft import get_peft_model
+
+    from stillery.training.adapters import lora_config
+
+    for table in ({}, {"r": 16}):
+        trained, _ = get_peft_model(load(name), lora_config(table)).get_nb_trainable_parameters()
+        assert adapter_parameters(read(name), rank=table.get("r", LORA_RANK)) == trained
+
+
+def test_an_adapter_takes_less_than_all_weights(name: str) -> None:
+    whole = training_memory(read(name), SftConfig(), PlanConfig())
+    adapted = training_memory(read(name), SftConfig(peft={}), PlanConfig())
+    assert adapted.gradients < whole.gradients / 5
+    assert adapted.optimizer < whole.optimizer / 5
+    assert adapted.activations == whole.activations
 
 
 @pytest.mark.parametrize("published", sorted(NUM_PARAMETERS))

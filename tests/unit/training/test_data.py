@@ -1,5 +1,6 @@
 """Samples as training data: the conversation's tokens, in the order of the samples, what cannot be learnt left out."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,11 @@ def ready(tmp_path: Path, rows: list[Sample], **trl: Any) -> tuple[dict[str, int
     samples, data = Folder(str(tmp_path / "samples")), Folder(str(tmp_path / "data"))
     samples.write_rows("samples-00000.parquet", rows, Sample)
     config = SftConfig(student="embedded:student", trl=trl)
-    counts = prepare_file(
+    prepared = prepare_file(
         "samples-00000.parquet", config=config, chat=student_format(config), samples=samples, data=data
     )
     keep_shards(data, "train", tmp_path / "train.arrow")
-    return dict(counts), list(open_shards(tmp_path / "train.arrow"))
+    return dict(prepared.counts), list(open_shards(tmp_path / "train.arrow"))
 
 
 @pytest.mark.parametrize("completion_only", [True, False])
@@ -51,6 +52,21 @@ def test_rows_keep_their_order_over_batches_and_long_ones_are_counted(tmp_path: 
     assert [row["sample_id"] for row in train] == expected
     num_validation = sum(n % 7 == 0 and n % 5 > 0 for n in range(600))
     assert counts == {"train": len(expected), "validation": num_validation, LONG: 120}
+
+
+def test_answers_alone_are_learnt_without_their_thinking(tmp_path: Path) -> None:
+    samples, data = Folder(str(tmp_path / "samples")), Folder(str(tmp_path / "data"))
+    samples.write_rows("samples-00000.parquet", [sample(4, steps=3), sample(9)], Sample)
+    config = SftConfig(completion="answer_only")
+    name = "samples-00000.parquet"
+    prepared = prepare_file(name, config=config, chat=student_format(config), samples=samples, data=data)
+    assert json.loads(prepared.to_json())["counts"] == {"train": 2}
+    keep_shards(data, "train", tmp_path / "train.arrow")
+    tokenizer = open_conversation(student_format(config), key="sft.student").tokenizer
+    for row, answer in zip(open_shards(tmp_path / "train.arrow"), ("3", "8"), strict=True):
+        learnt = tokenizer.decode([token for token in row["labels"] if token != -100], skip_special_tokens=True)
+        assert "".join(learnt.split()) == f"<answer>{answer}</answer>"
+    assert prepared.length == sum(len(row["input_ids"]) for row in open_shards(tmp_path / "train.arrow"))
 
 
 def test_shards_follow_each_other_in_the_order_of_the_samples(tmp_path: Path) -> None:

@@ -66,11 +66,14 @@ def _read_template(path: str) -> str:
 @dataclass(frozen=True, slots=True)
 class ChatRow:
     """A training row in tokens: the prompt as the model is asked, and what it has to write, the end of its turn
-    included. `fault` says why the row cannot be used; its tokens are then empty."""
+    included. `fault` says why the row cannot be used; its tokens are then empty. `prompt` and `completion` are the
+    texts."""
 
     prompt_ids: list[int]
     completion_ids: list[int]
     fault: str | None = None
+    prompt: str = ""
+    completion: str = ""
 
     @property
     def input_ids(self) -> list[int]:
@@ -115,8 +118,8 @@ class Conversation:
         prompts = self.tokenize([prompt for prompt, _, _ in texts])
         completions = self.tokenize([completion for _, completion, _ in texts])
         return [
-            ChatRow([], [], fault) if fault else ChatRow(prompt, completion)
-            for prompt, completion, (_, _, fault) in zip(prompts, completions, texts, strict=True)
+            ChatRow([], [], fault) if fault else ChatRow(prompt_ids, completion_ids, None, prompt, completion)
+            for prompt_ids, completion_ids, (prompt, completion, fault) in zip(prompts, completions, texts, strict=True)
         ]
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:

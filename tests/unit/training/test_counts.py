@@ -1,0 +1,39 @@
+"""Too few rows for what the training asks: said before it starts, and before the teacher where that is known."""
+
+import pytest
+
+from stillery.config import SftConfig, load_config
+from stillery.errors import UserError
+from stillery.pipeline.preflight import check
+from stillery.training.counts import check_counts
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["prompts.num_train=1", "curate.max_per_prompt=2", "sft.num_workers=3"], "gives at most 2 rows; lower it"),
+        (["prompts.num_validation=0", "sft.trl.eval_strategy=epoch"], "prompts.num_validation is 0; unset it"),
+    ],
+)
+def test_generated_problems_that_are_too_few_are_refused_before_the_teacher(overrides: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        check(load_config(None, overrides))
+
+
+def test_rows_that_are_enough_pass() -> None:
+    check_counts(SftConfig(), num_train=1, num_validation=0, length=10)
+    packed = SftConfig(num_workers=2, trl={"packing": True, "max_length": 100, "per_device_train_batch_size": 2})
+    check_counts(packed, num_train=20, num_validation=3, length=301)
+
+
+@pytest.mark.parametrize(
+    ("config", "length", "message"),
+    [
+        (SftConfig(num_workers=9), 900, "sft.num_workers=9: there are 8 rows"),
+        (SftConfig(trl={"packing": True, "max_length": 100}), 700, "about 7 packed rows of 100 .* one batch of 8"),
+        (SftConfig(trl={"eval_strategy": "steps"}), 900, "no row of the validation split is left"),
+    ],
+)
+def test_rows_that_are_too_few_are_refused(config: SftConfig, length: int, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        check_counts(config, num_train=8, num_validation=0, length=length)
