@@ -12,8 +12,8 @@ class SftConfig:
     """Supervised fine-tuning of the student, with TRL under Ray Train."""
 
     student: str = "embedded:student"
-    """The model to train: `embedded:student`, `pretrained:smollm2-135m`, a Hugging Face folder at a path or fsspec URI, or a
-    Hub name. A folder that is a LoRA adapter stands for its base with the adapter merged in."""
+    """The model to train: `embedded:student`, `pretrained:smollm2-135m`, a Hugging Face folder at a path or fsspec URI,
+    or a Hub name. A folder that is a LoRA adapter stands for its base with the adapter merged in."""
     num_workers: int = 1
     """Workers of Ray Train."""
     num_cpus: float = 1.0
