@@ -243,7 +243,7 @@ def _fill_export(edge: argparse.ArgumentParser) -> None:
     edge.add_argument("--out", metavar="DIR", default="exports", help="where artifacts go (default exports)")
     edge.add_argument("--max-size-mb", type=float, metavar="MB", help="name the best artifact within this size")
     edge.add_argument(
-        "--max-accuracy-drop", type=float, metavar="SHARE", help="and within this drop of accuracy, such as 0.01"
+        "--max-accuracy-drop", type=float, metavar="SHARE", help="and this drop of accuracy, such as 0.01"
     )
 
 
@@ -251,11 +251,7 @@ def _add_head(add_command: AddCommand) -> None:
     head = add_command("head", help="start a local Ray head, unless one runs, or stop it")
     head.add_argument("--num-cpus", type=int, help="logical CPUs that Ray may hand out")
     head.add_argument("--port", type=int, default=6379, help="port of the cluster (default 6379)")
-    head.add_argument(
-        "--dashboard-port", type=int, default=8265, help="port of the dashboard and of job submission (default 8265)"
-    )
-    head.add_argument(
-        "--agent-port", type=int, default=52365, help="port of the agent that starts jobs (default 52365)"
-    )
+    head.add_argument("--dashboard-port", type=int, default=8265, help="port for jobs and the dashboard (default 8265)")
+    head.add_argument("--agent-port", type=int, default=52365, help="port of the job agent (default 52365)")
     head.add_argument("--temp-dir", metavar="DIR", help="an absolute, short path for logs and sockets")
     head.add_argument("--stop", action="store_true", help="stop the head at --port, and no other Ray")
