@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from gsm8k_traces import gsm8k_traces
 from stillery.cli.main import main
 from stillery.cli.reward import attack_table, summarize
 from stillery.config.rewards import RewardWeights
 from stillery.training.rewards import score
 from stillery.training.rewards.attacks import ATTACKS, Honest, Outcome, honest_traces, run_suite
+from support.gsm8k_traces import gsm8k_traces
 from support.shared_data import shared_data
 
 # Of each kind of honest trace one with another seed than the command's; every fourth, to take seconds.
