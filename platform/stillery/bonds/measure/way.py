@@ -61,8 +61,12 @@ def find_way(
     confirmed = sorted({first[_content(steps[i])] for i in sound})
     if final is None or final not in derived:
         return Way(sorted(first.values()), confirmed, length)
-    num_used = sum(map(len, by_step.values()))
-    num_unused = sum(map(len, derived.values())) - num_used
+    # Values and not derivations count, so coming to one again makes up for nothing. What a step works out in order to
+    # compare it is used for that.
+    used = {key for key, found in derived.items() if any(d in by_step[d.step] for d in found if d.step in by_step)}
+    unused = [found for key, found in derived.items() if key not in used]
+    num_unused = sum(not all(steps[d.step].compared for d in found) for found in unused)
+    num_used = len(used)
     return Way(sorted(first.values()), confirmed, length, num_used, num_unused)
 
 
