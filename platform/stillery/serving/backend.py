@@ -52,7 +52,7 @@ def find_model() -> Any:
     return handle.options(stream=True)
 
 
-class Backend:
+class ModelClient:
     """Calls to the model's replicas, through the handle that `find` finds once there is one."""
 
     def __init__(self, *, retry_after_s: float, find: Callable[[], Any] = find_model) -> None:

@@ -28,7 +28,7 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class Choice:
+class BestAnswer:
     """The sample that was chosen (None if none gave an answer), and how many of how many voters agree with it."""
 
     chosen: Answered | None
@@ -55,7 +55,7 @@ def weigh(index: int, *, question: str, reasoning: str | None, answer: str | Non
 
 def choose(
     samples: Sequence[Answered], *, answer_kind: str = "auto", same: Callable[..., bool] = same_answer
-) -> Choice:
+) -> BestAnswer:
     """The most stable sample of the largest group of equal answers; between groups of one size the one that holds the
     most stable sample.
 
@@ -79,7 +79,7 @@ def choose(
         else:
             groups.append(_Group(answer, [sample]))
     if not groups:
-        return Choice(None, 0, 0, uncompared)
+        return BestAnswer(None, 0, 0, uncompared)
     largest = max(groups, key=lambda group: group.rank)
     best = max(largest.members, key=lambda sample: (sample.stability, -sample.index))
-    return Choice(best, len(largest.members), len(voting), uncompared)
+    return BestAnswer(best, len(largest.members), len(voting), uncompared)

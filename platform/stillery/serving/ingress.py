@@ -12,7 +12,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from stillery.serving.backend import Backend
+from stillery.serving.backend import ModelClient
 from stillery.serving.gateway import check_binding, install_gateway
 from stillery.serving.gateway.shared_limiter import SharedLimiter
 from stillery.serving.routes import add_routes
@@ -43,7 +43,7 @@ class Ingress:
 
         # Swagger's own pages load their scripts from elsewhere; the schema is enough.
         app = FastAPI(title="stillery", docs_url=None, redoc_url=None, lifespan=lifespan)
-        backend = Backend(retry_after_s=self._settings.engine.retry_after_s)
+        backend = ModelClient(retry_after_s=self._settings.engine.retry_after_s)
         add_routes(app, self._settings, backend=backend, readiness=self._readiness)
         install_gateway(app, self._settings.gateway, limiter)
         return app

@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from stillery.serving.backend import Backend, Events, ModelRefusedError, ModelReply
+from stillery.serving.backend import Events, ModelClient, ModelRefusedError, ModelReply
 from stillery.serving.best_of import Answered, choose, weigh
 from stillery.serving.model_server import first_complaint
 from stillery.serving.molecules import describe_trace
@@ -26,7 +26,7 @@ _READERS = 2
 _USUAL_BEST_OF = 8
 
 
-def add_routes(app: FastAPI, settings: ServeSettings, *, backend: Backend, readiness: Any) -> None:
+def add_routes(app: FastAPI, settings: ServeSettings, *, backend: ModelClient, readiness: Any) -> None:
     """Every route, and errors in OpenAI's shape."""
     _add_error_handlers(app)
     _add_state_routes(app, settings, readiness)
@@ -95,7 +95,7 @@ def _add_state_routes(app: FastAPI, settings: ServeSettings, readiness: Any) -> 
         return card
 
 
-def _add_model_routes(app: FastAPI, settings: ServeSettings, backend: Backend) -> None:
+def _add_model_routes(app: FastAPI, settings: ServeSettings, backend: ModelClient) -> None:
     name = served_name(settings)
 
     @app.post("/v1/chat/completions")
@@ -111,7 +111,7 @@ def _add_model_routes(app: FastAPI, settings: ServeSettings, backend: Backend) -
         return _response(await backend.ask("completions", body.model_dump(exclude_unset=True)))
 
 
-def _add_bond_routes(app: FastAPI, settings: ServeSettings, backend: Backend) -> None:
+def _add_bond_routes(app: FastAPI, settings: ServeSettings, backend: ModelClient) -> None:
     name = served_name(settings)
     readers = asyncio.Semaphore(_READERS)
 

@@ -11,49 +11,20 @@ import functools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from stillery.config import Config, CurateConfig, settings_of
-from stillery.curation.choosing import Row, choose, load_filters
 from stillery.curation.datasheet import write_card
-from stillery.curation.masks import corrected_spans
-from stillery.curation.mixture import keep_rates, stays
+from stillery.curation.files import Counts, Inputs, Rows, curate_file, new_counts, thin_file
+from stillery.curation.mixture import keep_rates
 from stillery.curation.rules import NEED_BONDS
-from stillery.curation.samples import to_sample
-from stillery.curation.screening import Screened, screen_prompts
+from stillery.curation.screening import screen_prompts
 from stillery.errors import UserError
 from stillery.io.readers.files import fingerprints
 from stillery.io.storage import Folder
-from stillery.records import (
-    Choice,
-    Generation,
-    Molecule,
-    Prompt,
-    Sample,
-    Split,
-    Verdict,
-    VerdictKind,
-    from_table,
-)
+from stillery.records import Prompt, from_table
 from stillery.stages.stage import TRAINED, Stage, StageContext
 from stillery.telemetry.logs import logger
-
-# Within the output: a table of Choice for each file of generations.
-CHOICES = "choices"
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """The tables that curation reads. Verdicts and molecules lie in the order of the generations."""
-
-    generations: Folder
-    verdicts: Folder
-    molecules: Folder | None = None
 
 
 def curate(
@@ -77,19 +48,19 @@ def curate(
     """
     by_id = {p.prompt_id: p for p in from_table(prompts.read_all(Prompt), Prompt)}
     screened = screen_prompts(config, list(by_id.values()))
-    inputs = Inputs(generations, verdicts, molecules)
-    starts = _starts(generations)
+    inputs = Inputs(generations, Rows.of(verdicts), None if molecules is None else Rows.of(molecules))
+    places = list(Rows.of(generations).starts.items())
     each = _on_ray if on_ray else _here
     work = functools.partial(
         curate_file, config=config, accepted_per_prompt=accepted_per_prompt, inputs=inputs, out=out, seed=seed
     )
-    counts = _add_up(each(work, list(starts.items()), {"by_id": by_id, "screened": screened}))
+    counts = _add_up(each(work, places, {"by_id": by_id, "screened": screened}))
     if config.mixture:
         measured = counts["by_part" if config.mixture_by == "samples" else "tokens_by_part"]
         rates = keep_rates(measured, config.mixture)
         logger.info(f"curate: of each part stay {', '.join(f'{p} {rate:.0%}' for p, rate in rates.items())}")
         thin = functools.partial(thin_file, rates=rates, generations=generations, out=out, seed=seed)
-        thinned = _add_up(each(thin, list(starts.items()), {}))
+        thinned = _add_up(each(thin, places, {}))
         funnel = counts["funnel"] | {k: thinned["funnel"][k] for k in ("kept", "train", "prompts_kept")}
         counts |= {**thinned, "funnel": funnel, "dropped": counts["dropped"] + thinned["dropped"]}
     funnel = counts["funnel"]
@@ -115,110 +86,11 @@ def curate(
     return summary
 
 
-Counts = dict[str, Any]
-Work = Callable[..., dict[str, Any]]
-
-
-def curate_file(
-    place: tuple[str, int],
-    *,
-    by_id: Mapping[str, Prompt],
-    screened: Screened,
-    config: CurateConfig,
-    accepted_per_prompt: int | None,
-    inputs: Inputs,
-    out: Folder,
-    seed: int,
-) -> dict[str, Any]:
-    """Choose among the samples of one file of generations, and count. `place` is its name and how many generations lie
-    in the files before it."""
-    file, start = place
-    rows = inputs.generations.read_rows(file, Generation)
-    verdicts = _slice(inputs.verdicts, Verdict, start, len(rows))
-    found = _slice(inputs.molecules, Molecule, start, len(rows)) if inputs.molecules is not None else []
-    _check_order(rows, verdicts)
-    molecules = {molecule.sample_id: molecule for molecule in found}
-    filters = load_filters(config.filters)
-    counts, samples, choices = _counts(), list[Sample](), list[Choice]()
-    pairs: Iterator[Row] = zip(rows, verdicts, strict=True)
-    for prompt_id, group in groupby(pairs, key=lambda row: row[0].prompt_id):
-        of_prompt, prompt = list(group), by_id[prompt_id]
-        if prompt_id in screened:
-            kept, chosen = (
-                list[Generation](),
-                [Choice(g.sample_id, prompt_id, *screened[prompt_id]) for g, _ in of_prompt],
-            )
-        else:
-            kept, chosen = choose(
-                config,
-                of_prompt,
-                accepted_per_prompt=accepted_per_prompt,
-                molecules=molecules,
-                seed=seed,
-                filters=filters,
-            )
-        choices += chosen
-        counts["funnel"]["generated"] += len(of_prompt)
-        counts["funnel"]["correct"] += sum(verdict.verdict == VerdictKind.CORRECT for _, verdict in of_prompt)
-        counts["funnel"]["prompts"] += 1
-        counts["dropped"].update(choice.reason for choice in chosen if choice.reason is not None)
-        _count_kept(counts, prompt, kept)
-        for generation in kept:
-            molecule = molecules.get(generation.sample_id) if config.mask_corrected else None
-            masked = corrected_spans(molecule) if molecule is not None else []
-            samples.append(to_sample(generation, prompt, masked=masked))
-    _write(out, file, samples, choices)
-    return counts
-
-
-def thin_file(
-    place: tuple[str, int], *, rates: Mapping[str, float], generations: Folder, out: Folder, seed: int
-) -> dict[str, Any]:
-    """Leave out what the mixture has no place for, of the samples that one file of generations gave."""
-    file, _ = place
-    counts, samples, gone = _counts(), list[Sample](), set[str]()
-    tokens = dict(zip(*_columns(generations, file, ["sample_id", "num_tokens"]), strict=True))
-    for sample in out.read_rows(_samples_of(file), Sample) if out.exists(_samples_of(file)) else []:
-        if stays(sample.sample_id, rate=rates.get(sample.part, 0.0), seed=seed):
-            samples.append(sample)
-            _count_sample(counts, sample, tokens[sample.sample_id])
-        else:
-            gone.add(sample.sample_id)
-    counts["funnel"]["prompts_kept"] = len({sample.prompt_id for sample in samples})
-    counts["dropped"]["mixture"] = len(gone)
-    choices = [
-        Choice(c.sample_id, c.prompt_id, "mixture", None) if c.sample_id in gone else c
-        for c in (out / CHOICES).read_rows(_choices_of(file), Choice)
-    ]
-    _write(out, file, samples, choices)
-    return counts
-
-
-def _counts() -> dict[str, Any]:
-    names = ("funnel", "dropped", "by_part", "tokens_by_part", "by_task", "by_teacher", "tokens")
-    return {**{name: Counter[str]() for name in names}, "shortest": list[int](), "longest": list[int]()}
-
-
-def _count_kept(counts: Counts, prompt: Prompt, kept: Sequence[Generation]) -> None:
-    counts["funnel"]["prompts_kept"] += bool(kept)
-    for generation in kept:
-        _count_sample(counts, to_sample(generation, prompt), generation.num_tokens)
-
-
-def _count_sample(counts: Counts, sample: Sample, num_tokens: int) -> None:
-    counts["funnel"]["kept"] += 1
-    counts["funnel"]["train"] += sample.split == Split.TRAIN
-    counts["by_part"][sample.part] += 1
-    counts["tokens_by_part"][sample.part] += num_tokens
-    counts["by_task"][sample.task] += 1
-    counts["by_teacher"][sample.teacher] += 1
-    counts["tokens"]["total"] += num_tokens
-    counts["shortest"] = [min([*counts["shortest"], num_tokens])]
-    counts["longest"] = [max([*counts["longest"], num_tokens])]
+Work = Callable[..., Counts]
 
 
 def _add_up(parts: Iterator[Counts]) -> Counts:
-    total = _counts()
+    total = new_counts()
     for part in parts:
         for name, value in part.items():
             total[name] = total[name] + value if isinstance(value, list) else total[name] + Counter(value)
@@ -258,58 +130,6 @@ def _work_on(row: Mapping[str, Any], *, work: Work, shared: Any) -> dict[str, st
         return {"counts": json.dumps(work((row["file"], row["start"]), **known)), "fault": None}
     except UserError as error:
         return {"counts": None, "fault": str(error)}
-
-
-def _starts(folder: Folder) -> dict[str, int]:
-    """How many rows lie in the files before each of a folder's Parquet files."""
-    starts, total = dict[str, int](), 0
-    for name in folder.names(".parquet"):
-        starts[name] = total
-        with folder.open_file(name) as file:
-            total += pq.read_metadata(file).num_rows
-    return starts
-
-
-def _slice(folder: Folder, record: type[Any], start: int, count: int) -> list[Any]:
-    """Rows of a folder's tables, taken as one table, which may be divided otherwise than the generations are."""
-    parts: list[pa.Table] = []
-    for name, first in _starts(folder).items():
-        if first < start + count:
-            with folder.open_file(name) as file:
-                num_rows = pq.read_metadata(file).num_rows
-            if first + num_rows > start:
-                table = folder.read_table(name, record)
-                parts.append(
-                    table.slice(max(0, start - first), min(num_rows, start + count - first) - max(0, start - first))
-                )
-    return from_table(pa.concat_tables(parts), record) if parts else []
-
-
-def _check_order(rows: Sequence[Generation], verdicts: Sequence[Verdict]) -> None:
-    for generation, verdict in zip(rows, verdicts, strict=True):
-        assert verdict.sample_id == generation.sample_id, f"verdicts out of order at {generation.sample_id}"
-
-
-def _columns(folder: Folder, name: str, columns: Sequence[str]) -> list[list[Any]]:
-    with folder.open_file(name) as file:
-        table = pq.read_table(file, columns=list(columns))
-    return [table[column].to_pylist() for column in columns]
-
-
-def _samples_of(file: str) -> str:
-    return file.replace("generations-", "samples-")
-
-
-def _choices_of(file: str) -> str:
-    return file.replace("generations-", "choices-")
-
-
-def _write(out: Folder, file: str, samples: list[Sample], choices: list[Choice]) -> None:
-    if samples:
-        out.write_rows(_samples_of(file), samples, Sample)
-    else:
-        out.remove(_samples_of(file))
-    (out / CHOICES).write_rows(_choices_of(file), choices, Choice)
 
 
 def _nothing_accepted(dropped: Counter[str]) -> str:

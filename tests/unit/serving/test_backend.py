@@ -8,7 +8,7 @@ import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
 from ray.serve.exceptions import BackPressureError
 
-from stillery.serving.backend import Backend, ModelRefusedError
+from stillery.serving.backend import ModelClient, ModelRefusedError
 from stillery.serving.model_server import Opening
 
 
@@ -57,7 +57,7 @@ FAILED = RayTaskError("answer", "a traceback with a prompt in it", RuntimeError(
 
 def ask(handle: Handle) -> tuple[Opening, list[str]]:
     async def read() -> tuple[Opening, list[str]]:
-        reply = await Backend(retry_after_s=2, find=lambda: handle).ask("chat", {})
+        reply = await ModelClient(retry_after_s=2, find=lambda: handle).ask("chat", {})
         return reply.opening, [event async for event in reply.events] if reply.events else []
 
     return asyncio.run(read())
@@ -106,7 +106,7 @@ def test_a_client_that_leaves_cancels_the_models_work(num_read: int, cancelled: 
     handle = Handle(STREAM)
 
     async def leave() -> None:
-        reply = await Backend(retry_after_s=2, find=lambda: handle).ask("chat", {})
+        reply = await ModelClient(retry_after_s=2, find=lambda: handle).ask("chat", {})
         assert reply.events is not None
         events = aiter(reply.events)
         for _ in range(num_read):
@@ -122,5 +122,5 @@ def test_before_a_model_is_up_the_answer_is_503() -> None:
         raise LookupError
 
     with pytest.raises(ModelRefusedError, match="no model is up yet") as refused:
-        asyncio.run(Backend(retry_after_s=2, find=find).ask("chat", {}))
+        asyncio.run(ModelClient(retry_after_s=2, find=find).ask("chat", {}))
     assert refused.value.status == 503

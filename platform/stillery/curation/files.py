@@ -1,0 +1,195 @@
+"""A file of generations -> the samples of it that train, and a choice for each. Pure but for the tables it reads and
+writes; a stage calls it for every file, on whatever machine.
+
+Verdicts and molecules lie in the order of the generations, and may be divided into files otherwise.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stillery.config import CurateConfig
+from stillery.curation.choosing import Row, choose, load_filters
+from stillery.curation.masks import corrected_spans
+from stillery.curation.mixture import stays
+from stillery.curation.samples import to_sample
+from stillery.curation.screening import Screened
+from stillery.io.storage import Folder
+from stillery.records import Choice, Generation, Molecule, Prompt, R, Sample, Split, Verdict, VerdictKind, from_table
+
+# Within the output: a table of Choice for each file of generations.
+CHOICES = "choices"
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A folder's tables taken as one; `starts` is the place of each file's first row, and `num_rows` that of the
+    end."""
+
+    folder: Folder
+    starts: Mapping[str, int]
+    num_rows: int
+
+    @classmethod
+    def of(cls, folder: Folder) -> "Rows":
+        """The tables of a folder, by what their ends say of them."""
+        starts, total = dict[str, int](), 0
+        for name in folder.names(".parquet"):
+            starts[name] = total
+            with folder.open_file(name) as file:
+                total += pq.read_metadata(file).num_rows
+        return cls(folder, starts, total)
+
+    def read(self, record: type[R], start: int, count: int) -> list[R]:
+        """`count` rows from the place `start` on, of whichever files hold them."""
+        parts: list[pa.Table] = []
+        for name, first, end in zip(
+            self.starts, self.starts.values(), [*self.starts.values(), self.num_rows][1:], strict=True
+        ):
+            if first < start + count and end > start:
+                begin = max(0, start - first)
+                parts.append(self.folder.read_table(name, record).slice(begin, min(end, start + count) - first - begin))
+        return from_table(pa.concat_tables(parts), record) if parts else []
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What curation reads. Verdicts and molecules lie in the order of the generations."""
+
+    generations: Folder
+    verdicts: Rows
+    molecules: Rows | None = None
+
+
+# What a file of generations came to: counters by name, and the shortest and longest completion.
+Counts = dict[str, Any]
+
+
+def curate_file(
+    place: tuple[str, int],
+    *,
+    by_id: Mapping[str, Prompt],
+    screened: Screened,
+    config: CurateConfig,
+    accepted_per_prompt: int | None,
+    inputs: Inputs,
+    out: Folder,
+    seed: int,
+) -> dict[str, Any]:
+    """Choose among the samples of one file of generations, and count. `place` is its name and how many generations lie
+    in the files before it."""
+    file, start = place
+    rows = inputs.generations.read_rows(file, Generation)
+    verdicts = inputs.verdicts.read(Verdict, start, len(rows))
+    found = [] if inputs.molecules is None else inputs.molecules.read(Molecule, start, len(rows))
+    _check_order(rows, verdicts)
+    molecules = {molecule.sample_id: molecule for molecule in found}
+    filters = load_filters(config.filters)
+    counts, samples, choices = new_counts(), list[Sample](), list[Choice]()
+    pairs: Iterator[Row] = zip(rows, verdicts, strict=True)
+    for prompt_id, group in groupby(pairs, key=lambda row: row[0].prompt_id):
+        of_prompt, prompt = list(group), by_id[prompt_id]
+        if prompt_id in screened:
+            kept, chosen = (
+                list[Generation](),
+                [Choice(g.sample_id, prompt_id, *screened[prompt_id]) for g, _ in of_prompt],
+            )
+        else:
+            kept, chosen = choose(
+                config,
+                of_prompt,
+                accepted_per_prompt=accepted_per_prompt,
+                molecules=molecules,
+                seed=seed,
+                filters=filters,
+            )
+        choices += chosen
+        counts["funnel"]["generated"] += len(of_prompt)
+        counts["funnel"]["correct"] += sum(verdict.verdict == VerdictKind.CORRECT for _, verdict in of_prompt)
+        counts["funnel"]["prompts"] += 1
+        counts["dropped"].update(choice.reason for choice in chosen if choice.reason is not None)
+        _count_kept(counts, prompt, kept)
+        for generation in kept:
+            molecule = molecules.get(generation.sample_id) if config.mask_corrected else None
+            masked = corrected_spans(molecule) if molecule is not None else []
+            samples.append(to_sample(generation, prompt, masked=masked))
+    _write(out, file, samples, choices)
+    return counts
+
+
+def thin_file(
+    place: tuple[str, int], *, rates: Mapping[str, float], generations: Folder, out: Folder, seed: int
+) -> dict[str, Any]:
+    """Leave out what the mixture has no place for, of the samples that one file of generations gave."""
+    file, _ = place
+    counts, samples, gone = new_counts(), list[Sample](), set[str]()
+    tokens = dict(zip(*_columns(generations, file, ["sample_id", "num_tokens"]), strict=True))
+    for sample in out.read_rows(_samples_of(file), Sample) if out.exists(_samples_of(file)) else []:
+        if stays(sample.sample_id, rate=rates.get(sample.part, 0.0), seed=seed):
+            samples.append(sample)
+            _count_sample(counts, sample, tokens[sample.sample_id])
+        else:
+            gone.add(sample.sample_id)
+    counts["funnel"]["prompts_kept"] = len({sample.prompt_id for sample in samples})
+    counts["dropped"]["mixture"] = len(gone)
+    choices = [
+        Choice(c.sample_id, c.prompt_id, "mixture", None) if c.sample_id in gone else c
+        for c in (out / CHOICES).read_rows(_choices_of(file), Choice)
+    ]
+    _write(out, file, samples, choices)
+    return counts
+
+
+def new_counts() -> dict[str, Any]:
+    names = ("funnel", "dropped", "by_part", "tokens_by_part", "by_task", "by_teacher", "tokens")
+    return {**{name: Counter[str]() for name in names}, "shortest": list[int](), "longest": list[int]()}
+
+
+def _count_kept(counts: Counts, prompt: Prompt, kept: Sequence[Generation]) -> None:
+    counts["funnel"]["prompts_kept"] += bool(kept)
+    for generation in kept:
+        _count_sample(counts, to_sample(generation, prompt), generation.num_tokens)
+
+
+def _count_sample(counts: Counts, sample: Sample, num_tokens: int) -> None:
+    counts["funnel"]["kept"] += 1
+    counts["funnel"]["train"] += sample.split == Split.TRAIN
+    counts["by_part"][sample.part] += 1
+    counts["tokens_by_part"][sample.part] += num_tokens
+    counts["by_task"][sample.task] += 1
+    counts["by_teacher"][sample.teacher] += 1
+    counts["tokens"]["total"] += num_tokens
+    counts["shortest"] = [min([*counts["shortest"], num_tokens])]
+    counts["longest"] = [max([*counts["longest"], num_tokens])]
+
+
+def _check_order(rows: Sequence[Generation], verdicts: Sequence[Verdict]) -> None:
+    for generation, verdict in zip(rows, verdicts, strict=True):
+        assert verdict.sample_id == generation.sample_id, f"verdicts out of order at {generation.sample_id}"
+
+
+def _columns(folder: Folder, name: str, columns: Sequence[str]) -> list[list[Any]]:
+    with folder.open_file(name) as file:
+        table = pq.read_table(file, columns=list(columns))
+    return [table[column].to_pylist() for column in columns]
+
+
+def _samples_of(file: str) -> str:
+    return file.replace("generations-", "samples-")
+
+
+def _choices_of(file: str) -> str:
+    return file.replace("generations-", "choices-")
+
+
+def _write(out: Folder, file: str, samples: list[Sample], choices: list[Choice]) -> None:
+    if samples:
+        out.write_rows(_samples_of(file), samples, Sample)
+    else:
+        out.remove(_samples_of(file))
+    (out / CHOICES).write_rows(_choices_of(file), choices, Choice)
