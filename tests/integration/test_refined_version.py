@@ -12,15 +12,16 @@ from stillery.config import Config
 from stillery.io.run_folder import Output, Run
 from stillery.io.storage import Folder
 from stillery.metrics import summarize
-from stillery.pipeline import order as stages
 from stillery.records import Score
+from stillery.stages import register
+from stillery.stages.stage import StageContext
 
 __all__ = ["checkpoint"]
 
 TUNED, REFINED = 0.5, 1.0
 
 
-def make_job(folder: Path, home: Path) -> stages.Job:
+def make_job(folder: Path, home: Path) -> StageContext:
     """The registration of a run in which refinement has raised accuracy."""
     outputs = dict(make_outputs(folder, before=0.25, after=REFINED))
     run = Run(Folder(str(folder)), "abc123")
@@ -36,10 +37,10 @@ def make_job(folder: Path, home: Path) -> stages.Job:
     config = Config()
     config.refine.enabled = True
     config.register.tracking_uri = f"sqlite:///{home}/mlflow.db"
-    return stages.Job(config, run, outputs, run.stage_folder("register", "fp-register"))
+    return StageContext(config, run, outputs, run.stage_folder("register", "fp-register"))
 
 
-def place_checkpoints(job: stages.Job, checkpoint: Path) -> None:
+def place_checkpoints(job: StageContext, checkpoint: Path) -> None:
     for stage in ("sft", "refine"):
         folder = job.folder(stage).local / "checkpoint"
         folder.mkdir(parents=True, exist_ok=True)
@@ -47,9 +48,8 @@ def place_checkpoints(job: stages.Job, checkpoint: Path) -> None:
             (folder / path.name).write_bytes(path.read_bytes())
 
 
-def register_of(job: stages.Job) -> dict[str, Any]:
-    (stage,) = [stage for stage in stages.STAGES if stage.name == "register"]
-    return stage.work(job)
+def register_of(job: StageContext) -> dict[str, Any]:
+    return register.STAGE.run(job)
 
 
 def test_the_fine_tuned_student_is_the_parent_of_the_refined_one(
@@ -57,7 +57,7 @@ def test_the_fine_tuned_student_is_the_parent_of_the_refined_one(
 ) -> None:
     import mlflow
 
-    monkeypatch.setattr(stages, "measure_model", lambda *_: refuse_to_measure(checkpoint))
+    monkeypatch.setattr(register, "measure_model", lambda *_: refuse_to_measure(checkpoint))
     job = make_job(tmp_path / "run", tmp_path)
     place_checkpoints(job, checkpoint)
     refined = register_of(job)
