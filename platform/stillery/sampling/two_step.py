@@ -10,6 +10,7 @@ from typing import Any
 
 from stillery.records import Generation, Request
 from stillery.sampling.engine import Engine
+from stillery.thinking import CLOSE_THINK, OPEN_THINK
 
 REASONING_TRIGGER = "Let's think step by step."
 ANSWER_TRIGGER = "Therefore, the answer is"
@@ -56,7 +57,7 @@ def _join(rationale: Generation, answer: Generation | Exception) -> Generation |
     thinking = f"{REASONING_TRIGGER}{rationale.completion}".strip()
     return dataclasses.replace(
         rationale,
-        completion=f"<think>\n{thinking}\n</think>\n<answer>{answer.completion.strip().rstrip('.')}</answer>",
+        completion=f"{OPEN_THINK}\n{thinking}\n{CLOSE_THINK}\n<answer>{answer.completion.strip().rstrip('.')}</answer>",
         finish_reason=answer.finish_reason,
         num_prompt_tokens=rationale.num_prompt_tokens + answer.num_prompt_tokens,
         num_tokens=num_tokens,

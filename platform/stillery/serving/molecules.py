@@ -6,6 +6,7 @@ from typing import Any
 from stillery.bonds import analyze
 from stillery.bonds.draw.drawing import to_svg
 from stillery.records import Molecule
+from stillery.thinking import CLOSE_THINK, OPEN_THINK
 
 
 def stability_of(text: str, *, question: str | None) -> float:
@@ -31,7 +32,7 @@ def describe_trace(text: str, *, question: str | None, svg: bool) -> dict[str, A
 
 def trace_of(reasoning: str | None, answer: str | None) -> str:
     """The text of a trace, put together from the parts of a response."""
-    think = f"<think>{reasoning}</think>" if reasoning else ""
+    think = f"{OPEN_THINK}{reasoning}{CLOSE_THINK}" if reasoning else ""
     return f"{think}<answer>{answer or ''}</answer>"
 
 

@@ -7,7 +7,8 @@ held back until it is decided. A completion that begins with anything but a thin
 import re
 from collections.abc import Sequence
 
-OPEN, CLOSE = "<think>", "</think>"
+from stillery.thinking import CLOSE_THINK, OPEN_THINK
+
 _ANSWER_TAGS = ("<answer>", "</answer>")
 _ANSWER_TAG = re.compile("|".join(_ANSWER_TAGS))
 
@@ -39,18 +40,18 @@ class ThinkAnswerSplitter:
 
     def _begin(self) -> None:
         start = self._held.lstrip()
-        if start.startswith(OPEN):
-            self._held = start.removeprefix(OPEN)
+        if start.startswith(OPEN_THINK):
+            self._held = start.removeprefix(OPEN_THINK)
             self._phase = "thinking"
-        elif not OPEN.startswith(start):
+        elif not OPEN_THINK.startswith(start):
             self._phase = "content"
 
     def _take_thinking(self) -> str:
-        before, tag, after = self._held.partition(CLOSE)
+        before, tag, after = self._held.partition(CLOSE_THINK)
         if tag:
             self._held, self._phase = after, "content"
             return before
-        return self._release(_undecided(self._held, (CLOSE,)))
+        return self._release(_undecided(self._held, (CLOSE_THINK,)))
 
     def _take_content(self) -> str:
         *whole, self._held = _ANSWER_TAG.split(self._held)

@@ -10,7 +10,8 @@ from typing import Any
 from vllm.entrypoints.generate.base.protocol import DeltaMessage
 from vllm.reasoning.abs_reasoning_parsers import ReasoningParser, ReasoningParserManager
 
-from stillery.serving.splitting import CLOSE, OPEN, ThinkAnswerSplitter
+from stillery.serving.splitting import ThinkAnswerSplitter
+from stillery.thinking import CLOSE_THINK, OPEN_THINK
 
 NAME = "stillery"
 
@@ -27,23 +28,23 @@ class ThinkAnswerParser(ReasoningParser):
 
     @property
     def reasoning_start_str(self) -> str:
-        return OPEN
+        return OPEN_THINK
 
     @property
     def reasoning_end_str(self) -> str:
-        return CLOSE
+        return CLOSE_THINK
 
     def adjust_initial_state_from_prompt(self, prompt_token_ids: Sequence[int]) -> None:
         self._splitter = ThinkAnswerSplitter(prefilled=self._opened_by(prompt_token_ids))
 
     def _opened_by(self, prompt_token_ids: Sequence[int]) -> bool:
         end = self.model_tokenizer.decode(list(prompt_token_ids[-8:]))
-        return end.rstrip().endswith(OPEN)
+        return end.rstrip().endswith(OPEN_THINK)
 
     def extract_reasoning(self, model_output: str, request: object) -> tuple[str | None, str | None]:
         # The prompt is not at hand here: a close without an opening tells that the prompt held the opening.
         start = model_output.lstrip()
-        prefilled = CLOSE in start and not start.startswith(OPEN)
+        prefilled = CLOSE_THINK in start and not start.startswith(OPEN_THINK)
         splitter = ThinkAnswerSplitter(prefilled=prefilled)
         parts = (splitter.feed(model_output), splitter.finish())
         reasoning, content = ("".join(pieces) for pieces in zip(*parts, strict=True))
@@ -75,7 +76,7 @@ class ThinkAnswerParser(ReasoningParser):
     def _tags(self) -> list[int | None]:
         """The tokens of the opening and the closing tag; None for one that the vocabulary does not have."""
         unknown = getattr(self.model_tokenizer, "unk_token_id", None)
-        tokens = (self.model_tokenizer.convert_tokens_to_ids(tag) for tag in (OPEN, CLOSE))
+        tokens = (self.model_tokenizer.convert_tokens_to_ids(tag) for tag in (OPEN_THINK, CLOSE_THINK))
         return [None if token == unknown else token for token in tokens]
 
     def has_engine_confirmed_reasoning_end(self) -> bool:

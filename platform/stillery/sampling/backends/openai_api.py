@@ -12,6 +12,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from stillery.errors import UserError
 from stillery.records import Message, Request
+from stillery.thinking import CLOSE_THINK, OPEN_THINK
 
 PATHS = {"chat": "chat/completions", "completions": "completions"}
 
@@ -98,10 +99,10 @@ def join_thinking(thinking: str | None, answer: str | None, *, truncated: bool =
     Thinking that was cut off before any answer stays unclosed.
     """
     answer = answer or ""
-    if not thinking or not thinking.strip() or answer.lstrip().startswith("<think>"):
+    if not thinking or not thinking.strip() or answer.lstrip().startswith(OPEN_THINK):
         return answer
-    opened = "<think>\n" + thinking.strip("\n")
-    return opened if truncated and not answer.strip() else f"{opened}\n</think>\n{answer.lstrip(chr(10))}"
+    opened = f"{OPEN_THINK}\n" + thinking.strip("\n")
+    return opened if truncated and not answer.strip() else f"{opened}\n{CLOSE_THINK}\n{answer.lstrip(chr(10))}"
 
 
 def whole_text(text: str) -> str:

@@ -10,9 +10,13 @@ from dataclasses import dataclass
 from stillery.errors import UserError
 from stillery.records import Message
 from stillery.sampling.chat.conversation import Conversation, bare, continuation
+from stillery.thinking import CLOSE_THINK, OPEN_THINK
 
 QUESTION, THOUGHT, ANSWER = "Is the coin still heads up?", "It was turned over once.", "no"
-PROBE = [Message("user", QUESTION), Message("assistant", f"<think>\n{THOUGHT}\n</think>\n<answer>{ANSWER}</answer>")]
+PROBE = [
+    Message("user", QUESTION),
+    Message("assistant", f"{OPEN_THINK}\n{THOUGHT}\n{CLOSE_THINK}\n<answer>{ANSWER}</answer>"),
+]
 
 _TEMPLATE_KEY = "sft.trl.chat_template_path"
 
