@@ -7,6 +7,7 @@ are, and two quotients exactly if their cross products are.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd, isqrt
@@ -119,6 +120,19 @@ class TermBudget:
     def equal(self, first: Quotient, second: Quotient) -> bool:
         """Whether two values are the same for all values of their names."""
         return self.multiply(first.top, second.bottom) == self.multiply(second.top, first.bottom)
+
+    def substitute(self, value: Quotient, known: Mapping[str, Quotient]) -> Quotient:
+        """The value with some of its names replaced."""
+        return self.over(self._put(value.top, known), self._put(value.bottom, known))
+
+    def _put(self, side: Sum, known: Mapping[str, Quotient]) -> Quotient:
+        total = constant(Fraction(0))
+        for (root, powers), factor in side.items():
+            term = Quotient({(root, ()): factor}, {ONE: Fraction(1)})
+            for name, exponent in powers:
+                term = self.times(term, self.power(known.get(name) or named(name), Fraction(exponent)))
+            total = self.add(total, term)
+        return total
 
 
 def constant(value: Fraction) -> Quotient:

@@ -1,10 +1,12 @@
 """Whether two expressions are equal: exactly, numerically, and never by chance or for ever."""
 
 import time
+from fractions import Fraction
 
 import pytest
 
 from stillery.maths import equal, evaluate, normalize, parse
+from stillery.maths.quotients import TermBudget, constant
 
 
 def compare(first: str, second: str) -> bool | None:
@@ -106,3 +108,4 @@ def test_exact_values_are_computed_with() -> None:
     value = evaluate(parsed)
     assert value is not None
     assert value.names() == {"x"}
+    assert TermBudget().substitute(value, {"x": constant(Fraction(3))}).rational() == 4
