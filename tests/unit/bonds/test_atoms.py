@@ -37,7 +37,7 @@ def test_the_spans_cover_every_character_once_and_in_order(text: str) -> None:
         ("首先，我们计算 3+4=7。检查一下：7-4=3。", ["首先，我们计算 3+4=7。", "检查一下：", "7-4=3。"]),
         (
             "We use the formula:\n\\[a. b = 1\n\\]\n\nSo it holds.",
-            ["We use the formula:", "\\[a. b = 1\n\\]", "So it holds."],
+            ["We use the formula:\n\\[a. b = 1\n\\]", "So it holds."],
         ),
         ("Let $a. b$ be 3. Go.", ["Let $a. b$ be 3.", "Go."]),
     ],
