@@ -44,7 +44,7 @@ def run(out: Path, tables: dict[str, Folder], **settings: Any) -> tuple[dict[str
 
 def test_grpo_samples_with_the_weights_that_learn(tmp_path: Path, tables: dict[str, Folder]) -> None:
     # A reward that varies: how many digits there are.
-    rewards = {"refine_rewards:digits": 1.0, "correctness": 0.0}
+    rewards = {"support.refine_rewards:digits": 1.0, "correctness": 0.0}
     summary, history = run(tmp_path, tables, num_workers=2, rewards=rewards)
     steps = [row for row in history if "reward" in row]
     assert [row["step"] for row in steps] == [1, 2, 3, 4]
@@ -56,7 +56,7 @@ def test_grpo_samples_with_the_weights_that_learn(tmp_path: Path, tables: dict[s
     assert len(rollouts) == 4 * 16
     for row in rollouts:
         parts = {part.name: part.value for part in row.parts}
-        assert row.reward == pytest.approx(parts["refine_rewards:digits"])
+        assert row.reward == pytest.approx(parts["support.refine_rewards:digits"])
         assert parts["correctness"] in (0.0, 1.0)
     groups = [rollouts[start : start + 4] for start in range(0, len(rollouts), 4)]
     assert all(len({row.prompt_id for row in group}) == 1 for group in groups)
@@ -64,7 +64,11 @@ def test_grpo_samples_with_the_weights_that_learn(tmp_path: Path, tables: dict[s
 
 
 def test_a_killed_worker_changes_no_step(tmp_path: Path, tables: dict[str, Folder]) -> None:
-    settings: dict[str, Any] = {"rollouts": "transformers", "rewards": {"refine_rewards:digits": 1.0}, "steps": 8}
+    settings: dict[str, Any] = {
+        "rollouts": "transformers",
+        "rewards": {"support.refine_rewards:digits": 1.0},
+        "steps": 8,
+    }
     _, whole = run(tmp_path / "whole", tables, **settings)
     out = tmp_path / "killed"
     killer = threading.Thread(target=kill_a_worker, args=(out / "ray_train",), daemon=True)

@@ -24,7 +24,7 @@ def make_generation(prompt: Prompt, index: int, completion: str, **changes: Any)
     values: dict[str, Any] = {
         "sample_id": digest(prompt.prompt_id, index), "prompt_id": prompt.prompt_id, "sample_index": index, "seed": 0,
         "rendered": prompt.question, "completion": completion, "finish_reason": "stop", "num_prompt_tokens": 1,
-        "num_tokens": 1, "mean_logprob": None, "model": "teacher", "sampling": "{}", "round": 0, "surplus": False,
+        "num_tokens": 1, "mean_logprob": None, "model": "teacher", "sampling": "{}", "attempt": 0, "surplus": False,
         "error": None,
     }  # fmt: skip
     return Generation(**{**values, **changes})

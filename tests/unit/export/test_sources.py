@@ -1,5 +1,6 @@
 """What MODEL means: folders, the embedded models, and what is refused."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ def test_a_folder_and_an_embedded_model_are_their_own_checkpoint(tmp_path: Path)
     embedded = open_source("embedded:student", RegisterConfig())
     assert (embedded.name, embedded.model, embedded.folder) == ("student", "embedded:student", STUDENT)
     assert embedded.run_id is None
-    assert open_source(str(tmp_path), RegisterConfig()).folder == tmp_path
+    shutil.copytree(STUDENT, tmp_path / "mine")
+    assert open_source(str(tmp_path / "mine"), RegisterConfig()).folder == tmp_path / "mine"
 
 
 def test_a_hub_name_is_refused() -> None:

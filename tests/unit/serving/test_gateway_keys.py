@@ -232,22 +232,22 @@ def test_loopback_needs_no_key(host: str) -> None:
 
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "keys.jsonl"
-    assert main(["keys", "add", "phone", "--days", "2", "--file", str(path)]) == 0
+    assert main(["serve", "keys", "add", "phone", "--days", "2", "--file", str(path)]) == 0
     key = capsys.readouterr().out.strip()
     record = find_key(key, read_keys(path))
     assert record is not None
     assert record.expires_at == pytest.approx(time.time() + 2 * 86400, abs=60)
-    assert main(["keys", "list", "--file", str(path)]) == 0
+    assert main(["serve", "keys", "list", "--file", str(path)]) == 0
     listed = capsys.readouterr().out
     assert "phone" in listed
     assert "active" in listed
     assert key not in listed
-    assert main(["keys", "revoke", record.id, "--file", str(path)]) == 0
+    assert main(["serve", "keys", "revoke", record.id, "--file", str(path)]) == 0
     assert "revoked phone" in capsys.readouterr().out
-    assert main(["keys", "revoke", "phone", "--file", str(path)]) == 2
-    assert main(["keys", "list", "--file", str(tmp_path / "none")]) == 2
-    assert main(["keys", "add", "x", "--days", "0", "--file", str(path)]) == 2
-    assert main(["keys", "add", "x", "--file", str(tmp_path / "no" / "keys")]) == 2
+    assert main(["serve", "keys", "revoke", "phone", "--file", str(path)]) == 2
+    assert main(["serve", "keys", "list", "--file", str(tmp_path / "none")]) == 2
+    assert main(["serve", "keys", "add", "x", "--days", "0", "--file", str(path)]) == 2
+    assert main(["serve", "keys", "add", "x", "--file", str(tmp_path / "no" / "keys")]) == 2
     assert "Traceback" not in capsys.readouterr().err
 
 

@@ -34,9 +34,9 @@ def check(config: RefineConfig, *, teacher: TeacherConfig | None = None) -> None
         ({"rewards": {"correctnes": 1.0}}, "did you mean correctness"),
         ({"rewards": {"correctness": 0.0}}, "no reward has a weight"),
         ({"rewards": {"no_such_module:f": 1.0}}, "no_such_module cannot be imported"),
-        ({"rewards": {"refine_rewards:f": 1.0}}, "refine_rewards has no function f"),
-        ({"rewards": {"refine_rewards:nan": 1.0}}, "reward nan is nan"),
-        ({"rewards": {"refine_rewards:broken": 1.0}}, "reward broken failed: KeyError: 'solution'"),
+        ({"rewards": {"support.refine_rewards:f": 1.0}}, "refine_rewards has no function f"),
+        ({"rewards": {"support.refine_rewards:nan": 1.0}}, "reward nan is nan"),
+        ({"rewards": {"support.refine_rewards:broken": 1.0}}, "reward broken failed: KeyError: 'solution'"),
         ({"steps": 0}, "refine.steps is 0"),
         ({"temperature": 0.0}, "refine.temperature is 0.0"),
         ({"stop": StopRules(patience=0)}, "refine.stop.patience"),
@@ -86,4 +86,4 @@ def test_the_trl_table_is_that_of_the_method() -> None:
 
 def test_the_code_of_ones_own_reward_counts() -> None:
     assert code_of(config()) == {}
-    assert len(code_of(config(rewards={"refine_rewards:digits": 1.0}))["refine_rewards"]) == 64
+    assert len(code_of(config(rewards={"support.refine_rewards:digits": 1.0}))["support.refine_rewards"]) == 64
