@@ -1,6 +1,8 @@
 """One Ray for all integration tests: starting it costs seconds, and two cores hold one."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,9 @@ def ray_cluster() -> Iterator[None]:
     """A Ray cluster of this process."""
     import ray
 
+    # Workers import what tests hand them by name, such as a reward of one's own.
+    paths = [os.environ.get("PYTHONPATH"), str(Path(__file__).parents[1])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     cluster.connect(ClusterConfig(address="local"))
     yield
     ray.shutdown()
