@@ -15,8 +15,8 @@ def ray_cluster() -> Iterator[None]:
     """A Ray cluster of this process."""
     import ray
 
-    # Workers import what tests hand them by name, such as a reward of one's own.
-    paths = [os.environ.get("PYTHONPATH"), str(Path(__file__).parents[1])]
+    # Workers import what tests hand them by name: a function of the test's own module, a reward of one's own.
+    paths = [os.environ.get("PYTHONPATH"), str(Path(__file__).parents[1]), str(Path(__file__).parent)]
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     cluster.connect(ClusterConfig(address="local"))
     yield
