@@ -17,7 +17,8 @@ def ray_cluster() -> Iterator[None]:
 
     # Workers import what tests hand them by name: a function of the test's own module, a reward of one's own.
     paths = [os.environ.get("PYTHONPATH"), str(Path(__file__).parents[1]), str(Path(__file__).parent)]
-    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
-    cluster.connect(ClusterConfig(address="local"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(path for path in paths if path))
+        cluster.connect(ClusterConfig(address="local"))
     yield
     ray.shutdown()
