@@ -1,6 +1,6 @@
 """Near-duplicates among many texts: MinHash and locality-sensitive hashing by `rensa`, each hit checked exactly."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,9 +69,3 @@ def _candidates(texts: Sequence[str], bands: int) -> Iterator[list[int]]:
                 if len(bucket) < 8:
                     bucket.append(start + offset)
             yield sorted(found)
-
-
-def similar_to_any(text: str, others: Iterable[set[str]], *, threshold: float) -> int | None:
-    """The place of the first of `others` (sets of shingles) that a text is as similar to as `threshold`."""
-    mine = shingles(text, SHINGLE_WORDS)
-    return next((place for place, other in enumerate(others) if jaccard(mine, other) >= threshold), None)
