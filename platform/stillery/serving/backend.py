@@ -10,8 +10,9 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from stillery.serving.gateway.errors import error_body
 from stillery.serving.model_server import Opening
-from stillery.serving.openai_shape import error_body, error_event
+from stillery.serving.openai_shape import error_event
 
 log = logging.getLogger("ray.serve")
 

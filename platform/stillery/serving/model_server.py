@@ -19,7 +19,8 @@ from stillery.records import digest
 from stillery.registry.resolve import ServedModel, fetch
 from stillery.sampling.models import TRUST
 from stillery.serving.coalesce import coalesce, interval
-from stillery.serving.openai_shape import engine_error, error_body, error_event, finish_response, rename_reasoning
+from stillery.serving.gateway.errors import error_body
+from stillery.serving.openai_shape import engine_error, error_event, finish_response, rename_reasoning
 from stillery.serving.settings import EngineSettings, ProbeSettings, ServeSettings, load_settings, served_name
 from stillery.verify.template import parse_template
 

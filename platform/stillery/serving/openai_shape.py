@@ -1,25 +1,10 @@
-"""The OpenAI protocol's shapes: errors as its clients read them, and `reasoning_content` as they look for it."""
+"""The OpenAI protocol's shapes in streams and answers: errors, and `reasoning_content` as its clients look for it."""
 
 import json
 from collections.abc import Mapping
 from typing import Any, cast
 
-STATUS_TYPES = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    408: "timeout_error",
-    429: "rate_limit_error",
-    503: "overloaded_error",
-    504: "timeout_error",
-}
-
-
-def error_body(status: int, message: str, *, param: str | None = None, code: str | None = None) -> dict[str, Any]:
-    """The JSON of an error response."""
-    kind = STATUS_TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+from stillery.serving.gateway.errors import error_body
 
 
 def error_event(status: int, message: str) -> str:

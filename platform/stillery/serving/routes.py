@@ -14,9 +14,9 @@ from starlette.types import Receive, Scope, Send
 
 from stillery.serving.backend import Events, ModelClient, ModelRefusedError, ModelReply
 from stillery.serving.best_of import Answered, choose, weigh
+from stillery.serving.gateway.errors import error_body
 from stillery.serving.model_server import first_complaint
 from stillery.serving.molecules import describe_trace
-from stillery.serving.openai_shape import error_body
 from stillery.serving.requests import BondsBody, ChatBody, CompletionBody, ReasonedBody
 from stillery.serving.settings import ServeSettings, served_name
 

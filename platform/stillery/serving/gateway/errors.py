@@ -16,7 +16,10 @@ _TYPES = {
     401: "authentication_error",
     403: "permission_error",
     404: "not_found_error",
+    408: "timeout_error",
     429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
 }
 
 
@@ -46,13 +49,17 @@ class ApiError(Exception):
 
     def body(self) -> bytes:
         """The JSON that the client gets."""
-        return error_body(self.status, self.message, code=self.code, param=self.param)
+        return _json(error_body(self.status, self.message, code=self.code, param=self.param))
 
 
-def error_body(status: int, message: str, *, code: str | None = None, param: str | None = None) -> bytes:
-    """An error of this status as JSON; `type` follows from the status."""
+def error_body(status: int, message: str, *, code: str | None = None, param: str | None = None) -> dict[str, Any]:
+    """The body of an error response; `type` follows from the status."""
     kind = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
-    return json.dumps({"error": {"message": message, "type": kind, "param": param, "code": code}}).encode()
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def _json(body: dict[str, Any]) -> bytes:
+    return json.dumps(body).encode()
 
 
 def reshape_error(status: int, body: bytes) -> tuple[int, bytes]:
@@ -62,24 +69,23 @@ def reshape_error(status: int, body: bytes) -> tuple[int, bytes]:
     a body of the wrong form, becomes 400.
     """
     if status >= 500 and status != 503:
-        return status, error_body(status, SERVER_MESSAGES.get(status, SERVER_MESSAGES[500]))
+        return status, _json(error_body(status, SERVER_MESSAGES.get(status, SERVER_MESSAGES[500])))
     new_status = 400 if status == 422 else status
     try:
         found: Any = json.loads(body)
     except (ValueError, RecursionError):
-        return new_status, error_body(new_status, _default_message(status))
+        return new_status, _json(error_body(new_status, _default_message(status)))
     error = found.get("error") if isinstance(found, dict) else None
     if isinstance(error, dict) and isinstance(error.get("message"), str):
         code = error.get("code")
         param = error.get("param")
-        return new_status, error_body(
-            new_status,
-            error["message"],
-            code=code if isinstance(code, str) else None,
-            param=param if isinstance(param, str) and status != 422 and _names_a_field(param) else None,
-        )
+        body_fields = {
+            "code": code if isinstance(code, str) else None,
+            "param": param if isinstance(param, str) and status != 422 and _names_a_field(param) else None,
+        }
+        return new_status, _json(error_body(new_status, error["message"], **body_fields))
     message, param = _fastapi_detail(found)
-    return new_status, error_body(new_status, message or _default_message(status), param=param)
+    return new_status, _json(error_body(new_status, message or _default_message(status), param=param))
 
 
 def _fastapi_detail(found: Any) -> tuple[str | None, str | None]:
