@@ -40,11 +40,14 @@ demo: setup
 serve: setup
 	$(BIN)/stillery serve --config serving/serve.yaml $(ARGS)
 
+# Integration tests share one Ray, which takes both of two cores; unit tests run side by side.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest tests/integration tests/e2e
+	$(BIN)/python -m pytest tests/unit -n $(WORKERS) --maxprocesses 8
 
+WORKERS ?= logical
 unit: setup
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest tests/unit -n $(WORKERS) --maxprocesses 8
 
 lint: setup
 	$(BIN)/ruff check .

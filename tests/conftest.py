@@ -7,7 +7,8 @@ import pytest
 # A private Ray on this machine, without the token that a shared cluster asks for.
 os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Test processes side by side have a core each.
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # No test depends on what the Hugging Face Hub holds.
 os.environ["HF_HUB_OFFLINE"] = "1"

@@ -1,6 +1,7 @@
-"""One Ray for all integration tests: starting it costs seconds, and two cores hold one."""
+"""What is slow to make is made once for all integration tests: a Ray, the tables of an MLflow store."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from stillery.cluster import connect as cluster
 from stillery.config import ClusterConfig
+from stillery.registry import mlflow_store
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +24,19 @@ def ray_cluster() -> Iterator[None]:
         cluster.connect(ClusterConfig(address="local"))
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Each new MLflow store of these tests is a copy of the first: its migrations take seconds."""
+    tables = tmp_path_factory.mktemp("mlflow_tables") / "mlflow.db"
+    make = mlflow_store.make_tables
+
+    def copy(database: Path, artifacts: str) -> None:
+        if not tables.exists():
+            make(tables, artifacts)
+        shutil.copyfile(tables, database)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mlflow_store, "make_tables", copy)
+        yield

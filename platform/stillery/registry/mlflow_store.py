@@ -77,8 +77,6 @@ def _prepare_sqlite(tracking_uri: str) -> str | None:
     MLflow makes its tables in many steps, and a store that was killed in between can never be opened again: it is
     made under a temporary name and linked to its own when it is whole.
     """
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
     if not tracking_uri.startswith("sqlite:///"):
         return None
     database = Path(tracking_uri.removeprefix("sqlite:///")).absolute()
@@ -86,12 +84,19 @@ def _prepare_sqlite(tracking_uri: str) -> str | None:
     if not database.exists():
         database.parent.mkdir(parents=True, exist_ok=True)
         temporary = database.with_name(f".{database.name}.{uuid.uuid4().hex}.partial")
-        SqlAlchemyStore(f"sqlite:///{temporary}", artifacts).engine.dispose()
+        make_tables(temporary, artifacts)
         with contextlib.suppress(FileExistsError):
             # Unlike a rename, a link never replaces the store that another process made meanwhile.
             os.link(temporary, database)
         temporary.unlink()
     return artifacts
+
+
+def make_tables(database: Path, artifacts: str) -> None:
+    """A SQLite file with MLflow's tables, made by all of its migrations; artifacts go to a URI by default."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    SqlAlchemyStore(f"sqlite:///{database}", artifacts).engine.dispose()
 
 
 def _experiment(client: Any, name: str, *, artifacts: str | None) -> str:

@@ -3,7 +3,10 @@
 Processes with a head's names and arguments stand in for Ray's; tests/e2e/test_submit.py starts and stops a real one.
 """
 
+import contextlib
+import os
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -66,8 +69,10 @@ class FakeHead:
         return alive + sum(_is_running(worker) for worker in self.workers)
 
     def end(self) -> None:
-        for process in self.processes.values():
+        for process, worker in zip(self.processes.values(), self.workers, strict=True):
             process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
             process.communicate()
 
 
