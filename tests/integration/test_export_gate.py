@@ -15,6 +15,7 @@ from stillery.cli.main import main
 from stillery.config import ExportConfig, PromptsConfig
 from stillery.errors import UserError
 from stillery.export.formats import format_named
+from stillery.export.formats.gguf import runtime
 from stillery.export.parity.corpus import build_corpus
 from stillery.export.parity.figures import Parity, Reference, ask_reference, compare
 from stillery.export.parity.gate import judge, thresholds_for
@@ -30,13 +31,13 @@ def ask(checkpoint: Path, *, num_problems: int = 6) -> Reference:
     """The checkpoint's answers to a few problems, and every fifth text of the corpus."""
     sizes = PromptsConfig(num_train=6, num_validation=6, num_test=num_problems, num_longer=0, num_held_out=0)
     problems = [p for p in draw_prompts(sizes, seed=0) if p.split == Split.TEST]
-    runtime = CheckpointRuntime(checkpoint)
+    asked = CheckpointRuntime(checkpoint)
     corpus = build_corpus(["<|im_end|>", "<think>", "</answer>"])[::5]
     reference = ask_reference(
-        runtime, problems, corpus, end_tokens=runtime.checkpoint.end_tokens, decode=runtime.decode, max_new_tokens=48,
+        asked, problems, corpus, end_tokens=asked.checkpoint.end_tokens, decode=asked.decode, max_new_tokens=48,
         max_positions=150, context=2000,
     )  # fmt: skip
-    runtime.close()
+    asked.close()
     return reference
 
 
@@ -46,11 +47,11 @@ def reference() -> Reference:
 
 
 def figures(folder: Path, reference: Reference) -> Parity:
-    runtime = format_named("gguf").load(folder)
+    loaded = format_named("gguf").load(folder)
     try:
-        return compare(runtime, reference)
+        return compare(loaded, reference)
     finally:
-        runtime.close()
+        loaded.close()
 
 
 def failed(parity: Parity, quantization: str = "F32") -> set[str]:
@@ -131,6 +132,18 @@ def test_each_planted_fault_is_caught(
     # What has nothing to do with the weights leaves every figure of the logits alone.
     if plant in (wrong_end, wrong_template):
         assert not caught & {"kl", "top_1", "perplexity", "tokenizer"}
+
+
+@pytest.mark.parametrize("plant", [None, wrong_rope, flipped_tensor])
+def test_the_likeliest_tokens_alone_give_the_same_verdict(
+    tmp_path: Path, reference: Reference, plant: Callable[[Path], None] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "MAX_LISTED", 64)
+    checkpoint = copy_of(STUDENT, tmp_path / "checkpoint")
+    if plant is not None:
+        plant(checkpoint)
+    caught = failed(figures(exported(checkpoint, tmp_path / "artifact"), reference))
+    assert ("kl" in caught) == (plant is not None)
 
 
 def test_a_wrong_pre_tokenizer_is_caught_by_the_tokenizer_alone(tmp_path: Path, reference: Reference) -> None:
@@ -216,3 +229,26 @@ def test_the_command_keeps_what_passed_and_only_the_report_of_what_did_not(comma
     assert "kl" in report["failed"]
     assert report["parity"]["kl"] > 0
     assert json.loads((command_output / "summary.json").read_text())["best"] == "student-gguf-Q8_0"
+
+
+def test_anyones_file_is_held_against_its_checkpoint(
+    command_output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["export.num_problems=8", "export.max_new_tokens=48", "export.max_positions=150"]
+    file = tmp_path / "from-a-hub.gguf"
+    shutil.copy(command_output / "student-gguf-Q8_0" / "model.gguf", file)
+    assert main(["parity", "embedded:student", str(file), *small]) == 0
+    assert "from-a-hub.gguf: gguf Q8_0 against embedded:student" in capsys.readouterr().out
+
+    broken = copy_of(STUDENT, tmp_path / "broken")
+    flipped_tensor(broken)
+    assert (
+        main(["parity", "--json", "embedded:student", str(exported(broken, tmp_path / "other", "Q8_0")), *small]) == 1
+    )
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert not said["passed"]
+    assert "kl" in {check["name"] for check in said["checks"] if not check["is_passed"]}
+
+    file.write_bytes(file.read_bytes()[:100_000])
+    assert main(["parity", "--quantization", "Q8_0", "embedded:student", str(file), *small]) == 1
+    assert "it does not answer like its checkpoint: runs" in capsys.readouterr().out

@@ -63,6 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
         _add_report,
         _add_runs,
         _add_explain,
+        _add_parity,
         _add_patterns,
         _add_reward,
         _add_serving,
@@ -152,6 +153,25 @@ def _fill_bonds(bonds: argparse.ArgumentParser) -> None:
     bonds.add_argument(
         "--reinforce", metavar="OUT", help="write the traces with checks inserted after firm transitions, JSON lines"
     )
+
+
+def _add_parity(add_command: AddCommand) -> None:
+    parity = add_command(
+        "parity",
+        help="whether anyone's artifact answers like its checkpoint",
+        description="The gate of `export` for a GGUF file, or a folder of ONNX Runtime GenAI, ExecuTorch or LiteRT-LM: "
+        "every check with its limit; exit code 0 where all pass, 1 where one fails.",
+    )
+    parity.add_argument("checkpoint", metavar="CHECKPOINT", help="a folder, models:/NAME@ALIAS or embedded:student")
+    parity.add_argument("artifact", metavar="ARTIFACT", help="a file or folder")
+    parity.add_argument(
+        "--quantization", metavar="NAME", help="what it is held to, such as Q4_K_M (default: as it says)"
+    )
+    parity.add_argument(
+        "--config", metavar="FILE", help="a YAML file or shipped config; `prompts` and `export` are read"
+    )
+    parity.add_argument("--json", action="store_true", help="print checks and figures as one JSON object")
+    parity.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as export.num_problems=20")
 
 
 def _add_patterns(add_command: AddCommand) -> None:

@@ -35,7 +35,7 @@ def export(
         candidates,
         source,
         config.export,
-        prompts=_prompts(config),
+        prompts=problems_of(config),
         out=out,
         on_outcome=lambda outcome: log_outcome(source, outcome, config.register),
     )
@@ -51,6 +51,7 @@ def export(
     return 0
 
 
-def _prompts(config: Config) -> list[Prompt]:
+def problems_of(config: Config) -> list[Prompt]:
+    """The problems that a config's `prompts` section makes or reads."""
     from_tasks = config.prompts.source == "tasks"
     return draw_prompts(config.prompts, seed=config.run.seed) if from_tasks else load_prompts(config.prompts).prompts

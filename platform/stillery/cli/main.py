@@ -103,6 +103,15 @@ def _bonds(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def _parity(parsed: argparse.Namespace) -> int:
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from stillery.cli.parity import check_parity
+
+    config = load_config(parsed.config, parsed.overrides)
+    settings = {"quantization": parsed.quantization, "as_json": parsed.json}
+    return check_parity(parsed.checkpoint, Path(parsed.artifact), config, **settings)
+
+
 def _patterns(parsed: argparse.Namespace) -> int:
     from stillery.cli.patterns import describe_patterns
 
@@ -185,6 +194,7 @@ def _head(parsed: argparse.Namespace) -> int:
 HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "runs": _runs,
     "explain": _explain,
+    "parity": _parity,
     "patterns": _patterns,
     "reward": _reward,
     "serve keys": _keys,

@@ -70,7 +70,7 @@ def choose(
             if (why := _filtered(name, filter_, generation, verdict)) is not None:
                 drop(generation, f"filter: {name}", {"reason": why})
                 kept.remove(generation)
-    context = RuleContext(config.max_per_prompt, seed, config.target_pattern)
+    context = RuleContext(seed, config.target_pattern)
     candidates = [Candidate(generation, (molecules or {}).get(generation.sample_id)) for generation in kept]
     left, dropped = apply_rules(config.rules, candidates, context)
     for generation in kept:

@@ -25,9 +25,8 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class RuleContext:
-    """What a rule may look at besides the samples: how many are to be kept, the run's seed, the pattern to be near."""
+    """What a rule may look at besides the samples: the run's seed, the pattern to be near."""
 
-    keep: int
     seed: int = 0
     target_pattern: Mapping[str, float] = field(default_factory=dict[str, float])
 
@@ -139,7 +138,7 @@ def check_rules(rules: Sequence[str], *, target_pattern: Mapping[str, float], bo
             raise UserError(f"curate.rules: no rule {name!r}{suggest(name, list(RULES))}")
         if name in NEED_BONDS and not bonds:
             raise UserError(f"curate.rules: {name} needs molecules; set bonds.enabled=true or leave it out")
-        RULES[name]([], argument, RuleContext(1))
+        RULES[name]([], argument, RuleContext())
         if name in ("stability", "unlike"):
             _number(name, argument)
     kinds = [kind.value for kind in BondKind]

@@ -74,9 +74,7 @@ def make_all(
     where no problem has an answer, and for a full disk.
     """
     with closing(CheckpointRuntime(source.folder)) as runtime:
-        chosen = _spread([p for p in prompts if p.split == config.split and p.answer is not None], config)
-        logger.info(f"asking {source.model}: {len(chosen)} problems")
-        reference = _ask(runtime, chosen, config)
+        reference = ask(runtime, source, prompts, config)
         training = [p for p in prompts if p.split == Split.TRAIN]
         calibration = _calibration(runtime, training[: config.num_calibration], reference)
         checkpoint = runtime.checkpoint
@@ -139,21 +137,20 @@ def _defaults(edge_format: Format) -> list[str]:
     return found or list(edge_format.quantizations)
 
 
-def _spread(problems: Sequence[Prompt], config: ExportConfig) -> Sequence[Prompt]:
-    """`num_problems` of the problems, spread over them all, so over every task."""
+def ask(runtime: CheckpointRuntime, source: ExportSource, prompts: Sequence[Prompt], config: ExportConfig) -> Reference:
+    """A checkpoint's answers to `num_problems` of the evaluation split's problems, spread over them all, so over every
+    task. Raises UserError where none has an answer."""
+    problems = [p for p in prompts if p.split == config.split and p.answer is not None]
     if not problems:
         raise UserError(f"split {config.split} holds no problem with an answer; set export.split or prompts")
-    step = max(1, len(problems) // config.num_problems)
-    return problems[::step][: config.num_problems]
-
-
-def _ask(runtime: CheckpointRuntime, problems: Sequence[Prompt], config: ExportConfig) -> Reference:
+    chosen = problems[:: max(1, len(problems) // config.num_problems)][: config.num_problems]
+    logger.info(f"asking {source.model}: {len(chosen)} problems")
     added = [token["content"] for token in runtime.checkpoint.tokenizer["added_tokens"]]
     corpus = build_corpus(added)
     runtime.check_tokenizer([text.text for text in corpus])
     return ask_reference(
         runtime,
-        problems,
+        chosen,
         corpus,
         end_tokens=runtime.checkpoint.end_tokens,
         decode=runtime.decode,

@@ -1,6 +1,6 @@
 """LoRA and full fine-tuning of one student on the same rows, in turn in one process: tokens a second, memory, losses.
 
-    PYTHONPATH=platform:tests python tests/trials/lora_and_full.py --student pretrained:smollm2-135m --steps 20
+    PYTHONPATH=platform:tests python tests/benchmarks/speed/lora_and_full.py --steps 20
 
 The rows are exact traces of generated problems. The first step of each side is left out of its time. No Ray: what is
 measured is TRL's trainer with the arguments that the stage gives it.

@@ -24,8 +24,8 @@ def candidates(kinds: tuple[str, ...] = ("strong_logic",) * 4) -> list[Candidate
     return made
 
 
-def order(*rules: str, keep: int = 4, **context: object) -> list[int]:
-    kept, _ = apply_rules(rules, candidates(), RuleContext(keep, **context))  # type: ignore[arg-type]
+def order(*rules: str, **context: object) -> list[int]:
+    kept, _ = apply_rules(rules, candidates(), RuleContext(**context))  # type: ignore[arg-type]
     return [c.generation.sample_index for c in kept]
 
 
@@ -41,7 +41,7 @@ def test_orders() -> None:
 
 
 def test_bounds_name_the_rule_of_what_they_leave_out() -> None:
-    kept, dropped = apply_rules(["tokens:15-35", "stability:0.3", "shortest"], candidates(), RuleContext(4))
+    kept, dropped = apply_rules(["tokens:15-35", "stability:0.3", "shortest"], candidates(), RuleContext())
     assert [c.generation.sample_index for c in kept] == [2]
     assert dropped == {"s0": "tokens:15-35", "s3": "tokens:15-35", "s1": "stability:0.3"}
     # Three 3-grams of five are shared.
@@ -52,7 +52,7 @@ def test_bounds_name_the_rule_of_what_they_leave_out() -> None:
 def test_the_nearest_to_a_pattern() -> None:
     mixed = candidates(("exploratory_association", "strong_logic", "reflection_verification", "strong_logic"))
     target = {"reflection_verification": 1.0}
-    kept, _ = apply_rules(["pattern"], mixed, RuleContext(1, target_pattern=target))
+    kept, _ = apply_rules(["pattern"], mixed, RuleContext(target_pattern=target))
     assert kept[0].generation.sample_index == 2
     bare = dataclasses.replace(mixed[0].molecule, bonds=[])  # type: ignore[type-var]
     assert pattern_distance(pattern_of(bare), target) == 1.0

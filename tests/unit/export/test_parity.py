@@ -7,8 +7,17 @@ import numpy as np
 import pytest
 
 from stillery.config import ExportConfig
+from stillery.errors import UserError
 from stillery.export.parity.corpus import Text
-from stillery.export.parity.figures import Parity, Reference, ask_reference, compare, log_softmax, repetition
+from stillery.export.parity.figures import (
+    Parity,
+    Reference,
+    ask_reference,
+    common_outcomes,
+    compare,
+    log_softmax,
+    repetition,
+)
 from stillery.export.parity.gate import ParityCheck, judge, thresholds_for, weight_bits
 from stillery.records import Prompt
 from support.table_runtime import END, VOCABULARY, TableRuntime, decode, table_for
@@ -67,6 +76,46 @@ def test_log_probabilities_count_as_logits() -> None:
     table = table_for("42", noise=0.5)
     ours, shifted = (compare(TableRuntime(t), REFERENCE) for t in (table, log_softmax(table).astype(np.float32)))
     assert ours.kl == pytest.approx(shifted.kl, rel=1e-4)
+
+
+def hide(rows: np.ndarray, listed: int) -> np.ndarray:
+    """Log-probabilities, NaN for all but the likeliest, as a server lists them."""
+    shown = log_softmax(rows)
+    shown[shown < np.sort(shown, axis=-1)[:, -listed, None]] = np.nan
+    return shown
+
+
+def kl(theirs: np.ndarray, ours: np.ndarray) -> np.ndarray:
+    return (np.exp(theirs) * (theirs - ours)).sum(axis=-1)
+
+
+def test_tokens_that_are_not_listed_are_one_outcome() -> None:
+    draw = np.random.default_rng(0)
+    expected = draw.normal(size=(50, 300)) * 4
+    given = expected + draw.normal(size=expected.shape) * 0.3
+    whole = kl(*common_outcomes(expected, given))
+    theirs, ours = common_outcomes(expected, hide(given, 40))
+    assert np.exp(theirs).sum(axis=-1) == pytest.approx(1)
+    assert np.exp(ours).sum(axis=-1) == pytest.approx(1)
+    assert (kl(theirs, ours) <= whole + 1e-9).all()
+    assert kl(theirs, ours).mean() == pytest.approx(whole.mean(), rel=0.1)
+    # Coarser, by hand: the listed tokens and the mass of the rest.
+    listed = ~np.isnan(hide(given, 40)[0])
+    p, q = np.exp(log_softmax(expected)[0]), np.exp(log_softmax(given)[0])
+    rest = (1 - p[listed].sum()) * np.log((1 - p[listed].sum()) / (1 - q[listed].sum()))
+    assert kl(theirs, ours)[0] == pytest.approx((p[listed] * np.log(p[listed] / q[listed])).sum() + rest)
+
+
+def test_mass_that_moved_out_of_the_listed_tokens_is_seen() -> None:
+    draw = np.random.default_rng(0)
+    expected = draw.normal(size=(50, 300)) * 4
+    shuffled = draw.permuted(expected, axis=1)
+    assert kl(*common_outcomes(expected, hide(shuffled, 10))).mean() > 1
+
+
+def test_vocabularies_of_two_sizes_are_told() -> None:
+    with pytest.raises(UserError, match="its vocabulary has 5 tokens, and the checkpoint's 6"):
+        common_outcomes(np.zeros((1, 6)), np.zeros((1, 5)))
 
 
 def test_positions_are_limited_by_count_and_context() -> None:

@@ -19,7 +19,10 @@ class Runtime(Protocol):
     """An artifact (or the checkpoint) loaded in its own runtime, on one thread."""
 
     def logits(self, tokens: Sequence[int]) -> NDArray[np.float32]:
-        """Return the next-token logits after each token, teacher forced: shape (len(tokens), vocabulary)."""
+        """Return the next-token logits after each token, teacher forced: shape (len(tokens), vocabulary).
+
+        A runtime that tells its likeliest tokens alone gives their log-probabilities, and NaN for the others.
+        """
         ...
 
     def generate(self, tokens: Sequence[int], *, max_new_tokens: int) -> list[int]:

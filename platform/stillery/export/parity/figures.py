@@ -5,17 +5,20 @@ The checkpoint is asked once (`ask_reference`) and its answers are kept; each ar
 """
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stillery.errors import UserError
 from stillery.export.formats import Runtime
 from stillery.export.parity.corpus import Text
 from stillery.metrics.accuracy import Estimate, estimate
 from stillery.records import Prompt, VerdictKind
+from stillery.telemetry.logs import logger
 from stillery.verify import grade
 
 # What a chat template may trip over: quotes, templates inside text, other scripts, spaces at the ends, nothing.
@@ -28,6 +31,13 @@ QUESTIONS = (
     "<b>3 < 4 & 5 > 2</b>",
     "",
 )
+
+
+# What is left of a mass of 1 where float32 leaves nothing.
+_LEAST_MASS = 1e-9
+_REPORT_EVERY_S = 15.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +117,7 @@ def ask_reference(
     `context` is the longest sequence, in tokens, that every runtime holds.
     """
     prompts = [runtime.tokenize(runtime.render(problem.question)) for problem in problems]
-    made = [runtime.generate(prompt, max_new_tokens=max_new_tokens) for prompt in prompts]
+    made = [runtime.generate(p, max_new_tokens=max_new_tokens) for p in reported(prompts, "problems answered")]
     answers = [_answer(p, tokens, end_tokens, decode) for p, tokens in zip(problems, made, strict=True)]
     sequences: list[list[int]] = []
     for prompt, tokens in zip(prompts, made, strict=True):
@@ -131,8 +141,12 @@ def ask_reference(
 
 
 def compare(runtime: Runtime, reference: Reference) -> Parity:
-    """Ask an artifact what the checkpoint was asked, and measure the difference."""
-    made = [runtime.generate(prompt, max_new_tokens=reference.max_new_tokens) for prompt in reference.prompts]
+    """Ask an artifact what the checkpoint was asked, and measure the difference.
+
+    Raises UserError where the vocabularies differ in size.
+    """
+    prompts = reported(reference.prompts, "problems answered")
+    made = [runtime.generate(prompt, max_new_tokens=reference.max_new_tokens) for prompt in prompts]
     answers = [
         _answer(problem, tokens, reference.end_tokens, reference.decode)
         for problem, tokens in zip(reference.problems, made, strict=True)
@@ -158,6 +172,18 @@ def compare(runtime: Runtime, reference: Reference) -> Parity:
     )
 
 
+def reported(items: Sequence[T], what: str) -> Iterator[T]:
+    """The items; the log says every 15 s how many are done, and how long the rest takes at that rate."""
+    start = said = time.monotonic()
+    for done, item in enumerate(items):
+        if (now := time.monotonic()) - said > _REPORT_EVERY_S:
+            said = now
+            logger.info(
+                f"parity: {done} of {len(items)} {what}, {(now - start) / done * (len(items) - done):.0f} s left"
+            )
+        yield item
+
+
 def repetition(tokens: Sequence[int]) -> float:
     """The share of 4-grams that occurred before; 0 for fewer than four tokens."""
     grams = [tuple(tokens[start : start + 4]) for start in range(len(tokens) - 3)]
@@ -175,8 +201,9 @@ def _compare_distributions(runtime: Runtime, reference: Reference) -> dict[str, 
     same: list[NDArray[np.bool_]] = []
     losses: list[NDArray[np.float64]] = []
     reference_losses: list[NDArray[np.float64]] = []
-    for tokens, expected in zip(reference.sequences, reference.logits, strict=True):
-        theirs, ours = log_softmax(expected), log_softmax(runtime.logits(tokens))
+    asked = list(zip(reference.sequences, reference.logits, strict=True))
+    for tokens, expected in reported(asked, "sequences compared"):
+        theirs, ours = common_outcomes(expected, runtime.logits(tokens))
         divergences.append((np.exp(theirs) * (theirs - ours)).sum(axis=-1))
         same.append(theirs.argmax(axis=-1) == ours.argmax(axis=-1))
         following = (np.arange(len(tokens) - 1), np.asarray(tokens[1:]))
@@ -191,6 +218,30 @@ def _compare_distributions(runtime: Runtime, reference: Reference) -> dict[str, 
         "perplexity": float(np.exp(np.concatenate(losses).mean())),
         "reference_perplexity": float(np.exp(np.concatenate(reference_losses).mean())),
     }
+
+
+def common_outcomes(
+    expected: NDArray[np.floating], given: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Log-probabilities (tokens, vocabulary) of checkpoint and artifact over the same outcomes.
+
+    Where a runtime names its likeliest tokens alone, the others (NaN) are one outcome on both sides, its mass spread
+    evenly over them: the KL is then that of the coarser distributions, at most the whole one. Raises UserError for
+    vocabularies of different sizes.
+    """
+    if expected.shape != given.shape:
+        raise UserError(f"its vocabulary has {given.shape[-1]} tokens, and the checkpoint's {expected.shape[-1]}")
+    theirs = log_softmax(expected)
+    hidden = np.isnan(given)
+    if not hidden.any():
+        return theirs, log_softmax(given)
+    ours = given.astype(np.float64)
+    count = np.maximum(hidden.sum(axis=-1, keepdims=True), 1)
+    for rows in (theirs, ours):
+        named = np.where(hidden, 0.0, np.exp(rows)).sum(axis=-1, keepdims=True)
+        share = np.log(np.maximum(1 - named, _LEAST_MASS) / count)
+        rows[hidden] = np.broadcast_to(share, rows.shape)[hidden]
+    return theirs, ours
 
 
 def _compare_tokenizer(runtime: Runtime, reference: Reference) -> dict[str, Any]:

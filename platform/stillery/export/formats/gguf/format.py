@@ -34,16 +34,21 @@ class GgufFormat:
         write_gguf(checked, out / FILE, quantization=quantization, importance=importance)
 
     def load(self, folder: Path) -> Runtime:
-        """Raises UserError where there is no file, or llama.cpp refuses it."""
+        """Load a GGUF file, or a folder's `model.gguf`. Raises UserError where there is none, or a broken one."""
         from gguf import GGUFReader
 
         from stillery.export.formats.gguf.runtime import GgufRuntime
 
-        file = folder / FILE
+        file = folder / FILE if folder.is_dir() else folder
         if not file.is_file():
             raise UserError(f"{folder}: has no {FILE}; export the model again")
-        tokens = GGUFReader(file).get_field("tokenizer.ggml.tokens")
-        assert tokens is not None, f"{file} holds no tokens"
+        try:
+            tokens = GGUFReader(file).get_field("tokenizer.ggml.tokens")
+        # numpy's and the reader's own, for a header that is cut off or of something else.
+        except (ValueError, IndexError, KeyError) as error:
+            raise UserError(f"{file}: is no whole GGUF file ({error})") from None
+        if tokens is None:
+            raise UserError(f"{file}: holds no vocabulary (tokenizer.ggml.tokens)")
         return GgufRuntime(file, vocabulary_size=len(tokens.data))
 
     def how_to_run(self, folder: Path) -> str:

@@ -1,7 +1,8 @@
 """A GGUF file in llama.cpp, by the server inside the xllamacpp wheel, on one thread and a free loopback port.
 
-Logits are the server's log-probabilities of the whole vocabulary, which are logits up to a constant of each position.
-The server gives them for the next token alone, so teacher forcing asks once a token; its cache keeps what came before.
+Logits are the server's log-probabilities, which are logits up to a constant of each position. The server gives them for
+the next token alone, so teacher forcing asks once a token; its cache keeps what came before. It writes them as JSON, so
+of a vocabulary of real size only the likeliest tokens are asked for.
 """
 
 import http.client
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 from stillery.errors import UserError
 
 CONTEXT_TOKENS = 2048
+# 100 kB of JSON a position; of a real model's next token they hold nearly all of the mass.
+MAX_LISTED = 1024
 
 # Below this the server writes float32's lowest number: the probability underflowed.
 _LOWEST_LOG_PROBABILITY = -110.0
@@ -54,15 +57,20 @@ class GgufRuntime:
         self._letter = self.tokenize("a")[0]
 
     def logits(self, tokens: Sequence[int]) -> NDArray[np.float32]:
-        """Log-probabilities after each token. Raises ValueError for more tokens than the context holds."""
+        """Log-probabilities after each token, NaN for those beyond the MAX_LISTED likeliest.
+
+        Raises ValueError for more tokens than the context holds.
+        """
         if len(tokens) >= CONTEXT_TOKENS:
             raise ValueError(f"{len(tokens)} tokens, but the context holds {CONTEXT_TOKENS}")
-        rows = np.full((len(tokens), self._vocabulary_size), _LOWEST_LOG_PROBABILITY, np.float32)
+        listed = min(self._vocabulary_size, MAX_LISTED)
+        absent = _LOWEST_LOG_PROBABILITY if listed == self._vocabulary_size else np.nan
+        rows = np.full((len(tokens), self._vocabulary_size), absent, np.float32)
         for position, row in enumerate(rows):
             answer = self._complete(
                 tokens[: position + 1],
                 max_new_tokens=1,
-                n_probs=self._vocabulary_size,
+                n_probs=listed,
                 logit_bias=[[self._letter, 1e4]],
                 cache_prompt=True,
             )

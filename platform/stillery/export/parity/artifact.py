@@ -1,0 +1,82 @@
+"""The parity gate for anyone's artifact: a GGUF file from a hub, a folder that another converter wrote.
+
+In: a checkpoint's answers, a file or folder. Out: the gate's checks.
+"""
+
+import json
+from pathlib import Path
+
+from stillery.config import ExportConfig
+from stillery.errors import UserError
+from stillery.export.formats import Format, format_named
+from stillery.export.parity.figures import Parity, Reference, compare
+from stillery.export.parity.gate import ParityCheck, judge, thresholds_for, weight_bits
+from stillery.export.parity.speed import measure_speed
+
+# A file by whose name a folder tells its format.
+_MARKS = {"gguf": "*.gguf", "onnx": "genai_config.json", "executorch": "*.pte", "litert": "*.litertlm"}
+_NUM_START_PROMPTS = 1
+
+
+def open_artifact(given: Path) -> tuple[Format, Path]:
+    """The format of an artifact, and what its runtime loads. Raises UserError for a path that holds none, or two."""
+    if not given.exists():
+        raise UserError(f"{given}: there is no such file or folder")
+    folder = given if given.is_dir() else given.parent
+    found = [
+        (name, path) for name, mark in _MARKS.items() for path in sorted(folder.glob(mark)) if given in (folder, path)
+    ]
+    if len(found) != 1:
+        names = ", ".join(path.name for _, path in found) or f"none of {', '.join(_MARKS.values())}"
+        raise UserError(f"{given}: an artifact is one model file, or a folder with one; found {names}")
+    [(name, path)] = found
+    return format_named(name), path if name == "gguf" else folder
+
+
+def quantization_of(edge_format: Format, path: Path) -> str:
+    """What an artifact says of its own quantization: its manifest, or a GGUF file's header.
+
+    Raises UserError where it says nothing.
+    """
+    manifest = (path if path.is_dir() else path.parent) / "manifest.json"
+    if manifest.is_file() and isinstance(named := json.loads(manifest.read_bytes()).get("quantization"), str):
+        return named
+    if edge_format.name == "gguf" and (named := _file_type(path)) is not None:
+        return named
+    raise UserError(f"{path}: does not say how it is quantized; give --quantization, such as int8 or Q4_K_M")
+
+
+def _file_type(path: Path) -> str | None:
+    from gguf import GGUFReader, LlamaFileType
+
+    try:
+        field = GGUFReader(path).get_field("general.file_type")
+        return None if field is None else LlamaFileType(field.contents()).name.removeprefix("MOSTLY_")
+    except (ValueError, IndexError, KeyError) as error:
+        raise UserError(f"{path}: is no whole GGUF file ({error})") from None
+
+
+def check_artifact(
+    edge_format: Format, path: Path, reference: Reference, config: ExportConfig, *, quantization: str
+) -> tuple[list[ParityCheck], Parity | None]:
+    """The checks of an artifact against the checkpoint's answers, and the figures unless it doesn't run.
+
+    Limits are those of the bits in the quantization's name; float32 is held to those of an unquantized form. Raises
+    UserError for a name that tells no bits.
+    """
+    try:
+        is_unquantized = weight_bits(quantization) == 32
+    except ValueError as error:
+        raise UserError(f"--quantization: {error}; give one such as int8 or Q4_K_M") from None
+    thresholds = thresholds_for(config, quantization, is_unquantized=is_unquantized)
+    try:
+        # In a process of its own first: a runtime that a broken file takes down takes this one with it.
+        measure_speed(edge_format.name, path, reference.prompts[:_NUM_START_PROMPTS], max_new_tokens=8)
+        runtime = edge_format.load(path)
+        try:
+            parity = compare(runtime, reference)
+        finally:
+            runtime.close()
+    except UserError as error:
+        return [ParityCheck("runs", 0.0, 1.0, False, str(error))], None
+    return judge(parity, thresholds, min_tokenizer_agreement=config.min_tokenizer_agreement), parity
