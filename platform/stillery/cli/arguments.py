@@ -70,6 +70,8 @@ def make_parser() -> argparse.ArgumentParser:
         _add_promotion,
         _add_plan,
         _add_head,
+        _add_doctor,
+        _add_init,
     ):
         add(commands.add_parser)
     return parser
@@ -275,3 +277,33 @@ def _add_head(add_command: AddCommand) -> None:
     head.add_argument("--agent-port", type=int, default=52365, help="port of the job agent (default 52365)")
     head.add_argument("--temp-dir", metavar="DIR", help="an absolute, short path for logs and sockets")
     head.add_argument("--stop", action="store_true", help="stop the head at --port, and no other Ray")
+
+
+def _add_doctor(add_command: AddCommand) -> None:
+    doctor = add_command(
+        "doctor",
+        help="what is missing or broken on this machine or cluster",
+        description="Looks at Python, packages, engine, GPUs, memory, disks, MLflow and the Hub, and says what mends "
+        "what is broken; exit code 1 where something is. Nothing is changed.",
+    )
+    doctor.add_argument("--address", metavar="HOST:PORT", help="a Ray cluster to look at too; auto for this machine's")
+
+
+def _add_init(add_command: AddCommand) -> None:
+    init = add_command(
+        "init",
+        help="write a commented config for your teacher, student and problems",
+        description="Asks for what it is not told (on a terminal; elsewhere the defaults hold), writes a config that "
+        "passes every check, and says how to go on.",
+    )
+    init.add_argument(
+        "file", metavar="FILE", nargs="?", default="stillery.yaml", help="where to (default: stillery.yaml)"
+    )
+    init.add_argument(
+        "--teacher", metavar="MODEL", help="a model name, a folder, or the URL of an OpenAI-compatible server"
+    )
+    init.add_argument("--student", metavar="MODEL", help="a model name or a folder")
+    init.add_argument("--problems", metavar="FILE", help="JSONL, CSV or Parquet with questions and answers")
+    init.add_argument("--test", metavar="FILE", help="other problems, to measure the student on")
+    init.add_argument("--name", metavar="NAME", help="of the run and of the registered model")
+    init.add_argument("--force", action="store_true", help="write over a file that is there")

@@ -191,6 +191,20 @@ def _head(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def _doctor(parsed: argparse.Namespace) -> int:
+    from stillery.cli.doctor import diagnose
+
+    return diagnose(address=parsed.address)
+
+
+def _init(parsed: argparse.Namespace) -> int:
+    from stillery.cli.init import write_config
+
+    answers = {name: getattr(parsed, name) for name in ("teacher", "student", "problems", "test", "name")}
+    print(write_config(Path(parsed.file), answers, force=parsed.force))
+    return 0
+
+
 HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "runs": _runs,
     "explain": _explain,
@@ -203,6 +217,8 @@ HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "rollback": _roll_back,
     "plan": _plan,
     "head": _head,
+    "doctor": _doctor,
+    "init": _init,
 }
 # Commands that are stages of a run, and take a file or a model of anyone's as well.
 FILE_HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {"bonds": _bonds, "export": _export}

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stillery.cluster import placement
+from stillery.cluster.installation import check_torchvision
 from stillery.config import Config
 from stillery.config.passthrough import check_tables
 from stillery.curation.checks import check_curation
@@ -31,6 +32,7 @@ from stillery.training.refine.checks import check_refinement
 def check(config: Config, *, lengths: Sequence[Lengths] = ()) -> None:
     """Raises UserError for the first thing that cannot work. `lengths` are those of the samples that the teacher
     has written already."""
+    check_torchvision()
     check_tables(config)
     check_adapter_settings(config.sft)
     check_most(config)

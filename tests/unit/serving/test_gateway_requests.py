@@ -173,7 +173,7 @@ def test_a_stream_that_takes_too_long_ends_with_an_error_event(tmp_path: Path) -
     response = house.ask(json=chat_body(stream=True))
     assert response.status_code == 200
     last = response.text.strip().split("\n\n")[-1]
-    assert json.loads(last.removeprefix("data: "))["error"]["type"] == "server_error"
+    assert json.loads(last.removeprefix("data: "))["error"]["type"] == "timeout_error"
     assert "[DONE]" not in response.text
     assert house.seen.cancelled == ["stream"]
 
