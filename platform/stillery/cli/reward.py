@@ -11,8 +11,8 @@ from typing import Any, cast
 
 from stillery.config.rewards import RewardWeights
 from stillery.errors import UserError
-from stillery.training.rewards.attacks import ATTACKS, Honest, Outcome, honest_traces, run_suite
-from stillery.training.rewards.batches import Row, text_of
+from stillery.training.rewards.attacks import ATTACKS, AttackOutcome, Honest, honest_traces, run_suite
+from stillery.training.rewards.batches import RewardRow, text_of
 from stillery.training.rewards.combined import check_weights, score_row
 from stillery.verify.compare import AUTO
 
@@ -49,7 +49,7 @@ def score_file(file: str, *, as_json: bool = False) -> None:
         print(f"{name[:23]:<24}{_cell(total):>8}" + "".join(f"{_cell(cell):>14}" for cell in cells))
 
 
-def read_file(file: str) -> list[tuple[str, Row]]:
+def read_file(file: str) -> list[tuple[str, RewardRow]]:
     """The rows of a file of JSON lines, with their names.
 
     Raises UserError for a file that cannot be read, and for a line without question, answer or completion.
@@ -66,7 +66,7 @@ def read_file(file: str) -> list[tuple[str, Row]]:
     return [_read_line(f"{file}, line {number}", str(number), line) for number, line in lines]
 
 
-def _read_line(where: str, number: str, line: str) -> tuple[str, Row]:
+def _read_line(where: str, number: str, line: str) -> tuple[str, RewardRow]:
     try:
         row: Any = json.loads(line)
     except ValueError:
@@ -79,7 +79,7 @@ def _read_line(where: str, number: str, line: str) -> tuple[str, Row]:
             raise UserError(f"{where} has no {name}; a line needs question, answer and completion")
     try:
         length = given.get("teacher_length")
-        read = Row(
+        read = RewardRow(
             completion=text_of(given["completion"]),
             question=str(given["question"]),
             answer=str(given["answer"]),
@@ -117,14 +117,14 @@ def _attack(traces: Iterable[Honest], seed: int, *, as_json: bool) -> int:
     return 0
 
 
-def _with_progress(outcomes: Iterable[Outcome]) -> Iterable[Outcome]:
+def _with_progress(outcomes: Iterable[AttackOutcome]) -> Iterable[AttackOutcome]:
     for number, outcome in enumerate(outcomes, start=1):
         if number % 500 == 0:
             print(f"{number} attacks scored", file=sys.stderr)
         yield outcome
 
 
-def summarize(name: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def summarize(name: str, outcomes: Sequence[AttackOutcome]) -> dict[str, Any]:
     """One row of the table: means over the cases of an attack, and what it gains at most."""
     number = len(outcomes)
     if not number:

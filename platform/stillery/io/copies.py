@@ -34,7 +34,7 @@ _held: dict[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _CachedCopy:
     """A file of a folder; `version` is whatever the storage tells of its contents: an ETag or a time of change."""
 
     name: str
@@ -172,7 +172,7 @@ def _last_used(lock: Path) -> float:
     return lock.stat().st_mtime if lock.exists() else 0.0
 
 
-def _entries(folder: Folder) -> list[_Entry]:
+def _entries(folder: Folder) -> list[_CachedCopy]:
     """The files that make a model, sorted by name."""
     fs, path = folder.open_fs()
     fs.invalidate_cache(path)
@@ -183,7 +183,7 @@ def _entries(folder: Folder) -> list[_Entry]:
     except OSError as error:
         raise UserError(f"{folder.uri} cannot be read ({error}): correct the address or the credentials") from None
     entries = [
-        _Entry(posixpath.basename(entry["name"]), int(entry["size"]), _version(entry))
+        _CachedCopy(posixpath.basename(entry["name"]), int(entry["size"]), _version(entry))
         for entry in found
         if entry["type"] == "file" and not entry["name"].endswith((*_LEFT_OUT, "/"))
     ]

@@ -37,7 +37,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class ChartSeries:
     """One line. `style` is its class in the stylesheet."""
 
     style: str
@@ -105,7 +105,7 @@ def funnel(stages: Sequence[tuple[str, int]], *, label: str) -> str:
     return _svg("".join(parts), height=62 * len(stages) + 2, label=label)
 
 
-def lines(series: Sequence[Series], *, label: str, x_name: str, shares: bool = False) -> str:
+def lines(series: Sequence[ChartSeries], *, label: str, x_name: str, shares: bool = False) -> str:
     """Lines over numbers. With `shares`, y lies in 0..1 on an axis to 100% and every point is marked.
 
     Marked series are set a few pixels apart, so that their error bars do not hide each other.
@@ -183,7 +183,7 @@ def _stroke(places: Sequence[tuple[float, float]]) -> str:
     )
 
 
-def _marks(series: Series, places: Sequence[tuple[float, float]], *, pixels_per_unit: float) -> str:
+def _marks(series: ChartSeries, places: Sequence[tuple[float, float]], *, pixels_per_unit: float) -> str:
     body = ""
     for point, (x, y) in zip(series.points, places, strict=True):
         half = (point.error or 0.0) * pixels_per_unit

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stillery.records import Split
-from stillery.report.charts import Point, Series, count_bars, funnel, lines
+from stillery.report.charts import ChartSeries, Point, count_bars, funnel, lines
 from stillery.report.data import SPLIT_NAMES, ReportData
 from stillery.report.markup import count, figure, paragraph, section
 
@@ -36,7 +36,7 @@ def training(data: ReportData) -> str:
     train = _curve(data.history, "loss")
     held = _curve(data.history, "eval_loss")
     series = [
-        Series(style, name, points)
+        ChartSeries(style, name, points)
         for style, name, points in (("train", "Training", train), ("eval", "Validation", held))
         if points
     ]

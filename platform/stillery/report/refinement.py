@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stillery.records import Rollout
-from stillery.report.charts import Point, Series, lines
+from stillery.report.charts import ChartSeries, Point, lines
 from stillery.report.data import ReportData
 from stillery.report.markup import NONE, details, escape, figure, paragraph, section, table, verbatim, with_error
 
@@ -53,7 +53,9 @@ def _measure(summary: Mapping[str, Any], name: str) -> str:
 
 def _accuracy_chart(history: Sequence[Mapping[str, Any]]) -> str:
     points = [Point(row["step"], row[_ACCURACY], row[_ERROR]) for row in history if _ACCURACY in row]
-    chart = lines([Series("after", "Validation", points)], label=_spoken("pass@1", points), x_name="step", shares=True)
+    chart = lines(
+        [ChartSeries("after", "Validation", points)], label=_spoken("pass@1", points), x_name="step", shares=True
+    )
     return figure("Accuracy on validation problems", note="pass@1 ± one standard error over problems", body=chart)
 
 
@@ -66,7 +68,7 @@ def _reward_chart(history: Sequence[Mapping[str, Any]]) -> str:
     for key, name in keys.items():
         points = [Point(row["step"], row[key]) for row in history if _is_number(row.get(key))]
         if len(points) > 1:
-            chart = lines([Series("train", name, points)], label=_spoken(name, points), x_name="step")
+            chart = lines([ChartSeries("train", name, points)], label=_spoken(name, points), x_name="step")
             charts.append(figure(name, body=chart))
     return '<div class="columns">' + "".join(charts) + "</div>" if charts else ""
 

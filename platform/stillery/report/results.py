@@ -5,7 +5,7 @@ from typing import Any
 
 from stillery.metrics import Gain, group_by_problem, paired_gain
 from stillery.records import Split
-from stillery.report.charts import Bar, Point, Series, grouped_bars, lines
+from stillery.report.charts import Bar, ChartSeries, Point, grouped_bars, lines
 from stillery.report.data import SPLIT_NAMES, Evaluation, ReportData
 from stillery.report.markup import NONE, count, details, escape, figure, paragraph, percent, section, table, with_error
 
@@ -155,7 +155,7 @@ def _task_bars(data: ReportData, split: str, task: str) -> list[Bar]:
 
 def _by_num_steps(data: ReportData) -> str:
     """Lines over the number of steps, of the test split and the longer one: together they cover all lengths."""
-    series = [Series(style, name, _length_points(evaluation)) for style, name, evaluation in data.models]
+    series = [ChartSeries(style, name, _length_points(evaluation)) for style, name, evaluation in data.models]
     series = [one for one in series if one.points]
     if not series:
         return ""

@@ -38,7 +38,7 @@ _REPLACES = b"stillery.replaces"
 _PARSE_ERRORS = (pa.ArrowException, OSError, ValueError)
 
 
-class UnreadableError(Exception):
+class UnreadableLogError(Exception):
     """A file of the log that is there and holds no samples that can be read."""
 
 
@@ -99,7 +99,7 @@ class SampleLog:
                 table = self._table(name, columns)
             except FileNotFoundError:
                 continue
-            except UnreadableError as error:
+            except UnreadableLogError as error:
                 self._move_aside(name, error)
                 continue
             replaced.update(json.loads((table.schema.metadata or {}).get(_REPLACES, b"[]")))
@@ -181,7 +181,7 @@ class SampleLog:
         return name
 
     def _table(self, name: str, columns: Sequence[str] | None) -> pa.Table:
-        """Raises FileNotFoundError, UnreadableError, or what the file system raises."""
+        """Raises FileNotFoundError, UnreadableLogError, or what the file system raises."""
         try:
             with self.folder.open_file(name) as file:
                 table = _parse(file, columns)
@@ -193,13 +193,13 @@ class SampleLog:
             try:
                 table = _parse(pa.BufferReader(data), columns)
             except _PARSE_ERRORS as error:
-                raise UnreadableError(f"{len(data):,} bytes: {str(error).splitlines()[0]}") from error
+                raise UnreadableLogError(f"{len(data):,} bytes: {str(error).splitlines()[0]}") from error
         missing = [column for column in columns or schema_of(Generation).names if column not in table.column_names]
         if missing:
-            raise UnreadableError(f"no column {missing[0]}")
+            raise UnreadableLogError(f"no column {missing[0]}")
         return table
 
-    def _move_aside(self, name: str, error: UnreadableError) -> None:
+    def _move_aside(self, name: str, error: UnreadableLogError) -> None:
         aside = QUARANTINE + name
         try:
             self.folder.move(name, aside)

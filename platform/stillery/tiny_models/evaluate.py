@@ -49,7 +49,7 @@ def is_right(completion: str, problem: Problem) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class TaskScores:
     """What the samples of some problems came to. `solved` are problems with a right sample among all of theirs;
     `corrections` are samples that take back a value, `corrected_right` those of them that end right."""
 
@@ -98,14 +98,14 @@ def checks_of(completion: str) -> Checks:
     return total
 
 
-def score(problems: Sequence[Problem], completions: Sequence[Sequence[str]]) -> dict[str, Scores]:
+def score(problems: Sequence[Problem], completions: Sequence[Sequence[str]]) -> dict[str, TaskScores]:
     """The scores of each task, and of `all`."""
-    rows: dict[str, Scores] = {}
+    rows: dict[str, TaskScores] = {}
     for task in (*dict.fromkeys(p.task for p in problems), "all"):
         groups = [(p, t) for p, t in zip(problems, completions, strict=True) if task in (p.task, "all")]
         samples = [(text, is_right(text, problem)) for problem, texts in groups for text in texts]
         redone = [right for text, right in samples if "wait, redo" in text]
-        rows[task] = Scores(
+        rows[task] = TaskScores(
             num_problems=len(groups),
             num_samples=len(samples),
             num_right=sum(right for _, right in samples),
@@ -118,7 +118,7 @@ def score(problems: Sequence[Problem], completions: Sequence[Sequence[str]]) -> 
     return rows
 
 
-def format_table(rows: Mapping[str, Scores]) -> str:
+def format_table(rows: Mapping[str, TaskScores]) -> str:
     """Scores as a Markdown table."""
     num_samples = rows["all"].num_samples // rows["all"].num_problems
     lines = [

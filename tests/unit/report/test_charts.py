@@ -3,7 +3,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from stillery.report.charts import BAR_SPAN, Bar, Point, Series, count_bars, funnel, grouped_bars, lines
+from stillery.report.charts import BAR_SPAN, Bar, ChartSeries, Point, count_bars, funnel, grouped_bars, lines
 
 HOSTILE = '<script>alert("x")</script>'
 
@@ -50,15 +50,15 @@ def test_an_empty_funnel_is_drawn() -> None:
 
 
 def test_a_line_runs_from_corner_to_corner_of_its_values() -> None:
-    svg = lines([Series("train", "Training", [Point(0, 4.0), Point(10, 0.0)])], label="x", x_name="step")
+    svg = lines([ChartSeries("train", "Training", [Point(0, 4.0), Point(10, 0.0)])], label="x", x_name="step")
     (stroke,) = ElementTree.fromstring(svg).iter("polyline")
     assert stroke.attrib["points"] == "0.0,0.0 1000.0,1000.0"
 
 
 def test_shares_are_marked_with_error_bars_on_an_axis_to_100_percent() -> None:
     series = [
-        Series("after", "After", [Point(2, 0.5, 0.1), Point(3, 0.4, None)]),
-        Series("teacher", "Teacher", [Point(2, 0.9, 0.1)]),
+        ChartSeries("after", "After", [Point(2, 0.5, 0.1), Point(3, 0.4, None)]),
+        ChartSeries("teacher", "Teacher", [Point(2, 0.9, 0.1)]),
     ]
     svg = lines(series, label="x", x_name="steps", shares=True)
     root = ElementTree.fromstring(svg)
@@ -68,7 +68,7 @@ def test_shares_are_marked_with_error_bars_on_an_axis_to_100_percent() -> None:
 
 @pytest.mark.parametrize("points", [[Point(1, 0.5)], [Point(1, 0.0), Point(2, 0.0)], [Point(5, 1e-9), Point(6, 1e9)]])
 def test_degenerate_values_give_finite_coordinates(points: list[Point]) -> None:
-    svg = lines([Series("train", "Training", points)], label="x", x_name="step")
+    svg = lines([ChartSeries("train", "Training", points)], label="x", x_name="step")
     assert not re.search(r"nan|inf", svg.replace("inherit", ""))
     ElementTree.fromstring(svg)
 
@@ -78,7 +78,7 @@ def test_names_are_escaped_everywhere() -> None:
         grouped_bars([(HOSTILE, [Bar("after", HOSTILE, 0.5, 0.1)])], label=HOSTILE),
         count_bars([(HOSTILE, 1)], label=HOSTILE),
         funnel([(HOSTILE, 1), (HOSTILE, 1)], label=HOSTILE),
-        lines([Series("after", HOSTILE, [Point(1, 1)])], label=HOSTILE, x_name=HOSTILE),
+        lines([ChartSeries("after", HOSTILE, [Point(1, 1)])], label=HOSTILE, x_name=HOSTILE),
     ]
     for svg in svgs:
         assert "<script" not in svg

@@ -11,7 +11,7 @@ from stillery.cli.main import main
 from stillery.cli.reward import attack_table, summarize
 from stillery.config.rewards import RewardWeights
 from stillery.training.rewards import score
-from stillery.training.rewards.attacks import ATTACKS, Honest, Outcome, honest_traces, run_suite
+from stillery.training.rewards.attacks import ATTACKS, AttackOutcome, Honest, honest_traces, run_suite
 from support.gsm8k_traces import gsm8k_traces
 from support.shared_data import shared_data
 
@@ -26,7 +26,7 @@ def worth(text: str, honest: Honest) -> float:
     return total
 
 
-def shown(outcome: Outcome) -> str:
+def shown(outcome: AttackOutcome) -> str:
     gains = f"{outcome.twin} -> {outcome.attacked}, {outcome.twin_stability} -> {outcome.attacked_stability}"
     return f"{outcome.attack}: {gains}\n{outcome.twin_text}\n---\n{outcome.attacked_text}"
 
@@ -77,11 +77,11 @@ def test_a_solution_put_into_the_questions_equation_pays() -> None:
 
 def test_an_attack_that_pays_fails_the_table() -> None:
     honest = TRACES[0]
-    paying = Outcome("copied checks", honest, "attacked", "twin", 1.0, 1.05, 1.0, 1.0)
+    paying = AttackOutcome("copied checks", honest, "attacked", "twin", 1.0, 1.05, 1.0, 1.0)
     row = summarize("copied checks", [paying])
     assert row["most_gained"] == pytest.approx(0.05)
     assert "FAIL (1 pay, 0 steady)" in attack_table([row])
-    level = Outcome("copied checks", honest, "attacked", "twin", 1.0, 1.0, 1.0, 1.0)
+    level = AttackOutcome("copied checks", honest, "attacked", "twin", 1.0, 1.0, 1.0, 1.0)
     assert attack_table([summarize("copied checks", [level])]).endswith("| pass |")
 
 

@@ -42,7 +42,7 @@ OUTAGE = 8
 
 
 @dataclass(frozen=True, slots=True)
-class _Submitted:
+class _SubmittedRequest:
     request: Request
     sampling: Mapping[str, Any]
     done: Callable[[Generation | Exception], None]
@@ -67,7 +67,7 @@ class EndpointEngine:
         self._secret = read_key(endpoint)
         self._tasks: set[asyncio.Task[Generation | None]] = set()
         self._sending: set[asyncio.Task[Any] | None] = set()
-        self._stranded: list[_Submitted] = []
+        self._stranded: list[_SubmittedRequest] = []
         self._failure: Exception | None = None
         self._num_given_up_in_a_row = 0
         self._resume_at = 0.0
@@ -81,7 +81,7 @@ class EndpointEngine:
     def submit(
         self, request: Request, *, sampling: Mapping[str, Any], done: Callable[[Generation | Exception], None]
     ) -> None:
-        self._loop.call_soon_threadsafe(self._start, _Submitted(request, sampling, done))
+        self._loop.call_soon_threadsafe(self._start, _SubmittedRequest(request, sampling, done))
 
     def close(self) -> None:
         """End the thread; requests that still run are dropped."""
@@ -109,13 +109,13 @@ class EndpointEngine:
             proxy=proxy(self._endpoint.base_url),
         )
 
-    def _start(self, submitted: _Submitted) -> None:
+    def _start(self, submitted: _SubmittedRequest) -> None:
         task = self._loop.create_task(self._run(submitted))
         self._tasks.add(task)
         # A callback, since a task that is cancelled before its first step never runs a line of its own.
         task.add_done_callback(lambda ended: self._end(ended, submitted))
 
-    async def _run(self, submitted: _Submitted) -> Generation | None:
+    async def _run(self, submitted: _SubmittedRequest) -> Generation | None:
         async with self._slots:
             try:
                 return await self._sample(submitted)
@@ -124,7 +124,7 @@ class EndpointEngine:
                 self._break(error)
                 return None
 
-    def _end(self, task: "asyncio.Task[Generation | None]", submitted: _Submitted) -> None:
+    def _end(self, task: "asyncio.Task[Generation | None]", submitted: _SubmittedRequest) -> None:
         self._tasks.discard(task)
         made = None if task.cancelled() else task.result()
         if made is not None:
@@ -144,7 +144,7 @@ class EndpointEngine:
         for task in self._tasks - kept - {asyncio.current_task()}:
             task.cancel()
 
-    async def _sample(self, submitted: _Submitted) -> Generation | None:
+    async def _sample(self, submitted: _SubmittedRequest) -> Generation | None:
         """Attempts until one is answered or refused, or they are used up. None if the engine broke meanwhile."""
         tries = failures = 0
         while self._failure is None:
@@ -169,7 +169,7 @@ class EndpointEngine:
                 return _generation(submitted, reply, model_id=self._model_id, error=None)
         return None
 
-    def _failed(self, submitted: _Submitted, error: str) -> Generation:
+    def _failed(self, submitted: _SubmittedRequest, error: str) -> Generation:
         return _generation(submitted, ServerReply("", None, None, None, None), model_id=self._model_id, error=error)
 
     def _count_given_up(self, fault: TransientError) -> None:
@@ -181,7 +181,7 @@ class EndpointEngine:
                 f"each, the last with: {fault}; start again when the server answers (finished samples are kept)"
             )
 
-    async def _attempt(self, submitted: _Submitted) -> ServerReply:
+    async def _attempt(self, submitted: _SubmittedRequest) -> ServerReply:
         """One request, its cost reserved before and settled after."""
         while (wait_s := self._resume_at - self._loop.time()) > 0:
             await asyncio.sleep(wait_s + _backoff(1, endpoint=self._endpoint))
@@ -205,7 +205,7 @@ class EndpointEngine:
             self._sending.discard(task)
             self._budget.settle(most, reply=reply, is_billed=is_billed)
 
-    async def _post(self, submitted: _Submitted) -> ServerReply:
+    async def _post(self, submitted: _SubmittedRequest) -> ServerReply:
         """Send one request and read its answer. Raises TransientError, RequestRefusedError or UserError."""
         import aiohttp
 
@@ -247,7 +247,7 @@ class EndpointEngine:
         return (text.replace(self._secret, "[key]") if self._secret else text)[:300]
 
 
-def _generation(submitted: _Submitted, reply: ServerReply, *, model_id: str, error: str | None) -> Generation:
+def _generation(submitted: _SubmittedRequest, reply: ServerReply, *, model_id: str, error: str | None) -> Generation:
     return Generation(
         **dataclasses.asdict(submitted.request),
         completion=reply.completion,

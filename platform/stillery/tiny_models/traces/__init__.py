@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from stillery.problems.tasks import Problem
 from stillery.tiny_models.traces.arithmetic import equation_program, quantity_program, story_program
-from stillery.tiny_models.traces.program import Env, Program, Step
+from stillery.tiny_models.traces.program import Env, Program, ProgramStep
 from stillery.tiny_models.traces.symbolic import coin_program, letters_program, swaps_program
 
 PROGRAMS: dict[str, Callable[[Problem], Program]] = {
@@ -93,7 +93,7 @@ def write_trace(
     return Trace(tuple(pieces), style, made)
 
 
-def _write_step(step: Step, env: Env, *, number: int, checked: bool, wrong: str | None) -> list[Piece]:
+def _write_step(step: ProgramStep, env: Env, *, number: int, checked: bool, wrong: str | None) -> list[Piece]:
     """The line of a step; a wrong value first, and what catches it, if a check can. Puts the right value into `env`."""
     head, value = step.head(env), step.value(env)
     assert value is not None, f"step {step.name} has no value"

@@ -8,7 +8,7 @@ from functools import partial
 from stillery.problems.tasks import Fact, Problem
 from stillery.problems.tasks.equations import sides_of
 from stillery.problems.tasks.quantities import needed
-from stillery.tiny_models.traces.program import Check, Env, Program, Step, judge
+from stillery.tiny_models.traces.program import Check, Env, Program, ProgramStep, judge
 
 _LARGEST = 99
 
@@ -67,7 +67,7 @@ def quantity_program(problem: Problem) -> Program:
     return Program(opening, steps, partial(_check_backwards, steps), distracted, lambda env: env[asked])
 
 
-def _step(fact: Fact, *, head: str, first: Fact | None = None, given: Env | None = None) -> Step:
+def _step(fact: Fact, *, head: str, first: Fact | None = None, given: Env | None = None) -> ProgramStep:
     match = re.fullmatch(r"(.+) ([-+*/]) (.+)", fact.expression)
     assert match is not None, f"not an operation: {fact.expression!r}"
     left, operator, right = match.groups()
@@ -89,7 +89,7 @@ def _step(fact: Fact, *, head: str, first: Fact | None = None, given: Env | None
     def guess(env: Env, rng: random.Random) -> str:
         return _mistake(int(value(env) or 0), rng)
 
-    return Step(fact.name, write_head, value, check, guess)
+    return ProgramStep(fact.name, write_head, value, check, guess)
 
 
 def _apply(operator: str, one: int, two: int) -> str | None:
@@ -117,7 +117,7 @@ def _mistake(value: int, rng: random.Random) -> str:
     return str(rng.choice([v for v in near if 0 <= v <= _LARGEST and v != value]))
 
 
-def _check_backwards(steps: Sequence[Step], env: Env) -> Check | None:
+def _check_backwards(steps: Sequence[ProgramStep], env: Env) -> Check | None:
     """Undo every step from the last to the first that fails, if any."""
     done: list[str] = []
     for step in reversed(steps):

@@ -21,7 +21,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ProgramStep:
     """One line that derives a value.
 
     `head` is the line up to the value, `value` what follows from the values written so far (None: outside 0..99),
@@ -44,7 +44,7 @@ class Program:
     """
 
     opening: tuple[str, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[ProgramStep, ...]
     final_check: Callable[[Env], Check | None]
     alternative: Callable[[random.Random], str]
     answer: Callable[[Env], str]

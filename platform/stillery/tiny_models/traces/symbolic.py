@@ -8,7 +8,7 @@ import random
 from stillery.problems.tasks import Fact, Problem
 from stillery.problems.tasks.coin_flip import OTHER_SIDE
 from stillery.problems.tasks.shuffled_objects import describe
-from stillery.tiny_models.traces.program import Check, Env, Program, Step, judge
+from stillery.tiny_models.traces.program import Check, Env, Program, ProgramStep, judge
 
 
 def letters_program(problem: Problem) -> Program:
@@ -18,11 +18,11 @@ def letters_program(problem: Problem) -> Program:
     def spell(word: str, written: str) -> Check:
         return judge(f"{' '.join(word)} ends in {word[-1]}", word[-1], written)
 
-    def step(word: str) -> Step:
+    def step(word: str) -> ProgramStep:
         def guess(_: Env, rng: random.Random) -> str:
             return rng.choice([c for c in word + "estrn" if c != word[-1]])
 
-        return Step(word, lambda _: f"word {word}:", lambda _: word[-1], lambda _, w: spell(word, w), guess)
+        return ProgramStep(word, lambda _: f"word {word}:", lambda _: word[-1], lambda _, w: spell(word, w), guess)
 
     def joined(env: Env) -> str:
         return " ".join(env[word] for word in words)
@@ -31,7 +31,7 @@ def letters_program(problem: Problem) -> Program:
         del written
         return None
 
-    join = Step("joined", lambda _: "letters:", joined, no_check, lambda env, _: joined(env))
+    join = ProgramStep("joined", lambda _: "letters:", joined, no_check, lambda env, _: joined(env))
 
     def spell_all(env: Env) -> Check:
         done: list[str] = []
@@ -64,14 +64,14 @@ def coin_program(problem: Problem) -> Program:
         side = OTHER_SIDE[start.value] if flips % 2 else start.value
         return judge(f"{flips} flips, {'odd' if flips % 2 else 'even'}, {side}", side, written)
 
-    def step(fact: Fact) -> Step:
+    def step(fact: Fact) -> ProgramStep:
         flips = fact.expression.startswith("flip")
 
         def value(env: Env) -> str:
             before = env.get(fact.depends_on[0], start.value)
             return OTHER_SIDE[before] if flips else before
 
-        return Step(
+        return ProgramStep(
             name=fact.name,
             head=lambda _: f"then {fact.name} {'flips' if flips else 'does not'}:",
             value=value,
@@ -133,8 +133,8 @@ def swaps_program(problem: Problem) -> Program:
         held[one], held[two] = held[two], held[one]
         return describe(held)
 
-    def step(fact: Fact) -> Step:
-        return Step(
+    def step(fact: Fact) -> ProgramStep:
+        return ProgramStep(
             name=fact.name,
             head=lambda env: head(fact, env),
             value=lambda env: value(fact, env),

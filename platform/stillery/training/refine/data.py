@@ -21,7 +21,7 @@ Row = tuple[Generation, Verdict]
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class RefineProblem:
     """A problem with its `rendered` prompt, the text that the student continues. The last two say how long, in
     characters and in steps, the teacher takes for such a one, where a reward asks for it."""
 
@@ -38,7 +38,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class PreferencePair:
     """A right and a wrong completion of one prompt, in tokens, the end of the turn included."""
 
     prompt_id: str
@@ -61,7 +61,7 @@ def write_problems(
     for split in (Split.TRAIN, Split.VALIDATION):
         wanted = [row for row in rows if row.split == split and row.answer]
         problems = [_problem(conversation, row, lengths.get(row.prompt_id, (None, 0))) for row in wanted]
-        data.write_rows(f"{split}.parquet", problems, Problem)
+        data.write_rows(f"{split}.parquet", problems, RefineProblem)
         counts[split.value] = len(problems)
     if not counts[Split.TRAIN]:
         raise UserError("refine: no training problem has an answer that could be rewarded")
@@ -73,10 +73,10 @@ def write_problems(
     return counts
 
 
-def _problem(conversation: Conversation, prompt: Prompt, teacher: tuple[float | None, int]) -> Problem:
+def _problem(conversation: Conversation, prompt: Prompt, teacher: tuple[float | None, int]) -> RefineProblem:
     assert prompt.answer, "problems without an answer are left out"
     rendered = conversation.render(messages_of(prompt), ask=True)
-    return Problem(
+    return RefineProblem(
         prompt_id=prompt.prompt_id,
         task=prompt.task,
         question=prompt.question,
@@ -116,7 +116,7 @@ def write_pairs(
     chat template cuts. Raises UserError if none is left.
     """
     by_id = {p.prompt_id: p for p in from_table(prompts.read_all(Prompt), Prompt) if p.split == Split.TRAIN}
-    pairs: list[Pair] = []
+    pairs: list[PreferencePair] = []
     for prompt_id, rows in groupby(_rows(generations, verdicts), key=lambda row: row[0].prompt_id):
         if prompt_id in by_id:
             chosen = choose_pairs(rows, most=most)
@@ -127,7 +127,7 @@ def write_pairs(
             f"refine: no pair of a right and a wrong sample of one prompt ({len(pairs)} too long): raise "
             "teacher.samples_per_prompt, or unset teacher.accepted_per_prompt, which stops at the first right ones"
         )
-    data.write_rows("pairs.parquet", fitting, Pair)
+    data.write_rows("pairs.parquet", fitting, PreferencePair)
     return len(fitting)
 
 
@@ -143,11 +143,11 @@ def choose_pairs(rows: Iterable[Row], *, most: int) -> list[tuple[Generation, Ge
     return list(zip(right, wrong, strict=False))[:most]
 
 
-def _pair(conversation: Conversation, prompt: Prompt, right: Generation, wrong: Generation) -> Pair | None:
+def _pair(conversation: Conversation, prompt: Prompt, right: Generation, wrong: Generation) -> PreferencePair | None:
     chosen, rejected = conversation.rows([to_sample(right, prompt), to_sample(wrong, prompt)])
     if chosen.fault or rejected.fault:
         return None
-    return Pair(
+    return PreferencePair(
         prompt_id=prompt.prompt_id,
         chosen_id=right.sample_id,
         rejected_id=wrong.sample_id,
@@ -157,7 +157,7 @@ def _pair(conversation: Conversation, prompt: Prompt, right: Generation, wrong: 
     )
 
 
-def _length(pair: Pair) -> int:
+def _length(pair: PreferencePair) -> int:
     return len(pair.prompt_ids) + max(len(pair.chosen_ids), len(pair.rejected_ids))
 
 
@@ -171,7 +171,7 @@ def _rows(generations: Folder, verdicts: Folder) -> Iterator[Row]:
             yield generation, verdict
 
 
-def first_of(problems: Sequence[Problem], most: int | None) -> list[Problem]:
+def first_of(problems: Sequence[RefineProblem], most: int | None) -> list[RefineProblem]:
     """The problems to validate on: all, or so many spread evenly over them, so that every task is there."""
     if most is None or most >= len(problems):
         return list(problems)

@@ -16,8 +16,8 @@ from stillery.telemetry import logs
 from stillery.telemetry import metrics as observe
 from stillery.training.loop import wait_for_uploads
 from stillery.training.refine.arguments import distill_arguments, dpo_arguments, grpo_arguments
-from stillery.training.refine.data import Pair, Problem, first_of
-from stillery.training.refine.rollouts import Sampler, Sampling, TransformersSampler, TrlSampler, VllmSampler
+from stillery.training.refine.data import PreferencePair, RefineProblem, first_of
+from stillery.training.refine.rollouts import RolloutSampler, Sampling, TransformersSampler, TrlSampler, VllmSampler
 from stillery.training.refine.stopping import STOPPED
 from stillery.training.scratch import bring_checkpoint, node_scratch
 
@@ -66,7 +66,7 @@ def ended(checkpoint: Path, *, steps: int) -> list[dict[str, Any]] | None:
     return history if is_over else None
 
 
-def _grpo_trainer(config: dict[str, Any], student: str, scratch: Path) -> tuple[Any, Sampler]:
+def _grpo_trainer(config: dict[str, Any], student: str, scratch: Path) -> tuple[Any, RolloutSampler]:
     from datasets import Dataset
     from trl import GRPOConfig
 
@@ -87,7 +87,7 @@ def _grpo_trainer(config: dict[str, Any], student: str, scratch: Path) -> tuple[
     return trainer, _attached(config, student, trainer)
 
 
-def _distill_trainer(config: dict[str, Any], student: str, scratch: Path) -> tuple[Any, Sampler]:
+def _distill_trainer(config: dict[str, Any], student: str, scratch: Path) -> tuple[Any, RolloutSampler]:
     from datasets import Dataset
     from trl import DistillationConfig
 
@@ -105,12 +105,12 @@ def _distill_trainer(config: dict[str, Any], student: str, scratch: Path) -> tup
 
 
 def _problem_rows(config: dict[str, Any]) -> list[dict[str, Any]]:
-    problems = (Folder(config["out"]) / "data").read_rows(f"{Split.TRAIN}.parquet", Problem)
-    names = Problem.__dataclass_fields__
+    problems = (Folder(config["out"]) / "data").read_rows(f"{Split.TRAIN}.parquet", RefineProblem)
+    names = RefineProblem.__dataclass_fields__
     return [{name: getattr(p, name) for name in names} | {"prompt": p.rendered} for p in problems]
 
 
-def _attached(config: dict[str, Any], student: str, trainer: Any) -> Sampler:
+def _attached(config: dict[str, Any], student: str, trainer: Any) -> RolloutSampler:
     """The sampler of a trainer that makes completions, which it uses unless it is to sample by transformers, or has
     started vLLM itself."""
     if config["use_gpu"] and config["rollouts"] == "vllm":
@@ -121,14 +121,14 @@ def _attached(config: dict[str, Any], student: str, trainer: Any) -> Sampler:
     return sampler
 
 
-def _dpo_trainer(config: dict[str, Any], student: str, scratch: Path) -> tuple[Any, Sampler]:
+def _dpo_trainer(config: dict[str, Any], student: str, scratch: Path) -> tuple[Any, RolloutSampler]:
     from datasets import Dataset
     from trl import DPOConfig
 
     from stillery.training.refine.dpo import PairTrainer
 
     tokenizer = _tokenizer(student)
-    pairs = (Folder(config["out"]) / "data").read_rows("pairs.parquet", Pair)
+    pairs = (Folder(config["out"]) / "data").read_rows("pairs.parquet", PreferencePair)
     ids = ("prompt_ids", "chosen_ids", "rejected_ids")
     trainer = PairTrainer(
         model=student,
@@ -139,14 +139,14 @@ def _dpo_trainer(config: dict[str, Any], student: str, scratch: Path) -> tuple[A
     return trainer, _sampler(config, student, trainer, stops=_stops(student, tokenizer))
 
 
-def _watch(config: dict[str, Any], trainer: Any, sampler: Sampler) -> Any:
+def _watch(config: dict[str, Any], trainer: Any, sampler: RolloutSampler) -> Any:
     from accelerate.utils import gather_object
 
     from stillery.training.refine.callback import Watch
     from stillery.training.refine.validation import Validation
 
     out, tokenizer = Folder(config["out"]), trainer.processing_class
-    problems = (out / "data").read_rows(f"{Split.VALIDATION}.parquet", Problem)
+    problems = (out / "data").read_rows(f"{Split.VALIDATION}.parquet", RefineProblem)
     validation = Validation(
         first_of(problems, config["validation_problems"]),
         num_samples=config["validation_samples"],
@@ -177,7 +177,7 @@ def _stops(student: str, tokenizer: Any) -> tuple[int, ...]:
     return stops_of(student, tokenizer)
 
 
-def _sampler(config: dict[str, Any], student: str, trainer: Any, *, stops: Sequence[int]) -> Sampler:
+def _sampler(config: dict[str, Any], student: str, trainer: Any, *, stops: Sequence[int]) -> RolloutSampler:
     sampling = Sampling(
         temperature=config["temperature"],
         max_tokens=config["max_completion_length"],

@@ -31,7 +31,7 @@ class Sampling:
     seed: int
 
 
-class Sampler(Protocol):
+class RolloutSampler(Protocol):
     """What answers prompts with the model that learns."""
 
     def sync_weights(self) -> None:
@@ -167,7 +167,7 @@ class TrlSampler:
 class TrlClient:
     """A sampler in the place of the client by which TRL's trainers call vLLM."""
 
-    def __init__(self, trainer: Any, sampler: Sampler) -> None:
+    def __init__(self, trainer: Any, sampler: RolloutSampler) -> None:
         self._trainer = trainer
         self._sampler = sampler
 

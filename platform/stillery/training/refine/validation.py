@@ -9,8 +9,8 @@ from typing import Any
 
 from stillery.records import FAILURES, Verdict, VerdictKind
 from stillery.thinking import opens_thinking
-from stillery.training.refine.data import Problem
-from stillery.training.refine.rollouts import Sampler
+from stillery.training.refine.data import RefineProblem
+from stillery.training.refine.rollouts import RolloutSampler
 from stillery.training.refine.stopping import ACCURACY
 from stillery.verify import GradingPool, GradingTask
 
@@ -22,7 +22,13 @@ class Validation:
     """The problems, how often each is answered, and what answers them."""
 
     def __init__(
-        self, problems: Sequence[Problem], *, num_samples: int, sampler: Sampler, tokenizer: Any, stops: Sequence[int]
+        self,
+        problems: Sequence[RefineProblem],
+        *,
+        num_samples: int,
+        sampler: RolloutSampler,
+        tokenizer: Any,
+        stops: Sequence[int],
     ) -> None:
         self._problems = problems
         self._num_samples = num_samples
@@ -43,7 +49,7 @@ class Validation:
         rates, lengths = self._rates(mine, draw=f"validation {step} {rank}") if mine else ([], [])
         return summarize(gather(rates), gather(lengths))
 
-    def _rates(self, problems: Sequence[Problem], *, draw: str) -> tuple[list[float], list[int]]:
+    def _rates(self, problems: Sequence[RefineProblem], *, draw: str) -> tuple[list[float], list[int]]:
         asked = [problem for problem in problems for _ in range(self._num_samples)]
         prompts = self._tokenizer([p.rendered for p in asked], add_special_tokens=False)["input_ids"]
         completions = [made.tokens for made in self._sampler.generate(prompts, draw=draw)]
@@ -57,7 +63,7 @@ class Validation:
         return [fmean(found) for found in by_problem if found], [len(tokens) for tokens in completions]
 
 
-def _job(problem: Problem, completion: str, *, reason: str) -> GradingTask:
+def _job(problem: RefineProblem, completion: str, *, reason: str) -> GradingTask:
     return GradingTask(
         completion=completion,
         answer=problem.answer,

@@ -15,7 +15,7 @@ Reward = Callable[..., Sequence[float | None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class RewardRow:
     """One completion, and what the dataset says of its problem. All of it can be hashed."""
 
     completion: str
@@ -30,7 +30,7 @@ class Row:
 
 def read_rows(
     reward: str, prompts: Sequence[Any], completions: Sequence[Any], columns: Mapping[str, Any], *, needs: str = ""
-) -> list[Row]:
+) -> list[RewardRow]:
     """The rows of a batch.
 
     Raises UserError, naming the reward, for a column that it needs and that is not there, and for columns whose length
@@ -38,7 +38,7 @@ def read_rows(
     """
     if needs and needs not in columns:
         raise UserError(f"reward {reward} needs the column {needs!r}; add it to the training dataset")
-    known = [name for name in Row.__slots__ if name != "completion" and columns.get(name) is not None]
+    known = [name for name in RewardRow.__slots__ if name != "completion" and columns.get(name) is not None]
     for name, values in (("prompts", prompts), *((name, columns[name]) for name in known)):
         if len(values) != len(completions):
             raise UserError(f"reward {reward}: {len(values)} {name} for {len(completions)} completions")
@@ -48,11 +48,11 @@ def read_rows(
     ]
 
 
-def _read_row(completion: Any, prompt: Any, given: Mapping[str, Any]) -> Row:
+def _read_row(completion: Any, prompt: Any, given: Mapping[str, Any]) -> RewardRow:
     opened = given.get("prefilled_think")
     length = given.get("teacher_length")
     answer = given.get("answer")
-    return Row(
+    return RewardRow(
         completion=text_of(completion),
         question=str(given.get("question") or ""),
         answer=None if answer is None else str(answer),

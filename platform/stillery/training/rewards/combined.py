@@ -6,7 +6,7 @@ from typing import Any
 
 from stillery.config.rewards import RewardWeights
 from stillery.errors import UserError
-from stillery.training.rewards.batches import Rewards, Row, checked, read_rows
+from stillery.training.rewards.batches import RewardRow, Rewards, checked, read_rows
 from stillery.training.rewards.functions import is_correct, is_well_formed, overlength
 from stillery.training.rewards.parts import RewardParts
 from stillery.training.rewards.repeats import repeated_share
@@ -52,7 +52,7 @@ def score(completion: str, **columns: Any) -> RewardParts:
     return score_row(read_rows("score", [""], [completion], given)[0])
 
 
-def score_row(row: Row) -> RewardParts:
+def score_row(row: RewardRow) -> RewardParts:
     """The parts of the reward of a row."""
     structure = find_structure(row.completion, row.question)
     return RewardParts(

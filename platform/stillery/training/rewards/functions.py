@@ -6,7 +6,7 @@ from typing import Any
 
 from stillery.bonds.steps.markers import is_filler
 from stillery.records import FAILURES, VerdictKind
-from stillery.training.rewards.batches import Rewards, Row, read_rows
+from stillery.training.rewards.batches import RewardRow, Rewards, read_rows
 from stillery.training.rewards.repeats import repeated_share
 from stillery.training.rewards.structure import find_structure
 from stillery.verify import grade
@@ -54,7 +54,7 @@ def repetition(prompts: Sequence[Any], completions: Sequence[Any], **columns: An
     return [-repeated_share(row.completion) for row in rows]
 
 
-def is_correct(row: Row) -> bool | None:
+def is_correct(row: RewardRow) -> bool | None:
     """Whether the answer is the gold one; None where the verifier failed or there is none."""
     verdict = grade(
         row.completion,
@@ -69,7 +69,7 @@ def is_correct(row: Row) -> bool | None:
     return verdict == VerdictKind.CORRECT
 
 
-def is_well_formed(row: Row) -> bool:
+def is_well_formed(row: RewardRow) -> bool:
     """Whether there is one thinking that says something, then one answer, and no other answer anywhere."""
     parts = parse_template(row.completion, prefilled_think=row.prefilled_think)
     is_plain = len(_ANSWER_TAG.findall(row.completion)) == 2 and len(_BOX.findall(parts.answer or "")) <= 1
@@ -80,14 +80,14 @@ def _says_nothing(thinking: str) -> bool:
     return is_filler(thinking) or not any(c.isalnum() for c in thinking)
 
 
-def overlength(row: Row) -> float:
+def overlength(row: RewardRow) -> float:
     """L = clip(length / the teacher's − 1.5, 0, 1); 0 where the teacher's length is not known."""
     if not row.teacher_length:
         return 0.0
     return min(1.0, max(0.0, len(row.completion) / row.teacher_length - _SLACK))
 
 
-def _gated_reflection(row: Row) -> float | None:
+def _gated_reflection(row: RewardRow) -> float | None:
     right = is_correct(row)
     if right is None:
         return None

@@ -16,7 +16,7 @@ _KEPT = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Structure:
+class TraceStructure:
     """`num_steps` is how long the way to the answer is (a step of several operations counts as several),
     `num_confirmed` how many steps on it a check confirms by another route, `has_false_check` whether a check states
     something false; `false_weight` sums what is false or contradictory, and an answer that nothing leads to."""
@@ -41,14 +41,14 @@ class Structure:
 
 
 @lru_cache(maxsize=_KEPT)
-def find_structure(text: str, question: str = "") -> Structure:
+def find_structure(text: str, question: str = "") -> TraceStructure:
     """The structure of a completion. Never raises on what a model writes; linear in its length."""
     found = dissect(text, question=question, markers=False)
     checking = {check.target for check in found.plain.checks} | {s.index for s in found.steps if s.compared}
     conflicts = found.conflicts
     is_founded = found.parts.way.steps or final_key(found.steps) in question_values(question)
     unfounded = 0.0 if is_founded else _UNFOUNDED
-    return Structure(
+    return TraceStructure(
         num_steps=found.parts.way.length,
         num_confirmed=len(found.parts.way.confirmed),
         has_false_check=any(conflict.step in checking for conflict in conflicts),

@@ -8,7 +8,15 @@ from stillery.errors import UserError
 from stillery.io.storage import Folder
 from stillery.records import Prompt, Split
 from stillery.sampling.chat.conversation import ChatFormat, Conversation, open_conversation
-from stillery.training.refine.data import Pair, Problem, choose_pairs, first_of, lengths_of, write_pairs, write_problems
+from stillery.training.refine.data import (
+    PreferencePair,
+    RefineProblem,
+    choose_pairs,
+    first_of,
+    lengths_of,
+    write_pairs,
+    write_problems,
+)
 from support.refine_runs import make_generation, make_verdict, small_prompts, templated, write_tables
 
 
@@ -35,7 +43,7 @@ def test_pairs_are_of_graded_samples_that_keep_to_the_template() -> None:
 def test_pairs_in_tokens(tmp_path: Path, conversation: Conversation) -> None:
     tables = write_tables(tmp_path)
     num_pairs = write_pairs(conversation, **tables, data=Folder(str(tmp_path / "data")), most=2, max_length=None)
-    pairs = Folder(str(tmp_path / "data")).read_rows("pairs.parquet", Pair)
+    pairs = Folder(str(tmp_path / "data")).read_rows("pairs.parquet", PreferencePair)
     assert num_pairs == len(pairs) == 16
     answers = {p.prompt_id: p.answer for p in tables["prompts"].read_rows("prompts.parquet", Prompt)}
     for pair in pairs:
@@ -57,7 +65,7 @@ def test_problems_are_those_with_an_answer(tmp_path: Path, conversation: Convers
     data = Folder(str(tmp_path / "data"))
     counts = write_problems(conversation, prompts=tables["prompts"], data=data, lengths=lengths)
     assert counts == {"train": 16, "validation": 8}
-    problem = data.read_rows("train.parquet", Problem)[0]
+    problem = data.read_rows("train.parquet", RefineProblem)[0]
     assert problem.question in problem.rendered
     assert problem.teacher_length == pytest.approx(lengths[problem.prompt_id][0])
     general = [p for p in small_prompts() if p.split != Split.VALIDATION]
@@ -69,6 +77,6 @@ def test_problems_are_those_with_an_answer(tmp_path: Path, conversation: Convers
 def test_validation_problems_are_spread_over_all(tmp_path: Path, conversation: Conversation) -> None:
     tables, data = write_tables(tmp_path), Folder(str(tmp_path / "data"))
     write_problems(conversation, prompts=tables["prompts"], data=data, lengths={})
-    problems = data.read_rows("train.parquet", Problem)
+    problems = data.read_rows("train.parquet", RefineProblem)
     assert first_of(problems, 4) == problems[::4]
     assert first_of(problems, None) == first_of(problems, 99) == problems

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from stillery.sampling.chat.conversation import load_tokenizer
-from stillery.training.refine.data import Problem
+from stillery.training.refine.data import RefineProblem
 from stillery.training.refine.rollouts import Completion, until_stop
 from stillery.training.refine.stopping import ACCURACY
 from stillery.training.refine.validation import STANDARD_ERROR, VALIDATED_LENGTH, Validation, summarize
@@ -30,8 +30,8 @@ class Scripted:
         return [Completion([*ids, end], None) for ids in tokens]
 
 
-def problem(answer: str) -> Problem:
-    return Problem(answer, "t", f"What is {answer}?", answer, "number", [], 1, f"What is {answer}?")
+def problem(answer: str) -> RefineProblem:
+    return RefineProblem(answer, "t", f"What is {answer}?", answer, "number", [], 1, f"What is {answer}?")
 
 
 def test_accuracy_is_the_mean_over_problems_with_its_error() -> None:

@@ -40,7 +40,7 @@ def convert(checkpoint: str, out: str, recipe: str, context_length: int) -> None
     )
 
 
-class Graph:
+class ExportedGraph:
     """The bundle's graph, on one thread, with one cache that is read while another is written."""
 
     def __init__(self, path: str) -> None:
@@ -121,7 +121,7 @@ class Bundle:
         self._end_tokens = frozenset(ids[0] for ids in self._engine.eos_token_ids if len(ids) == 1)
         graph = Path(scratch) / "model.tflite"
         graph.write_bytes(_graph_section(path))
-        self._graph = Graph(str(graph))
+        self._graph = ExportedGraph(str(graph))
 
     def answer(self, request: dict[str, Any]) -> Any:
         """One request: what is asked for is under `do`."""

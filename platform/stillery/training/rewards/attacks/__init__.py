@@ -5,6 +5,6 @@ scores them over many honest traces. An attack that scores above its twin pays, 
 """
 
 from stillery.training.rewards.attacks.bases import Honest, honest_traces
-from stillery.training.rewards.attacks.suite import ATTACKS, Outcome, run_suite
+from stillery.training.rewards.attacks.suite import ATTACKS, AttackOutcome, run_suite
 
-__all__ = ["ATTACKS", "Honest", "Outcome", "honest_traces", "run_suite"]
+__all__ = ["ATTACKS", "AttackOutcome", "Honest", "honest_traces", "run_suite"]

@@ -46,7 +46,7 @@ _TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class AttackOutcome:
     """One attack on one trace: what twin and attacked completion are worth, by the combined reward and by stability."""
 
     attack: str
@@ -75,7 +75,7 @@ def run_suite(
     attacks: Sequence[str] = tuple(ATTACKS),
     weights: RewardWeights | None = None,
     seed: int = 0,
-) -> Iterator[Outcome]:
+) -> Iterator[AttackOutcome]:
     """The outcome of each attack on each trace; the same seed makes the same attacks."""
     used = weights or RewardWeights()
     for number, honest in enumerate(traces):
@@ -83,7 +83,7 @@ def run_suite(
             for attacked, twin in ATTACKS[name](honest, random.Random(f"{seed} {number} {name}")):
                 worth = [_worth(text, honest, used) for text in (twin, attacked)]
                 steady = [find_structure(text, honest.question).stability for text in (twin, attacked)]
-                yield Outcome(name, honest, attacked, twin, worth[0], worth[1], steady[0], steady[1])
+                yield AttackOutcome(name, honest, attacked, twin, worth[0], worth[1], steady[0], steady[1])
 
 
 def _worth(text: str, honest: Honest, weights: RewardWeights) -> float:
