@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from stillery.cli.push import push
 from stillery.config import Config, RegisterConfig, to_yaml
 from stillery.errors import UserError
 from stillery.io.run_folder import Output, Run
@@ -129,6 +130,22 @@ def _download(home: Path, alias: str) -> Path:
 
     mlflow.set_tracking_uri(f"sqlite:///{home}/mlflow.db")
     return Path(mlflow.artifacts.download_artifacts(f"models:/stillery-student@{alias}"))
+
+
+def test_a_version_describes_itself_and_is_pushed_with_that_card(tmp_path: Path, checkpoint: Path) -> None:
+    _register(tmp_path, checkpoint)
+    card = _client(tmp_path).get_model_version("stillery-student", "1").description
+    assert "| test | this model | 12 | 0.750 ± " in card
+    assert "| test | untouched | 12 | 0.250 ± " in card
+    assert "- fingerprint.sft: `fp-sft`" in card
+    assert "hf_secret" not in card
+    assert str(tmp_path) not in card
+    out = tmp_path / "pushed"
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    said = push("models:/stillery-student@champion", to=None, out=out, private=False, tracking_uri=uri)
+    assert "as a model; nothing was uploaded" in said
+    assert (out / "README.md").read_text() == card
+    assert (out / "model.safetensors").read_bytes() == (checkpoint / "model.safetensors").read_bytes()
 
 
 def test_the_adapter_is_kept_beside_the_student_that_it_was_merged_into(tmp_path: Path, checkpoint: Path) -> None:

@@ -68,6 +68,7 @@ def make_parser() -> argparse.ArgumentParser:
         _add_reward,
         _add_serving,
         _add_promotion,
+        _add_push,
         _add_plan,
         _add_head,
         _add_doctor,
@@ -234,6 +235,20 @@ def _add_promotion(add_command: AddCommand) -> None:
     rollback = add_command("rollback", help="make the champion before this one the champion again")
     rollback.add_argument("name", metavar="NAME", help="the registered model")
     rollback.add_argument("--tracking-uri", metavar="URI", help="MLflow, where $MLFLOW_TRACKING_URI does not say it")
+
+
+def _add_push(add_command: AddCommand) -> None:
+    push = add_command(
+        "push",
+        help="share a model, an edge artifact or a training set on the Hugging Face Hub",
+        description="SOURCE is a registered version (models:/NAME@ALIAS), a folder with a model card (a checkpoint, an "
+        "adapter, an artifact of `stillery export`), or a run, whose training set is pushed as a data set.",
+    )
+    push.add_argument("source", metavar="SOURCE", help="models:/NAME@ALIAS, a folder, or a run's name")
+    push.add_argument("--to", metavar="ORG/NAME", help="the Hub's repository; it is made if it is not there")
+    push.add_argument("--out", metavar="FOLDER", help="put what would be pushed here, and upload nothing")
+    push.add_argument("--private", action="store_true", help="make the repository private, where it is made")
+    push.add_argument("--tracking-uri", metavar="URI", help="MLflow's, for a registered version")
 
 
 def _add_plan(add_command: AddCommand) -> None:

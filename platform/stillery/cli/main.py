@@ -156,6 +156,14 @@ def _roll_back(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def _push(parsed: argparse.Namespace) -> int:
+    from stillery.cli.push import push
+
+    out = None if parsed.out is None else Path(parsed.out)
+    print(push(parsed.source, to=parsed.to, out=out, private=parsed.private, tracking_uri=parsed.tracking_uri))
+    return 0
+
+
 def _plan(parsed: argparse.Namespace) -> int:
     from stillery.cli.plan import plan_run
 
@@ -215,6 +223,7 @@ HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "serve": _serve,
     "promote": _promote,
     "rollback": _roll_back,
+    "push": _push,
     "plan": _plan,
     "head": _head,
     "doctor": _doctor,

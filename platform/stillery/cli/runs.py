@@ -20,7 +20,7 @@ def list_runs() -> str:
         return f"no runs in {folder}; `stillery run --config demo` makes one"
     lines = [f"{'run':<28}{'outputs':>8}  {'latest stage':<18}finished"]
     for path in runs:
-        manifests = _manifests(Folder(str(path)))
+        manifests = manifests_of(Folder(str(path)))
         latest = manifests[-1] if manifests else {"stage": "-", "finished": "-"}
         lines.append(f"{path.name:<28}{len(manifests):>8}  {latest['stage']:<18}{latest['finished']}")
     return "\n".join(lines)
@@ -28,7 +28,7 @@ def list_runs() -> str:
 
 def show_run(run: str) -> str:
     """A line an output of a run, in the order of stages: fingerprint, when it was finished, seconds, files."""
-    manifests = _manifests(find_run(run))
+    manifests = manifests_of(find_run(run))
     names = [stage.name for stage in STAGES]
     ordered = sorted(manifests, key=lambda m: names.index(m["stage"]) if m["stage"] in names else len(names))
     lines = [f"{'stage':<18}{'fingerprint':<18}{'finished':<22}{'seconds':>9}{'files':>7}"]
@@ -40,7 +40,7 @@ def show_run(run: str) -> str:
 
 def open_report(run: str) -> str:
     """Open the latest report of a run in the browser; returns its address."""
-    reports = [m for m in _manifests(find_run(run)) if m["stage"] == "report"]
+    reports = [m for m in manifests_of(find_run(run)) if m["stage"] == "report"]
     if not reports:
         raise UserError(f"{run} has no report yet; `stillery report` writes one of what is finished")
     address = str(reports[-1]["summary"]["path"])
@@ -48,7 +48,7 @@ def open_report(run: str) -> str:
     return address
 
 
-def _manifests(run: Folder) -> list[dict[str, Any]]:
+def manifests_of(run: Folder) -> list[dict[str, Any]]:
     """The manifests of a run's finished outputs, in the order in which they were finished."""
     fs, path = (run / "stages").open_fs()
     found = [json.loads(fs.cat_file(name)) for name in fs.glob(f"{path}/*/*/{MANIFEST}")]

@@ -20,6 +20,7 @@ from stillery.io.run_folder import MANIFEST, Output
 from stillery.io.storage import Folder
 from stillery.records import digest
 from stillery.registry import mlflow_store
+from stillery.registry.card import write_card
 from stillery.registry.gate import CHALLENGER, CHAMPION, GateDecision, decide
 from stillery.registry.lineage import EVALUATIONS, losses_of, metrics_of, params_of, redact, stage_metrics
 from stillery.registry.mlflow_store import Store
@@ -84,6 +85,14 @@ def register(
             if adapter is not None:
                 uri = mlflow_store.log_folder(store, run, adapter, name=mlflow_store.ADAPTER_FOLDER)
                 store.client.set_model_version_tag(config.name, version.version, mlflow_store.ADAPTER_TAG, uri)
+            card = write_card(
+                name=config.name,
+                version=str(version.version),
+                settings=settings,
+                metrics=metrics_of(outputs),
+                tags={**tags, **lineage},
+            )
+            store.client.update_model_version(config.name, version.version, description=card)
             _set_aliases(store, name=config.name, version=version, outputs=outputs, measure=measure)
             store.client.set_tag(run.info.run_id, mlflow_store.DONE_TAG, "true")
             store.client.set_terminated(run.info.run_id, "FINISHED")
