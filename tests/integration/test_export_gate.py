@@ -220,7 +220,7 @@ def test_the_command_keeps_what_passed_and_only_the_report_of_what_did_not(comma
         "student-gguf-Q8_0", "student-gguf-Q4_0.failed.json", "summary.json", "size-accuracy.svg",
     }  # fmt: skip
     kept = command_output / "student-gguf-Q8_0"
-    assert {path.name for path in kept.iterdir()} == {"model.gguf", "README.md", "manifest.json"}
+    assert {path.name for path in kept.iterdir()} == {"model.gguf", "Modelfile", "README.md", "manifest.json"}
     manifest = json.loads((kept / "manifest.json").read_text())
     assert manifest["speed"]["decode_tokens_per_second"] > 0
     assert all(check["is_passed"] for check in manifest["checks"] + manifest["converter_checks"])

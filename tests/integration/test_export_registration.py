@@ -35,7 +35,7 @@ def test_the_command_logs_artifacts_with_manifest_and_card_and_the_reports_of_re
         logged = Path(store.client.download_artifacts(found.run_id, "exports", str(tmp_path)))
     kept = logged / f"edge-v{version}-gguf-Q8_0"
     assert {path.name for path in logged.iterdir()} == {kept.name, f"edge-v{version}-gguf-Q4_0.failed.json"}
-    assert {path.name for path in kept.iterdir()} == {"model.gguf", "manifest.json", "README.md"}
+    assert {path.name for path in kept.iterdir()} == {"model.gguf", "Modelfile", "manifest.json", "README.md"}
     manifest = json.loads((kept / "manifest.json").read_text())
     assert manifest["source"]["model"] == f"models:/edge/{version}"
     assert manifest["source"]["run_id"] == found.run_id

@@ -105,7 +105,8 @@ def test_the_student_is_exported_and_logged_beside_its_version(outputs: dict[str
     registered, exported = outputs["register"].summary, outputs["export"]
     (candidate,) = exported.summary["candidates"]
     assert (candidate["format"], candidate["quantization"], candidate["failed"]) == ("gguf", "Q8_0", [])
-    assert (exported.folder.local / candidate["folder"] / "model.gguf").stat().st_size == candidate["size_bytes"]
+    kept = exported.folder.local / candidate["folder"]
+    assert sum((kept / name).stat().st_size for name in ("model.gguf", "Modelfile")) == candidate["size_bytes"]
     client = MlflowClient(registered["tracking_uri"])
     tags = client.get_model_version(registered["name"], str(registered["version"])).tags
     assert f"{candidate['size_bytes']} bytes" in tags["stillery.export.gguf.Q8_0"]

@@ -24,14 +24,19 @@ class GgufFormat:
         return tuple(name for name in MIXTURES if "_K" not in name or k_quants_available())
 
     def write(self, checkpoint: Path, out: Path, *, quantization: str, calibration: Sequence[str]) -> None:
-        """Write `model.gguf`. Calibration weighs the columns of what is quantized to less than eight bits."""
+        """Write `model.gguf` and, where Ollama can be told the chat template, a `Modelfile`.
+
+        Calibration weighs the columns of what is quantized to less than eight bits.
+        """
         from stillery.export.formats.gguf.importance import measure_importance
+        from stillery.export.formats.gguf.modelfile import write_modelfile
         from stillery.export.formats.gguf.writer import write_gguf
 
         checked = open_checkpoint(checkpoint)
         used = calibration and quantization not in _EXACT
         importance = measure_importance(checkpoint, calibration) if used else None
         write_gguf(checked, out / FILE, quantization=quantization, importance=importance)
+        write_modelfile(checkpoint, out / FILE, end_tokens=checked.end_tokens)
 
     def load(self, folder: Path) -> Runtime:
         """Load a GGUF file, or a folder's `model.gguf`. Raises UserError where there is none, or a broken one."""
@@ -52,7 +57,8 @@ class GgufFormat:
         return GgufRuntime(file, vocabulary_size=len(tokens.data))
 
     def how_to_run(self, folder: Path) -> str:
-        return _HOW_TO_RUN.format(file=folder / FILE, name=FILE)
+        ollama = _OLLAMA.format(folder=folder) if (folder / "Modelfile").is_file() else ""
+        return _HOW_TO_RUN.format(file=folder / FILE, name=FILE) + ollama
 
 
 _HOW_TO_RUN = """\
@@ -85,4 +91,13 @@ adb shell "cd /data/local/tmp && chmod +x llama-cli && ./llama-cli -m {name} -p 
 ```
 
 iOS: open `examples/llama.swiftui` of llama.cpp in Xcode, add `{name}` to the app's documents, choose it in the app.
+"""
+
+_OLLAMA = """
+Ollama:
+
+```
+ollama create student -f {folder}/Modelfile
+ollama run student "What is 12 + 30?"
+```
 """
