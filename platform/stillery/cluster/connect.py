@@ -12,6 +12,7 @@ from stillery.errors import UserError
 from stillery.telemetry import logs
 
 CONNECT_TIMEOUT_S = 10
+_TORCH_LOG = "TORCH_CPP_LOG_LEVEL"
 
 
 def connect(config: ClusterConfig, *, dashboard: bool = True) -> None:
@@ -58,7 +59,11 @@ def runtime_env() -> dict[str, Any]:
     inside = submitted is not None and source_root.is_relative_to(Path.cwd())
     # What the user's own code needs stays: this process's path, then the worker's, which Ray puts in there.
     paths = [str(source_root.relative_to(Path.cwd()) if inside else source_root), os.environ.get("PYTHONPATH")]
-    variables = {"PYTHONPATH": os.pathsep.join([*filter(None, paths), "${PYTHONPATH}"])}
+    variables = {
+        "PYTHONPATH": os.pathsep.join([*filter(None, paths), "${PYTHONPATH}"]),
+        # PyTorch's own warnings, such as each engine's of where its memory lies; said where they are asked for.
+        _TORCH_LOG: os.environ.get(_TORCH_LOG, "ERROR"),
+    }
     if logs.is_json():
         variables[logs.VARIABLE] = os.environ[logs.VARIABLE]
     told: dict[str, str] = ((submitted or {}).get("runtime_env") or {}).get("env_vars") or {}

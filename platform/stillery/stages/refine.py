@@ -110,7 +110,7 @@ def _outcome(history: list[dict[str, Any]], kept: int) -> dict[str, Any]:
 
 
 def _fit(config: RefineConfig, *, student: str, teacher: str, seed: int, out: Folder) -> Any:
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
     # As in fine-tuning: slow imports on a crowded machine, and no line printed twice.
@@ -130,6 +130,7 @@ def _fit(config: RefineConfig, *, student: str, teacher: str, seed: int, out: Fo
         run_config=RunConfig(
             name=RAY_TRAIN,
             **storage_of(out),
+            logging_config=LoggingConfig("WARNING"),
             failure_config=FailureConfig(max_failures=config.max_failures),
             checkpoint_config=CheckpointConfig(
                 num_to_keep=2, checkpoint_score_attribute="accuracy", checkpoint_score_order="max"

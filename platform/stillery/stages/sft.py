@@ -70,7 +70,7 @@ def fine_tune(config: SftConfig, *, seed: int, now: datetime.datetime, samples: 
 
 
 def _fit(config: SftConfig, *, seed: int, out: Folder, has_validation: bool, mean_weight: float | None = None) -> Any:
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
     # Workers of a crowded machine import torch and TRL slowly; Ray's own limit is 60 s.
@@ -104,6 +104,7 @@ def _fit(config: SftConfig, *, seed: int, out: Folder, has_validation: bool, mea
         run_config=RunConfig(
             name=RAY_TRAIN,
             **storage_of(out),
+            logging_config=LoggingConfig("WARNING"),
             failure_config=FailureConfig(max_failures=config.max_failures),
             checkpoint_config=CheckpointConfig(
                 num_to_keep=2,
