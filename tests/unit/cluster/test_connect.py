@@ -29,7 +29,9 @@ def test_the_user_s_python_path_stays(driver: str | None, worker: str | None, mo
     assert [path for path in paths if path] == [path for path in (ROOT, driver, worker) if path is not None]
 
 
-def test_workers_keep_pytorchs_warnings_to_themselves_unless_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_keep_pytorchs_warnings_to_themselves_unless_they_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("TORCH_CPP_LOG_LEVEL", raising=False)
     assert cluster.runtime_env()["env_vars"]["TORCH_CPP_LOG_LEVEL"] == "ERROR"
     monkeypatch.setenv("TORCH_CPP_LOG_LEVEL", "INFO")
