@@ -2,7 +2,7 @@
 
 from stillery.metrics.accuracy import Estimate, estimate, group_by_problem, majority_at_k, pass_at_k, pass_rate
 from stillery.metrics.failures import TooManyFailuresError, check_failures
-from stillery.metrics.gain import Gain, paired_gain
+from stillery.metrics.gain import Gain, gain_of, paired_gain
 from stillery.metrics.summary import summarize
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "TooManyFailuresError",
     "check_failures",
     "estimate",
+    "gain_of",
     "group_by_problem",
     "majority_at_k",
     "paired_gain",

@@ -29,8 +29,6 @@ def paired_gain(before: Sequence[Score], after: Sequence[Score], *, split: str =
 
     Raises ValueError if the two were not measured on the same problems, or on fewer than two.
     """
-    from scipy.special import stdtrit
-
     if unpaired := measured_problems(before, split=split) ^ measured_problems(after, split=split):
         raise ValueError(
             f"the two models were measured on different problems of split {split!r}: {len(unpaired)} have only one "
@@ -40,7 +38,16 @@ def paired_gain(before: Sequence[Score], after: Sequence[Score], *, split: str =
     paired = sorted(rates_before.keys() & rates_after.keys())
     if len(paired) < 2:
         raise ValueError(f"split {split!r} has {len(paired)} problems; an interval needs at least 2")
-    difference = estimate(rates_after[problem] - rates_before[problem] for problem in paired)
+    return gain_of([rates_after[problem] - rates_before[problem] for problem in paired])
+
+
+def gain_of(differences: Sequence[float]) -> Gain:
+    """The mean of per-problem differences of pass@1, with its interval. Raises ValueError for fewer than two."""
+    from scipy.special import stdtrit
+
+    if len(differences) < 2:
+        raise ValueError(f"there are {len(differences)} problems; an interval needs at least 2")
+    difference = estimate(differences)
     assert difference.standard_error is not None
     margin = float(stdtrit(difference.num_problems - 1, 0.975)) * difference.standard_error
     return Gain(difference.mean, difference.mean - margin, difference.mean + margin, difference.num_problems)
