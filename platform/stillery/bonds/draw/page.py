@@ -41,17 +41,13 @@ def molecule_page(
     for name, molecule in molecules:
         if not molecule.atoms:
             raise ValueError(f"molecule {name!r} has no atoms: there is nothing to show")
-    style, script = _asset("page.css"), "\n".join(map(_asset, SCRIPTS))
-    policy = (
-        f"default-src 'none'; script-src 'sha256-{_sha256(script)}'; style-src 'unsafe-inline'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
+    style, script = _asset("page.css"), _script()
     asked = f'<p class="question">{html.escape(question)}</p>' if question else ""
     page = f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta http-equiv="Content-Security-Policy" content="{policy_of()}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{html.escape(title)}</title>
@@ -73,6 +69,18 @@ def molecule_page(
 """
     # Half a surrogate pair, which a tokenizer may leave behind, has no place in UTF-8.
     return page.encode("utf-8", "replace").decode()
+
+
+def policy_of() -> str:
+    """The content security policy of the page, as a header of it may say again."""
+    return (
+        f"default-src 'none'; script-src 'sha256-{_sha256(_script())}'; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _script() -> str:
+    return "\n".join(map(_asset, SCRIPTS))
 
 
 def _asset(name: str) -> str:

@@ -12,17 +12,20 @@ from stillery.serving.gateway.limits import Limiter
 from stillery.serving.gateway.settings import GatewaySettings, check_settings
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from starlette.applications import Starlette
 
 
-def install_gateway(app: "FastAPI", settings: GatewaySettings, limiter: Limiter) -> None:
+def install_gateway(
+    app: "Starlette", settings: GatewaySettings, limiter: Limiter, *, keep_errors: bool = False
+) -> None:
     """Put the gateway in front of `app`. Call it last: middleware that is added later stands outside it.
 
-    Nothing is kept open before the application's first request, so what is installed can be pickled.
+    An application for people may `keep_errors`: its own pages for what is not there, where an API has one shape of
+    error. Nothing is kept open before the application's first request, so what is installed can be pickled.
     Raises UserError for settings that cannot work, a key file that is missing or broken, or a log that cannot be
     written.
     """
-    from fastapi.middleware.cors import CORSMiddleware
+    from starlette.middleware.cors import CORSMiddleware
 
     from stillery.serving.gateway.middleware import Gateway
 
@@ -30,7 +33,7 @@ def install_gateway(app: "FastAPI", settings: GatewaySettings, limiter: Limiter)
     if settings.key_file is not None:
         read_keys(Path(settings.key_file))
     AccessLog(settings.access_log)
-    app.add_middleware(Gateway, settings=settings, limiter=limiter)
+    app.add_middleware(Gateway, settings=settings, limiter=limiter, keep_errors=keep_errors)
     if settings.cors_origins:
         # Outside the gateway: a browser asks beforehand without a key, and must be able to read an error.
         app.add_middleware(
@@ -42,14 +45,15 @@ def install_gateway(app: "FastAPI", settings: GatewaySettings, limiter: Limiter)
         )
 
 
-def check_binding(host: str, settings: GatewaySettings) -> None:
-    """Raise UserError if `host` is reachable from outside this machine and the endpoint has no active key."""
+def check_binding(host: str, settings: GatewaySettings, *, set_by: str = "gateway.key_file") -> None:
+    """Raise UserError if `host` is reachable from outside this machine and the endpoint has no active key. `set_by` is
+    how the user sets the key file."""
     if _is_loopback(host):
         return
     if settings.key_file is None:
         raise UserError(
-            f"host {host} is reachable from other machines, but gateway.key_file is unset; make a key with "
-            "`stillery serve keys add NAME --file keys.jsonl` and set gateway.key_file, or bind to 127.0.0.1"
+            f"host {host} is reachable from other machines, but {set_by} is unset; make a key with "
+            f"`stillery serve keys add NAME --file keys.jsonl` and set {set_by}, or bind to 127.0.0.1"
         )
     if not has_active_key(Path(settings.key_file)):
         raise UserError(

@@ -46,8 +46,9 @@ _LAST_WORD_S = 2.0
 class Gateway:
     """ASGI middleware. Starlette makes it at an application's first request, so in the process that serves."""
 
-    def __init__(self, app: App, *, settings: GatewaySettings, limiter: Limiter) -> None:
+    def __init__(self, app: App, *, settings: GatewaySettings, limiter: Limiter, keep_errors: bool = False) -> None:
         self._app = app
+        self._keep_errors = keep_errors
         self._settings = settings
         self._limiter = limiter
         self._keyring = Keyring(Path(settings.key_file)) if settings.key_file is not None else None
@@ -68,7 +69,8 @@ class Gateway:
             return
         request_id = _request_id(scope)
         is_open = scope["path"] in self._settings.open_paths and scope["method"] in ("GET", "HEAD")
-        exchange = Exchange(scope, send, request_id=request_id, settings=self._settings, keep_errors=is_open)
+        keep_errors = is_open or self._keep_errors
+        exchange = Exchange(scope, send, request_id=request_id, settings=self._settings, keep_errors=keep_errors)
         scope.setdefault("state", {}).update(request_id=request_id, key_name=None)
         route = self._route(scope)
         refused: str | None = None
