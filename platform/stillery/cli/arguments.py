@@ -64,6 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
         _add_runs,
         _add_explain,
         _add_parity,
+        _add_ui,
         _add_patterns,
         _add_reward,
         _add_serving,
@@ -138,6 +139,19 @@ def _add_explain(add_command: AddCommand) -> None:
     )
     explain.add_argument("sample", metavar="SAMPLE_ID", help="its id, or the beginning of it")
     explain.add_argument("--run", metavar="RUN", help="a run's name, folder or URI (default: every run here)")
+
+
+def _add_ui(add_command: AddCommand) -> None:
+    ui = add_command(
+        "ui",
+        help="look at runs in the browser: stages, samples, problems, two models compared",
+        description="A local web application over run folders, until Ctrl-C. It reads them and writes nothing.",
+    )
+    ui.add_argument("runs", nargs="*", metavar="RUN", help="names or folders (default: every run here)")
+    ui.add_argument("--host", default="127.0.0.1", help="address to listen on; another than loopback needs --keys")
+    ui.add_argument("--port", type=int, default=8400, help="port to listen on (default 8400)")
+    ui.add_argument("--keys", metavar="FILE", help="ask for a key of this file, as `stillery serve keys` makes them")
+    ui.add_argument("--open", action="store_true", help="open the browser")
 
 
 def _fill_bonds(bonds: argparse.ArgumentParser) -> None:

@@ -86,6 +86,13 @@ def _explain(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def _ui(parsed: argparse.Namespace) -> int:
+    from stillery.cli.ui import serve_runs
+
+    serve_runs(parsed.runs, host=parsed.host, port=parsed.port, key_file=parsed.keys, open_browser=parsed.open)
+    return 0
+
+
 def _bonds(parsed: argparse.Namespace) -> int:
     from stillery.cli.bonds import describe_file
 
@@ -217,6 +224,7 @@ HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "runs": _runs,
     "explain": _explain,
     "parity": _parity,
+    "ui": _ui,
     "patterns": _patterns,
     "reward": _reward,
     "serve keys": _keys,

@@ -1,0 +1,1 @@
+"""`stillery ui`: run folders in a browser. It reads them and writes nothing."""

@@ -1,0 +1,199 @@
+"""What a run is doing, from what it writes anyway: manifests, unfinished outputs, the log of samples, checkpoints.
+
+Nothing here is certain to the second. A driver holds the lock of its folder while it works, which the kernel lists
+without anyone touching it; which of the stages it is at follows from which outputs are finished since it started.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from stillery.config import Config, EndpointConfig
+from stillery.stages.stage import Stage
+from stillery.ui.database import Database
+from stillery.ui.runs import RunView
+
+# The rate is that of the samples of so many seconds.
+_RATE_WINDOW_S = 120.0
+_SAMPLING = ("generate", "evaluate_teacher", "evaluate_before", "evaluate_sft", "evaluate_after")
+# What a row of each of these is made of a row of.
+_ROWS_OF = {"verify": "generate", "bonds": "generate"}
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a running stage is: `done` of `most` units, how many a second, and what it cost. None is unknown; the
+    time left is an upper bound where a stage may need less than `most`."""
+
+    unit: str
+    done: int
+    most: int | None
+    per_s: float | None = None
+    cost: float | None = None
+
+    @property
+    def share(self) -> float | None:
+        return min(1.0, self.done / self.most) if self.most else None
+
+    @property
+    def left_s(self) -> float | None:
+        return max(0, self.most - self.done) / self.per_s if self.most and self.per_s else None
+
+
+@dataclass(frozen=True, slots=True)
+class StageState:
+    """A stage of a run. `state` is finished, running, stopped (begun, and nobody works on it) or waiting."""
+
+    name: str
+    state: str
+    seconds: float | None = None
+    finished: str | None = None
+    fingerprint: str | None = None
+    num_outputs: int = 0
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """A run: whether a driver works on it (None: nobody can tell on this system), since when, and its stages."""
+
+    is_running: bool | None
+    started: datetime
+    stages: list[StageState]
+
+    @property
+    def current(self) -> StageState | None:
+        """The stage that runs, or that the run stopped in or before; None if all are finished."""
+        return next((s for s in self.stages if s.state in ("running", "stopped")), None)
+
+    @property
+    def num_finished(self) -> int:
+        return sum(stage.state == "finished" for stage in self.stages)
+
+
+def state_of(run: RunView, database: Database) -> RunState:
+    """The state of a run now."""
+    started = (run.path / "run.yaml").stat().st_mtime
+    is_running = holds_lock(run.path / ".lock")
+    found = [_stage_state(run, stage) for stage in run.stages()]
+    if is_running:
+        at = _running(run, found, started)
+        if at is not None:
+            name = found[at].name
+            progress = _progress(run, name, database, started)
+            found[at] = replace(found[at], state="running", progress=progress, seconds=None, finished=None)
+    return RunState(is_running, datetime.fromtimestamp(started, UTC), found)
+
+
+def holds_lock(path: Path) -> bool | None:
+    """Whether a process of this machine holds the lock of a file; None where the kernel lists no locks."""
+    try:
+        stat, locks = path.stat(), Path("/proc/locks").read_text(encoding="ascii")
+    except FileNotFoundError as error:
+        return None if error.filename == "/proc/locks" else False
+    place = f"{os.major(stat.st_dev):02x}:{os.minor(stat.st_dev):02x}:{stat.st_ino}"
+    return any(place in line.split() for line in locks.splitlines())
+
+
+def _stage_state(run: RunView, stage: Stage) -> StageState:
+    finished = run.finished(stage.name)
+    if finished:
+        latest = finished[0]
+        seconds = latest.output.summary.get("seconds")
+        return StageState(stage.name, "finished", seconds, latest.finished, latest.fingerprint, len(finished))
+    return StageState(stage.name, "stopped" if any(_unfinished(run, stage.name)) else "waiting")
+
+
+def _unfinished(run: RunView, stage: str) -> Iterator[Path]:
+    """The folders of a stage's outputs that are not finished."""
+    for folder in sorted((run.path / "stages" / stage).glob("*/")):
+        if not (folder / "manifest.json").exists():
+            yield folder
+
+
+def _running(run: RunView, stages: Sequence[StageState], started: float) -> int | None:
+    """Which stage runs: the first, behind those that were finished since the start, that has no finished output or an
+    unfinished one that was touched since."""
+    begun = datetime.fromtimestamp(started, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    done = [i for i, stage in enumerate(stages) if stage.finished is not None and stage.finished >= begun]
+    behind = range(done[-1] + 1 if done else 0, len(stages))
+    touched = (i for i in behind if any(_newest(f) >= started for f in _unfinished(run, stages[i].name)))
+    return next(touched, next((i for i in behind if stages[i].state != "finished"), None))
+
+
+def _newest(folder: Path) -> float:
+    """When something in a folder was last written."""
+    return max((path.stat().st_mtime for path in (folder, *folder.rglob("*"))), default=0.0)
+
+
+def _progress(run: RunView, stage: str, database: Database, started: float) -> Progress | None:
+    config = run.config()
+    if config is None:
+        return None
+    if stage in _SAMPLING:
+        return _sampled(run, stage, config, database, started)
+    folders = list(_unfinished(run, stage))
+    if not folders:
+        return None
+    if stage in _ROWS_OF:
+        made, most = _count(folders[-1], database), run.finished(_ROWS_OF[stage])[0].output.folder.num_rows()
+        return Progress("samples", made, most, made / max(1.0, time.time() - folders[-1].stat().st_ctime))
+    return _trained(folders[-1])
+
+
+def _sampled(run: RunView, stage: str, config: Config, database: Database, started: float) -> Progress | None:
+    """What the log holds of the problems of a sampling stage. With a stopping rule fewer samples than `most` do."""
+    logs = [path for path in (run.path / "log").glob("*/") if any(path.rglob("*.parquet"))]
+    prompts = run.finished("prompts")
+    if not prompts:
+        return None
+    section, splits = (
+        (config.teacher, ["train", "validation"]) if stage == "generate" else (config.evaluate, config.evaluate.splits)
+    )
+    tables = str(prompts[0].output.folder.local / "*.parquet")
+    asked = "SELECT prompt_id FROM read_parquet($prompts) WHERE split IN (SELECT unnest($splits))"
+    values = {"prompts": tables, "splits": list(splits)}
+    most = database.value(f"SELECT count(*) FROM ({asked})", values) * section.samples_per_prompt
+    if not logs:
+        return Progress("samples", 0, most)
+    log = max(logs, key=_newest)
+    now = time.time()
+    files = [path for path in log.rglob("*.parquet") if "quarantine" not in path.parts]
+    recent = {str(path) for path in files if path.stat().st_mtime > max(started, now - _RATE_WINDOW_S)}
+    row = database.rows(
+        "SELECT count(*) AS made, count(*) FILTER (filename IN (SELECT unnest($recent))) AS recent, "
+        "sum(num_tokens) AS tokens, sum(num_prompt_tokens) AS prompt_tokens FROM ("
+        "SELECT filename, num_tokens, num_prompt_tokens FROM read_parquet($log, filename = true) "
+        f"WHERE error IS NULL AND prompt_id IN ({asked}) QUALIFY row_number() OVER (PARTITION BY sample_id) = 1)",
+        {**values, "log": [str(path) for path in files], "recent": list(recent)},
+    )[0]
+    per_s = row["recent"] / min(_RATE_WINDOW_S, max(1.0, now - started)) if row["recent"] else None
+    is_priced = config.teacher.kind == "endpoint" and stage in ("generate", "evaluate_teacher")
+    cost = _cost(config.teacher.endpoint, row["prompt_tokens"] or 0, row["tokens"] or 0) if is_priced else None
+    return Progress("samples", row["made"], most, per_s, cost)
+
+
+def _cost(endpoint: EndpointConfig, prompt_tokens: int, tokens: int) -> float | None:
+    """What tokens cost at an endpoint's prices; None where it has none."""
+    if endpoint.input_price is None and endpoint.output_price is None:
+        return None
+    return (prompt_tokens * (endpoint.input_price or 0.0) + tokens * (endpoint.output_price or 0.0)) / 1e6
+
+
+def _count(folder: Path, database: Database) -> int:
+    files = [str(path) for path in folder.glob("*.parquet")]
+    return database.value("SELECT count(*) FROM read_parquet($files)", {"files": files}) if files else 0
+
+
+def _trained(folder: Path) -> Progress | None:
+    """The step of the latest checkpoint; there is one an epoch."""
+    states = sorted(folder.rglob("trainer_state.json"), key=lambda path: path.stat().st_mtime)
+    if not states:
+        return None
+    told = json.loads(states[-1].read_bytes())
+    seconds = states[-1].stat().st_mtime - folder.stat().st_ctime
+    return Progress("steps", told["global_step"], told["max_steps"], told["global_step"] / max(1.0, seconds))

@@ -1,0 +1,1 @@
+"""The pages: one module a kind, a handler each that reads what is asked for and renders a template."""
