@@ -21,7 +21,7 @@ ROLES = {
     "student_after": "Student after",
 }
 CHANGES = {"gained": "> 0", "lost": "< 0", "same": "= 0"}
-SORTS = ("place", "task", "change", "first", "last")
+SORTS = ("place", "task", "change")
 _UNCOUNTED = ", ".join(f"'{verdict}'" for verdict in (*sorted(FAILURES), VerdictKind.UNCHECKED))
 
 
@@ -88,21 +88,14 @@ def list_problems(
     it was not asked), and `change`, the difference of the shares between the `pair`. Raises BadQueryError for an
     unknown change.
     """
-    change = query.given.get("change") or ""
-    if change and change not in CHANGES:
-        raise BadQueryError(f"change={change}: one of {', '.join(CHANGES)}")
     files = {f"side_{n}": side.files for n, side in enumerate(sides)}
     table = _table(len(sides), pair)
-    of_split = [f"{name} = ${name}" for name in ("split", "task") if query.given.get(name)]
-    values = {name: query.given[name] for name in ("split", "task") if query.given.get(name)}
-    shown = [*of_split, *([f"change {CHANGES[change]}"] if change else [])]
-    if query.text:
-        shown.append("(contains(lower(question), lower($text)) OR starts_with(prompt_id, $text))")
-    text = {"text": query.text} if query.text else {}
+    of_split, values = _of_split(query)
+    shown, more = _shown(query)
     rows = database.rows(
-        f"{table} SELECT *, count(*) OVER () AS total FROM problem{_where(shown)} ORDER BY {_order(query, len(sides))} "
-        f"LIMIT {ROWS_PER_PAGE} OFFSET {(query.page - 1) * ROWS_PER_PAGE}",
-        {**files, **values, **text},
+        f"{table} SELECT *, count(*) OVER () AS total FROM problem{_where(of_split + shown)} "
+        f"ORDER BY {query.order}, prompt_id LIMIT {ROWS_PER_PAGE} OFFSET {(query.page - 1) * ROWS_PER_PAGE}",
+        {**files, **values, **more},
     )
     differences = database.rows(f"{table} SELECT change FROM problem{_where(of_split)}", {**files, **values})
     known = [row["change"] for row in differences if row["change"] is not None]
@@ -133,27 +126,37 @@ def neighbours(
     database: Database, sides: Sequence[Side], query: TableQuery, prompt_id: str, *, pair: tuple[int, int] | None
 ) -> dict[str, str]:
     """The problems before and after one in a list, as `previous` and `next`, where there are any."""
-    change = CHANGES.get(query.given.get("change") or "")
-    conditions = [f"{name} = ${name}" for name in ("split", "task") if query.given.get(name)]
-    conditions += [f"change {change}"] if change else []
-    values: dict[str, Any] = {name: query.given[name] for name in ("split", "task") if query.given.get(name)}
+    of_split, values = _of_split(query)
+    shown, more = _shown(query)
     files = {f"side_{n}": side.files for n, side in enumerate(sides)}
     rows = database.rows(
         f"{_table(len(sides), pair)} SELECT previous, next FROM (SELECT prompt_id, lag(prompt_id) OVER ordered AS "
-        f"previous, lead(prompt_id) OVER ordered AS next FROM problem{_where(conditions)} "
-        f"WINDOW ordered AS (ORDER BY {_order(query, len(sides))})) WHERE prompt_id = $this",
-        {**files, **values, "this": prompt_id},
+        f"previous, lead(prompt_id) OVER ordered AS next FROM problem{_where(of_split + shown)} "
+        f"WINDOW ordered AS (ORDER BY {query.order}, prompt_id)) WHERE prompt_id = $this",
+        {**files, **values, **more, "this": prompt_id},
     )
     return {name: problem for name, problem in (rows[0] if rows else {}).items() if problem is not None}
 
 
+def _of_split(query: TableQuery) -> tuple[list[str], dict[str, Any]]:
+    """The conditions that say which problems the figures are of, with their values."""
+    values: dict[str, Any] = {name: query.given[name] for name in ("split", "task") if query.given[name]}
+    return [f"{name} = ${name}" for name in values], values
+
+
+def _shown(query: TableQuery) -> tuple[list[str], dict[str, Any]]:
+    """The conditions that say which of these are shown. Raises BadQueryError for an unknown change."""
+    change = query.given["change"]
+    if change and change not in CHANGES:
+        raise BadQueryError(f"change={change}: one of {', '.join(CHANGES)}")
+    conditions = [f"change {CHANGES[change]}"] if change else []
+    if query.text:
+        conditions.append("(contains(lower(question), lower($text)) OR starts_with(prompt_id, $text))")
+    return conditions, {"text": query.text} if query.text else {}
+
+
 def _where(conditions: Sequence[str]) -> str:
     return f" WHERE {' AND '.join(conditions)}" if conditions else ""
-
-
-def _order(query: TableQuery, num_sides: int) -> str:
-    column = {"first": "rate_0", "last": f"rate_{num_sides - 1}"}.get(query.sort, query.sort)
-    return f"{column} {'DESC' if query.is_descending else 'ASC'} NULLS LAST, place, prompt_id"
 
 
 def _table(num_sides: int, pair: tuple[int, int] | None) -> str:

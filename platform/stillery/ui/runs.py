@@ -14,9 +14,6 @@ from stillery.pipeline.order import STAGES
 from stillery.pipeline.runner import input_key, stages_of
 from stillery.stages.stage import Stage
 
-# The stages before the teacher's samples, and those that a set of samples is shown with.
-_BEFORE = ("prompts",)
-
 
 @dataclass(frozen=True, slots=True)
 class Finished:
@@ -105,7 +102,7 @@ class RunView:
         chosen: dict[str, Output] = {}
         for stage in STAGES:
             candidates = of_teacher if stage.name == "generate" else self.finished(stage.name)
-            if stage.name in _BEFORE and of_teacher:
+            if stage.name == "prompts" and of_teacher:
                 asked = {told["fingerprint"] for told in of_teacher[0].inputs.values()}
                 candidates = [one for one in candidates if one.fingerprint in asked] or candidates
             fitting = (one for one in candidates if one in of_teacher or _fits(one, chosen, told=stage.reads_summaries))

@@ -11,7 +11,7 @@ from stillery.io.run_folder import Output
 from stillery.records import BondKind, Generation, Molecule, Verdict
 from stillery.ui.database import Database, Row
 from stillery.ui.filters import ROWS_PER_PAGE, SAMPLE_SORTS, BadQueryError, parse_samples, parse_table
-from stillery.ui.problems import SORTS, list_problems, sides_of
+from stillery.ui.problems import SORTS, list_problems, neighbours, sides_of
 from stillery.ui.runs import RunList, RunView
 from stillery.ui.samples import Index, Samples
 from support.ui_runs import NUM_PROBLEMS, make_ui_run
@@ -202,6 +202,16 @@ def test_problems_are_compared_by_their_share_of_right_samples(database: Databas
     # The figures are of the split, whichever of its problems are shown.
     assert gained.counts["lost"] == 1
     assert gained.splits == ["test", "longer"]
+
+
+def test_problems_have_neighbours_among_those_that_are_shown(database: Database, run: RunView) -> None:
+    sides = sides_of(run)
+    for given, expected in (
+        ({"split": "test"}, {"previous": "test0", "next": "test2"}),
+        ({"change": "gained", "sort": "-task"}, {"next": "test0"}),
+        ({"q": "test1: solve"}, {}),
+    ):
+        assert neighbours(database, sides, parse_table(given, sorts=SORTS), "test1", pair=(1, 2)) == expected
 
 
 def test_problems_of_one_side_only_are_counted_apart(tmp_path: Path, run: RunView) -> None:

@@ -14,7 +14,7 @@ from stillery.records import Split
 from stillery.registry.lineage import EVALUATIONS, redact
 from stillery.report.page import POLICY as REPORT_POLICY
 from stillery.ui.filters import DROPPED, KEPT
-from stillery.ui.live import RunState, state_of
+from stillery.ui.live import state_of
 from stillery.ui.runs import RunView
 from stillery.ui.site import path, query_of, site_of
 
@@ -121,11 +121,3 @@ def _funnel(run: RunView, chosen: Mapping[str, Output], samples: str | None) -> 
 def _ordered(summary: Mapping[str, Any], key: str) -> list[tuple[str, int]]:
     counts: Mapping[str, int] = summary.get(key) or {}
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-
-
-def headline(state: RunState) -> str:
-    """What a run is doing, in a few words."""
-    current = state.current
-    if current is None:
-        return "finished" if state.num_finished else "not begun"
-    return f"{'running' if current.state == 'running' else 'stopped in'} {current.name}"
