@@ -98,7 +98,9 @@ def test_search_filter_and_help_by_keys(url: str) -> None:
         await page.evaluate("document.activeElement.form.requestSubmit()")
         # What is empty is left out of the address.
         await page.wait_for("location.search === '?q=wait%2C+7'")
-        await page.wait_for("document.querySelector('[role=status]')?.textContent.startsWith('30 of 120 samples')")
+        # The script is deferred: it listens when the page is complete.
+        found = "document.querySelector('[role=status]')?.textContent.startsWith('30 of 120 samples')"
+        await page.wait_for(f"document.readyState === 'complete' && {found}")
         await page.evaluate("(s => { s.value = 'coins'; s.dispatchEvent(new Event('change', {bubbles: true})) })"
                             "(document.querySelector('select[name=task]'))")  # fmt: skip
         await page.wait_for(
