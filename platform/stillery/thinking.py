@@ -1,8 +1,9 @@
 """The markers around a model's thinking: the one place that knows them. Pure, and linear.
 
 Every family has its own: tags (DeepSeek's and Qwen's <think>, Claude's <thinking>, others' <thought>, <reasoning>,
-<seed:think>, …), brackets (Mistral's [THINK]), tokens (OpenThoughts' <|begin_of_thought|>, Cohere's <|START_THINKING|>,
-Kimi's ◁think▷), channels (gpt-oss). A prompt may already have opened the thinking, so a closing marker alone ends it.
+<seed:think>, <longcat_think>, …), brackets (Mistral's [THINK], Apriel's [BEGIN FINAL RESPONSE]), tokens (OpenThoughts'
+<|begin_of_thought|>, Cohere's <|START_THINKING|>, Kimi's ◁think▷, s1's <|im_start|>think), channels (gpt-oss, Gemma). A
+prompt may already have opened the thinking, so a closing marker alone ends it.
 """
 
 import re
@@ -11,15 +12,21 @@ from dataclasses import dataclass
 OPEN_THINK = "<think>"
 CLOSE_THINK = "</think>"
 
-_TAGS = r"(?:\w+:)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratchpad|analysis|inner_monologue)"
+_TAGS = (
+    r"(?:\w+[:_])?(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratchpad|analysis|inner_monologue)"
+    r"(?:_(?:process|content|steps))?"
+)
+_TOKENS = "begin_of_thought|START_THINKING|think(?:ing)?|thought|think_start"
 _OPENING = (
-    rf"(?<=<){_TAGS}>|(?<=\[)THINK\]|(?<=<)\|(?:begin_of_thought|START_THINKING|thinking|think_start)\|>|(?<=◁)think▷"
-    r"|(?<=<)unused94>(?:thought)?|(?<=<)(?:\|start\|>assistant<)?\|channel\|>(?!final)\w+[^<]{0,80}<\|message\|>"
+    rf"(?<=<){_TAGS}(?:\s[^<>\n]{{0,80}})?>|(?<=\[)THINK\]|(?<=<)\|(?:{_TOKENS})\|>|(?<=◁)think▷"
+    r"|(?<=<)unused94>(?:thought)?|(?<=<)\|channel>thought|(?<=<)\|im_start\|>think(?=\n)"
+    r"|(?<=<)(?:\|start\|>assistant<)?\|channel\|>(?!final)\w+[^<]{0,80}<\|message\|>"
 )
 # What begins the answer ends the thinking, whether or not that was closed.
 _CLOSING = (
-    rf"(?<=<)/{_TAGS}>|(?<=\[)/THINK\]|(?<=<)\|(?:end_of_thought|END_THINKING|/thinking|think_end)\|>|(?<=◁)/think▷"
-    r"|(?<=<)unused95>|(?<=<)\|(?:begin_of_solution|START_RESPONSE)\|>"
+    rf"(?<=<)/{_TAGS}\s?>|(?<=\[)/THINK\]|(?<=<)\|(?:end_of_thought|END_THINKING|/think(?:ing)?|/thought|think_end)\|>"
+    r"|(?<=◁)/think▷|(?<=<)unused95>|(?<=<)channel\|>|(?<=<)\|im_start\|>answer(?=\n)|(?<=\[)BEGIN FINAL RESPONSE\]"
+    r"|(?<=<)\|(?:begin_of_solution|START_RESPONSE)\|>|(?<=<)(?:\|end\|><)?(?:\|begin\|>assistant<)?\|content\|>"
     r"|(?<=<)(?:\|end\|><)?(?:\|start\|>assistant<)?\|channel\|>final[^<]{0,80}<\|message\|>"
 )
 # It begins with a plain set of characters, for which a text is searched fast.
@@ -33,7 +40,7 @@ _BARE = re.compile(
 )
 _END = re.compile(
     r"(?:\s*(?:<\|(?:end_of_solution|END_RESPONSE|return|end|im_end|eot_id|endoftext|end_of_text)\|>"
-    r"|</s>|<[｜|]end▁of▁sentence[｜|]>))+\s*\Z"
+    r"|</s>|<[｜|]end▁of▁sentence[｜|]>|\[END FINAL RESPONSE\]))+\s*\Z"
 )
 
 

@@ -106,6 +106,10 @@ BROKEN: dict[str, tuple[Break, str]] = {
         write("generation_config.json", "{"),
         "config.json cannot be saved",
     ),
+    "an end of sequence that is no id": (
+        generation(eos_token_id="<|im_end|>"),
+        "eos_token_id of its generation_config",
+    ),
     "a negative pad token": (generation(pad_token_id=-1), "generation_config.json cannot be saved .*pad_token_id"),
     "a tokenizer that is cut off": (write("tokenizer.json", '{"version"'), "its tokenizer cannot be loaded"),
     "a template that cuts the thinking (DeepSeek-R1)": (
@@ -118,6 +122,45 @@ BROKEN: dict[str, tuple[Break, str]] = {
     "a template of pictures (SmolVLM's)": (published("smolvlm"), "leaves out the question"),
     "a template that is no Jinja": (template("{% for m in messages %}{{ m.content }"), "is no Jinja: line 1"),
     "a template that fails": (template("{{ messages[0].contents.strip() }}"), "its chat template fails"),
+    "a template that changes the question": (
+        template("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content|upper }}<|im_end|>\n{% endfor %}"),
+        "leaves out the question",
+    ),
+    "a template that drops answers": (
+        template(
+            "{% for m in messages if m.role == 'user' %}<|im_start|>user\n{{ m.content }}<|im_end|>\n{% endfor %}"
+            "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+        ),
+        "cuts the answer out",
+    ),
+    "a template that never asks": (
+        template("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"),
+        r"does not ask for an answer \(add_generation_prompt\)",
+    ),
+    "a template of the last message alone": (
+        template(
+            "<|im_start|>{{ messages[-1].role }}\n{{ messages[-1].content }}<|im_end|>\n"
+            "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+        ),
+        "begins otherwise",
+    ),
+    "no weights but a pickle": (
+        lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"),
+        r"has no \*\.safetensors",
+    ),
+    "weights that are a folder": (
+        lambda f: ((f / "model.safetensors").unlink(), (f / "model.safetensors").mkdir()),
+        r"model\.safetensors is no file",
+    ),
+    "no tokenizer": (
+        lambda f: [(f / name).unlink() for name in ("tokenizer.json", "tokenizer_config.json")],
+        r"has no tokenizer\.json",
+    ),
+    "a config that is no JSON": (write("config.json", "{"), "it has no model_type"),
+    "a token that the embedding does not have": (
+        lambda f: edit(f / "tokenizer_config.json", pad_token="<nowhere>"),
+        "tokens up to id 1024, but the model only 1024 rows",
+    ),
     "no chat template": (lambda f: (f / "chat_template.jinja").unlink(), "has no chat template"),
 }
 

@@ -14,7 +14,8 @@ _GREEK = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", 
           "xi", None, "pi", "rho", None, "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega")  # fmt: skip
 _SIGNS = {
     "×": r"\times ", "÷": "/", "·": r"\cdot ", "∙": r"\cdot ", "⋅": r"\cdot ", "∞": r"\infty ", "≤": r"\le ",
-    "≥": r"\ge ", "⩽": r"\le ", "⩾": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "±": r"\pm ", "∓": r"\mp ",
+    "≥": r"\ge ", "⩽": r"\le ", "⩾": r"\ge ", "≠": r"\ne ", "≈": r"\approx ",
+    "≡": r"\equiv ", "∧": r"\wedge ", "∨": r"\vee ", "¬": r"\neg ", "→": r"\to ", "±": r"\pm ", "∓": r"\mp ",
     "∪": r"\cup ", "∩": r"\cap ", "∖": r"\setminus ", "∅": r"\emptyset ", "⌀": r"\emptyset ", "∈": r"\in ",
     "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℚ": r"\mathbb{Q}", "ℕ": r"\mathbb{N}", "ℂ": r"\mathbb{C}",
     "⟨": r"\langle ", "⟩": r"\rangle ", "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ",
@@ -39,20 +40,24 @@ _THOUSANDS = re.compile(r"(?<=\d)\s*(?:\{,\}|,?\s*\\!)\s*(?=\d{3}(?!\d))")
 _THIN_COMMA = re.compile(r"(?<=\d),\s*(?:\\[,;: ]|~)+\s*(?=\d{3}(?!\d))")
 # `\\\\` ends a row of a matrix and is no spacing.
 _SPACING = re.compile(
-    r"(?<!\\)\\(?:[,;:> ]|(?:q?quad|enspace|thinspace|displaystyle|textstyle|left|right|limits|[bB]igg?[lrm]?)"
+    r"(?<!\\)\\(?:[,;:> ]|(?:q?quad|enspace|thinspace|displaystyle|textstyle|left|right|limits|[bB]igg?[lrm]?"
+    r"|tiny|scriptsize|footnotesize|small|normalsize|large|Large|LARGE|huge|Huge)"
     r"(?![a-zA-Z])|[hv]space\*?\s*\{[^{}]*\})|~"
 )
 _DELIMITER = re.compile(r"(?<!\\)\\[()\[\]]")
+# Whatever a font or a colour is given to, braces in it included.
+_GROUP = r"\{((?:[^{}]++|\{(?:[^{}]++|\{[^{}]*+\})*+\})*+)\}"
 _FONT = re.compile(
-    r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf|tt|normal)|mbox|operatorname|bf|rm|boldsymbol|emph|underline)"
-    r"\s*\*?\{([^{}]*)\}"
+    r"\\(?:text(?:bf|it|rm|sf|tt|normal|up)?|math(?:rm|bf|it|sf|tt|normal)|mbox|operatorname|bf|rm|bold|boldsymbol|bm|pmb"
+    rf"|emph|underline|(?:text)?color\s*\{{[^{{}}]*\}})\s*\*?{_GROUP}"
 )
 _DEGREE = re.compile(r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![a-zA-Z])|\\(?:text)?degrees?(?![a-zA-Z])")
 _CHOOSE = re.compile(r"\{\s*([^{}\\]{1,40})\\choose(?![a-zA-Z])([^{}\\]{1,40})\}")
 _COMMANDS = {
     "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "leq": "le", "leqslant": "le", "geq": "ge", "geqslant": "ge",
     "neq": "ne", "varnothing": "emptyset", "dots": "ldots", "cdots": "ldots", "lbrace": "{", "rbrace": "}",
-    "lvert": "vert", "rvert": "vert", "varphi": "phi", "varepsilon": "epsilon", "backslash": "setminus", "div": "div",
+    "lvert": "vert", "rvert": "vert", "varphi": "phi", "land": "wedge", "lor": "vee",
+    "lnot": "neg", "rightarrow": "to", "varepsilon": "epsilon", "backslash": "setminus", "div": "div",
 }  # fmt: skip
 _COMMAND = re.compile(r"\\([a-zA-Z]+)(?![a-zA-Z])")
 

@@ -36,7 +36,7 @@ def agree(first: Expression, second: Expression) -> bool | None:
     """Whether two expressions have the same value wherever it is looked at; None where that cannot be told."""
     if _num_nodes(first) + _num_nodes(second) > MAX_NODES:
         return None
-    names = sorted(_names(first) | _names(second))
+    names = sorted(names_of(first) | names_of(second))
     num_compared = 0
     for point in range(_NUM_POINTS if names else 1):
         try:
@@ -55,10 +55,12 @@ def compare_reals(first: Expression, second: Expression) -> int | None:
     ends = [_infinity(value) for value in (first, second)]
     if any(ends):
         return (ends[0] > ends[1]) - (ends[0] < ends[1])
+    if first == second:
+        return 0
     one, two = _ratio(first), _ratio(second)
     if one is not None and two is not None:
         return (one > two) - (one < two)
-    if _names(first) | _names(second) or _num_nodes(first) + _num_nodes(second) > MAX_NODES:
+    if names_of(first) | names_of(second) or _num_nodes(first) + _num_nodes(second) > MAX_NODES:
         return None
     try:
         if _agree_at(first, second, {}):
@@ -108,13 +110,14 @@ def _value_of(name: str, point: int) -> Fraction:
     return sign * Fraction(300_007 + seed % 2_700_000, 1_000_003)
 
 
-def _names(expression: Expression) -> set[str]:
+def names_of(expression: Expression) -> set[str]:
+    """The names in an expression; π, e and i are numbers, and a call of an unknown function stands for one."""
     if isinstance(expression, Name):
         return set() if expression.text in ("pi", "e", "i") else {expression.text}
     if isinstance(expression, Number):
         return set()
     own = {_call_key(expression)} if expression.head.endswith("()") else set[str]()
-    return own if own else set[str]().union(*map(_names, expression.args))
+    return own if own else set[str]().union(*map(names_of, expression.args))
 
 
 def _call_key(call: Apply) -> str:

@@ -1,7 +1,7 @@
 """Parses a whole text to an expression. Pure; nothing is ever evaluated as code.
 
-A recursive descent parser whose depth is bounded by that of the text's brackets. What is ambiguous (1/2x, sin 2π/3) or
-unknown is not read, rather than guessed.
+A recursive descent parser whose depth is bounded by that of the text's brackets. What is unknown is not
+read, rather than guessed; of what is ambiguous (1/2x, sin 2π/3) there are two `readings`.
 """
 
 from fractions import Fraction
@@ -23,12 +23,26 @@ _END = Token("end", "", False)
 _TEN = Number(Fraction(10))
 
 
+class AmbiguousError(NotMathsError):
+    """A factor without a sign follows a slash (1/2x), or a slash what a function is applied to (sin 2π/3)."""
+
+
 def parse(text: str) -> Expression | None:
     """The expression that the whole of a normalised text denotes, or None."""
+    found = readings(text)
+    return found[0] if len(found) == 1 else None
+
+
+def readings(text: str) -> tuple[Expression, ...]:
+    """What the whole of a normalised text may denote: nothing, one expression or, of 1/2x, 1/(2x) and (1/2)x."""
     try:
-        return _Parser(tokenize(text)).whole()
+        tokens = tokenize(text)
+        try:
+            return (_Parser(tokens).whole(),)
+        except AmbiguousError:
+            return _Parser(tokens, binds_tighter=True).whole(), _Parser(tokens, binds_tighter=False).whole()
     except (NotMathsError, RecursionError):
-        return None
+        return ()
 
 
 def decimal(text: str) -> Fraction:
@@ -43,8 +57,12 @@ def decimal(text: str) -> Fraction:
 
 
 class _Parser:
-    def __init__(self, tokens: list[Token]) -> None:
+    """`binds_tighter`: whether a product without a sign binds tighter than a slash before it, and a slash tighter
+    than a function; None if that must not matter."""
+
+    def __init__(self, tokens: list[Token], *, binds_tighter: bool | None = None) -> None:
         self._tokens = [*tokens, _END]
+        self._binds_tighter = binds_tighter
         self._at = 0
         self._depth = 0
         self._bars = 0
@@ -93,7 +111,7 @@ class _Parser:
         return Apply("neg", (term,)) if minus else term
 
     def _product(self) -> Expression:
-        """Factors with signs between them or none. After a slash none may be left out: 1/2x is ambiguous."""
+        """Factors with signs between them or none."""
         value = self._power()
         divided = False
         while True:
@@ -102,10 +120,13 @@ class _Parser:
                 value = _times(value, self._factor_with_sign())
             elif self._is(*_OVER):
                 self._next()
-                value, divided = Apply("/", (value, self._factor_with_sign())), True
+                divisor, divided = self._factor_with_sign(), True
+                while self._binds_tighter and self._starts_factor():
+                    divisor = _times(divisor, self._power())
+                value = Apply("/", (value, divisor))
             elif self._starts_factor():
-                if divided:
-                    raise NotMathsError
+                if divided and self._binds_tighter is None:
+                    raise AmbiguousError
                 value = _times(value, self._power())
             else:
                 return value
@@ -287,7 +308,7 @@ class _Parser:
         return value if power is None else Apply("^", (value, power))
 
     def _function_argument(self) -> Expression:
-        """What is in brackets, or the factors up to the next sign or function: sin 2x is of 2x. sin 2π/3 is neither."""
+        """What is in brackets, or the factors up to the next sign or function: sin 2x is of 2x."""
         if self._is("(", "{", "["):
             value = self._group()
             if self._is("^") and self._peek(1).text == "circ":
@@ -303,8 +324,11 @@ class _Parser:
             if self._is("("):
                 raise NotMathsError
             value = _times(value, self._power())
-        if self._is(*_OVER):
-            raise NotMathsError
+        if self._is(*_OVER) and self._peek(1).text not in FUNCTIONS and self._binds_tighter is None:
+            raise AmbiguousError
+        while self._is(*_OVER) and self._binds_tighter:
+            self._next()
+            value = Apply("/", (value, self._factor_with_sign()))
         return value
 
 

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from stillery.maths.notation import THIN
 from stillery.maths.parser import decimal
+from stillery.maths.units import same_unit, unit_of
 
 # Past these a number is left to the worker processes: exact arithmetic on it is not cheap.
 MAX_DIGITS = 400
@@ -23,9 +24,9 @@ _FRACTION = (
     rf"|(?P<n3>{_DECIMAL})\s*/\s*(?P<d3>{_DECIMAL}))"
 )
 _NUMBER = re.compile(
-    rf"(?P<sign>[-+]?)\s*(?P<currency>[$€£¥₹]?)\s*(?P<sign2>-?)\s*"
+    rf"(?P<sign>[-+]?)\s*(?P<currency>(?:US)?\$|[€£¥₹]|(?:USD|EUR|GBP|Rs\.?)(?=[\s\d])|)\s*(?P<sign2>-?)\s*"
     rf"(?:(?P<repeating>\d*\.\d*(?:\\(?:overline|bar|dot)\s*\{{\d+\}}|\\dot\s*\d|\(\d+\)))"
-    r"|(?P<going_on>\d*\.\d*?(?P<again>\d)(?P=again){2,})\s*(?:\.\.\.|\\ldots)"
+    r"|(?P<going_on>\d*\.\d{3,})\s*(?:\.\.\.|\\ldots)"
     rf"|(?P<whole>\d+(?=\s*\\frac|\s+\d+\s*/))?\s*{_FRACTION}"
     rf"|(?P<decimal>{_DECIMAL}){_POWER}?)"
     r"(?P<rest>.*)",
@@ -35,26 +36,16 @@ _BASES = {"two": 2, "binary": 2, "three": 3, "four": 4, "five": 5, "six": 6, "se
           "ten": 10, "eleven": 11, "twelve": 12, "sixteen": 16}  # fmt: skip
 _BASED = re.compile(
     r"\(?(?P<digits>[0-9][0-9A-Za-z]{0,199}(?:\.[0-9A-Za-z]+)?)\)?\s*"
-    r"(?:_\s*\{?\s*(?:base\s*)?(?P<low>\d{1,2}|[a-z]{3,7})\s*\}?"
+    r"(?:_\s*\{?\s*\(?(?:base\s*)?(?P<low>\d{1,2}|[a-z]{3,7})\)?\s*\}?"
     r"|\(?\s*(?:in\s+)?base[ -]?(?P<words>\d{1,2}|[a-z]{3,7})\s*\)?)",
     re.ASCII,
 )
+_CURRENCY_OF = {"US$": "$", "USD": "$", "EUR": "€", "GBP": "£", "Rs": "₹"}
+# The period of a decimal that goes on: one or two digits three times, more of them twice.
+_PERIOD = re.compile(r"(?:(\d{1,2})\1\1|(\d{3,9})\2)\Z", re.ASCII)
 _PERCENT = re.compile(r"\s*(?:\\?%|per ?cent(?:age)?\b|pct\b)", re.IGNORECASE)
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _SCALE = re.compile(r"\s*(" + "|".join(_SCALES) + r")\b", re.IGNORECASE)
-_UNIT = re.compile(r"\s*[A-Za-zµ$€£¥₹][A-Za-zµ0-9/^{}.$ -]*|\s*\^\s*\\circ\s*[CF]?")
-_TRAILING_UNIT = re.compile(r"(?<=[\d})\]a-zA-Z])\s+[A-Za-z][A-Za-z0-9/^{} .]*$")
-_NOT_UNITS = {"or", "and", "to", "not", "sin", "cos", "tan", "log", "exp", "sqrt", "mod", "but", "if", "plus", "minus",
-              "times", "over", "squared", "cubed"}  # fmt: skip
-
-# Names of one unit, by its first; two known units that differ make two different answers.
-_UNITS = (
-    "m meter metre", "cm centimeter centimetre", "mm millimeter millimetre", "km kilometer kilometre", "inch inche in",
-    "ft foot feet", "yd yard", "mi mile", "g gram", "kg kilogram", "mg milligram", "lb pound", "oz ounce",
-    "s sec second", "min minute", "h hr hour", "day", "week", "month", "yr year", "l L liter litre", "ml mL milliliter",
-    "$ dollar usd buck", "cent", "€ euro eur", "£ gbp", "degree ^\\circ deg", "radian rad",
-)  # fmt: skip
-_UNIT_OF = {name: names.split()[0] for names in _UNITS for name in names.split()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +99,10 @@ def parse_quantity(text: str) -> Quantity | None:
         value, rest = value * 10 ** _SCALES[scale[1].lower()], rest[scale.end() :]
     percent = _PERCENT.match(rest)
     rest = rest[percent.end() :] if percent else rest
-    unit = match["currency"] or None
+    currency = match["currency"]
+    unit = _CURRENCY_OF.get(currency.rstrip("."), currency) or None
     if rest.strip():
-        written = _unit_of(rest)
+        written = unit_of(rest)
         if written is None:
             return None
         unit = written if unit is None else unit
@@ -124,8 +116,7 @@ def same_quantity(predicted: Quantity, gold: Quantity) -> bool:
     A percent sign on one side only may be read either way: 10% is 10 (the question asked for a percentage) and
     10% is 0.1 (the value).
     """
-    units = {predicted.unit, gold.unit} - {None, "?"}
-    if len(units) > 1:
+    if not same_unit(predicted.unit, gold.unit):
         return False
     if predicted.value == gold.value:
         return True
@@ -134,20 +125,11 @@ def same_quantity(predicted: Quantity, gold: Quantity) -> bool:
     return predicted.value / (100 if predicted.is_percent else 1) == gold.value / (100 if gold.is_percent else 1)
 
 
-def strip_unit(text: str) -> str:
-    """An expression without the unit after it: `9\\pi square inches` is `9\\pi`. Words alone stay."""
-    for match in _TRAILING_UNIT.finditer(text):
-        head = text[: match.start()]
-        if re.search(r"\d|\\[a-zA-Z]", head) and not re.search(r"[A-Za-z]{4,}$", head) and _unit_of(match.group()):
-            return head
-    return text
-
-
 def _value(match: re.Match[str]) -> Fraction | None:
     if match["repeating"]:
         return decimal(match["repeating"])
     if match["going_on"]:
-        return decimal(f"{match['going_on'][:-1]}({match['again']})")
+        return _repeating(match["going_on"])
     if match["decimal"]:
         exponent = int(match["e"] or match["ten"] or 0)
         return _decimal(match["decimal"]) * Fraction(10) ** exponent if abs(exponent) <= MAX_EXPONENT else None
@@ -158,28 +140,11 @@ def _value(match: re.Match[str]) -> Fraction | None:
     return int(match["whole"] or 0) + _decimal(top) / bottom
 
 
+def _repeating(text: str) -> Fraction | None:
+    """0.333 of "0.333...", whose last digits are seen to repeat."""
+    period = min(_PERIOD.finditer(text), key=lambda match: len(match.group()), default=None)
+    return None if period is None else decimal(f"{text}({period[1] or period[2]})")
+
+
 def _decimal(text: str) -> Fraction:
     return Fraction(re.sub("[ ,'_]", "", text))
-
-
-def _unit_of(rest: str) -> str | None:
-    """The unit that follows a number: its canonical name, "?" for words that we do not know, None if not a unit.
-
-    One or two letters are a unit only if known and set apart: `4t` and `2 x` are products.
-    """
-    match = _UNIT.fullmatch(rest)
-    if match is None or re.search(r"(?<![A-Za-z^{])\d", rest):
-        return None
-    words = re.findall(r"\^\\circ|[$€£¥₹]|[A-Za-zµ]+", rest)
-    if not words or len(words) > 6 or _NOT_UNITS & {word.lower() for word in words}:
-        return None
-    known = [_UNIT_OF.get(w) or _UNIT_OF.get(w.lower()) or _UNIT_OF.get(w.lower().removesuffix("s")) for w in words]
-    attached = not rest[0].isspace() and words[0] not in ("^\\circ", "$", "€", "£", "¥", "₹")
-    if any(
-        k is None and len(w) < 3 and w not in ("a", "an", "of", "in", "C", "F")
-        for k, w in zip(known, words, strict=True)
-    ):
-        return None
-    if attached and len(words[0]) < 2:
-        return None
-    return known[0] if len(words) == 1 and known[0] is not None and not re.search(r"[/^](?!\\circ)", rest) else "?"

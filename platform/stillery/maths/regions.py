@@ -5,13 +5,13 @@ regions are compared on the ends of both.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cmp_to_key
 
 from stillery.maths.expressions import Apply, Expression, Name
 from stillery.maths.lists import parse_list, split_at, split_list
-from stillery.maths.numeric import compare_reals
+from stillery.maths.numeric import compare_reals, names_of
 from stillery.maths.parser import parse
 
 _EMPTY_WORDS = re.compile(
@@ -27,17 +27,17 @@ _ALL_REALS = re.compile(
 _EXCEPT = re.compile(
     r"\s*(?:\\setminus|-(?=\s*\\\{)|(?:,\s*)?(?:except(?:\s+for)?|excluding|other\s+than|but\s+not|without|such\s+that)(?![a-zA-Z]))\s*"
 )
-_OR = re.compile(r"\s*(?:\\cup|\\vee|\\lor|,?\s+or(?=\s))\s*")
+OR = re.compile(r"\s*(?:\\cup|\\vee|\\lor|,?\s+or(?=\s))\s*")
 _AND = re.compile(r"\s*(?:\\cap|\\wedge|\\land|,?\s+and(?=\s))\s*")
-_MEMBER = re.compile(r"\s*[a-zA-Z]\s*\\in(?![a-zA-Z])\s*")
+MEMBER = re.compile(r"\s*[a-zA-Z]\s*\\in(?![a-zA-Z])\s*")
 _BUILDER = re.compile(
     r"\\\{\s*([a-zA-Z])\s*(?:\\in\s*\\mathbb\s*\{?R\}?\s*)?(?:\\mid|\\vert|:|\|)\s*(.+)\\\}", re.DOTALL
 )
-_RELATION = re.compile(
+RELATION = re.compile(
     r"\s*(<=|>=|<|>|\\le(?![a-zA-Z])|\\ge(?![a-zA-Z])|\\lt(?![a-zA-Z])|\\gt(?![a-zA-Z])|\\ne(?![a-zA-Z])|!=|=)\s*"
 )
 _UNEQUAL = re.compile(r"\\ne(?![a-zA-Z])|!=")
-_SIGNS = {r"\le": "<=", r"\ge": ">=", r"\lt": "<", r"\gt": ">", r"\ne": "!="}
+SIGNS = {r"\le": "<=", r"\ge": ">=", r"\lt": "<", r"\gt": ">", r"\ne": "!="}
 _MIRRORED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
 _HINT = re.compile(
     r"\\(?:cup|cap|setminus|mathbb|emptyset|infty|le|ge|lt|gt|ne|in)(?![a-zA-Z])|[<>]|!=|\breal\b|\b(?:empty|no)\s",
@@ -76,7 +76,7 @@ def parse_region(text: str) -> Region | None:
 
 def looks_like_region(text: str) -> bool:
     """Whether a text has a sign that tuples, lists and numbers have not."""
-    return _HINT.search(text) is not None or (text[:1] + text[-1:]) in ("[)", "(]")
+    return _HINT.search(text) is not None or (text[:1] + text[-1:]) in ("[)", "(]", "][", "]]", "[[")
 
 
 def is_empty_set(text: str) -> bool:
@@ -100,15 +100,15 @@ def _union(text: str) -> Region:
         return EMPTY
     if match := _BUILDER.fullmatch(text):
         return _named(_union(match[2]), match[1])
-    if match := _MEMBER.match(text):
+    if match := MEMBER.match(text):
         return _named(_union(text[match.end() :]), match.group().strip()[0])
-    return _joined(text, _OR, lambda part: _joined(part, _AND, _difference, lambda a, b: a and b), lambda a, b: a or b)
+    return _joined(text, OR, lambda part: _joined(part, _AND, _difference, lambda a, b: a and b), lambda a, b: a or b)
 
 
 def _joined(
     text: str, sign: re.Pattern[str], read: Callable[[str], Region], operation: Callable[[bool, bool], bool]
 ) -> Region:
-    parts = _split(text, sign)
+    parts = split_outside(text, sign)
     region = read(parts[0])
     for part in parts[1:]:
         other = read(part)
@@ -118,7 +118,7 @@ def _joined(
     return region
 
 
-def _split(text: str, sign: re.Pattern[str]) -> list[str]:
+def split_outside(text: str, sign: re.Pattern[str]) -> list[str]:
     """A text at a sign outside brackets."""
     parts, start = [], 0
     for match in sign.finditer(text):
@@ -132,10 +132,10 @@ def _split(text: str, sign: re.Pattern[str]) -> list[str]:
 
 
 def _difference(text: str) -> Region:
-    parts = _split(text, _EXCEPT)
+    parts = split_outside(text, _EXCEPT)
     region = _primary(parts[0])
     for part in parts[1:]:
-        taken = _relation(part) if _RELATION.search(part) else _points(part)
+        taken = _relation(part) if RELATION.search(part) else _points(part)
         if r"\ne" in part or "!=" in part:
             taken = _combine(taken, _ALL, lambda a, _: not a)
         region = _combine(region, taken, lambda a, b: a and not b)
@@ -143,7 +143,7 @@ def _difference(text: str) -> Region:
 
 
 def _primary(text: str) -> Region:
-    text = text.strip()
+    text = half_open(text.strip())
     if _ALL_REALS.fullmatch(text):
         return _ALL
     if is_empty_set(text):
@@ -158,14 +158,32 @@ def _primary(text: str) -> Region:
         return _interval(low, brackets.opening == "[", high, brackets.closing == "]")
     if text.startswith("(") and text.endswith(")"):
         return _union(text[1:-1])
-    if _RELATION.search(text):
+    if RELATION.search(text):
         return _relation(text)
     raise NoRegionError
 
 
+def half_open(text: str) -> str:
+    """An interval in the notation that turns the brackets of ends that it has not, as ]0,1], with round ones."""
+    if text.startswith("]") and text[-1:] in "[]":
+        text = "(" + text[1:]
+    return text[:-1] + ")" if text.endswith("[") and text[:1] in "([" else text
+
+
+def points_of(elements: Sequence[str]) -> Region | None:
+    """The region that holds just these numbers; None where one of them is no number."""
+    try:
+        return _points_of(elements)
+    except NoRegionError:
+        return None
+
+
 def _points(text: str) -> Region:
     brackets = parse_list(text.strip())
-    elements = brackets.elements if brackets else split_list(text.strip())
+    return _points_of(brackets.elements if brackets else split_list(text.strip()))
+
+
+def _points_of(elements: Sequence[str]) -> Region:
     region = EMPTY
     for element in elements:
         value = _number(element.rpartition("=")[2])
@@ -178,26 +196,29 @@ def _relation(text: str) -> Region:
     head, *others = split_at(text, ",")
     if others:
         return _listed(head, others)
-    sides = _RELATION.split(text)
-    operands, signs = sides[::2], [_SIGNS.get(sign, sign) for sign in sides[1::2]]
+    sides = RELATION.split(text)
+    operands, signs = sides[::2], [SIGNS.get(sign, sign) for sign in sides[1::2]]
     if not 2 <= len(operands) <= 3:
         raise NoRegionError
-    at = next((i for i, side in enumerate(operands) if _variable(side)), None)
+    at = next((i for i, side in enumerate(operands) if variable_of(side) or _in_bars(side)), None)
+    if sum(variable_of(side) is not None for side in operands) > 1:
+        raise NoRegionError
     if at is None or (len(operands) == 3 and (at != 1 or signs[0][0] != signs[1][0])):
         raise NoRegionError
     region = _ALL
     for i, operand in enumerate(operands):
         if i != at:
             sign = signs[min(i, at)]
-            half = _half(sign if i > at else _MIRRORED[sign], _number(operand))
+            sign, end, bars = sign if i > at else _MIRRORED[sign], _number(operand), _in_bars(operands[at])
+            half = _half(sign, end) if bars is None else _half_of_magnitude(sign, end)
             region = _combine(region, half, lambda a, b: a and b)
-    return _named(region, _variable(operands[at]))
+    return _named(region, variable_of(operands[at]) or _in_bars(operands[at]))
 
 
 def _listed(head: str, others: list[str]) -> Region:
     """What relations with commas between them say: x \\ne 1, 2 all of it, x < 1, x > 4 either; x > 1, x < 4 may be
     either."""
-    if _UNEQUAL.search(head) and not any(map(_RELATION.search, others)):
+    if _UNEQUAL.search(head) and not any(map(RELATION.search, others)):
         region = _relation(head)
         for number in others:
             region = _named(_combine(region, _points(number), lambda a, b: a and not b), region.name)
@@ -214,17 +235,36 @@ def _listed(head: str, others: list[str]) -> Region:
     return _named(both if any(both.members) else either, parts[0].name)
 
 
-def _variable(text: str) -> str | None:
+def variable_of(text: str) -> str | None:
+    """The variable that a text is."""
     value = parse(text.strip())
     return value.text if isinstance(value, Name) and value.text not in ("e", "i", "pi", "infty") else None
 
 
 def _half(sign: str, end: Expression) -> Region:
     """The numbers that are less than an end, or whatever else the sign says of them."""
-    if _infinite(end):
+    if infinite(end):
         raise NoRegionError
     below, at, above = "<" in sign, "=" in sign and sign != "!=", ">" in sign
     return Region((end,), (below or sign == "!=", at, above or sign == "!="))
+
+
+def _in_bars(text: str) -> str | None:
+    """The variable that a text puts between bars: |x|."""
+    value = parse(text.strip()) if "|" in text or r"\vert" in text else None
+    return variable_of(text.strip().strip("|").replace(r"\vert", "")) if _is_magnitude(value) else None
+
+
+def _is_magnitude(value: Expression | None) -> bool:
+    return isinstance(value, Apply) and value.head == "abs" and isinstance(value.args[0], Name)
+
+
+def _half_of_magnitude(sign: str, end: Expression) -> Region:
+    """The numbers whose magnitude is less than an end, or greater."""
+    if sign[0] not in "<>":
+        raise NoRegionError
+    mirrored = _half(_MIRRORED[sign], Apply("neg", (end,)))
+    return _combine(_half(sign, end), mirrored, (lambda a, b: a and b) if sign[0] == "<" else (lambda a, b: a or b))
 
 
 def _interval(low: Expression, has_low: bool, high: Expression, has_high: bool) -> Region:
@@ -234,24 +274,30 @@ def _interval(low: Expression, has_low: bool, high: Expression, has_high: bool) 
     if order > 0:
         return EMPTY
     if order == 0:
-        return Region((low,), (False, has_low and has_high, False)) if not _infinite(low) else EMPTY
+        return Region((low,), (False, has_low and has_high, False)) if not infinite(low) else EMPTY
     ends = [(low, has_low), (high, has_high)]
-    finite = [(end, has) for end, has in ends if not _infinite(end)]
-    members = [_infinite(low)]
+    finite = [(end, has) for end, has in ends if not infinite(end)]
+    members = [infinite(low)]
     for i, (_, has) in enumerate(finite):
         is_last = i == len(finite) - 1
-        members += [has, not is_last or _infinite(high)]
+        members += [has, not is_last or infinite(high)]
     return Region(tuple(end for end, _ in finite), tuple(members))
 
 
+def number_of(text: str) -> Expression | None:
+    """The end of an interval that a text is; +∞ is ∞."""
+    return parse(text.strip().removeprefix("+"))
+
+
 def _number(text: str) -> Expression:
-    value = parse(text.strip())
-    if value is None:
+    value = number_of(text)
+    if value is None or (not infinite(value) and names_of(value)):
         raise NoRegionError
-    return value.args[0] if value == Apply("+", (Name("infty"),)) and isinstance(value, Apply) else value
+    return value
 
 
-def _infinite(end: Expression) -> bool:
+def infinite(end: Expression) -> bool:
+    """Whether an end is ∞ or −∞."""
     return end in (Name("infty"), Apply("neg", (Name("infty"),)))
 
 

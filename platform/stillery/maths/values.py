@@ -9,13 +9,17 @@ from functools import lru_cache
 from itertools import product
 
 from stillery.maths import exact, numeric
+from stillery.maths.equality import equal
 from stillery.maths.exact import evaluate
 from stillery.maths.expressions import Expression
 from stillery.maths.lists import parse_list
-from stillery.maths.parser import parse
-from stillery.maths.quantities import Numeral, Quantity, parse_numeral, parse_quantity, strip_unit
+from stillery.maths.parser import readings
+from stillery.maths.quantities import Numeral, Quantity, parse_numeral, parse_quantity
 from stillery.maths.quotients import Quotient
 from stillery.maths.regions import Region, looks_like_region, parse_region
+from stillery.maths.residues import Residues, parse_residues
+from stillery.maths.spans import Spans, parse_spans
+from stillery.maths.units import strip_unit
 
 # Longer texts are not parsed here: what is read in the calling process is read in microseconds.
 MAX_CHARS = 500
@@ -27,15 +31,21 @@ _INEQUALITY = re.compile(r"(<=|>=|<|>|\\(?:le|ge|lt|gt)(?![a-zA-Z]))")
 _INEQUALITIES = {r"\le": "<=", r"\ge": ">=", r"\lt": "<", r"\gt": ">"}
 _APPROXIMATELY = re.compile(r"\\(?:approx|simeq)(?![a-zA-Z])|~=")
 _MATRIX = re.compile(r"\\begin\{([pbvVB]?matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\{\1\}", re.DOTALL)
+# A system: one relation a row.
+_CASES = re.compile(
+    r"(?:\\\{\s*)?\\begin\{(cases|aligned|align\*?|gathered)\}((?:[^&\\]|\\(?!\\)|&(?=\s*=)|\\\\)*)\\end\{\1\}\s*\.?"
+)
 _FUNCTION = re.compile(r"\\?(?:sin|cos|tan|cot|sec|csc|cis)")
 
 
 @dataclass(frozen=True, slots=True)
 class Formula:
-    """An expression, without its unit and the sign of a percentage, and its exact value, where it has one."""
+    """An expression, without its unit and the sign of a percentage, and its exact value, where it has one. `other` is
+    the second reading of an ambiguous text: 1/2x is 1/(2x) and (1/2)x."""
 
     expression: Expression
     exact: Quotient | None
+    other: Expression | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +83,14 @@ class Matrix:
     rows: "tuple[tuple[Value, ...], ...]"
 
 
-Meaning = Quantity | Numeral | Formula | Series | Equation | Inequality | Region | Matrix
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """A union of intervals with names in their ends."""
+
+    spans: Spans
+
+
+Meaning = Quantity | Numeral | Formula | Series | Equation | Inequality | Region | Intervals | Residues | Matrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,21 +113,32 @@ def read(text: str) -> Value:
 
 
 def _read_structure(text: str) -> Meaning | None:
+    if match := _CASES.fullmatch(text):
+        text = ", ".join(filter(str.strip, re.split(r"\\\\(?:\[[^\]]*\])?", match[2].replace("&", ""))))
     if match := _MATRIX.fullmatch(text):
         rows = [row for row in re.split(r"\\\\(?:\[[^\]]*\])?", match[2]) if row.strip()]
         return Matrix(match[1], tuple(tuple(map(read, row.split("&"))) for row in rows))
-    if looks_like_region(text) and (region := parse_region(text)) is not None:
-        return region
+    if (residues := parse_residues(text)) is not None:
+        return residues
+    if looks_like_region(text):
+        if (region := parse_region(text)) is not None:
+            return region
+        if not _is_inequality(text) and (spans := parse_spans(text)) is not None:
+            return Intervals(spans)
     listed = parse_list(text)
     if listed is not None and (len(listed.elements) > 1 or listed.elements[0] != text):
         return Series(listed.opening, tuple(map(read, listed.elements)), listed.closing)
     return _read_relation(text) or _read_signs(text)
 
 
+def _is_inequality(text: str) -> bool:
+    return len(_INEQUALITY.split(text)) == 3
+
+
 def _read_relation(text: str) -> Meaning | None:
     if "=" in text or _APPROXIMATELY.search(text):
         exact = _APPROXIMATELY.sub("=", text)
-        sides = _EQUALS.split(exact)
+        sides = _sides(exact)
         if len(sides) > 1 and all(map(str.strip, sides)) and not _INEQUALITY.search(exact):
             return Equation(tuple(map(read, sides)), exact == text)
     sides = _INEQUALITY.split(text)
@@ -119,6 +147,17 @@ def _read_relation(text: str) -> Meaning | None:
     left, sign, right = read(sides[0]), _INEQUALITIES.get(sides[1], sides[1]), read(sides[2])
     lesser, greater = (left, right) if "<" in sign else (right, left)
     return Inequality(lesser, greater, "=" in sign)
+
+
+def _sides(text: str) -> list[str]:
+    """A text at its signs of equality that stand in no bracket."""
+    sides: list[str] = []
+    for piece in _EQUALS.split(text):
+        if sides and sum(map(sides[-1].count, "([{")) > sum(map(sides[-1].count, ")]}")):
+            sides[-1] += f"={piece}"
+        else:
+            sides.append(piece)
+    return sides
 
 
 def _read_signs(text: str) -> Series | None:
@@ -141,16 +180,20 @@ def _read_formula(text: str) -> Formula | None:
     text = re.sub(r"\s*\\?%$|^[$€£¥₹]\s*", "", strip_unit(text))
     if text.endswith(r"^\circ") and not _FUNCTION.search(text):
         text = text.removesuffix(r"^\circ")
-    expression = parse(text)
-    return None if expression is None else formula_of(expression)
+    found = readings(text)
+    return formula_of(*found) if found else None
 
 
-def formula_of(expression: Expression) -> Formula:
-    return Formula(expression, evaluate(expression))
+def formula_of(expression: Expression, other: Expression | None = None) -> Formula:
+    return Formula(expression, evaluate(expression) if other is None else None, other)
 
 
 def same_formula(first: Formula, second: Formula) -> bool | None:
-    """Whether two formulas are equal; None where that cannot be told cheaply."""
+    """Whether two formulas are equal, what is ambiguous in both of its readings; None where that cannot be told
+    cheaply."""
+    if first.other is not None or second.other is not None:
+        pairs = (first.expression, second.expression), (first.other, second.other)
+        return all(equal(one or first.expression, two or second.expression) is True for one, two in pairs)
     same = None
     if first.exact is not None and second.exact is not None:
         same = exact.same(first.exact, second.exact)

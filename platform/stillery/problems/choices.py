@@ -106,10 +106,10 @@ def _texts(row: Row, cell: Any) -> list[str]:
     if not isinstance(cell, list):
         raise RowError(row.where, BAD_CHOICES, f"choices is {kind_of(cell)}; expected a list of texts")
     found: list[str] = []
-    for choice in cast(list[Any], cell):
+    for number, choice in enumerate(cast(list[Any], cell), start=1):
         if isinstance(choice, (int, float)) and not isinstance(choice, bool):
             choice = str(choice)
-        found.append(read_text(row, "choices", choice, expected="a list of texts"))
+        found.append(read_text(row, f"choice {number} of {len(cell)}", choice, expected="a text"))
     if not all(choice.strip() for choice in found):
         raise RowError(row.where, BAD_CHOICES, "choices holds an empty text; expected a list of texts")
     return found

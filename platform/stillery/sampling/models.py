@@ -164,6 +164,8 @@ def _check_architecture(named: str, folder: Path) -> None:
 
 def fault_of_weights(path: Path) -> str | None:
     """What is wrong with a safetensors file, by its header and size alone; None for a whole one."""
+    if not path.is_file():
+        return "is no file; copy it again"
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(8)

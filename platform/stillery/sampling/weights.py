@@ -112,13 +112,20 @@ def _check_generation(named: str, folder: Path) -> None:
     if not path.is_file():
         return
     try:
-        GenerationConfig.from_pretrained(str(folder)).validate(strict=True)
+        generation = GenerationConfig.from_pretrained(str(folder))
+        generation.validate(strict=True)
     except Exception as error:
         lines = [line.strip("- ") for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         told = next((line for line in lines if line.startswith("`")), lines[0])
         raise UserError(
             f"{named}: its generation_config.json cannot be saved with a checkpoint: {told[:200]}; correct the file"
         ) from None
+    ends: Any = generation.eos_token_id
+    if ends is not None and not all(isinstance(end, int) for end in (ends if isinstance(ends, list) else [ends])):
+        raise UserError(
+            f"{named}: the eos_token_id of its generation_config.json is {ends!r}; expected the id of a token, or a "
+            "list of them"
+        )
 
 
 def _check_tensors(named: str, folder: Path, config: Any) -> None:

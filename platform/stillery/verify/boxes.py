@@ -12,6 +12,13 @@ _MATHS_MARKS = re.compile(r"\$+|\\[()\[\],;:! ]|\\q?quad|[*_&]|\s")
 _JOINS = re.compile(r"(?:,|;|and|or|,and|,or|\\text\{(?:and|or)\}|)")
 _SENTENCE_END = re.compile(r"[.!?:](?:\s|$)|\n\s*\n")
 _MAX_BETWEEN_CHARS = 80
+_MAX_PART_CHARS = 2000
+# The variable whose value a box gives, before it: x = \\boxed{3}.
+_NAMED = re.compile(r"(?<![\w\\])([A-Za-z](?:_\w|_\{\w+\}|')?)\s*=\s*(?:\$|\\[(\[])?\s*\Z")
+# The parts of a question, each with its answer: "(b)", "Part 2:".
+_PART = re.compile(
+    r"(?:[\s*#.;,$]|\\[()\[\]])*(?:\([a-e]\)|\(i{1,3}\)|(?:part|question)\s*\(?[a-e1-5]\)?)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +69,19 @@ def last_boxed(text: str, *, several: bool = False) -> str | None:
         if not _is_joined(between, several=several):
             break
         joined.insert(0, box)
-    contents = list(dict.fromkeys(box.content for box in joined if box.content))
+    named = [_named(text, box) for box in joined] if len(joined) > 1 else [joined[0].content]
+    contents = list(dict.fromkeys(content for content in named if content))
     return ", ".join(contents) or None
 
 
+def _named(text: str, box: Box) -> str:
+    name = _NAMED.search(text, max(0, box.start - _MAX_BETWEEN_CHARS), box.start) if "=" not in box.content else None
+    return f"{name[1]} = {box.content}" if name and box.content else box.content
+
+
 def _is_joined(between: str, *, several: bool) -> bool:
+    if several and _PART.match(between) and len(between) <= _MAX_PART_CHARS:
+        return True
     if len(between) > _MAX_BETWEEN_CHARS or _SENTENCE_END.search(between):
         return False
     bare = _MATHS_MARKS.sub("", between)

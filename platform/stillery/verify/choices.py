@@ -21,6 +21,8 @@ _NAMED = re.compile(
 )
 # A gold answer that gives a letter and what it stands for, told from words that begin with an initial by what marks it.
 _GOLD = re.compile(r"(?:\(\s*([A-J])\s*\)\s*[.:]?|([A-J])\s*[):])\s*(.+)", re.DOTALL)
+# A full stop may be an initial's, so that what follows it must be mathematics.
+_GOLD_STOPPED = re.compile(r"([A-J])\.\s+(.+)", re.DOTALL)
 _ANOTHER = re.compile(
     r"[(\[]?[A-J][)\]]?(?:\W|$)|.*\b(?:and|or|also|maybe|either)\s+[(\[]?[B-J][)\]]?(?![\w'])", re.DOTALL
 )
@@ -31,6 +33,8 @@ _REASON = re.compile(r"(?:because|since|as|which|that)\s", re.IGNORECASE)
 
 def labelled_choice(text: str) -> tuple[str, str] | None:
     """The letter of a cleaned gold answer and the text beside it: ("D", "42") of "(D) 42"; None without both."""
+    if (stopped := _GOLD_STOPPED.fullmatch(text)) and read(stopped[2].strip()).meaning is not None:
+        return stopped[1], stopped[2].strip()
     match = _GOLD.fullmatch(text)
     return None if match is None or _ANOTHER.match(match[3]) else (match[1] or match[2], match[3].strip())
 
@@ -103,7 +107,7 @@ def find_choices(text: str, choices: Sequence[str]) -> list[str]:
     """
     letters = string.ascii_uppercase[: len(choices)] if choices else string.ascii_uppercase[:10]
     found = [(m.start(), m[1]) for m in re.finditer(rf"[(\[]([{letters}])[)\]]", text)]
-    found += [(m.start(), m[1]) for m in re.finditer(rf"(?<![\w'(\[\\])([{letters}])(?![\w'])", text)
+    found += [(m.start(), m[1]) for m in re.finditer(rf"(?<![\w'(\[\\])([{letters}])(?![\w'])", text, re.ASCII)
               if m[1] not in "AI" or not re.match(r"\s+[a-z]", text[m.end() : m.end() + 9])]  # fmt: skip
     lowered = text.casefold()
     for letter, choice in zip(letters, choices, strict=False):

@@ -14,7 +14,8 @@ _WRAPPERS = (
     ("$$", "$$"), ("***", "***"), ("**", "**"), ("__", "__"), ("*", "*"), ("`", "`"), ('"', '"'), ("'", "'"),
 )  # fmt: skip
 _POWER = re.compile(r"(?<=\w)\*\*(?=[\w({-])")
-_CLOCK = re.compile(r"(\d:\d\d)\s*([ap])\.*\s?m?(?![a-z])\.*")
+_CLOCK = re.compile(r"(?<![\d:])0?(\d{1,2})(?::(\d\d)\s*([ap])\.*\s?m?|\s*([ap])\.?\s?m)(?![a-z])\.*")
+_EARLY = re.compile(r"(?<![\d:.])0(?=\d:\d\d(?!\d))")
 _LETTERS = re.compile(r"\w(?:[\s,\u00b7-]+\w)+")
 
 
@@ -32,13 +33,18 @@ def clean_text(text: str) -> str:
     """The form in which two answers that are words are compared: case, quotes, outer punctuation and the
     spelling of a.m. and p.m. are ignored."""
     folded = unicodedata.normalize("NFKC", clean(text)).casefold()
-    folded = _CLOCK.sub(r"\1\2m", re.sub(r"\s*,\s*", ",", folded))
-    return folded.strip(" \t\n.,;:!?\"'`*_()[]{}")
+    folded = _CLOCK.sub(_clock, _EARLY.sub("", re.sub(r"\s*,\s*", ",", folded)))
+    return folded.strip(" \t\n.,;:!?\"'`*_()[]{}«»「」『』")
 
 
 def join_letters(text: str) -> str:
     """A text that spells a word letter by letter ("n a o a", "n-a-o-a") as that word; any other as it is."""
     return re.sub(r"[\W_]", "", text) if _LETTERS.fullmatch(text) else text
+
+
+def _clock(match: re.Match[str]) -> str:
+    hour, minute, half, half_of_hour = match.groups()
+    return f"{hour}:{minute or '00'}{half or half_of_hour}m"
 
 
 def _unwrap(text: str) -> str:

@@ -17,7 +17,7 @@ from stillery.verify.choices import choice_of, labelled_choice, text_beside_lett
 from stillery.verify.cleaning import clean, clean_text, join_letters
 from stillery.verify.dates import parse_date, same_date
 from stillery.verify.same_maths import Leaf, same_maths, undecided
-from stillery.verify.words import is_prose, yes_no_of
+from stillery.verify.words import is_clock, is_prose, same_words, yes_no_of
 
 AUTO = "auto"
 
@@ -26,7 +26,7 @@ MAX_ANSWER_CHARS = 2000
 MAX_NESTING = 50
 
 _SHORT_FUNCTIONS = {"pi", "ln", "sin", "cos", "tan", "log", "exp", "cot", "sec", "csc", "gcd", "lcm", "mod"}
-_MATHS = (AnswerKind.NUMBER, AnswerKind.EXPRESSION, AnswerKind.SET)
+MATHS = (AnswerKind.NUMBER, AnswerKind.EXPRESSION, AnswerKind.SET)
 
 
 def compare(
@@ -43,7 +43,7 @@ def compare(
     if kind is AnswerKind.DATE and (date := parse_date(clean(gold))) is not None:
         named_date = parse_date(clean(predicted))
         return named_date is not None and same_date(named_date, date)
-    if kind in _MATHS and not (unreadable(predicted) or unreadable(gold)):
+    if kind in MATHS and not (unreadable(predicted) or unreadable(gold)):
         return same_maths(read(clean(predicted)), read(clean(gold)), leaf, unordered=kind is AnswerKind.SET)
     return _same_words(predicted, gold)
 
@@ -63,8 +63,7 @@ def _same_choice(predicted: str, gold: str, choices: Sequence[str], leaf: Leaf) 
 
 def _same_words(predicted: str, gold: str) -> bool:
     """As text; a word may be spelt out in letters, and there are several ways to say that there is none."""
-    mine, theirs = clean_text(predicted), clean_text(gold)
-    if mine == theirs or join_letters(mine) == join_letters(theirs):
+    if same_words(predicted, gold) or join_letters(clean_text(predicted)) == join_letters(clean_text(gold)):
         return True
     return is_empty_set(clean(predicted)) and is_empty_set(clean(gold))
 
@@ -86,14 +85,16 @@ def infer_kind(gold: str, *, choices: Sequence[str] = ()) -> AnswerKind:
     if isinstance(value.meaning, Series) and value.meaning.opening in ("", r"\{") and len(value.meaning.elements) > 1:
         return AnswerKind.SET
     is_listed = isinstance(value.meaning, (Series, Region)) and not is_empty_set(text)
-    if not is_listed and (is_prose(text) or re.search(r"\d:\d\d", text) or re.fullmatch(r"[A-Za-z]{2,3}", text)):
+    if not is_listed and (
+        is_prose(text) or re.search(r"\d:\d\d", text) or is_clock(text) or re.fullmatch(r"[A-Za-z]{2,3}", text)
+    ):
         return AnswerKind.EXPRESSION if text.lower() in _SHORT_FUNCTIONS else AnswerKind.STRING
     return AnswerKind.EXPRESSION
 
 
 def names_several(gold: str, kind: AnswerKind) -> bool:
     """Whether a gold answer is of several values."""
-    meaning = read(clean(gold)).meaning if kind in _MATHS else None
+    meaning = read(clean(gold)).meaning if kind in MATHS else None
     return kind is AnswerKind.SET or (isinstance(meaning, Series) and len(meaning.elements) > 1)
 
 

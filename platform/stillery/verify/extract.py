@@ -21,11 +21,25 @@ from stillery.verify.words import find_replies, is_prose, yes_no_of
 
 _NUMBER = re.compile(
     r"(?:(?<![\w)}\]])[-\u2010-\u2013\u2212]\s?)?[$€£]?\s?(?:(?:\d++\s*)?\\d?frac\{-?\d+\}\{-?\d+\}|\d{1,3}(?:,\d{3})++(?!\d)(?:\.\d+)?+"
+    r"|\d{1,3}(?:(?:[ \u00a0\u2009\u202f]|\\[,;:! ]|\{,\})\d{3})++(?![\d-])(?:\.\d+)?+"
     r"|\d++(?:\.\d++)?+(?:\s*/\s*\d++(?:\.\d++)?+)?|\.\d++)(?:\s?\\?%)?(?!\w)",
     re.ASCII,
 )
 _MATHS = re.compile(
     r"\$\$([^$]{1,2000})\$\$|\$([^$\n]{1,500})\$|\\\(([^\n]{1,500}?)\\\)|\\\[(.{1,2000}?)\\\]", re.DOTALL
+)
+# Of "2 or 3" neither is the answer, and "more than 5" and "not 5" do not say that it is 5.
+_JOINED = re.compile(r"[)\]]?(?:,?\s+or|\s+and|\s*&)\s+[(\[]?\Z", re.IGNORECASE)
+_BOUND = re.compile(
+    r"(?:\b(?:more|less|greater|fewer|larger|smaller|higher|lower)\s+than|\bnot)\s*[$\\({*]*\Z", re.IGNORECASE
+)
+_LETTER_LAST = re.compile(r"(?<![\w'])([A-J])\Z")
+# A sentence that ends in a quotation, or in what an arrow leads to: The word is "naoa".
+_QUOTED_LAST = re.compile(
+    r"(?:\b(?:is|are|be|gives?|get|yields?|makes?|spells?|forms?|becomes?|so|thus|hence|therefore)|[:=→,])\s*"
+    r"(?:\"([^\"\n]{1,100})\"|[“«]([^”»\n]{1,100})[”»])[\s.!]*\Z"
+    r"|(?:→|[=-]>)\s*([^\s\"“«→=>]{1,60}?)[\s.!]*\Z",
+    re.IGNORECASE,
 )
 # A chain of equalities that is one statement: it concludes on its last side.
 _CHAIN = re.compile(r"[^=,;<>]+(?:=[^=,;<>]+)*=\s*([^=,;<>]+)")
@@ -81,6 +95,8 @@ def _settle(text: str, kind: AnswerKind, choices: Sequence[str]) -> str:
     chain = _CHAIN.fullmatch(text)
     if chain and is_prose(clean(text)) and _reads_as(chain[1], kind, choices) and " and " not in text:
         return chain[1].strip()
+    if kind is AnswerKind.STRING and is_prose(text) and (quoted := _QUOTED_LAST.search(text)):
+        return next(filter(None, quoted.groups()))
     candidates = _candidates(text, kind, choices) if is_prose(clean(text)) else []
     return candidates[0] if len(set(candidates)) == 1 else text
 
@@ -99,7 +115,8 @@ def _reads_as(text: str, kind: AnswerKind, choices: Sequence[str]) -> bool:
 def _candidates(text: str, kind: AnswerKind, choices: Sequence[str]) -> list[str]:
     """Everything in a text that could be an answer of the kind, in order."""
     if kind is AnswerKind.NUMBER:
-        return [m.group().strip() for m in _NUMBER.finditer(text)]
+        found = _NUMBER.finditer(text)
+        return [m.group().strip() for m in found if not _BOUND.search(text, max(0, m.start() - 20), m.start())]
     if kind is AnswerKind.CHOICE:
         return find_choices(text, choices)
     if kind is AnswerKind.YES_NO:
@@ -111,12 +128,29 @@ def _candidates(text: str, kind: AnswerKind, choices: Sequence[str]) -> list[str
     return []
 
 
+def _with_joined(text: str, candidates: list[str], kind: AnswerKind) -> str:
+    """The last candidate, with the one before it where the two are named together and neither is chosen."""
+    last = candidates[-1].strip()
+    before = text[: text.rindex(last)] if last in text else ""
+    joined = _JOINED.search(before, max(0, len(before) - 20))
+    if joined is None:
+        return last
+    # A capital A may be an article to `find_choices`.
+    other = _LETTER_LAST.search(before, 0, joined.start()) if kind is AnswerKind.CHOICE else None
+    if other is not None:
+        return f"{other[1]} and {last}"
+    is_second = len(candidates) > 1 and before[: joined.start()].endswith(candidates[-2].strip())
+    return f"{candidates[-2].strip()} and {last}" if is_second else last
+
+
 def _last_candidate(text: str, kind: AnswerKind, choices: Sequence[str]) -> str | None:
     """The last candidate of the kind; for words, and where mathematics is not marked as such, a short last line."""
     tail = text.rstrip()[-_TAIL_CHARS:]
     candidates = _candidates(tail, kind, choices)
     if candidates:
-        return candidates[-1].strip()
+        return _with_joined(tail, candidates, kind)
+    if kind is AnswerKind.STRING and (quoted := _QUOTED_LAST.search(tail)):
+        return next(filter(None, quoted.groups()))
     if kind not in (AnswerKind.STRING, AnswerKind.EXPRESSION, AnswerKind.SET, AnswerKind.CHOICE):
         return None
     line = tail.rpartition("\n")[2].strip()

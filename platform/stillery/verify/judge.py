@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from stillery.records import AnswerKind, Verdict, VerdictKind
 from stillery.verify.choices import choice_of, text_of_choice
-from stillery.verify.compare import AUTO, compare, infer_kind, is_overlong, names_several, unreadable
+from stillery.verify.compare import AUTO, MATHS, compare, infer_kind, is_overlong, names_several, unreadable
+from stillery.verify.equations import value_asked_for
 from stillery.verify.extract import extract_answer
 from stillery.verify.readability import find_flags
 from stillery.verify.template import TemplateParts, parse_template
@@ -120,6 +121,8 @@ def _predict(parts: TemplateParts, job: GradingTask, gold: str, kind: AnswerKind
     """The final answer. Where the gold one gives a choice with its text, it may be of the text's kind."""
     several = names_several(gold, kind)
     predicted = extract_answer(parts, kind=kind, choices=job.choices, is_cut=is_cut, several=several)
+    if predicted is not None and kind in MATHS:
+        predicted = value_asked_for(predicted, job.question)
     text = text_of_choice(gold) if kind is AnswerKind.CHOICE and not job.choices else None
     if text is None or (predicted is not None and choice_of(predicted, ()) is not None):
         return predicted

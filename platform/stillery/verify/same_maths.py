@@ -2,24 +2,21 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from fractions import Fraction
 
-from stillery.maths.equality import proportion
-from stillery.maths.expressions import Number
-from stillery.maths.quantities import Numeral, Quantity, group_thousands, parse_quantity, same_quantity, strip_unit
-from stillery.maths.regions import Region, parse_region, same_region
-from stillery.maths.values import Equation, Formula, Inequality, Matrix, Series, Value, formula_of, same_formula
-from stillery.verify.cleaning import clean_text
-from stillery.verify.words import is_clock, is_prose
+from stillery.maths.quantities import Numeral, Quantity, group_thousands, parse_quantity, same_quantity
+from stillery.maths.regions import Region, parse_region, points_of, same_region
+from stillery.maths.residues import Residues, same_residues
+from stillery.maths.spans import parse_spans, same_spans
+from stillery.maths.units import strip_unit
+from stillery.maths.values import Equation, Inequality, Intervals, Matrix, Series, Value, read, same_formula
+from stillery.verify.equations import NAME, formula_of_side, given_value, is_assignment, is_name, ratio_of, same_subject
+from stillery.verify.words import is_clock, is_prose, same_words
 
 # The elements of a set are compared each with each.
 MAX_INLINE_ELEMENTS = 16
 
-_STRUCTURED = (Series, Equation, Inequality, Region, Matrix)
-# What an equation gives the value of: a variable, a function's value, words, a tuple of names.
-_NAME = re.compile(
-    r"\s*(?:\\?[A-Za-z]\w*(?:_\{\w+\})?'*(?:\s*\([^()=]{1,20}\))?|[A-Za-z][A-Za-z ]{0,30}|\([A-Za-z, ]+\))\s*"
-)
+_STRUCTURED = (Series, Equation, Inequality, Region, Intervals, Residues, Matrix)
+_POINT = re.compile(r"[A-Z]'?(?:_\w|_\{\w+\})?\s*(?=\()")
 
 Leaf = Callable[[str, str], bool | None]
 
@@ -45,8 +42,12 @@ def same_maths(predicted: Value, gold: Value, leaf: Leaf = undecided, *, unorder
         return _same_numeral(predicted, gold)
     if _assignments(gold) is not None:
         return _same_assignments(predicted, gold, leaf)
+    if isinstance(p, Residues) and isinstance(g, Residues):
+        return same_residues(p, g)
     if isinstance(p, Region) or isinstance(g, Region):
         return _same_region(predicted, gold, leaf)
+    if isinstance(p, Intervals) or isinstance(g, Intervals) or {type(p), type(g)} == {Inequality, Series}:
+        return _same_intervals(predicted, gold, leaf)
     if (isinstance(p, Equation) or isinstance(g, Equation)) and not (unordered and _is_sign(predicted)):
         return _same_equation(predicted, gold, leaf, unordered=unordered)
     if unordered or _is_set(gold) or (isinstance(p, Series) and p.opening == "±"):
@@ -60,6 +61,10 @@ def same_maths(predicted: Value, gold: Value, leaf: Leaf = undecided, *, unorder
         return _all(same_maths(a, b, leaf) for a, b in zip(p.elements, g.elements, strict=True))
     if isinstance(p, Matrix) and isinstance(g, Matrix):
         return _same_matrix(p, g, leaf)
+    if isinstance(p, Matrix) or isinstance(g, Matrix):
+        return _same_vector(predicted, gold, leaf)
+    if isinstance(g, Series) and p is None and (point := _POINT.match(predicted.text)):
+        return same_maths(read(predicted.text[point.end() :]), gold, leaf)
     return _same_single(predicted, gold, leaf)
 
 
@@ -87,20 +92,15 @@ def _same_equation(predicted: Value, gold: Value, leaf: Leaf, *, unordered: bool
         return _any(same_maths(side, gold, leaf, unordered=unordered) for side in (p.sides[0], p.sides[-1]))
     if not isinstance(g, Equation):
         assert isinstance(p, Equation)
-        last = p.sides[-1].text
-        named_last = len(last) == 1 and last.isalpha()
-        return same_maths(p.sides[0] if named_last else p.sides[-1], gold, leaf, unordered=unordered)
+        given = given_value(p)
+        return False if given is None else same_maths(given, gold, leaf, unordered=unordered)
     if not isinstance(p, Equation):
-        return _is_name(g.sides[0]) and same_maths(predicted, g.sides[-1], leaf, unordered=unordered)
-    if _is_name(g.sides[0]) and p.sides[0].text.replace(" ", "") == g.sides[0].text.replace(" ", ""):
+        return is_name(g.sides[0]) and same_maths(predicted, g.sides[-1], leaf, unordered=unordered)
+    if same_subject(p, g):
         return same_maths(p.sides[-1], g.sides[-1], leaf, unordered=unordered)
     if len(p.sides) == len(g.sides) == 2:
         return _same_two_sides(p.sides, g.sides, leaf)
     return len(p.sides) == len(g.sides) and _all(same_maths(a, b, leaf) for a, b in zip(p.sides, g.sides, strict=True))
-
-
-def _is_name(value: Value) -> bool:
-    return _NAME.fullmatch(value.text) is not None
 
 
 def _same_two_sides(first: Sequence[Value], second: Sequence[Value], leaf: Leaf) -> bool | None:
@@ -109,43 +109,42 @@ def _same_two_sides(first: Sequence[Value], second: Sequence[Value], leaf: Leaf)
     (a, b), (c, d) = first, second
     straight = _all((same_maths(a, c, leaf), same_maths(b, d, leaf)))
     crossed = _all((same_maths(a, d, leaf), same_maths(b, c, leaf)))
-    if straight is not False or crossed is not False or _is_number(c) or _is_number(d):
+    if straight is not False or crossed is not False or is_assignment(a, b) or is_assignment(c, d):
         return _any((straight, crossed))
-    return _proportion(a, b, c, d) is not None
+    return ratio_of(a, b, c, d) is not None
 
 
 def _same_inequality(p: Inequality, g: Inequality, leaf: Leaf) -> bool | None:
     if p.may_be_equal != g.may_be_equal:
         return False
     straight = _all((same_maths(p.lesser, g.lesser, leaf), same_maths(p.greater, g.greater, leaf)))
-    ratio = None if straight is not False else _proportion(p.lesser, p.greater, g.lesser, g.greater)
+    ratio = None if straight is not False else ratio_of(p.lesser, p.greater, g.lesser, g.greater)
     return straight if ratio is None else ratio > 0
 
 
-def _proportion(a: Value, b: Value, c: Value, d: Value) -> Fraction | None:
-    """The ratio of a - b to c - d, where it is a number other than zero."""
-    formulas = [_formula(value) for value in (a, b, c, d)]
-    exact = [formula.exact for formula in formulas if formula is not None and formula.exact is not None]
-    return proportion(*exact) if len(exact) == 4 else None
-
-
-def _is_number(value: Value) -> bool:
-    formula = _formula(value)
-    return formula is not None and formula.exact is not None and not formula.exact.names()
-
-
-def _formula(value: Value) -> Formula | None:
-    if isinstance(value.meaning, Quantity):
-        return formula_of(Number(value.meaning.value))
-    return value.meaning if isinstance(value.meaning, Formula) else None
-
-
 def _same_region(predicted: Value, gold: Value, leaf: Leaf) -> bool | None:
-    """A tuple beside a region is an interval."""
-    regions = [parse_region(v.text) if not isinstance(v.meaning, Region) else v.meaning for v in (predicted, gold)]
-    if regions[0] is not None and regions[1] is not None:
-        return same_region(regions[0], regions[1])
-    other = predicted if regions[0] is None else gold
+    """A tuple beside a region is an interval, a list of numbers the set of them."""
+    first, second = _region(predicted), _region(gold)
+    if first is not None and second is not None:
+        return same_region(first, second)
+    other = predicted if first is None else gold
+    return leaf(predicted.text, gold.text) if other.meaning is None and not is_prose(other.text) else False
+
+
+def _region(value: Value) -> Region | None:
+    meaning = value.meaning
+    if isinstance(meaning, Series) and _is_list(meaning):
+        points = points_of([element.text for element in meaning.elements])
+        return parse_region(value.text) if points is None else points
+    return meaning if isinstance(meaning, Region) else parse_region(value.text)
+
+
+def _same_intervals(predicted: Value, gold: Value, leaf: Leaf) -> bool | None:
+    """Intervals with names in their ends, as inequalities or in brackets."""
+    first, second = parse_spans(predicted.text), parse_spans(gold.text)
+    if first is not None and second is not None:
+        return same_spans(first, second)
+    other = predicted if first is None else gold
     return leaf(predicted.text, gold.text) if other.meaning is None and not is_prose(other.text) else False
 
 
@@ -156,22 +155,52 @@ def _same_matrix(p: Matrix, g: Matrix, leaf: Leaf) -> bool | None:
     return _all(same_maths(a, b, leaf) for row in entries for a, b in row)
 
 
+def _same_vector(predicted: Value, gold: Value, leaf: Leaf) -> bool | None:
+    """A matrix of one column or row is the tuple of its entries, and one written in lists that of its rows."""
+    matrix, other = predicted.meaning, gold
+    if not isinstance(matrix, Matrix):
+        matrix, other = gold.meaning, predicted
+    assert isinstance(matrix, Matrix)
+    listed = other.meaning
+    if not isinstance(listed, Series):
+        return leaf(predicted.text, gold.text) if listed is None and not is_prose(other.text) else False
+    rows = [
+        element.meaning.elements if isinstance(element.meaning, Series) else (element,) for element in listed.elements
+    ]
+    if listed.opening not in ("(", "[") or matrix.kind == "vmatrix":
+        return False
+    if len(matrix.rows) == 1 and len({*map(len, rows)}) == 1 and len(rows[0]) == 1:
+        rows = [tuple(entry for row in rows for entry in row)]
+    if [*map(len, matrix.rows)] != [*map(len, rows)]:
+        return False
+    return _all(
+        same_maths(a, b, leaf)
+        for mine, theirs in zip(matrix.rows, rows, strict=True)
+        for a, b in zip(mine, theirs, strict=True)
+    )
+
+
 def _same_single(predicted: Value, gold: Value, leaf: Leaf) -> bool | None:
     """Two answers without structure: expressions by their values, words as text, the rest is for `leaf`."""
-    p, g = _formula(predicted), _formula(gold)
+    p, g = formula_of_side(predicted), formula_of_side(gold)
     if p is not None and g is not None:
         same = same_formula(p, g)
         return leaf(predicted.text, gold.text) if same is None else same
     if is_prose(predicted.text) or is_prose(gold.text) or is_clock(predicted.text) or is_clock(gold.text):
-        return clean_text(predicted.text) == clean_text(gold.text)
+        return same_words(predicted.text, gold.text)
     if isinstance(gold.meaning, _STRUCTURED) or isinstance(predicted.meaning, _STRUCTURED):
         is_other_read = predicted.meaning is not None and gold.meaning is not None
         return False if is_other_read else leaf(predicted.text, gold.text)
+    if p is None and g is None and predicted.text.replace(" ", "") == gold.text.replace(" ", ""):
+        return True
     return leaf(strip_unit(predicted.text), strip_unit(gold.text))
 
 
 def _same_set(predicted: Value, gold: Value, leaf: Leaf) -> bool | None:
-    """Order, repeats and brackets do not matter, and ± is two elements."""
+    """Order and repeats do not matter, and ± is two elements. Brackets may be missing, but those of a tuple or an
+    interval are not those of a set."""
+    if _opening(gold) == r"\{" and _opening(predicted) in ("(", "["):
+        return False
     mine, theirs = _elements(predicted), _elements(gold)
     numbers = [[v.meaning for v in side if isinstance(v.meaning, Quantity)] for side in (mine, theirs)]
     if [len(mine), len(theirs)] == [*map(len, numbers)] and not any(
@@ -186,10 +215,14 @@ def _same_set(predicted: Value, gold: Value, leaf: Leaf) -> bool | None:
     )
 
 
+def _opening(value: Value) -> str | None:
+    return value.meaning.opening if isinstance(value.meaning, Series) else None
+
+
 def _elements(value: Value) -> list[Value]:
     """The elements of a list; the value itself where it is none."""
     meaning = value.meaning
-    if isinstance(meaning, Equation) and isinstance(meaning.sides[-1].meaning, Series) and _is_name(meaning.sides[0]):
+    if isinstance(meaning, Equation) and isinstance(meaning.sides[-1].meaning, Series) and is_name(meaning.sides[0]):
         meaning = meaning.sides[-1].meaning
         return _elements(Value(value.text, meaning)) if _is_open(meaning) else [value]
     if not isinstance(meaning, Series):
@@ -227,7 +260,11 @@ def _assignments(value: Value) -> dict[str, Value] | None:
     else:
         return None
     found = dict(pairs)
-    return found if len(found) == len(pairs) > 1 and all(map(_NAME.fullmatch, found)) else None
+    return found if len(found) == len(pairs) > 1 and all(map(NAME.fullmatch, found)) else None
+
+
+def _is_list(series: Series) -> bool:
+    return series.opening in (r"\{", "")
 
 
 def _is_open(series: Series) -> bool:

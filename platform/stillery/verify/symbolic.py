@@ -8,8 +8,10 @@ import re
 from functools import lru_cache
 from typing import Any
 
-# What the parser reads past: derivatives, and numbers of another base.
-_DROPPED = re.compile(r"(?<=[\w)}])'|\d\s*_")
+# What the parser reads past, derivatives and numbers of another base, and the ambiguous 1/2x, which it guesses.
+_DROPPED = re.compile(
+    r"(?<=[\w)}])'|\d\s*_|/\s*(?:\d+|[A-Za-z](?![A-Za-z]))\s*(?:[A-Za-z(]|\\(?:pi|sqrt|frac|sum|int|prod|theta|alpha)(?![a-z]))"
+)
 _ANGLE = re.compile(r"(\d+(?:\.\d+)?|\\?[A-Za-z]+|\([^()]*\)|\{[^{}]*\})\s*\^\s*\\circ")
 _TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-zA-Z])")
 

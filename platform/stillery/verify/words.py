@@ -8,14 +8,28 @@ _FUNCTIONS = {"sqrt", "sinh", "cosh", "tanh", "asin", "acos", "atan", "arcsin", 
               "floor", "ceil", "theta", "alpha", "beta", "gamma"}  # fmt: skip
 # Neither a LaTeX command nor the name of an environment.
 _WORD = re.compile(r"(?<![\\A-Za-z])(?<!\\begin\{)(?<!\\end\{)[A-Za-z]{4,}")
-_WHOLE_CLOCK = re.compile(r"\d{1,2}:\d\d\s*[ap]\.*\s?m?\.*", re.IGNORECASE)
+_WHOLE_CLOCK = re.compile(r"\d{1,2}(?::\d\d\s*[ap]\.*\s?m?\.*|\s*[ap]\.?\s?m\.?)", re.IGNORECASE)
+# What is said of a result that is no value, however it is put.
+_PHRASES = {
+    "does not exist": re.compile(
+        r"dne|(?:(?:the|this|that) )?(?:limit|it|value|derivative|number|maximum|minimum)? ?(?:does not|doesn't) exist"
+    ),
+    "undefined": re.compile(r"(?:it is |is )?(?:undefined|not defined)"),
+    "infinitely many": re.compile(r"(?:(?:there are |it has )?infinitely many|(?:an )?infinite(?: number of)?)"
+                                  r"(?: (?:real )?(?:solutions|values|answers|ways|of them))?"),
+}  # fmt: skip
 
 _YES = {"yes", "true", "correct", "yeah", "yep", "y", "right"}
 _NO = {"no", "false", "incorrect", "nope", "n", "wrong", "untrue"}
+_ABROAD = {
+    **dict.fromkeys("是 是的 对 对的 正确 真 はい 正しい 예 네 맞다 sí oui ja sim da да так".split(), True),
+    **dict.fromkeys("否 不 不是 不对 不正确 错误 错 假 いいえ 아니요 아니오 non nein não nee нет ні".split(), False),
+}
+_HEAD = re.compile(r"[^\W\d_]+")
 _SAID = re.compile(r"[a-z]+(?:'t)?|[,.;:!?()/\u2014-]+")
 _FILLERS = frozenset(
-    "so well then thus hence therefore indeed ok okay the answer is it that this statement claim sentence says be must "
-    "definitely clearly certainly".split()
+    "so well then thus hence therefore indeed ok okay the answer is it s that this statement claim sentence says be "
+    "must definitely clearly certainly".split()
 )
 _NEGATIONS = {"not", "isn't", "never", "wasn't", "cannot"}
 _JOINS = {"and", "or", "but", "wait", "actually", "also", "maybe", "rather", "perhaps"}
@@ -31,19 +45,31 @@ def is_clock(text: str) -> bool:
     return _WHOLE_CLOCK.fullmatch(text) is not None
 
 
+def same_words(predicted: str, gold: str) -> bool:
+    """Whether two texts say the same: word for word, or in one of the ways to say that there is no such value."""
+    mine, theirs = clean_text(predicted), clean_text(gold)
+    if mine == theirs:
+        return True
+    return any(phrase.fullmatch(mine) and phrase.fullmatch(theirs) for phrase in _PHRASES.values())
+
+
 def yes_no_of(text: str) -> bool | None:
     """True for yes, False for no, by the first word that says so; None for neither, and for a text that says both.
 
     An explanation may follow: in "No, that is not true." and "Yes, there is no remainder." the second such word
     answers nothing. In "yes and no", "no, yes" and "Yes. Wait, no." it does.
     """
-    tokens = _SAID.findall(clean_text(text))
+    folded = clean_text(text)
+    if (head := _HEAD.match(folded)) and (abroad := _ABROAD.get(head.group())) is not None:
+        return abroad
+    tokens = _SAID.findall(folded)
     first = next((i for i, token in enumerate(tokens) if token[0].isalpha() and token not in _FILLERS), None)
     if first is None:
         return None
-    is_negated = tokens[first] in _NEGATIONS
-    if is_negated or tokens[first].endswith("'t"):
-        first += 1
+    is_negated = tokens[first] in _NEGATIONS or tokens[first].endswith("'t")
+    first += is_negated
+    if is_negated and (first >= len(tokens) or not tokens[first][0].isalpha()):
+        return False
     said = _meaning(tokens, first)
     if said is None or (is_negated and tokens[first] in ("yes", "no")):
         return None

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The verdicts on the answers of tests/support/verdict_rows.py, by another revision and by this one, as a table.
+"""The verdicts on the answers of tests/support/verdict_rows.py and verdict_siblings.py, by another revision and by this
+one, as a table.
 
     git worktree add ../before REVISION
     python tests/benchmarks/conformance/verdict_table.py --before ../before
@@ -18,7 +19,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 sys.path[:0] = [str(ROOT / "tests")]
 
-from support.verdict_rows import COMPARED, GRADED  # noqa: E402
+from support import verdict_rows, verdict_siblings  # noqa: E402
+
+GRADED = [*verdict_rows.GRADED.items(), *verdict_siblings.GRADED.items()]
+COMPARED = [*verdict_rows.COMPARED.items(), *verdict_siblings.COMPARED.items()]
 
 
 def main() -> int:
@@ -44,12 +48,12 @@ def rows() -> list[tuple[str, str, str, str]]:
     """Kind, input, gold answer and the right verdict of each row."""
     graded = [
         (kind, text.removeprefix("<think>\nhm\n</think>\n"), gold, "correct" if right else "wrong or unparsed")
-        for kind, entries in GRADED.items()
+        for kind, entries in GRADED
         for text, gold, _, _, right in entries
     ]
     compared = [
         (kind, text, gold, "same" if same else "different")
-        for kind, entries in COMPARED.items()
+        for kind, entries in COMPARED
         for text, gold, same in entries
     ]
     return graded + compared
@@ -67,16 +71,23 @@ def verdicts_of(checkout: Path) -> list[str]:
 
 
 def verdicts() -> list[str]:
-    from stillery.verify import grade, same_answer
+    from stillery.verify import grade
 
     graded = [
         str(grade(text, answer=gold, answer_kind=kind, choices=choices).verdict)
-        for entries in GRADED.values()
+        for _, entries in GRADED
         for text, gold, kind, choices, _ in entries
     ]
-    return graded + [
-        "same" if same_answer(text, gold) else "different" for entries in COMPARED.values() for text, gold, _ in entries
-    ]
+    return graded + [_compared(text, gold) for _, entries in COMPARED for text, gold, _ in entries]
+
+
+def _compared(text: str, gold: str) -> str:
+    from stillery.verify import same_answer
+
+    try:
+        return "same" if same_answer(text, gold) else "different"
+    except (TimeoutError, RuntimeError) as error:
+        return type(error).__name__
 
 
 if __name__ == "__main__":

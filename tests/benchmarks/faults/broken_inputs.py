@@ -28,7 +28,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import pyarrow as pa  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 
-from stillery.cli import main as cli  # noqa: E402
+from stillery.cli import main as run_cli  # noqa: E402
 from stillery.config import load_config  # noqa: E402
 from stillery.errors import UserError  # noqa: E402
 from stillery.pipeline.preflight import check  # noqa: E402
@@ -98,7 +98,7 @@ def printed(*arguments: str) -> str:
     """The command's errors; without any, what it says of rows that were left out, and else that all is well."""
     out, errors = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
-        code = cli.main(arguments)
+        code = run_cli(arguments)
     if code:
         return " ".join(errors.getvalue().split())
     told = [line.strip() for line in out.getvalue().splitlines() if "left out:" in line or line.startswith("  ")]

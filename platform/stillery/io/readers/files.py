@@ -116,6 +116,8 @@ def open_plain(filesystem: Any, path: str) -> Generator[tuple[IO[bytes], str | N
                 raise UserError(f"{path}: {what}")
         if head.startswith(b"PAR1") and suffix_of(path) != ".parquet":
             raise UserError(f"{path}: a Parquet file; rename it to .parquet")
+        if head.lstrip()[:1] in (b"{", b"[") and suffix_of(path) == ".parquet":
+            raise UserError(f"{path}: JSON, not Parquet; rename it to .jsonl")
         compression = next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
         if compression == "xz":
             file = stack.enter_context(lzma.open(file))

@@ -126,6 +126,7 @@ def test_bad_rows_of_json_stand_among_the_good_ones(tmp_path: Path, text: str, e
         ("a.jsonl.xz", lzma.compress(FORMATS["a.jsonl"])[:-30], "cannot be read to its end"),
         ("a.jsonl.gz", gzip.compress(FORMATS["a.jsonl"])[:2000] + b"\x00" * 99, "cannot be read to its end"),
         ("a.jsonl", FORMATS["a.parquet"], "a Parquet file; rename it to .parquet"),
+        ("a.parquet", FORMATS["a.jsonl"], "JSON, not Parquet; rename it to .jsonl"),
         ("a.jsonl", b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "a pointer of Git LFS"),
         ("a.jsonl", b"<!DOCTYPE html>\n", "a web page"),
         ("a.txt", b"x", "the suffix is not one of .jsonl, .ndjson, .json, .parquet, .csv, .tsv"),
