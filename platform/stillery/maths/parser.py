@@ -145,9 +145,10 @@ class _Parser:
         if token.kind == "sign":
             return token.text in ("(", "{", "[") or (token.text == "|" and not self._bars)
         return token.kind == "command" and (
-            token.text in ("frac", "sqrt", "pi", "binom", "infty", "vert", "abs", "floor", "ceil")
+            token.text in ("frac", "sqrt", "pi", "binom", "infty", "abs", "floor", "ceil")
             or token.text in _FLOORS
             or token.text in FUNCTIONS
+            or (token.text == "vert" and not self._bars)
         )
 
     def _power(self) -> Expression:

@@ -13,6 +13,8 @@ _TRAILING_UNIT = re.compile(r"(?<=[\d})\]a-zA-Z])\s+[A-Za-z][A-Za-z0-9/^{} .]*$"
 _EXPONENTS = {"squared", "cubed"}
 _NOT_UNITS = {"or", "and", "to", "not", "sqrt", "mod", "but", "if", "plus", "minus", "times",
               "over"} | _EXPONENTS | FUNCTIONS  # fmt: skip
+# "12 or more", "2 or 3" in other languages.
+_BOUND_ABROAD = re.compile(r"以上|以下|以内|或|多于|少于|이상|이하|или|более|и\b")
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)(?![A-Za-z])")
 # 5 times, 5 times as many: times what is not said, so nothing is multiplied.
 _TIMES = re.compile(r"\s+times(?:\s+as\b[A-Za-z ]*|)")
@@ -46,6 +48,8 @@ def unit_of(rest: str) -> str | None:
     if _ORDINAL.match(rest) or _TIMES.fullmatch(rest):
         return UNKNOWN
     match = _UNIT.fullmatch(rest)
+    if not rest.isascii() and _BOUND_ABROAD.search(rest):
+        return None
     if match is None or re.search(r"(?<![A-Za-z^{-])\d", rest):
         return None
     words = re.findall(rf"\^\s*\\circ|[{CURRENCIES}]|{_WORD}+", rest)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from stillery.sampling.chat.conversation import ChatFormat, Conversation, load_tokenizer, open_conversation
-from stillery.sampling.chat.probe import EndOfTurn, find_end, render_probe
+from stillery.sampling.chat.probe import EndOfTurn, check_asks, find_end, render_probe
 from stillery.sampling.chat.template import with_defaults
 from stillery.sampling.models import resolve_model
 
@@ -34,7 +34,9 @@ def open_student(chat: ChatFormat, *, key: str = "sft.student") -> tuple[Convers
     name = f"{key}={chat.model}"
     completion = render_probe(conversation, name=name)
     stops = stops_of(chat.model, conversation.tokenizer)
-    return conversation, find_end(conversation, completion, stops=stops, name=name)
+    end = find_end(conversation, completion, stops=stops, name=name)
+    check_asks(conversation, completion, name=name)
+    return conversation, end
 
 
 def missing_stops(model: str, chat: ChatFormat) -> tuple[int, ...]:

@@ -34,7 +34,7 @@ def render_probe(conversation: Conversation, *, name: str) -> str:
     """What the student has to write after the probe's question, the end of its turn included.
 
     Raises UserError, about the student by its `name`, if the template cannot be rendered, leaves out a part of the
-    conversation, does not ask for an answer, or begins one otherwise than it asks for it.
+    conversation, or begins an answer otherwise than it asks for one.
     """
     prompt, whole = _render(conversation, name=name)
     if bare(QUESTION) not in bare(prompt):
@@ -54,13 +54,18 @@ def render_probe(conversation: Conversation, *, name: str) -> str:
             "otherwise, so the student would be asked as it was never trained; change sft.chat_template_kwargs or "
             f"{_TEMPLATE_KEY}"
         )
+    return completion
+
+
+def check_asks(conversation: Conversation, completion: str, *, name: str) -> None:
+    """Raise UserError if the template does not ask for an answer, so that the student itself has to write what stands
+    before one."""
     opening = completion.partition(OPEN_THINK if OPEN_THINK in completion else THOUGHT)[0].strip()
-    if opening and conversation.render(PROBE[:1], ask=False) == prompt:
+    if opening and _render(conversation, name=name)[0] == conversation.render(PROBE[:1], ask=False):
         raise UserError(
             f"{name}: its chat template does not ask for an answer (add_generation_prompt), so the student would have "
             f"to write {opening!r} itself before each; give a template that does with {_TEMPLATE_KEY}"
         )
-    return completion
 
 
 def find_end(conversation: Conversation, completion: str, *, stops: Sequence[int], name: str) -> EndOfTurn:
