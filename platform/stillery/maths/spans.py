@@ -7,18 +7,9 @@ from dataclasses import dataclass
 
 from stillery.maths.equality import equal
 from stillery.maths.expressions import Expression, Name
+from stillery.maths.intervals import MEMBER, OR, RELATION, SIGNS, half_open, number_of, split_outside, variable_of
 from stillery.maths.lists import parse_list
-from stillery.maths.regions import (
-    MEMBER,
-    OR,
-    RELATION,
-    SIGNS,
-    half_open,
-    infinite,
-    number_of,
-    split_outside,
-    variable_of,
-)
+from stillery.maths.regions import infinite
 
 _MAX_PARTS = 8
 

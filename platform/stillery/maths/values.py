@@ -12,11 +12,12 @@ from stillery.maths import exact, numeric
 from stillery.maths.equality import equal
 from stillery.maths.exact import evaluate
 from stillery.maths.expressions import Expression
+from stillery.maths.intervals import looks_like_region, parse_region
 from stillery.maths.lists import parse_list
 from stillery.maths.parser import readings
 from stillery.maths.quantities import Numeral, Quantity, parse_numeral, parse_quantity
 from stillery.maths.quotients import Quotient
-from stillery.maths.regions import Region, looks_like_region, parse_region
+from stillery.maths.regions import Region
 from stillery.maths.residues import Residues, parse_residues
 from stillery.maths.spans import Spans, parse_spans
 from stillery.maths.units import strip_unit

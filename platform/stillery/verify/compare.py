@@ -9,14 +9,16 @@ way are one code path with one hole, so they cannot disagree.
 import re
 from collections.abc import Sequence
 
+from stillery.maths.intervals import is_empty_set
 from stillery.maths.quantities import parse_quantity
-from stillery.maths.regions import Region, is_empty_set
+from stillery.maths.regions import Region
 from stillery.maths.values import Series, read
 from stillery.records import AnswerKind
 from stillery.verify.choices import choice_of, labelled_choice, text_beside_letter
 from stillery.verify.cleaning import clean, clean_text, join_letters
 from stillery.verify.dates import parse_date, same_date
-from stillery.verify.same_maths import Leaf, same_maths, undecided
+from stillery.verify.same_maths import same_maths
+from stillery.verify.undecided import Leaf, undecided
 from stillery.verify.words import is_clock, is_prose, same_words, yes_no_of
 
 AUTO = "auto"

@@ -29,9 +29,12 @@ _MATHS = re.compile(
     r"\$\$([^$]{1,2000})\$\$|\$([^$\n]{1,500})\$|\\\(([^\n]{1,500}?)\\\)|\\\[(.{1,2000}?)\\\]", re.DOTALL
 )
 # Of "2 or 3" neither is the answer, and "more than 5" and "not 5" do not say that it is 5.
-_JOINED = re.compile(r"[)\]]?(?:,?\s+or|\s+and|\s*&)\s+[(\[]?\Z", re.IGNORECASE)
+_JOINED = re.compile(r"[)\]]?(?:(?:,?\s+or|\s+and|\s*&)\s+(?:[a-zA-Z]\s*=\s*)?[(\[]?|[\u2013-])\Z", re.IGNORECASE)
 _BOUND = re.compile(
     r"(?:\b(?:more|less|greater|fewer|larger|smaller|higher|lower)\s+than|\bnot)\s*[$\\({*]*\Z", re.IGNORECASE
+)
+_OR_MORE = re.compile(
+    r"(?:\s+[a-z]+)?\s+(?:or|and)\s+(?:more|less|fewer|greater|above|below|higher|lower)\b", re.IGNORECASE
 )
 _LETTER_LAST = re.compile(r"(?<![\w'])([A-J])\Z")
 # A sentence that ends in a quotation, or in what an arrow leads to: The word is "naoa".
@@ -116,7 +119,7 @@ def _candidates(text: str, kind: AnswerKind, choices: Sequence[str]) -> list[str
     """Everything in a text that could be an answer of the kind, in order."""
     if kind is AnswerKind.NUMBER:
         found = _NUMBER.finditer(text)
-        return [m.group().strip() for m in found if not _BOUND.search(text, max(0, m.start() - 20), m.start())]
+        return [m.group().strip() for m in found if not _is_bound(text, m)]
     if kind is AnswerKind.CHOICE:
         return find_choices(text, choices)
     if kind is AnswerKind.YES_NO:
@@ -126,6 +129,11 @@ def _candidates(text: str, kind: AnswerKind, choices: Sequence[str]) -> list[str
     if kind in (AnswerKind.EXPRESSION, AnswerKind.SET):
         return [next(filter(None, m.groups())) for m in _MATHS.finditer(text)]
     return []
+
+
+def _is_bound(text: str, number: re.Match[str]) -> bool:
+    start, end = number.span()
+    return _BOUND.search(text, max(0, start - 20), start) is not None or _OR_MORE.match(text, end) is not None
 
 
 def _with_joined(text: str, candidates: list[str], kind: AnswerKind) -> str:

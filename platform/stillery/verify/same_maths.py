@@ -1,15 +1,18 @@
 """Whether two mathematical values are the same answer, by the policy of docs/concepts/verification.md. Pure."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 
+from stillery.maths.intervals import parse_region, points_of
 from stillery.maths.quantities import Numeral, Quantity, group_thousands, parse_quantity, same_quantity
-from stillery.maths.regions import Region, parse_region, points_of, same_region
+from stillery.maths.regions import Region, same_region
 from stillery.maths.residues import Residues, same_residues
 from stillery.maths.spans import parse_spans, same_spans
 from stillery.maths.units import strip_unit
 from stillery.maths.values import Equation, Inequality, Intervals, Matrix, Series, Value, read, same_formula
 from stillery.verify.equations import NAME, formula_of_side, given_value, is_assignment, is_name, ratio_of, same_subject
+from stillery.verify.matrices import same_matrix, same_vector
+from stillery.verify.undecided import Leaf, all_of, any_of, undecided
 from stillery.verify.words import is_clock, is_prose, same_words
 
 # The elements of a set are compared each with each.
@@ -17,13 +20,6 @@ MAX_INLINE_ELEMENTS = 16
 
 _STRUCTURED = (Series, Equation, Inequality, Region, Intervals, Residues, Matrix)
 _POINT = re.compile(r"[A-Z]'?(?:_\w|_\{\w+\})?\s*(?=\()")
-
-Leaf = Callable[[str, str], bool | None]
-
-
-def undecided(predicted: str, gold: str) -> bool | None:  # noqa: ARG001
-    """The leaf of the cheap way: it decides nothing."""
-    return None
 
 
 def same_maths(predicted: Value, gold: Value, leaf: Leaf = undecided, *, unordered: bool = False) -> bool | None:
@@ -58,11 +54,13 @@ def same_maths(predicted: Value, gold: Value, leaf: Leaf = undecided, *, unorder
         written = p.opening and g.opening
         if (written and (p.opening, p.closing) != (g.opening, g.closing)) or len(p.elements) != len(g.elements):
             return False
-        return _all(same_maths(a, b, leaf) for a, b in zip(p.elements, g.elements, strict=True))
+        return all_of(same_maths(a, b, leaf) for a, b in zip(p.elements, g.elements, strict=True))
     if isinstance(p, Matrix) and isinstance(g, Matrix):
-        return _same_matrix(p, g, leaf)
-    if isinstance(p, Matrix) or isinstance(g, Matrix):
-        return _same_vector(predicted, gold, leaf)
+        return same_matrix(p, g, lambda a, b: same_maths(a, b, leaf))
+    if isinstance(p, Matrix) and isinstance(g, Series):
+        return same_vector(p, g, lambda a, b: same_maths(a, b, leaf))
+    if isinstance(g, Matrix) and isinstance(p, Series):
+        return same_vector(g, p, lambda a, b: same_maths(b, a, leaf))
     if isinstance(g, Series) and p is None and (point := _POINT.match(predicted.text)):
         return same_maths(read(predicted.text[point.end() :]), gold, leaf)
     return _same_single(predicted, gold, leaf)
@@ -89,7 +87,7 @@ def _same_equation(predicted: Value, gold: Value, leaf: Leaf, *, unordered: bool
     p, g = predicted.meaning, gold.meaning
     if isinstance(p, Equation) and not p.is_exact and not isinstance(g, Equation):
         # An exact value with its approximation beside it gives both.
-        return _any(same_maths(side, gold, leaf, unordered=unordered) for side in (p.sides[0], p.sides[-1]))
+        return any_of(same_maths(side, gold, leaf, unordered=unordered) for side in (p.sides[0], p.sides[-1]))
     if not isinstance(g, Equation):
         assert isinstance(p, Equation)
         given = given_value(p)
@@ -100,24 +98,26 @@ def _same_equation(predicted: Value, gold: Value, leaf: Leaf, *, unordered: bool
         return same_maths(p.sides[-1], g.sides[-1], leaf, unordered=unordered)
     if len(p.sides) == len(g.sides) == 2:
         return _same_two_sides(p.sides, g.sides, leaf)
-    return len(p.sides) == len(g.sides) and _all(same_maths(a, b, leaf) for a, b in zip(p.sides, g.sides, strict=True))
+    return len(p.sides) == len(g.sides) and all_of(
+        same_maths(a, b, leaf) for a, b in zip(p.sides, g.sides, strict=True)
+    )
 
 
 def _same_two_sides(first: Sequence[Value], second: Sequence[Value], leaf: Leaf) -> bool | None:
     """Two equations are the same if their sides are, in either order, or if one is a multiple of the other. One that
     gives a variable's value has no multiples."""
     (a, b), (c, d) = first, second
-    straight = _all((same_maths(a, c, leaf), same_maths(b, d, leaf)))
-    crossed = _all((same_maths(a, d, leaf), same_maths(b, c, leaf)))
+    straight = all_of((same_maths(a, c, leaf), same_maths(b, d, leaf)))
+    crossed = all_of((same_maths(a, d, leaf), same_maths(b, c, leaf)))
     if straight is not False or crossed is not False or is_assignment(a, b) or is_assignment(c, d):
-        return _any((straight, crossed))
+        return any_of((straight, crossed))
     return ratio_of(a, b, c, d) is not None
 
 
 def _same_inequality(p: Inequality, g: Inequality, leaf: Leaf) -> bool | None:
     if p.may_be_equal != g.may_be_equal:
         return False
-    straight = _all((same_maths(p.lesser, g.lesser, leaf), same_maths(p.greater, g.greater, leaf)))
+    straight = all_of((same_maths(p.lesser, g.lesser, leaf), same_maths(p.greater, g.greater, leaf)))
     ratio = None if straight is not False else ratio_of(p.lesser, p.greater, g.lesser, g.greater)
     return straight if ratio is None else ratio > 0
 
@@ -146,38 +146,6 @@ def _same_intervals(predicted: Value, gold: Value, leaf: Leaf) -> bool | None:
         return same_spans(first, second)
     other = predicted if first is None else gold
     return leaf(predicted.text, gold.text) if other.meaning is None and not is_prose(other.text) else False
-
-
-def _same_matrix(p: Matrix, g: Matrix, leaf: Leaf) -> bool | None:
-    if (p.kind == "vmatrix") != (g.kind == "vmatrix") or [*map(len, p.rows)] != [*map(len, g.rows)]:
-        return False
-    entries = [zip(mine, theirs, strict=True) for mine, theirs in zip(p.rows, g.rows, strict=True)]
-    return _all(same_maths(a, b, leaf) for row in entries for a, b in row)
-
-
-def _same_vector(predicted: Value, gold: Value, leaf: Leaf) -> bool | None:
-    """A matrix of one column or row is the tuple of its entries, and one written in lists that of its rows."""
-    matrix, other = predicted.meaning, gold
-    if not isinstance(matrix, Matrix):
-        matrix, other = gold.meaning, predicted
-    assert isinstance(matrix, Matrix)
-    listed = other.meaning
-    if not isinstance(listed, Series):
-        return leaf(predicted.text, gold.text) if listed is None and not is_prose(other.text) else False
-    rows = [
-        element.meaning.elements if isinstance(element.meaning, Series) else (element,) for element in listed.elements
-    ]
-    if listed.opening not in ("(", "[") or matrix.kind == "vmatrix":
-        return False
-    if len(matrix.rows) == 1 and len({*map(len, rows)}) == 1 and len(rows[0]) == 1:
-        rows = [tuple(entry for row in rows for entry in row)]
-    if [*map(len, matrix.rows)] != [*map(len, rows)]:
-        return False
-    return _all(
-        same_maths(a, b, leaf)
-        for mine, theirs in zip(matrix.rows, rows, strict=True)
-        for a, b in zip(mine, theirs, strict=True)
-    )
 
 
 def _same_single(predicted: Value, gold: Value, leaf: Leaf) -> bool | None:
@@ -209,8 +177,8 @@ def _same_set(predicted: Value, gold: Value, leaf: Leaf) -> bool | None:
         return {q.value for q in numbers[0]} == {q.value for q in numbers[1]}
     if leaf is undecided and max(len(mine), len(theirs)) > MAX_INLINE_ELEMENTS:
         return None
-    return _all(
-        _any(same_maths(a, b, leaf) for a, b in pairs)
+    return all_of(
+        any_of(same_maths(a, b, leaf) for a, b in pairs)
         for pairs in [[(a, b) for b in theirs] for a in mine] + [[(a, b) for a in mine] for b in theirs]
     )
 
@@ -235,11 +203,11 @@ def _same_assignments(predicted: Value, gold: Value, leaf: Leaf) -> bool | None:
     wanted, given = _assignments(gold), _assignments(predicted)
     assert wanted is not None
     if given is not None:
-        return wanted.keys() == given.keys() and _all(same_maths(given[n], wanted[n], leaf) for n in wanted)
+        return wanted.keys() == given.keys() and all_of(same_maths(given[n], wanted[n], leaf) for n in wanted)
     elements = predicted.meaning.elements if isinstance(predicted.meaning, Series) else ()
     if len(elements) != len(wanted):
         return False
-    return _all(same_maths(a, b, leaf) for a, b in zip(elements, wanted.values(), strict=True))
+    return all_of(same_maths(a, b, leaf) for a, b in zip(elements, wanted.values(), strict=True))
 
 
 def _assignments(value: Value) -> dict[str, Value] | None:
@@ -274,13 +242,3 @@ def _is_open(series: Series) -> bool:
 def _is_sign(value: Value) -> bool:
     meaning = value.meaning.sides[-1].meaning if isinstance(value.meaning, Equation) else value.meaning
     return isinstance(meaning, Series) and meaning.opening == "±"
-
-
-def _all(verdicts: Iterable[bool | None]) -> bool | None:
-    known = list(verdicts)
-    return False if False in known else None if None in known else True
-
-
-def _any(verdicts: Iterable[bool | None]) -> bool | None:
-    known = list(verdicts)
-    return True if True in known else None if None in known else False
