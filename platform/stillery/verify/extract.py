@@ -34,7 +34,8 @@ _BOUND = re.compile(
     r"(?:\b(?:more|less|greater|fewer|larger|smaller|higher|lower)\s+than|\bnot)\s*[$\\({*]*\Z", re.IGNORECASE
 )
 _OR_MORE = re.compile(
-    r"(?:\s+[a-z]+)?\s+(?:or|and)\s+(?:more|less|fewer|greater|above|below|higher|lower)\b", re.IGNORECASE
+    r"(?:\s+[a-z]+)?\s+(?:or|and)\s+(?:more|less|fewer|greater|above|below|higher|lower)\b|\s?\w?(?:以上|以下|以内|이상|이하)",
+    re.IGNORECASE,
 )
 _LETTER_LAST = re.compile(r"(?<![\w'])([A-J])\Z")
 # A sentence that ends in a quotation, or in what an arrow leads to: The word is "naoa".

@@ -7,7 +7,9 @@ from stillery.verify.cleaning import clean_text
 _FUNCTIONS = {"sqrt", "sinh", "cosh", "tanh", "asin", "acos", "atan", "arcsin", "arccos", "arctan", "infty", "infinity",
               "floor", "ceil", "theta", "alpha", "beta", "gamma"}  # fmt: skip
 # Neither a LaTeX command nor the name of an environment.
-_WORD = re.compile(r"(?<![\\A-Za-z])(?<!\\begin\{)(?<!\\end\{)[A-Za-z]{4,}")
+_WORD = re.compile(
+    r"(?<![\\A-Za-z])(?<!\\begin\{)(?<!\\end\{)[A-Za-z]{4,}|[\u0400-\u052f\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3]+"
+)
 _WHOLE_CLOCK = re.compile(r"\d{1,2}(?::\d\d\s*[ap]\.*\s?m?\.*|\s*[ap]\.?\s?m\.?)", re.IGNORECASE)
 # What is said of a result that is no value, however it is put.
 _PHRASES = {
@@ -36,7 +38,8 @@ _JOINS = {"and", "or", "but", "wait", "actually", "also", "maybe", "rather", "pe
 
 
 def is_prose(text: str) -> bool:
-    """Whether a cleaned text holds words (four letters or more that are no function): maths has none."""
+    """Whether a cleaned text holds words (four letters or more that are no function, or another script): maths has
+    none."""
     return any(word.lower() not in _FUNCTIONS for word in _WORD.findall(text))
 
 
