@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,20 +24,36 @@ def paragraphs_of(texts: Sequence[str]) -> Floats:
 def layout_features(texts: Sequence[str]) -> Floats:
     """One row a step: first of its paragraph, last, item, heading, display, ends in a colon, ends in a question mark,
     depth of indentation, log length."""
-    gaps = [text[len(text.rstrip()) :] for text in texts]
     rows = np.zeros((len(texts), NUM_FEATURES), np.float32)
+    gap = _FIRST
     for i, text in enumerate(texts):
-        before = gaps[i - 1] if i else "\n\n"
-        body = text.rstrip().rstrip("*_ ")
-        rows[i] = (
-            before.count("\n") > 1,
-            gaps[i].count("\n") > 1,
-            _BULLET.match(text) is not None,
-            _HEADING.match(text) is not None,
-            _DISPLAY.match(text) is not None,
-            body.endswith((":", "：")),
-            body.endswith(("?", "？")),
-            min(8, len(before) - before.rfind("\n") - 1) / 4 if "\n" in before else 0,
-            np.log1p(len(text)) / 5,
-        )
+        own, after = _read(text)
+        rows[i] = (gap.num_breaks > 1, after.num_breaks > 1, *own, gap.indentation, np.log1p(len(text)) / 5)
+        gap = after
     return rows
+
+
+class _Gap(NamedTuple):
+    """The white space behind a step."""
+
+    num_breaks: int
+    indentation: float
+
+
+_FIRST = _Gap(2, 0.0)
+
+
+@lru_cache(maxsize=4096)
+def _read(text: str) -> tuple[tuple[bool, ...], _Gap]:
+    """What the layout of a step says by itself, and the gap behind it. A trace is looked at several times."""
+    bare = text.rstrip()
+    body = bare.rstrip("*_ ")
+    own = (
+        _BULLET.match(text) is not None,
+        _HEADING.match(text) is not None,
+        _DISPLAY.match(text) is not None,
+        body.endswith((":", "：")),
+        body.endswith(("?", "？")),
+    )
+    gap = text[len(bare) :]
+    return own, _Gap(gap.count("\n"), min(8, len(gap) - gap.rfind("\n") - 1) / 4 if "\n" in gap else 0)

@@ -23,6 +23,7 @@ _SAYS = re.compile(r"[^\W_]")
 _MAX_CHARS = 1500
 _MAX_TERMS = 60
 _REACH = 3
+_CHUNK = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,4 +120,8 @@ def look_up(matrix: csr_matrix, rows: Ints, columns: Ints) -> Floats:
 
 def overlap(left: csr_matrix, right: csr_matrix, i: Ints, j: Ints) -> Floats:
     """For each pair, the weight of what row i of one matrix and row j of another have in common."""
-    return np.asarray(left[i].multiply(right[j]).sum(axis=1)).ravel().astype(np.float32)
+    found = np.zeros(len(i), np.float32)
+    for start in range(0, len(i), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        found[part] = np.asarray(left[i[part]].multiply(right[j[part]]).sum(axis=1)).ravel()
+    return found
