@@ -64,7 +64,7 @@ def _dump(address: str, *, profile: Path) -> str:
     """The document as the browser holds it once `address` has loaded."""
     assert BROWSER is not None
     command = [BROWSER, *FLAGS, f"--user-data-dir={profile}", "--dump-dom", address]
-    return subprocess.run(command, capture_output=True, text=True, timeout=90, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
 
 
 def _hostile_page(address: str) -> str:

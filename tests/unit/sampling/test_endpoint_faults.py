@@ -25,7 +25,7 @@ from misbehaving_server import (
 
 from stillery.errors import UserError
 from stillery.records import Generation
-from stillery.sampling.backends.openai import OUTAGE, EndpointEngine, _Submitted
+from stillery.sampling.backends.openai import OUTAGE, EndpointEngine, _SubmittedRequest
 from stillery.sampling.backends.openai_api import EndpointError
 from stillery.sampling.cost import Account
 
@@ -191,7 +191,7 @@ def test_a_request_that_had_not_begun_gets_the_error_too(server: Server) -> None
         assert isinstance(finished.get(timeout=60), Generation)
 
         def submit_and_break() -> None:
-            engine._start(_Submitted(request("late"), SAMPLING, finished.put))
+            engine._start(_SubmittedRequest(request("late"), SAMPLING, finished.put))
             engine._break(EndpointError("the model is gone"))
 
         engine._loop.call_soon_threadsafe(submit_and_break)
