@@ -80,7 +80,8 @@ def _config(chosen: Mapping[str, str], machine: _Machine) -> str:
     place = "num_gpus: 1" if machine.has_gpu else f"threads: {os.cpu_count() or 1}"
     use_gpu = "\n  use_gpu: true" if machine.has_gpu else f"\n  threads: {os.cpu_count() or 1}"
     precision = "\n    bf16: true" if machine.has_gpu else ""
-    rate = "1.0e-3" if chosen["student"].startswith(EMBEDDED) else "2.0e-5"
+    is_tiny = chosen["student"].startswith(EMBEDDED)
+    rate, epochs = ("4.0e-3", 9) if is_tiny else ("2.0e-5", 3)
     return f"""# Written by `stillery init`. Every key of the reference can be added here, or on the command line:
 #   stillery run --config FILE teacher.samples_per_prompt=16
 run:
@@ -103,7 +104,7 @@ sft:
   # peft: {{r: 16, lora_alpha: 32}}
   # What TRL's SFTConfig takes.
   trl:
-    num_train_epochs: 3
+    num_train_epochs: {epochs}
     per_device_train_batch_size: 8
     learning_rate: {rate}
     lr_scheduler_type: cosine
@@ -125,8 +126,8 @@ register:
 def _prompts(chosen: Mapping[str, str]) -> str:
     if not chosen["problems"]:
         return """\
-# Generated problems with exact answers. For your own: source: file, train: FILE, test: FILE, and what
-# `stillery prompts --inspect FILE` proposes.
+# Generated problems with exact answers, enough to see all stages work; the demo's student needs 2,000 to get better.
+# For your own: source: file, train: FILE, test: FILE, and what `stillery prompts --inspect FILE` proposes.
 prompts:
   source: tasks
   num_train: 200
