@@ -19,7 +19,7 @@ from typing import Literal
 import psutil
 
 from stillery.cluster.installation import ENGINES, TORCHVISION_REMEDY, installed, torchvision_fault, unmet
-from stillery.config import ClusterConfig, RegisterConfig
+from stillery.config import ClusterConfig
 from stillery.io.run_folder import home
 
 # README's quickstart asks for these.
@@ -148,7 +148,7 @@ def _look_at_folder(subject: str, folder: Path) -> Diagnosis:
 
 
 def look_at_services() -> Iterator[Diagnosis]:
-    uri = RegisterConfig().tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
     if uri is None:
         yield Diagnosis("ok", "mlflow", f"SQLite under {home()}")
     elif uri.startswith(("http://", "https://")):

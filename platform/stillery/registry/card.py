@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -24,7 +25,7 @@ def write_card(
 
     `settings` is the run's config as nested data, `metrics` and `tags` are those of its MLflow run.
     """
-    teacher, base = str(settings["teacher"]["model"]), str(settings["sft"]["student"])
+    teacher, base = (_public(str(model)) for model in (settings["teacher"]["model"], settings["sft"]["student"]))
     refined = bool((settings.get("refine") or {}).get("enabled"))
     writes = "answers" if settings["sft"].get("completion") == "answer_only" else "reasoning"
     ending = {
@@ -59,6 +60,11 @@ def write_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _public(model: str) -> str:
+    """The name of a model without the folder or bucket that it lies in: a card is there to be shared."""
+    return PurePosixPath(model).name if model.startswith(("/", "~", ".")) or "://" in model else model
 
 
 def _figures(metrics: Mapping[str, float]) -> list[str]:

@@ -41,6 +41,13 @@ def test_a_base_that_is_no_hub_name_is_no_base_model_there() -> None:
     assert "base_model" not in yaml.safe_load(card().split("---")[1])
 
 
+def test_where_a_model_lies_is_not_told() -> None:
+    text = card(sft__student="/home/ann/models/small", teacher__model="s3://secret-bucket/big")
+    assert "`small`, taught by `big`" in text
+    assert "ann" not in text
+    assert "secret-bucket" not in text
+
+
 def test_what_a_student_writes_and_how_it_was_refined() -> None:
     assert "reasons between `<think>` and `</think>`" in card()
     assert "writes no reasoning" in card(sft__completion="answer_only")

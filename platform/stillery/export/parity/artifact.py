@@ -51,9 +51,10 @@ def _file_type(path: Path) -> str | None:
 
     try:
         field = GGUFReader(path).get_field("general.file_type")
-        return None if field is None else LlamaFileType(field.contents()).name.removeprefix("MOSTLY_")
     except (ValueError, IndexError, KeyError) as error:
         raise UserError(f"{path}: is no whole GGUF file ({error})") from None
+    names = {kind.value: kind.name.removeprefix("MOSTLY_").removeprefix("ALL_") for kind in LlamaFileType}
+    return None if field is None else names.get(field.contents())
 
 
 def check_artifact(
