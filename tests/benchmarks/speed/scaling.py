@@ -14,6 +14,7 @@ import random
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -113,7 +114,7 @@ def measure(units: int, *, characters: int, tally_s: float = TALLY_S, wait_share
         inventory = Inventory(asked, plan=plan)
         index_s = seconds(lambda: inventory.look({})) / units
         located = [RenderedPrompt(p.prompt_id, p.rendered, sorted(inventory.of(p).files)) for p in asked]
-        samples = Samples(located, {prompt.prompt_id: 16 for prompt in asked}, plan)
+        samples = Samples(located, Counter(row.prompt_id for row in generations), plan)
         out = Folder(folder) / "out"
         row_s = seconds(lambda: [out.write_table("g.parquet", part) for part in samples.tables(rows=20_000)]) / units
         size = sum(file.stat().st_size for file in (Path(folder) / "log" / "batch").iterdir()) / units
