@@ -48,7 +48,7 @@ def make_ui_run(root: Path, *, until: str = "report", after: tuple[str, ...] = A
         out = run.stage_folder(stage, f"{stage}-1")
         summary = make(out, {name: output.folder for name, output in done.items()}, after)
         inputs = {need: {"fingerprint": done[need].fingerprint, "content": done[need].content} for need in needs}
-        kept = {"accepted_per_prompt": None} if stage == "curate" else {}
+        kept = {"stopping": None} if stage == "curate" else {}
         done[stage] = run.complete(
             stage, f"{stage}-1", version=1, settings=kept, inputs=inputs, summary={"seconds": 2.0, **summary}
         )
@@ -107,7 +107,7 @@ def _bonds(out: Folder, made: dict[str, Folder], _: tuple[str, ...]) -> dict[str
 
 def _curate(out: Folder, made: dict[str, Folder], _: tuple[str, ...]) -> dict[str, Any]:
     tables = {"prompts": made["prompts"], "generations": made["generate"], "verdicts": made["verify"]}
-    return curate(CurateConfig(max_per_prompt=1), **tables, accepted_per_prompt=None, out=out)
+    return curate(CurateConfig(max_per_prompt=1), **tables, stopping=None, out=out)
 
 
 def _evaluate(role: str) -> Any:

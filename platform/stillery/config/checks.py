@@ -75,5 +75,9 @@ def _check_teacher(teacher: TeacherConfig) -> None:
         )
     if teacher.lookahead < 0:
         raise UserError(f"teacher.lookahead is {teacher.lookahead}; it must be 0 or more")
+    if not 0 <= teacher.futility < 1:
+        raise UserError(f"teacher.futility is {teacher.futility:g}; it must be at least 0 and below 1")
+    if teacher.futility and wanted is None:
+        raise UserError("teacher.futility needs teacher.accepted_per_prompt, which it is the chance of coming to")
     if teacher.max_replicas is not None and teacher.max_replicas < teacher.replicas:
         raise UserError(f"teacher.max_replicas is {teacher.max_replicas}, below teacher.replicas={teacher.replicas}")

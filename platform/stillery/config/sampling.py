@@ -120,6 +120,10 @@ class TeacherConfig(EngineConfig):
     lookahead: int = 0
     """Samples of a problem that may run beyond those that are missing. 0 wastes none; more shorten the wait for the
     last problems."""
+    futility: float = 0.0
+    """Adaptive best-of-n gives a problem up when the chance that the rest of `samples_per_prompt` brings it to
+    `accepted_per_prompt` is below this, by the problem's own samples: 0.1 saves tokens on hopeless problems and loses
+    few others. 0: no problem is given up."""
     sampling: dict[str, Any] = field(default_factory=lambda: {"temperature": 1.0, "max_tokens": 512})
     """Passes through to vLLM's `SamplingParams`, or into the body of an endpoint's requests."""
     resample: dict[str, Any] | None = None

@@ -8,7 +8,7 @@ from typing import Any, cast
 from stillery.config import CurateConfig
 from stillery.curation.rules import Candidate, RuleContext, apply_rules
 from stillery.errors import UserError
-from stillery.metrics import pass_rate
+from stillery.metrics import StoppingRule, pass_rate
 from stillery.records import FAILURES, Choice, Generation, Molecule, Verdict
 from stillery.verify.acceptance import Acceptance
 
@@ -21,15 +21,15 @@ def choose(
     config: CurateConfig,
     rows: Iterable[Row],
     *,
-    accepted_per_prompt: int | None = None,
+    stopping: StoppingRule | None = None,
     molecules: Mapping[str, Molecule] | None = None,
     seed: int = 0,
     filters: Sequence[tuple[str, Filter]] = (),
 ) -> tuple[list[Generation], list[Choice]]:
     """The kept samples of one prompt, in order, and what became of each row, in order of sample index.
 
-    `accepted_per_prompt` is the stopping rule under which they were made; `molecules`, by sample_id, are for the rules
-    and filters that need them. A second try at a sample counts as the same sample.
+    `stopping` is the rule under which they were made, if any; `molecules`, by sample_id, are for the rules and filters
+    that need them. A second try at a sample counts as the same sample.
     """
     choices: dict[int, Choice] = {}
     ordered = sorted(rows, key=lambda row: (row[0].sample_index, row[0].attempt))
@@ -54,7 +54,7 @@ def choose(
             # What failed for a reason of ours says nothing of how difficult the problem is.
             num_counted += verdict.verdict not in FAILURES
             num_successes += reason is None
-    rate = pass_rate(max(1, num_counted), num_successes, wanted=accepted_per_prompt)
+    rate = pass_rate(max(1, num_counted), num_successes, rule=stopping)
     kept = [ordered[number][0] for number in accepted.values()]
 
     def drop(generation: Generation, reason: str, evidence: Mapping[str, Any] | None = None) -> None:

@@ -20,6 +20,7 @@ from stillery.curation.mixture import stays
 from stillery.curation.samples import to_sample
 from stillery.curation.screening import Screened
 from stillery.io.storage import Folder
+from stillery.metrics import StoppingRule
 from stillery.records import Choice, Generation, Molecule, Prompt, R, Sample, Split, Verdict, VerdictKind, from_table
 
 # Within the output: a table of Choice for each file of generations.
@@ -76,7 +77,7 @@ def curate_file(
     by_id: Mapping[str, Prompt],
     screened: Screened,
     config: CurateConfig,
-    accepted_per_prompt: int | None,
+    stopping: StoppingRule | None,
     inputs: Inputs,
     out: Folder,
     seed: int,
@@ -103,7 +104,7 @@ def curate_file(
             kept, chosen = choose(
                 config,
                 of_prompt,
-                accepted_per_prompt=accepted_per_prompt,
+                stopping=stopping,
                 molecules=molecules,
                 seed=seed,
                 filters=filters,

@@ -39,22 +39,6 @@ def pass_at_k(num_samples: int, num_correct: int, k: int) -> float:
     return (ways - math.comb(num_samples - num_correct, k)) / ways
 
 
-def pass_rate(num_samples: int, num_accepted: int, *, wanted: int | None = None) -> float:
-    """The estimated probability that a sample of a prompt is accepted, of `num_samples` that were counted.
-
-    Under the rule that stops at the `wanted`-th acceptance the plain share is biased upwards, since the last sample
-    is always a success. Unbiased is (k - 1) / (n - 1) where the rule stopped a prompt, and the share where it was cut
-    off before (Girshick, Mosteller and Savage 1946). That needs k of at least 2; for `wanted` 1 it is the share.
-
-    Raises ValueError unless 0 <= num_accepted <= num_samples and num_samples >= 1.
-    """
-    if not 0 <= num_accepted <= num_samples or num_samples < 1:
-        raise ValueError(f"num_accepted is {num_accepted}, but there are {num_samples} samples")
-    if wanted is not None and wanted >= 2 and num_accepted == wanted:
-        return (wanted - 1) / (num_samples - 1)
-    return num_accepted / num_samples
-
-
 def majority_at_k(samples: Sequence[Score], k: int) -> bool:
     """Whether the most frequent answer among the first k samples (by sample_index) of one problem is correct.
 

@@ -105,6 +105,7 @@ def make_plan(config: Config, models: Models) -> Plan:
         num_samples=teacher.samples_per_prompt,
         target_accepted=teacher.accepted_per_prompt,
         lookahead=teacher.lookahead,
+        futility=teacher.futility,
         rate=plan.acceptance_rate,
         concentration=plan.acceptance_concentration,
         max_kept=config.curate.max_per_prompt,

@@ -1,15 +1,15 @@
-"""Expected number of samples under best-of-n's stopping rule (`stillery.sampling.best_of_n`).
+"""Expected number of samples under best-of-n's stopping rule.
 
-A prompt's samples are accepted independently with one rate p. It stops at its k-th acceptance or after n samples, so
-the number of samples is min(n, T), with T negative binomial, and its mean is the sum over m < n of P(not stopped after
-m samples) = P(Bin(m, p) < k). With `lookahead` a more run than are missing: where samples finish in order,
-min(n, T + a) are made; where short ones overtake, more. Where problems differ, p has a Beta distribution and Bin
-becomes beta-binomial.
+The states of a problem are (m samples, a of them accepted); from each it goes on with one more sample, accepted with
+the probability p, until `StoppingRule` stops it. With `lookahead` more run than are missing: where samples finish in
+order, min(n, T + lookahead) are made of a problem that stops after T; where short ones overtake, more. Where problems
+differ, p has a Beta distribution beforehand, and its mean given (m, a) takes the place of p.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+
+from stillery.metrics import StoppingRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,29 +30,44 @@ def expect(
     rate: float | None,
     concentration: float | None,
     max_kept: int,
+    futility: float = 0.0,
 ) -> Expected:
     """The expectation for one prompt. Without a `rate` every sample is made, and all are taken for accepted."""
     if rate is None:
         return Expected(made=num_samples, surplus=0.0, accepted=num_samples, kept=min(max_kept, num_samples))
-    below = _fewer_than(rate, concentration)
-    if target_accepted is None:
-        kept = sum(1 - below(num_samples, count) for count in range(1, min(max_kept, num_samples) + 1))
-        return Expected(made=num_samples, surplus=0.0, accepted=num_samples * rate, kept=kept)
-    needed = sum(below(m, target_accepted) for m in range(num_samples))
-    # min(n, T + a) exceeds m in the first a steps for certain, then where T exceeds m - a.
-    made = sum(below(m - lookahead, target_accepted) if m >= lookahead else 1.0 for m in range(num_samples))
-    accepted = sum(1 - below(num_samples, count) for count in range(1, target_accepted + 1))
-    kept = sum(1 - below(num_samples, count) for count in range(1, min(max_kept, target_accepted) + 1))
-    return Expected(made=made, surplus=made - needed, accepted=accepted, kept=kept)
+    is_fixed = target_accepted is None
+    rule = StoppingRule(num_samples, num_samples + 1 if target_accepted is None else target_accepted, futility)
+    made = surplus = accepted = kept = 0.0
+    for share, stopped, right in _stops(rule, _next_rate(rate, concentration)):
+        beyond = 0 if is_fixed else min(num_samples - stopped, lookahead)
+        made += share * (stopped + beyond)
+        surplus += share * beyond
+        accepted += share * right
+        kept += share * min(right, max_kept)
+    return Expected(made=made, surplus=surplus, accepted=accepted, kept=kept)
 
 
-def _fewer_than(rate: float, concentration: float | None) -> Callable[[int, int], float]:
-    """P(fewer than k of m samples are accepted), as a function of m and k."""
-    from scipy import stats
+def _stops(rule: StoppingRule, next_rate: Callable[[int, int], float]) -> Iterator[tuple[float, int, int]]:
+    """The ways to stop: the share of problems that do, after how many samples, how many of them accepted."""
+    reached = {0: 1.0}
+    for made in range(1, rule.num_samples + 1):
+        after: dict[int, float] = {}
+        for accepted, share in reached.items():
+            rate = next_rate(made - 1, accepted)
+            after[accepted] = after.get(accepted, 0.0) + share * (1 - rate)
+            after[accepted + 1] = after.get(accepted + 1, 0.0) + share * rate
+        reached = {}
+        for accepted, share in after.items():
+            if rule.stops(made, accepted):
+                yield share, made, accepted
+            else:
+                reached[accepted] = share
 
-    if concentration is None or rate == 1:
-        binomial: Any = stats.binom
-        return lambda m, k: float(binomial.cdf(k - 1, m, rate))
-    mixed: Any = stats.betabinom
-    a, b = rate * concentration, (1 - rate) * concentration
-    return lambda m, k: float(mixed.cdf(k - 1, m, a, b))
+
+def _next_rate(rate: float, concentration: float | None) -> Callable[[int, int], float]:
+    """The probability that the next sample is accepted, of a problem with m samples of which a were."""
+
+    def next_rate(made: int, accepted: int) -> float:
+        return rate if concentration is None else (rate * concentration + accepted) / (concentration + made)
+
+    return next_rate

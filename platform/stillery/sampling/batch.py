@@ -70,7 +70,12 @@ class Batch:
         self._prompts = [
             _Prompt(
                 prompt,
-                BestOfN(num_samples=plan.num_samples, target_accepted=plan.target_accepted, lookahead=plan.lookahead),
+                BestOfN(
+                    num_samples=plan.num_samples,
+                    target_accepted=plan.target_accepted,
+                    lookahead=plan.lookahead,
+                    futility=plan.futility,
+                ),
             )
             for prompt in prompts
         ]

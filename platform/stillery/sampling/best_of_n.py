@@ -1,22 +1,27 @@
 """When a prompt is sampled again and when it is done: best-of-n with a stopping rule. Pure."""
 
+from stillery.metrics.stopping import StoppingRule, futile_up_to
+
 
 class BestOfN:
-    """The samples of one prompt: `num_samples` of them, or fewer if `target_accepted` are accepted before.
+    """The samples of one prompt: `num_samples` of them, or fewer if `target_accepted` are accepted before, or if that
+    becomes unlikelier than `futility` (see StoppingRule).
 
     The rule goes by sample index, not by time: a prompt is done at its `target_accepted`-th acceptance in order of
-    index (in order of completion, short samples would be favoured). No more samples run than acceptances are missing,
-    and `lookahead` more: with 0, nothing is made that does not count, and which samples are made depends on what they
-    hold alone, not on when they finish. A larger `lookahead` shortens the wait for the last prompts and costs surplus.
+    index (in order of completion, short samples would be favoured). No more samples run than acceptances are missing
+    or than are made before the prompt may be given up, and `lookahead` more: with 0, nothing is made that does not
+    count, and which samples are made depends on what they hold alone, not on when they finish. A larger `lookahead`
+    shortens the wait for the last prompts and costs surplus.
 
     Samples of one key are copies of each other, of which the first by index is accepted.
     """
 
-    def __init__(self, *, num_samples: int, target_accepted: int | None = None, lookahead: int = 0) -> None:
+    def __init__(
+        self, *, num_samples: int, target_accepted: int | None = None, lookahead: int = 0, futility: float = 0.0
+    ) -> None:
         self.num_samples = num_samples
-        self.target_accepted = num_samples if target_accepted is None else target_accepted
         # Without a stopping rule every sample is wanted, and none decides about another.
-        self._is_fixed = target_accepted is None
+        self._rule = None if target_accepted is None else StoppingRule(num_samples, target_accepted, futility)
         self._lookahead = lookahead
         self._next = 0
         self._keys: dict[int, str | None] = {}
@@ -33,32 +38,29 @@ class BestOfN:
     @property
     def is_done(self) -> bool:
         """Whether nothing runs and nothing more will be launched."""
-        return self.num_running == 0 and (self._next == self.num_samples or self._missing <= 0)
+        return self.num_running == 0 and self._next == self._end
 
     @property
     def num_needed(self) -> int:
-        """The samples that count, from index 0: up to the `target_accepted`-th acceptance. What was launched beyond is
-        surplus.
+        """The samples that count, from index 0: up to where the rule stops. What was launched beyond is surplus.
 
         Of a prompt that is done.
         """
-        if self._is_fixed:
+        if self._rule is None:
             return self.num_samples
         accepted: set[str] = set()
         for index in range(self._next):
             key = self._keys[index]
             if key is not None:
                 accepted.add(key)
-            if len(accepted) == self.target_accepted:
+            if self._rule.stops(index + 1, len(accepted)):
                 return index + 1
         return self._next
 
     def launch(self) -> list[int]:
         """The indices to start now."""
-        room = self.num_samples if self._is_fixed else self._missing + self._lookahead - self.num_running
-        end = self._next if self._missing <= 0 else min(self.num_samples, self._next + max(0, room))
-        started = list(range(self._next, end))
-        self._next = end
+        started = list(range(self._next, self._end))
+        self._next += len(started)
         return started
 
     def finish(self, index: int, *, key: str | None) -> None:
@@ -70,5 +72,26 @@ class BestOfN:
             self._accepted.add(key)
 
     @property
-    def _missing(self) -> int:
-        return self.num_samples if self._is_fixed else self.target_accepted - self.num_accepted
+    def _end(self) -> int:
+        """The index before which samples may start now."""
+        if self._rule is None:
+            return self.num_samples
+        missing, exit_ = self._rule.target - self.num_accepted, self._first_exit
+        is_given_up = exit_ < self.num_samples and all(index in self._keys for index in range(exit_))
+        if missing <= 0 or is_given_up:
+            return self._next
+        room = missing + self._lookahead - self.num_running
+        return max(self._next, min(self.num_samples, exit_ + self._lookahead, self._next + room))
+
+    @property
+    def _first_exit(self) -> int:
+        """The fewest samples after which the prompt may be given up, whatever those that run will come to."""
+        assert self._rule is not None
+        accepted: set[str] = set()
+        for made, bound in enumerate(futile_up_to(self._rule)):
+            key = self._keys.get(made - 1)
+            if key is not None:
+                accepted.add(key)
+            if len(accepted) <= bound:
+                return made
+        return self.num_samples

@@ -103,10 +103,12 @@ def sample(
     label: str,
     target_accepted: int | None = None,
     lookahead: int = 0,
+    futility: float = 0.0,
     resample: Mapping[str, Any] | None = None,
     judge: Judge | None = None,
 ) -> Samples:
-    """Sample the model on each prompt: `num_samples` times, or until `judge` has accepted `target_accepted`.
+    """Sample the model on each prompt: `num_samples` times, or until `judge` has accepted `target_accepted` or that has
+    become unlikelier than `futility`.
 
     `conversations` holds the messages that ask each prompt; `sampling` what shapes a sample and `seed`, the run's;
     `resample` the overrides for a second try at a sample cut off for length. Samples that the run's log already
@@ -125,6 +127,7 @@ def sample(
         flush_every=engine.flush_every,
         target_accepted=target_accepted,
         lookahead=lookahead,
+        futility=futility,
         resample=None if resample is None else dict(resample),
         max_model_len=source.max_model_len,
     )

@@ -34,8 +34,9 @@ class SamplingPlan:
     """What is wanted of every prompt.
 
     `identity` is the model's, `sampling` everything that shapes a sample, the run's seed included. `num_samples`,
-    `target_accepted` and `lookahead` are best-of-n's. `resample` overlays `sampling` for a second try at a sample that
-    was cut off for length. `max_model_len` is the model's context as it is run now, None where nobody knows.
+    `target_accepted`, `lookahead` and `futility` are best-of-n's. `resample` overlays `sampling` for a second try at a
+    sample that was cut off for length. `max_model_len` is the model's context as it is run now, None where nobody
+    knows.
     """
 
     identity: str
@@ -45,6 +46,7 @@ class SamplingPlan:
     flush_every: int
     target_accepted: int | None = None
     lookahead: int = 0
+    futility: float = 0.0
     resample: dict[str, Any] | None = None
     max_model_len: int | None = None
 

@@ -7,13 +7,14 @@ Work goes a file of generations at a time, on whatever cores the cluster has: a 
 The driver holds the problems, and of the samples only counts.
 """
 
+import dataclasses
 import functools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from stillery.config import Config, CurateConfig, settings_of
+from stillery.config import Config, CurateConfig, TeacherConfig, settings_of
 from stillery.curation.datasheet import write_card
 from stillery.curation.files import Counts, Inputs, Rows, curate_file, new_counts, thin_file
 from stillery.curation.mixture import keep_rates
@@ -22,6 +23,7 @@ from stillery.curation.screening import screen_prompts
 from stillery.errors import UserError
 from stillery.io.readers.files import fingerprints
 from stillery.io.storage import Folder
+from stillery.metrics import StoppingRule
 from stillery.records import Prompt, from_table
 from stillery.stages.stage import TRAINED, Stage, StageContext
 from stillery.telemetry.logs import logger
@@ -30,7 +32,7 @@ from stillery.telemetry.logs import logger
 def curate(
     config: CurateConfig,
     *,
-    accepted_per_prompt: int | None,
+    stopping: StoppingRule | None,
     prompts: Folder,
     generations: Folder,
     verdicts: Folder,
@@ -42,18 +44,16 @@ def curate(
 ) -> dict[str, Any]:
     """Write samples-*.parquet, their card and the choices, and return the funnel.
 
-    `accepted_per_prompt` is the stopping rule under which the generations were made. With `on_ray` files are worked on
-    by Ray tasks, else one after the other. Raises UserError if nothing at all was accepted for training: there is
-    nothing to train on.
+    `stopping` is the rule under which the generations were made, if any. With `on_ray` files are worked on by Ray
+    tasks, else one after the other. Raises UserError if nothing at all was accepted for training: there is nothing to
+    train on.
     """
     by_id = {p.prompt_id: p for p in from_table(prompts.read_all(Prompt), Prompt)}
     screened = screen_prompts(config, list(by_id.values()))
     inputs = Inputs(generations, Rows.of(verdicts), None if molecules is None else Rows.of(molecules))
     places = list(Rows.of(generations).starts.items())
     each = _on_ray if on_ray else _here
-    work = functools.partial(
-        curate_file, config=config, accepted_per_prompt=accepted_per_prompt, inputs=inputs, out=out, seed=seed
-    )
+    work = functools.partial(curate_file, config=config, stopping=stopping, inputs=inputs, out=out, seed=seed)
     counts = _add_up(each(work, places, {"by_id": by_id, "screened": screened}))
     if config.mixture:
         measured = counts["by_part" if config.mixture_by == "samples" else "tokens_by_part"]
@@ -145,9 +145,17 @@ def needs_bonds(config: Config) -> bool:
     return config.curate.mask_corrected or any(rule.partition(":")[0] in NEED_BONDS for rule in config.curate.rules)
 
 
+def _stopping(teacher: TeacherConfig) -> StoppingRule | None:
+    """The rule under which the teacher sampled; None where it made every sample."""
+    if teacher.accepted_per_prompt is None:
+        return None
+    return StoppingRule(teacher.samples_per_prompt, teacher.accepted_per_prompt, teacher.futility)
+
+
 def _settings(config: Config) -> dict[str, Any]:
     against = fingerprints(config.curate.decontaminate.files, key="curate.decontaminate.files")
-    settings = {**settings_of(config.curate), "accepted_per_prompt": config.teacher.accepted_per_prompt}
+    stopping = _stopping(config.teacher)
+    settings = {**settings_of(config.curate), "stopping": None if stopping is None else dataclasses.asdict(stopping)}
     draws = config.curate.mixture or any(rule == "random" for rule in config.curate.rules)
     return settings | {"evaluation_sets": against, "seed": config.run.seed if draws else None}
 
@@ -155,7 +163,7 @@ def _settings(config: Config) -> dict[str, Any]:
 def _run(context: StageContext) -> dict[str, Any]:
     return curate(
         context.config.curate,
-        accepted_per_prompt=context.config.teacher.accepted_per_prompt,
+        stopping=_stopping(context.config.teacher),
         prompts=context.folder("prompts"),
         generations=context.folder("generate"),
         verdicts=context.folder("verify"),

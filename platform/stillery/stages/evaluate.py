@@ -142,7 +142,7 @@ def score(role: str, prompt: Prompt, generation: Generation, verdict: Verdict) -
 
 
 # Fields of the teacher's section that shape its sampling for training, not its prompts.
-_TRAINING_ONLY = ("sampling", "samples_per_prompt", "accepted_per_prompt", "lookahead", "resample")
+_TRAINING_ONLY = ("sampling", "samples_per_prompt", "accepted_per_prompt", "lookahead", "futility", "resample")
 
 
 def _settings(config: Config) -> dict[str, Any]:

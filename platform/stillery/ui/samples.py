@@ -15,6 +15,8 @@ from typing import Any
 from stillery.curation.files import CHOICES
 from stillery.io.run_folder import MANIFEST, Output
 from stillery.io.storage import Folder
+from stillery.metrics import StoppingRule
+from stillery.metrics.stopping import stopped_rates
 from stillery.records import BondKind
 from stillery.ui.database import Database, Row
 from stillery.ui.filters import BOND_COLUMNS, KEPT, ROWS_PER_PAGE, TableQuery
@@ -49,12 +51,13 @@ _PROMPTS = (
 )
 # The share of correct samples of a problem, as metrics.pass_rate has it under the stopping rule.
 _RATES = """
-    SELECT prompt_id, CASE WHEN $wanted >= 2 AND accepted = $wanted AND counted > 1
-                           THEN ($wanted - 1) / (counted - 1) ELSE accepted / nullif(counted, 0) END AS pass_rate
+    SELECT prompt_id, coalesce(rate, accepted / nullif(counted, 0)) AS pass_rate
     FROM (SELECT prompt_id, count(*) AS counted, count(*) FILTER (verdict = 'correct') AS accepted FROM joined
           WHERE NOT surplus AND verdict NOT IN ('timeout', 'error', 'unchecked')
                 AND outcome IS DISTINCT FROM 'tried again'
-          GROUP BY prompt_id)"""
+          GROUP BY prompt_id)
+    LEFT JOIN (SELECT unnest($made) AS counted, unnest($right) AS accepted, unnest($rates) AS rate)
+    USING (counted, accepted)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +193,7 @@ class Samples:
             f"joined AS MATERIALIZED (SELECT {', '.join(['*', *missing])} FROM made{joins}) "
             f"SELECT joined.* REPLACE (left(question, 240) AS question), pass_rate FROM joined "
             f"LEFT JOIN ({_RATES}) AS rates USING (prompt_id) ORDER BY place",
-            {**{stage: names for stage, names in files.items() if names}, "wanted": _wanted(chosen)},
+            {**{stage: names for stage, names in files.items() if names}, **_stopped_rates(chosen)},
         )
         facets = {column: self._count(table, column) for column in _FACETS}
         facets["flag"] = self._count(f"(SELECT unnest(flags) AS flag FROM {table})", "flag")
@@ -218,9 +221,11 @@ def _files(chosen: Mapping[str, Output], stage: str) -> list[str]:
     return [str(folder.local / name) for name in folder.names(".parquet")]
 
 
-def _wanted(chosen: Mapping[str, Output]) -> int:
-    """After how many accepted samples of a problem the teacher stopped; 0 where it did not."""
-    if "curate" not in chosen:
-        return 0
-    manifest = json.loads(chosen["curate"].folder.read_bytes(MANIFEST))
-    return int(manifest["settings"].get("accepted_per_prompt") or 0)
+def _stopped_rates(chosen: Mapping[str, Output]) -> dict[str, list[Any]]:
+    """The pass rates where the rule under which the teacher sampled stops, by the samples and the right ones of them;
+    empty where it made every sample."""
+    stopping = None
+    if "curate" in chosen:
+        stopping = json.loads(chosen["curate"].folder.read_bytes(MANIFEST))["settings"].get("stopping")
+    rates = {} if stopping is None else stopped_rates(StoppingRule(**stopping))
+    return {"made": [m for m, _ in rates], "right": [a for _, a in rates], "rates": list(rates.values())}

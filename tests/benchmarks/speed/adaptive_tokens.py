@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Teacher tokens of adaptive best-of-n against the smallest fixed n that covers as many prompts.
 
-    python tests/benchmarks/speed/adaptive_tokens.py [--prompts 200] [--most 16] [--accepted 4]
+    python tests/benchmarks/speed/adaptive_tokens.py [--prompts 200] [--most 16] [--accepted 4] [--futility 0.1]
 
-A prompt is covered if `accepted` different samples of it are accepted. Both sides sample the embedded teacher through
-the pipeline with the same seeds, each into a log of its own, one after the other. Every token that a teacher made
+A prompt is covered if `accepted` different samples of it are accepted. For each `futility` prompts are given up, too.
+All sides sample the embedded teacher through the pipeline with the same seeds, each into a log of its own, one after
+the other. Every token that a teacher made
 counts, surplus too; none is aborted, since what has been launched is always finished and logged.
 """
 
@@ -41,6 +42,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=16, help="n: the most samples of a prompt")
     parser.add_argument("--accepted", type=int, default=4, help="k: enough accepted ones")
     parser.add_argument("--lookahead", type=int, default=0, help="samples that may run beyond what is missing")
+    parser.add_argument("--futility", type=float, nargs="*", default=[0.05, 0.1, 0.2])
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="stillery-trial-"))
     sizes = [f"prompts.num_train={options.prompts}", "prompts.num_validation=6", "prompts.num_test=6"]
@@ -50,9 +52,14 @@ def main() -> None:
     make_prompts(config.prompts, seed=0, out=Folder(f"{folder}/prompts"))
     prompts = train_prompts(Folder(f"{folder}/prompts"))
     source = Folder(f"{folder}/prompts")
-    fixed = sample(config, source, f"{folder}/fixed", most=options.most, target_accepted=None, lookahead=0)
-    adaptive = sample(config, source, f"{folder}/adaptive", most=options.most, target_accepted=options.accepted,
-                      lookahead=options.lookahead)  # fmt: skip
+    fixed = sample(config, source, f"{folder}/fixed", most=options.most, target_accepted=None)
+    adaptive = {
+        f"adaptive k={options.accepted}" + (f", futility {futility:g}" if futility else ""): sample(
+            config, source, f"{folder}/adaptive-{futility}", most=options.most, target_accepted=options.accepted,
+            lookahead=options.lookahead, futility=futility,
+        )
+        for futility in (0.0, *options.futility)
+    }  # fmt: skip
     report(config, prompts, fixed, adaptive, most=options.most, accepted=options.accepted)
 
 
@@ -61,7 +68,14 @@ def train_prompts(source: Folder) -> list[Prompt]:
 
 
 def sample(
-    config: Config, source: Folder, folder: str, *, most: int, target_accepted: int | None, lookahead: int
+    config: Config,
+    source: Folder,
+    folder: str,
+    *,
+    most: int,
+    target_accepted: int | None,
+    lookahead: int = 0,
+    futility: float = 0.0,
 ) -> Samples:
     """All samples that were made of each prompt, in order of index."""
     prompts = train_prompts(source)
@@ -72,7 +86,8 @@ def sample(
         samples = sampler.sample(
             prompts, [messages_of(prompt) for prompt in prompts], source=teacher_backend(config.teacher, logs=run.logs),
             engine=config.teacher, sampling={**config.teacher.sampling, "seed": 0}, num_samples=most, run=run,
-            label=Path(folder).name, target_accepted=target_accepted, lookahead=lookahead, judge=judge,
+            label=Path(folder).name, target_accepted=target_accepted, lookahead=lookahead, futility=futility,
+            judge=judge,
         )  # fmt: skip
         for table in samples.tables(rows=10_000):
             for row in from_table(table, Generation):
@@ -81,28 +96,26 @@ def sample(
 
 
 def report(
-    config: Config, prompts: list[Prompt], fixed: Samples, adaptive: Samples, *, most: int, accepted: int
+    config: Config, prompts: list[Prompt], fixed: Samples, adaptive: dict[str, Samples], *, most: int, accepted: int
 ) -> None:
-    """Print the fixed sizes, and the adaptive side against the smallest of them that covers as many prompts."""
+    """Print the fixed sizes, then each adaptive side against the smallest of them that covers as many prompts."""
     by_id = {prompt.prompt_id: prompt for prompt in prompts}
-    marks = {name: accepted_marks(config, made, by_id) for name, made in (("fixed", fixed), ("adaptive", adaptive))}
     sizes = range(accepted, most + 1)
-    covered = {n: sum(sum(row[:n]) >= accepted for row in marks["fixed"].values()) for n in sizes}
+    marks = accepted_marks(config, fixed, by_id)
+    covered = {n: sum(sum(row[:n]) >= accepted for row in marks.values()) for n in sizes}
     tokens = {n: sum(row.num_tokens for rows in fixed.values() for row in rows[:n]) for n in sizes}
-    adaptive_covered = sum(sum(row) >= accepted for row in marks["adaptive"].values())
-    rows = [row for samples in adaptive.values() for row in samples]
-    adaptive_tokens = sum(row.num_tokens for row in rows)
-    surplus = sum(row.num_tokens for row in rows if row.surplus)
-    equal = next((n for n in sizes if covered[n] >= adaptive_covered), most)
-    print(f"\n{'':<22}{'prompts covered':>16}{'samples':>10}{'tokens':>12}{'ratio':>8}")
-    for n in sorted({*range(accepted, most + 1, 4), equal, most}):
-        ratio = tokens[n] / tokens[equal]
-        print(f"fixed n={n:<14}{covered[n]:>16}{n * len(prompts):>10,}{tokens[n]:>12,}{ratio:>8.2f}")
-    ratio = adaptive_tokens / tokens[equal]
-    print(f"adaptive k={accepted:<11}{adaptive_covered:>16}{len(rows):>10,}{adaptive_tokens:>12,}{ratio:>8.2f}")
-    print(f"ratio: to fixed n={equal}, the smallest that covers as many; {surplus:,} adaptive tokens are surplus")
-    if covered[equal] < adaptive_covered:
-        print(f"no fixed n up to {most} covers as many: the ratio flatters the fixed side")
+    print(f"\n{'':<28}{'prompts covered':>16}{'samples':>10}{'tokens':>12}{'surplus':>10}{'ratio':>8}  to fixed n")
+    for n in sizes:
+        print(f"fixed n={n:<20}{covered[n]:>16}{n * len(prompts):>10,}{tokens[n]:>12,}")
+    for name, made in adaptive.items():
+        num_covered = sum(sum(row) >= accepted for row in accepted_marks(config, made, by_id).values())
+        rows = [row for samples in made.values() for row in samples]
+        spent, surplus = sum(row.num_tokens for row in rows), sum(row.num_tokens for row in rows if row.surplus)
+        equal = next((n for n in sizes if covered[n] >= num_covered), most)
+        print(
+            f"{name:<28}{num_covered:>16}{len(rows):>10,}{spent:>12,}{surplus:>10,}{spent / tokens[equal]:>8.2f}"
+            f"  {equal}{'' if covered[equal] >= num_covered else ', which covers fewer'}"
+        )
 
 
 def accepted_marks(config: Config, made: Samples, by_id: dict[str, Prompt]) -> dict[str, list[bool]]:

@@ -72,7 +72,7 @@ def measure(root: Path, *, num_samples: int, num_words: int) -> None:
     started = time.perf_counter()
     curate(
         config,
-        accepted_per_prompt=None,
+        stopping=None,
         **{name: folders[name] for name in ("prompts", "generations", "verdicts")},
         out=folders["out"],
     )

@@ -3,10 +3,10 @@
 
     python tests/benchmarks/speed/training_memory.py [--short 2000000] [--long 60000] [--folder DIR]
 
-Samples are written as curation writes them, in files of 20,000 rows. Ray Data tokenizes them into shards; then a
-process of its own does what a training worker does before its first step: keeps the shards on its disk, maps them
-into memory, makes TRL's trainer and takes a batch. The peak is the kernel's high-water mark of resident memory (VmHWM),
-which for the last process includes pages of the mapped file. Exits with 1 if any is above 4 GiB.
+Samples are written as curation writes them, in files of at most 20,000 rows. Ray Data tokenizes them into shards;
+then a process of its own does what a training worker does before its first step: keeps the shards on its disk, maps
+them into memory, makes TRL's trainer and takes a batch. The peak is the kernel's high-water mark of resident memory
+(VmHWM), which for the last process includes pages of the mapped file. Exits with 1 if any is above 4 GiB.
 """
 
 import argparse
@@ -60,11 +60,12 @@ def long_completion() -> str:
 
 
 def write_samples(out: Folder, count: int, completion: str) -> None:
-    """Files of samples, a thousand rows at a time; one row in a thousand is for validation."""
-    for file, first in enumerate(range(0, count, ROWS_PER_FILE)):
+    """Files of samples, at least three, a thousand rows at a time; one row in a thousand is for validation."""
+    per_file = min(ROWS_PER_FILE, -(-count // 3))
+    for file, first in enumerate(range(0, count, per_file)):
         with out.create(f"samples-{file:05d}.parquet") as sink, pq.ParquetWriter(sink, schema_of(Sample)) as writer:
-            for start in range(first, min(first + ROWS_PER_FILE, count), 1000):
-                rows = [sample(i, completion) for i in range(start, min(start + 1000, count))]
+            for start in range(first, min(first + per_file, count), 1000):
+                rows = [sample(i, completion) for i in range(start, min(start + 1000, first + per_file, count))]
                 writer.write_table(to_table(rows, Sample))
 
 

@@ -42,7 +42,7 @@ def make_run(root: Path) -> Folder:
     stages["verify"].write_rows("verdicts-00000.parquet", verdicts, Verdict)
     config = CurateConfig(decontaminate=DecontaminateConfig(files=[str(root / "test.jsonl")]))
     tables = {"prompts": stages["prompts"], "generations": stages["generate"], "verdicts": stages["verify"]}
-    curate(config, **tables, accepted_per_prompt=None, out=stages["curate"])
+    curate(config, **tables, stopping=None, out=stages["curate"])
     manifests = {
         "sft": {"inputs": {"curate": {"fingerprint": "curate1"}}},
         "register": {

@@ -9,6 +9,7 @@ import pytest
 from stillery.config import CurateConfig
 from stillery.curation.choosing import choose, load_filters
 from stillery.errors import UserError
+from stillery.metrics import StoppingRule
 from stillery.records import Generation, Verdict
 
 
@@ -93,10 +94,11 @@ def test_a_band_goes_by_the_rate_that_fits_the_stopping_rule(
     above = CurateConfig(min_pass_rate=rate + 0.01)
     below = CurateConfig(max_pass_rate=rate - 0.01)
     num_right = outcomes.count("+")
-    assert chosen(above, rows, accepted_per_prompt=wanted)[1]["pass rate too low"] == num_right
-    assert chosen(below, rows, accepted_per_prompt=wanted)[1]["pass rate too high"] == num_right
+    stopping = None if wanted is None else StoppingRule(len(outcomes), wanted)
+    assert chosen(above, rows, stopping=stopping)[1]["pass rate too low"] == num_right
+    assert chosen(below, rows, stopping=stopping)[1]["pass rate too high"] == num_right
     inside = CurateConfig(min_pass_rate=rate - 0.01, max_pass_rate=rate + 0.01)
-    assert len(chosen(inside, rows, accepted_per_prompt=wanted)[0]) == num_right
+    assert len(chosen(inside, rows, stopping=stopping)[0]) == num_right
 
 
 def again(row: Generation, kind: str = "correct") -> tuple[Generation, Verdict]:

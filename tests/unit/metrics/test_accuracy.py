@@ -1,13 +1,11 @@
 import itertools
 import math
-import random
-import statistics
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stillery.metrics import estimate, majority_at_k, pass_at_k, pass_rate
+from stillery.metrics import estimate, majority_at_k, pass_at_k
 from support.score_rows import make_score, make_scores
 
 
@@ -90,26 +88,3 @@ def test_one_problem_has_no_standard_error_and_none_has_no_mean() -> None:
     assert estimate([1.0]).standard_error is None
     with pytest.raises(ValueError, match="no problems"):
         estimate([])
-
-
-def test_the_pass_rate_under_a_stopping_rule_is_unbiased() -> None:
-    wanted, most, p = 3, 12, 0.4
-    rng = random.Random(5)
-    rates: list[float] = []
-    shares: list[float] = []
-    for _ in range(20_000):
-        successes = n = 0
-        while successes < wanted and n < most:
-            n += 1
-            successes += rng.random() < p
-        rates.append(pass_rate(n, successes, wanted=wanted))
-        shares.append(successes / n)
-    assert abs(statistics.fmean(rates) - p) < 4 * statistics.stdev(rates) / len(rates) ** 0.5
-    assert statistics.fmean(shares) - p > 0.05, "the plain share is expected to be biased here"
-
-
-def test_the_pass_rate_of_impossible_counts_is_an_error() -> None:
-    with pytest.raises(ValueError, match="num_accepted is 3"):
-        pass_rate(2, 3)
-    with pytest.raises(ValueError, match="there are 0 samples"):
-        pass_rate(0, 0)

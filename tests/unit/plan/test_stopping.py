@@ -9,9 +9,11 @@ from stillery.plan.stopping import Expected, expect
 from stillery.sampling.best_of_n import BestOfN
 
 
-def run_rule(outcomes: tuple[bool, ...], *, target_accepted: int | None, lookahead: int) -> tuple[int, int, int]:
+def run_rule(
+    outcomes: tuple[bool, ...], *, target_accepted: int | None, lookahead: int, futility: float = 0.0
+) -> tuple[int, int, int]:
     """Samples made, needed, and accepted among the needed, where samples finish in order of index."""
-    rule = BestOfN(num_samples=len(outcomes), target_accepted=target_accepted, lookahead=lookahead)
+    rule = BestOfN(num_samples=len(outcomes), target_accepted=target_accepted, lookahead=lookahead, futility=futility)
     waiting = list(rule.launch())
     made = len(waiting)
     while waiting:
@@ -24,14 +26,22 @@ def run_rule(outcomes: tuple[bool, ...], *, target_accepted: int | None, lookahe
 
 
 def enumerate_rule(
-    *, num_samples: int, target_accepted: int | None, lookahead: int, rates: list[tuple[float, float]], max_kept: int
+    *,
+    num_samples: int,
+    target_accepted: int | None,
+    lookahead: int,
+    rates: list[tuple[float, float]],
+    max_kept: int,
+    futility: float,
 ) -> Expected:
     """The expectation over all outcomes, weighted by their probability under a mixture of rates (share, rate)."""
     made = surplus = accepted = kept = 0.0
     for outcomes in itertools.product((False, True), repeat=num_samples):
         right = sum(outcomes)
         weight = sum(share * rate**right * (1 - rate) ** (num_samples - right) for share, rate in rates)
-        num_made, num_needed, num_accepted = run_rule(outcomes, target_accepted=target_accepted, lookahead=lookahead)
+        num_made, num_needed, num_accepted = run_rule(
+            outcomes, target_accepted=target_accepted, lookahead=lookahead, futility=futility
+        )
         made += weight * num_made
         surplus += weight * (num_made - num_needed)
         accepted += weight * num_accepted
@@ -40,16 +50,19 @@ def enumerate_rule(
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("futility", [0.0, 0.2])
 @pytest.mark.parametrize(("target_accepted", "lookahead"), [(None, 0), (1, 0), (3, 0), (8, 0), (1, 1), (2, 3), (3, 20)])
 def test_the_formula_is_the_mean_over_all_outcomes_of_the_rule(
-    rate: float, target_accepted: int | None, lookahead: int
+    rate: float, target_accepted: int | None, lookahead: int, futility: float
 ) -> None:
     expected = enumerate_rule(
-        num_samples=8, target_accepted=target_accepted, lookahead=lookahead, rates=[(1.0, rate)], max_kept=2
-    )
+        num_samples=8, target_accepted=target_accepted, lookahead=lookahead, rates=[(1.0, rate)], max_kept=2,
+        futility=futility,
+    )  # fmt: skip
     found = expect(
-        num_samples=8, target_accepted=target_accepted, lookahead=lookahead, rate=rate, concentration=None, max_kept=2
-    )
+        num_samples=8, target_accepted=target_accepted, lookahead=lookahead, rate=rate, concentration=None, max_kept=2,
+        futility=futility if target_accepted else 0.0,
+    )  # fmt: skip
     for name in ("made", "surplus", "accepted", "kept"):
         assert getattr(found, name) == pytest.approx(getattr(expected, name), abs=1e-9), name
 

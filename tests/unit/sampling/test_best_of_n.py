@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stillery.metrics import StoppingRule
 from stillery.sampling.best_of_n import BestOfN
 
 
@@ -24,26 +25,25 @@ def play(rule: BestOfN, keys: Sequence[str | None], rng: random.Random) -> int:
     return launched
 
 
-def first_enough(keys: Sequence[str | None], target_accepted: int) -> int:
-    """The number of samples up to the wanted-th acceptance in order of index, copies aside, else all of them."""
-    for count in range(1, len(keys) + 1):
-        if len(set(keys[:count]) - {None}) == target_accepted:
-            return count
-    return len(keys)
+def first_enough(keys: Sequence[str | None], rule: StoppingRule) -> int:
+    """The number of samples up to where the rule stops in order of index, copies aside."""
+    counts = (count for count in range(1, len(keys) + 1) if rule.stops(count, len(set(keys[:count]) - {None})))
+    return next(counts)
 
 
 @given(
     st.lists(st.sampled_from([None, "a", "b", "c", "d", "e"]), min_size=1, max_size=16),
     st.integers(1, 6),
     st.integers(0, 4),
+    st.sampled_from([0.0, 0.1, 0.3]),
     st.integers(0, 99),
 )
-def test_a_prompt_stops_at_its_kth_acceptance_by_index_whatever_finishes_first(
-    keys: list[str | None], target_accepted: int, lookahead: int, seed: int
+def test_a_prompt_stops_where_the_rule_says_by_index_whatever_finishes_first(
+    keys: list[str | None], target_accepted: int, lookahead: int, futility: float, seed: int
 ) -> None:
-    rule = BestOfN(num_samples=len(keys), target_accepted=target_accepted, lookahead=lookahead)
+    rule = BestOfN(num_samples=len(keys), target_accepted=target_accepted, lookahead=lookahead, futility=futility)
     launched = play(rule, keys, random.Random(seed))
-    assert rule.num_needed == first_enough(keys, target_accepted)
+    assert rule.num_needed == first_enough(keys, StoppingRule(len(keys), target_accepted, futility))
     assert rule.num_needed <= launched <= len(keys)
     if lookahead == 0:
         assert launched == rule.num_needed, "samples were made in vain"

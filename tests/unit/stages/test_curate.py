@@ -77,7 +77,7 @@ def write_inputs(root: Path, kind: str) -> dict[str, Folder]:
 
 def test_samples_hold_the_bare_question_and_the_teacher(tmp_path: Path) -> None:
     out = Folder(str(tmp_path / "out"))
-    funnel = curate(CurateConfig(), **write_inputs(tmp_path, "correct"), accepted_per_prompt=None, out=out)
+    funnel = curate(CurateConfig(), **write_inputs(tmp_path, "correct"), stopping=None, out=out)
     samples = from_table(out.read_all(Sample), Sample)
     assert [s.prompt[0].content for s in samples] == ["1+0?", "1+0?"]
     assert {s.teacher for s in samples} == {"T"}
@@ -89,7 +89,7 @@ def test_no_accepted_sample_at_all_is_a_clear_error(tmp_path: Path) -> None:
         curate(
             CurateConfig(),
             **write_inputs(tmp_path, "wrong"),
-            accepted_per_prompt=None,
+            stopping=None,
             out=Folder(str(tmp_path / "out")),
         )
 
@@ -115,7 +115,7 @@ def many(root: Path, *, files: int, per_file: int) -> dict[str, Folder]:
 
 def test_every_sample_has_one_choice_whatever_the_files_are(tmp_path: Path) -> None:
     out = Folder(str(tmp_path / "out"))
-    summary = curate(CurateConfig(), **many(tmp_path, files=3, per_file=10), accepted_per_prompt=None, out=out)
+    summary = curate(CurateConfig(), **many(tmp_path, files=3, per_file=10), stopping=None, out=out)
     choices = from_table((out / "choices").read_all(Choice), Choice)
     assert len({c.sample_id for c in choices}) == len(choices) == summary["generated"] == 60
     assert Counter(c.reason for c in choices) == {None: 30, "wrong": 30}
@@ -128,18 +128,18 @@ def test_a_mixture_thins_the_part_that_there_is_too_much_of(tmp_path: Path) -> N
     out, again = Folder(str(tmp_path / "out")), Folder(str(tmp_path / "again"))
     folders = many(tmp_path, files=4, per_file=100)
     mixed = CurateConfig(mixture={"reasoning": 0.8, "general": 0.2})
-    summary = curate(mixed, **folders, accepted_per_prompt=None, out=out)
+    summary = curate(mixed, **folders, stopping=None, out=out)
     parts = summary["by_part"]
     assert parts["reasoning"] == 200, "the scarcer part for its share stays whole"
     assert 30 <= parts["general"] <= 70
     assert summary["dropped"]["mixture"] == 200 - parts["general"]
     assert sum(summary["dropped"].values()) + summary["kept"] == summary["generated"]
-    curate(mixed, **folders, accepted_per_prompt=None, out=again)
+    curate(mixed, **folders, stopping=None, out=again)
     assert [s.sample_id for s in from_table(again.read_all(Sample), Sample)] == [
         s.sample_id for s in from_table(out.read_all(Sample), Sample)
     ]
     with pytest.raises(UserError, match="asks for 100% of other, and there is none"):
-        curate(CurateConfig(mixture={"other": 1.0}), **folders, accepted_per_prompt=None, out=again)
+        curate(CurateConfig(mixture={"other": 1.0}), **folders, stopping=None, out=again)
 
 
 def test_a_step_that_is_corrected_later_is_masked_where_it_stands_in_the_sample() -> None:

@@ -157,7 +157,7 @@ def test_a_sample_comes_with_its_texts(samples: Samples, index: Index) -> None:
 def test_the_pass_rate_allows_for_the_stopping_rule(tmp_path: Path) -> None:
     run = RunList([make_ui_run(tmp_path / "adder").uri]).find("adder")
     manifest = run.path / "stages" / "curate" / "curate-1" / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"accepted_per_prompt": null', '"accepted_per_prompt": 2'))
+    manifest.write_text(manifest.read_text().replace('"stopping": null', '"stopping": {"num_samples": 8, "target": 2}'))
     samples = Samples(Database([run.path]))
     rows = samples.page(samples.index(run.chosen()), parse_samples({})).rows
     # Two of four were right and that is where it stopped: (2 - 1) / (4 - 1), not 2 / 4.

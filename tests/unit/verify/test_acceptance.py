@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from stillery.config import Config, CurateConfig
 from stillery.curation.choosing import choose
+from stillery.metrics import StoppingRule
 from stillery.pipeline.order import STAGES
 from stillery.records import Generation, Verdict
 from stillery.sampling.best_of_n import BestOfN
@@ -54,7 +55,7 @@ def test_curation_keeps_just_what_the_teacher_stopped_at(
         key = rule.key(sample_id=generation.sample_id, completion=generation.completion) if is_fit else None
         best_of.finish(generation.sample_index, key=key)
         running += best_of.launch()
-    kept, _ = choose(config, rows[: best_of.num_needed], accepted_per_prompt=wanted)
+    kept, _ = choose(config, rows[: best_of.num_needed], stopping=StoppingRule(len(rows), wanted))
     assert len(kept) <= wanted
     assert len(kept) == wanted or best_of.num_needed == len(rows), "it stopped before enough were accepted"
     assert len(kept) < wanted or kept[-1].sample_index == best_of.num_needed - 1, "it went on after enough"

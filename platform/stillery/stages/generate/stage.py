@@ -73,6 +73,7 @@ def generate(
         label="generate",
         target_accepted=config.accepted_per_prompt,
         lookahead=config.lookahead,
+        futility=config.futility,
         resample=config.resample,
         judge=judge,
     )
