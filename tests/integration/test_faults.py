@@ -1,7 +1,5 @@
-"""An engine or a training worker killed in the middle: the work goes on, nothing is lost and nothing made twice."""
+"""An engine killed in the middle: the work goes on, nothing is lost and nothing made twice."""
 
-import datetime
-import json
 import os
 import signal
 import sys
@@ -17,11 +15,10 @@ import ray
 from stillery.config import Config
 from stillery.io.run_folder import open_run
 from stillery.io.storage import Folder
-from stillery.records import Generation, Message, Prompt, Request, Sample, digest, from_table
+from stillery.records import Generation, Message, Prompt, Request, from_table
 from stillery.sampling.backend import Backend, vllm_backend
 from stillery.sampling.engine import Engine
 from stillery.sampling.sampler import Samples, sample
-from stillery.stages.sft import fine_tune
 from support.small_run import small_config
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -135,28 +132,3 @@ def test_engines_that_always_break_end_the_run_with_their_reason(tmp_path: Path)
     with pytest.raises(Exception, match=r"engines broke 2 times on the same prompts.*RuntimeError: the device is lost"):
         sampled(tmp_path, lambda _: breaking_source(starts, breaks_after=2, num_breaking=99), "teacher.max_failures=2")
     assert 2 <= len(starts.read_text().split()) <= 3
-
-
-def test_one_of_two_training_workers_killed_goes_on_from_the_checkpoint(tmp_path: Path) -> None:
-    config = small_config(
-        tmp_path / "run", "sft.trl.num_train_epochs=4", "sft.trl.save_strategy=steps", "sft.trl.save_steps=5",
-        "sft.trl.logging_steps=1", "sft.trl.per_device_train_batch_size=4", "sft.num_workers=2", "sft.threads=1",
-    )  # fmt: skip
-    out, source = Folder(str(tmp_path / "sft")), Folder(str(tmp_path / "curate"))
-    rows = [
-        Sample(
-            digest(i), f"p{i}", "t", "train" if i % 8 else "validation", [Message("user", f"Solve for x: x + 1 = {i}")],
-            [Message("assistant", f"<think>\nx = {i} - 1 = {i - 1}\n</think>\n<answer>{i - 1}</answer>")], [], "r", "T",
-        )
-        for i in range(1, 97)
-    ]  # fmt: skip
-    source.write_rows("samples.parquet", rows, Sample)
-    checkpoints = tmp_path / "sft" / "ray_train"
-    killer = kill_when(lambda: len(list(checkpoints.glob("checkpoint_*"))) >= 2, "RayTrainWorker")
-    summary = fine_tune(config.sft, seed=0, now=datetime.datetime.now(), samples=source, out=out)
-    killer.join(timeout=1)
-    assert not killer.is_alive(), "the worker was never killed"
-    history = [row["step"] for row in json.loads(out.read_bytes("history.json")) if "loss" in row]
-    assert history == sorted(set(history)), "steps were trained twice"
-    assert history[-1] == 44
-    assert summary["last_loss"] < summary["first_loss"]

@@ -3,6 +3,7 @@
 NEFTune's noise is drawn on each rank, so the losses depend on the random state of all of them.
 """
 
+import datetime
 import json
 import os
 import signal
@@ -17,7 +18,8 @@ from stillery.config import SftConfig
 from stillery.io.storage import Folder
 from stillery.records import Message, Sample, digest
 from stillery.sampling.chat.conversation import student_format
-from stillery.training.checkpoints import publish_adapted, publish_checkpoint
+from stillery.stages.sft import fine_tune
+from stillery.training.checkpoints import RAY_TRAIN, publish_adapted, publish_checkpoint
 from stillery.training.data import prepare_data
 from stillery.training.loop import train_loop
 
@@ -73,7 +75,8 @@ def train(
         train_loop_config={
             "student": "embedded:student", "out": out.uri, "scratch": str(out.local / "scratch"),
             "has_validation": False, "seed": 0, "use_gpu": False, "threads": 1, "trl": table, "where": {},
-            "observed": {}, "peft": peft, "quantize": None, "mean_weight": None,
+            "observed": {}, "num_workers": 2, "peft": peft, "quantize": None,
+            "mean_weight": None,
         },
         scaling_config=ScalingConfig(num_workers=2, resources_per_worker={"CPU": 1}),
         run_config=RunConfig(
@@ -124,16 +127,31 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     return folder
 
 
-@pytest.mark.parametrize("table", [TRL, SHARDED], ids=["replicated", "sharded"])
-def test_a_killed_worker_changes_no_loss(tmp_path: Path, samples: Folder, table: dict[str, Any]) -> None:
-    whole = train(Folder(str(tmp_path / "whole")), samples, table, kill=False)
-    killed = train(Folder(str(tmp_path / "killed")), samples, table, kill=True)
+def test_a_killed_worker_changes_no_loss_of_the_stage(tmp_path: Path, samples: Folder) -> None:
+    config = SftConfig(trl=TRL, num_workers=2, threads=1)
+    whole, killed = Folder(str(tmp_path / "whole")), Folder(str(tmp_path / "killed"))
+    first = fine_tune(config, seed=0, now=datetime.datetime.now(), samples=samples, out=whole)
+    killer = threading.Thread(target=kill_a_worker, args=(killed.local / RAY_TRAIN,), daemon=True)
+    killer.start()
+    second = fine_tune(config, seed=0, now=datetime.datetime.now(), samples=samples, out=killed)
+    assert not killer.is_alive(), "no worker was killed"
+    steps, losses = _history(whole)
+    assert steps == list(range(1, 9))
+    assert _history(killed) == (steps, losses), "steps were trained twice, or otherwise"
+    assert second["last_loss"] == first["last_loss"] < first["first_loss"]
+    for checkpoint in (killed.local / RAY_TRAIN).glob("checkpoint_*"):
+        assert {"rng_state_0.pth", "rng_state_1.pth"} <= {path.name for path in checkpoint.iterdir()}
+    assert is_trained(killed.local / "checkpoint"), "the published model is the one that training began with"
+
+
+def test_a_killed_worker_changes_no_loss_of_shards(tmp_path: Path, samples: Folder) -> None:
+    whole = train(Folder(str(tmp_path / "whole")), samples, SHARDED, kill=False)
+    killed = train(Folder(str(tmp_path / "killed")), samples, SHARDED, kill=True)
     assert len(whole) == 8
     assert killed == whole
     last = Path((tmp_path / "killed" / "last").read_text())
     assert {"rng_state_0.pth", "rng_state_1.pth"} <= {path.name for path in last.iterdir()}
-    if "fsdp" in table:
-        assert {path.name for path in (last / "optimizer_0").glob("*.distcp")} == {"__0_0.distcp", "__1_0.distcp"}
+    assert {path.name for path in (last / "optimizer_0").glob("*.distcp")} == {"__0_0.distcp", "__1_0.distcp"}
     publish_checkpoint(Folder(str(last)), Folder(str(tmp_path / "student")), describe=_as_it_is)
     assert is_trained(tmp_path / "student"), "the published model is the one that training began with"
 
@@ -149,6 +167,12 @@ def test_a_killed_worker_changes_no_loss_of_an_adapter(tmp_path: Path, samples: 
     config = SftConfig(peft=peft)
     publish_adapted(config, last, out / "checkpoint", adapter=out / "adapter", describe=_as_it_is)
     assert is_trained(out.local / "checkpoint"), "the published model is the one that training began with"
+
+
+def _history(out: Folder) -> tuple[list[int], list[float]]:
+    """The steps that a stage's output tells of, and their losses."""
+    rows = [row for row in json.loads(out.read_bytes("history.json")) if "loss" in row]
+    return [row["step"] for row in rows], [row["loss"] for row in rows]
 
 
 def _as_it_is(folder: Path) -> None:

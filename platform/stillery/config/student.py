@@ -16,6 +16,10 @@ class SftConfig:
     or a Hub name. A folder that is a LoRA adapter stands for its base with the adapter merged in."""
     num_workers: int = 1
     """Workers of Ray Train."""
+    max_workers: int | None = None
+    """Elastic training: as many workers as the cluster has room for, from `num_workers` to this. A lost node costs the
+    steps since the last checkpoint, and so does a worker that joins. However many they are, they share the batch of
+    `num_workers`. Null: always `num_workers`."""
     num_cpus: float = 1.0
     """CPUs that Ray sets aside for one worker."""
     use_gpu: bool = False

@@ -25,7 +25,7 @@ from stillery.stages.export import check as check_export
 from stillery.telemetry.logs import logger
 from stillery.training.adapters import check_adapter
 from stillery.training.adapters import check_settings as check_adapter_settings
-from stillery.training.counts import check_most
+from stillery.training.counts import check_elastic, check_most
 from stillery.training.refine.checks import check_refinement
 
 
@@ -36,6 +36,7 @@ def check(config: Config, *, lengths: Sequence[Lengths] = ()) -> None:
     check_tables(config)
     check_adapter_settings(config.sft)
     check_most(config)
+    check_elastic(config.sft)
     placement.check_config(config)
     check_curation(config)
     _check_teacher(config)

@@ -4,6 +4,8 @@ In: the settings, and how many rows there are, or can be at most. Out: nothing, 
 and, for generated problems, before the teacher does.
 """
 
+import math
+
 from stillery.config import Config, SftConfig
 from stillery.errors import UserError
 
@@ -20,6 +22,27 @@ def check_most(config: Config) -> None:
     _check_workers(config.sft, most, told=f"prompts.num_train={prompts.num_train} gives at most {most} rows")
     if prompts.num_validation == 0:
         _check_validation(config.sft, told="prompts.num_validation is 0")
+
+
+def check_elastic(config: SftConfig) -> None:
+    """Raise UserError if a number of workers that elastic training may come to cannot share the batch."""
+    most, least = config.max_workers, config.num_workers
+    if most is None:
+        return
+    if most < least:
+        raise UserError(f"sft.max_workers={most} is below sft.num_workers={least}, the fewest workers")
+    if config.max_failures == 0:
+        raise UserError("sft.max_workers needs sft.max_failures above 0: a lost worker is a failure")
+    each = int(config.trl.get("per_device_train_batch_size", BATCH))
+    counts = range(least, most + 1)
+    uneven = [workers for workers in counts if each * least % workers]
+    if uneven:
+        unit = math.lcm(*counts) // least
+        raise UserError(
+            f"sft.max_workers={most}: {uneven[0]} workers cannot share a batch of {each * least} "
+            f"(sft.trl.per_device_train_batch_size x sft.num_workers) evenly; a multiple of {unit} as "
+            "sft.trl.per_device_train_batch_size does"
+        )
 
 
 def check_counts(config: SftConfig, *, num_train: int, num_validation: int, length: int) -> None:

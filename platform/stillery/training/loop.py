@@ -16,6 +16,7 @@ from stillery.telemetry import logs
 from stillery.telemetry import metrics as observe
 from stillery.telemetry.logs import logger
 from stillery.training.adapters import lora_config, quantization_config
+from stillery.training.counts import BATCH
 from stillery.training.data import keep_shards, open_shards
 from stillery.training.scratch import bring_checkpoint, node_scratch, upload
 from stillery.training.weights import weighted_rows, weighted_trainer
@@ -42,7 +43,11 @@ def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
         torch.set_num_threads(config["threads"])
     student = resolve_model(config["student"])
     with observe.working_for(config["observed"]), node_scratch(config["scratch"]) as scratch:
-        arguments = SFTConfig(output_dir=str(scratch), **trl_arguments(config, has_validation=config["has_validation"]))
+        table = trl_arguments(config, has_validation=config["has_validation"])
+        # However many workers elastic training has come to, a step takes as many rows.
+        batch = table.get("per_device_train_batch_size", BATCH) * config["num_workers"]
+        table["per_device_train_batch_size"] = batch // ray.train.get_context().get_world_size()
+        arguments = SFTConfig(output_dir=str(scratch), **table)
         train, validation = _datasets(config, scratch)
         weight = config["mean_weight"]
         if weight is not None:

@@ -147,6 +147,29 @@ def kill_training(trial: Trial) -> Expectations:
     }
 
 
+def elastic_training(trial: Trial) -> Expectations:
+    job = trial.submit(
+        "sft.num_workers=1", "sft.max_workers=2", "sft.trl.per_device_train_batch_size=4",
+        "sft.trl.num_train_epochs=200", "sft.trl.save_steps=40",
+    )  # fmt: skip
+    job.wait_until(job.is_training, what="the first checkpoint", limit_s=END_LIMIT_S)
+    alone = job.nodes_of(TRAINER) == {"a"}
+    trial.cluster.start_workers("b")
+    joined = trial.cluster.nodes["b"]
+    job.wait_until(lambda: joined.runs(TRAINER), what="a training worker on the new node", limit_s=END_LIMIT_S)
+    before = latest_checkpoint(trial.run)
+    job.wait_until(lambda: latest_checkpoint(trial.run) > before, what="a checkpoint of both", limit_s=END_LIMIT_S)
+    trial.durable, under_way = job.durable(), joined.runs(TRAINER)
+    joined.kill()
+    job.finish(limit_s=END_LIMIT_S)
+    return {
+        "one worker at first": alone,
+        "two when the node was lost": under_way,
+        "no step is in the history twice": steps_are_distinct(trial.run),
+        "as many steps as one worker takes": trained_steps(trial.run)[-1:] == [200 * steps_an_epoch(trial.run)],
+    }
+
+
 def gcs_restarted(trial: Trial) -> Expectations:
     job = trial.submit()
     job.wait_until(job.is_sampling, what="the teacher's first durable samples", limit_s=FAULT_LIMIT_S)
@@ -233,6 +256,8 @@ CASES = {
     "plain": Case("nothing happens", plain),
     "kill_generation": Case("the node that samples is lost, another joins", kill_generation),
     "kill_training": Case("a node that trains is lost, another joins", kill_training),
+    "elastic_training": Case("training on one node, then on a second that joins, which is lost", elastic_training,
+                             workers=("a",)),
     "gcs_restarted": Case("the head's GCS server is killed and started again", gcs_restarted, durable_head=True),
     "head_restarted": Case("the head is lost with the driver; a new head, and the same job", head_restarted,
                            durable_head=True),
@@ -252,9 +277,24 @@ def placed(job: Submission) -> Expectations:
 
 def steps_are_distinct(run: Path) -> bool:
     """Whether the loss curve of the finished training, if there is one, has each step once and in order."""
-    rows = [row for history in run.glob("stages/sft/*/history.json") for row in json.loads(history.read_bytes())]
-    steps = [row["step"] for row in rows if "loss" in row]
+    steps = trained_steps(run)
     return bool(steps) and steps == sorted(set(steps))
+
+
+def trained_steps(run: Path) -> list[int]:
+    rows = [row for history in run.glob("stages/sft/*/history.json") for row in json.loads(history.read_bytes())]
+    return [row["step"] for row in rows if "loss" in row]
+
+
+def steps_an_epoch(run: Path) -> int:
+    """The steps that one worker takes of an epoch, four rows a step."""
+    (manifest,) = run.glob("stages/sft/*/manifest.json")
+    return -(-json.loads(manifest.read_bytes())["summary"]["train"] // 4)
+
+
+def latest_checkpoint(run: Path) -> str:
+    """The latest checkpoint of training, by a name that tells the time."""
+    return max(path.name for path in run.glob("stages/sft/*/ray_train/checkpoint_*"))
 
 
 def worker_raylets(cluster: LocalCluster) -> set[int]:
