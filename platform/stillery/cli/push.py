@@ -9,11 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
-from stillery.cli.runs import manifests_of
 from stillery.config import RegisterConfig
 from stillery.errors import UserError
 from stillery.export.manifest import CARD, MANIFEST
-from stillery.io.run_folder import find_run
+from stillery.io.run_folder import find_run, manifests_of
 from stillery.registry import mlflow_store
 from stillery.registry.resolve import fetch, find_version, is_registered
 
@@ -74,7 +73,7 @@ def _stage_version(source: str, folder: Path, *, tracking_uri: str | None) -> No
 def _stage_training_set(source: str, folder: Path) -> None:
     """The latest training set of a run: its shards and its card, without what was left out and why."""
     run = find_run(source)
-    curated = [manifest for manifest in manifests_of(run) if manifest["stage"] == "curate"]
+    curated = manifests_of(run, "curate")
     if not curated:
         raise UserError(f"{source}: no curate stage of this run is finished, so there is no training set to push")
     stage = run / "stages" / "curate" / curated[-1]["fingerprint"]

@@ -1,13 +1,11 @@
 """`stillery runs list|show|open`: the runs below $STILLERY_HOME and their finished stages."""
 
-import json
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from stillery.errors import UserError
-from stillery.io.run_folder import MANIFEST, find_run, home
+from stillery.io.run_folder import find_run, home, manifests_of
 from stillery.io.storage import Folder
 from stillery.pipeline.order import STAGES
 
@@ -46,13 +44,6 @@ def open_report(run: str) -> str:
     address = str(reports[-1]["summary"]["path"])
     webbrowser.open(address if "://" in address else Path(address).as_uri())
     return address
-
-
-def manifests_of(run: Folder) -> list[dict[str, Any]]:
-    """The manifests of a run's finished outputs, in the order in which they were finished."""
-    fs, path = (run / "stages").open_fs()
-    found = [json.loads(fs.cat_file(name)) for name in fs.glob(f"{path}/*/*/{MANIFEST}")]
-    return sorted(found, key=lambda manifest: str(manifest["finished"]))
 
 
 ACTIONS: dict[str, Callable[[str], str]] = {"show": show_run, "open": open_report}

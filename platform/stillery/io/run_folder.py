@@ -210,6 +210,13 @@ def find_run(run: str) -> Folder:
     return folder
 
 
+def manifests_of(run: Folder, stage: str = "*") -> list[dict[str, Any]]:
+    """The manifests of a run's finished outputs, of all stages or one, in the order in which they were finished."""
+    fs, path = (run / "stages").open_fs()
+    found = [json.loads(fs.cat_file(name)) for name in fs.glob(f"{path}/{stage}/*/{MANIFEST}")]
+    return sorted(found, key=lambda manifest: str(manifest["finished"]))
+
+
 def git_revision() -> str:
     """The revision that the code comes from: $STILLERY_GIT_REVISION (set at submission), else git's, else unknown.
 

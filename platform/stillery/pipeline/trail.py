@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 
-from stillery.io.run_folder import MANIFEST
+from stillery.io.run_folder import MANIFEST, manifests_of
 from stillery.io.storage import Folder
 
 
@@ -86,19 +86,12 @@ def _rows(
 
 def _models(run: Folder, curated: str) -> Iterator[Stop]:
     """The students that an output of curation trained, and the versions that they were registered as."""
-    fingerprint = curated.rpartition("/")[2]
-    trained = [name for name, m in _manifests(run, "sft") if m["inputs"]["curate"]["fingerprint"] == fingerprint]
-    for name in trained:
-        yield Stop("trained", "", f"sft/{name}")
-        for registered, manifest in _manifests(run, "register"):
-            if manifest["inputs"]["sft"]["fingerprint"] == name:
-                summary = manifest["summary"]
+    for trained in manifests_of(run, "sft"):
+        if f"curate/{trained['inputs']['curate']['fingerprint']}" != curated:
+            continue
+        yield Stop("trained", "", f"sft/{trained['fingerprint']}")
+        for registered in manifests_of(run, "register"):
+            if registered["inputs"]["sft"]["fingerprint"] == trained["fingerprint"]:
+                summary = registered["summary"]
                 version = f"models:/{summary['name']}/{summary['version']} ({', '.join(summary['aliases'])})"
-                yield Stop("registered", version, f"register/{registered}")
-
-
-def _manifests(run: Folder, stage: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name in (run / "stages" / stage).names():
-        folder = run / "stages" / stage / name
-        if folder.exists(MANIFEST):
-            yield name, json.loads(folder.read_bytes(MANIFEST))
+                yield Stop("registered", version, f"register/{registered['fingerprint']}")
