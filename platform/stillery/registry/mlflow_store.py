@@ -145,11 +145,18 @@ def log_stage(store: Store, run: Any, *, stage: str, tags: Mapping[str, str], me
     store.client.set_terminated(child.info.run_id, "FINISHED")
 
 
-def log_numbers(store: Store, run: Any, numbers: Sequence[tuple[str, float, int]]) -> None:
-    """(name, value, step) metrics. Their time is the run's start, so that logging them again adds no point."""
+def log_numbers(
+    store: Store, run: Any, numbers: Sequence[tuple[str, float, int]], *, model_id: str | None = None
+) -> None:
+    """(name, value, step) metrics of a run and, where one is named, of a logged model of it. Their time is the run's
+    start, so that logging them again adds no point."""
     from mlflow.entities import Metric
 
-    metrics = [Metric(name, value, run.info.start_time, step) for name, value, step in numbers]
+    start_time = run.info.start_time
+    metrics = [
+        Metric(name, value, start_time, step, model_id=model_id, run_id=run.info.run_id if model_id else None)
+        for name, value, step in numbers
+    ]
     for start in range(0, len(metrics), 500):
         store.client.log_batch(run.info.run_id, metrics=metrics[start : start + 500])
 
@@ -197,6 +204,12 @@ def log_checkpoint(store: Store, run: Any, checkpoint: Path) -> str:
         )
     _check_arrived(store, info.model_id, checkpoint)
     return info.model_uri
+
+
+def logged_model_of(version: Any) -> str | None:
+    """The logged model that a version was registered of; None where it was made of a plain folder."""
+    source = str(version.source or "")
+    return source.removeprefix("models:/") if source.startswith("models:/m-") else None
 
 
 def log_folder(store: Store, run: Any, folder: Path, *, name: str) -> str:
