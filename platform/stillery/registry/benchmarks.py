@@ -33,7 +33,7 @@ def log_receipt(served: ServedModel, receipt: Mapping[str, Any], *, tracking_uri
         if version.run_id:
             run = store.client.get_run(version.run_id)
             numbers = [(key, value, 0) for key, value in metrics_of_receipt(receipt).items()]
-            mlflow_store.log_numbers(store, run, numbers, model_id=mlflow_store.logged_model_of(version))
+            mlflow_store.log_numbers(store, run, numbers, model_id=mlflow_store.model_id_of(version.source))
             store.client.log_dict(version.run_id, redact(dict(receipt)), f"{FOLDER}/{file}")
         if "forgetting" in receipt:
             store.client.set_model_version_tag(name, served.version, TAG, json.dumps(receipt["forgetting"]))

@@ -18,6 +18,7 @@ from stillery.telemetry.logs import logger
 from stillery.training.adapters import lora_config, quantization_config
 from stillery.training.counts import BATCH
 from stillery.training.data import keep_shards, open_shards
+from stillery.training.reporting import live_callbacks, prompts_of, reporting_arguments
 from stillery.training.scratch import bring_checkpoint, node_scratch, upload
 from stillery.training.weights import weighted_rows, weighted_trainer
 
@@ -66,6 +67,8 @@ def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
             quantization_config=quantization_config(config["quantize"]),
         )
         trainer.remove_callback(PrinterCallback)
+        for callback in live_callbacks(config, shown=prompts_of(validation)):
+            trainer.add_callback(callback)
         checkpoint = ray.train.get_checkpoint()
         resumed = None if checkpoint is None else bring_checkpoint(checkpoint, scratch)
         trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
@@ -122,7 +125,7 @@ def trl_arguments(config: dict[str, Any], *, has_validation: bool) -> dict[str, 
     if not merged.get("packing"):
         # Every row fits: TRL need not go through them to cut them.
         merged["max_length"] = None
-    return merged | {"seed": config["seed"], "report_to": "none"}
+    return merged | {"seed": config["seed"], **reporting_arguments(config)}
 
 
 def report_checkpoint(folder: Path, metrics: dict[str, Any]) -> None:
