@@ -5,6 +5,7 @@ and the first of them reports it. It runs off the worker's main thread, so nothi
 """
 
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from stillery.sampling.adapters import quiet_peft
 from stillery.sampling.chat.lengths import max_length
 from stillery.telemetry import logs
 from stillery.telemetry import metrics as observe
-from stillery.telemetry.logs import logger
+from stillery.telemetry.bars import Bar
 from stillery.training.adapters import lora_config, quantization_config
 from stillery.training.counts import BATCH
 from stillery.training.data import keep_shards, open_shards
@@ -155,6 +156,11 @@ def _report_callback() -> Any:
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
     class ReportCheckpoint(TrainerCallback):
+        def on_train_begin(
+            self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        ) -> None:
+            self._started, self._first = time.monotonic(), state.global_step
+
         def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
             metrics: dict[str, Any] = {"step": state.global_step}
             for row in state.log_history:
@@ -180,6 +186,9 @@ def _report_callback() -> Any:
             row = state.log_history[-1]
             shown = [f"{key} {row[key]:.4f}" for key in ("loss", "eval_loss", "learning_rate") if key in row]
             if shown and state.is_world_process_zero:
-                logger.info(f"sft: step {state.global_step}/{state.max_steps}, {', '.join(shown)}")
+                seconds = time.monotonic() - self._started
+                numbers = {key: row[key] for key in ("loss", "eval_loss", "learning_rate") if key in row}
+                place = {"first": self._first, "unit": "steps", "numbers": numbers}
+                logs.report(Bar("sft", state.global_step, state.max_steps, seconds, ", ".join(shown), **place))
 
     return ReportCheckpoint()
