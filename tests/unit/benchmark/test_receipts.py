@@ -1,26 +1,15 @@
 """What a benchmark says in the end: table, metrics, what was forgotten; and what the command refuses."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from stillery.benchmark.forgetting import compare, record_of
 from stillery.benchmark.table import changes_table, table
 from stillery.cli.main import main
-from stillery.metrics import summarize
 from stillery.registry.benchmarks import losses_in, metrics_of_receipt
+from support.receipts import receipt_of
 from support.registered_models import scores_at
-
-
-def receipt_of(rate: float, *, samples: int = 5) -> dict[str, Any]:
-    summary = summarize(scores_at(rate, samples=samples), ks=[1, samples])
-    task = {
-        "samples_per_problem": samples,
-        "data": {"num_problems": 12},
-        "result": summary["splits"]["test"]["by_task"]["t"],
-    }
-    return {"model": "m", "measured": "2026-11-27T00:00:00Z", "tasks": {"t": task}}
 
 
 def test_the_table_has_a_line_a_task() -> None:
