@@ -49,7 +49,14 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     # Two words that are one command: the model of an endpoint may stand in the place of the second.
     if given[:2] == ["serve", "keys"]:
         given[:2] = ["serve keys"]
-    return make_parser().parse_args(given)
+    parser = make_parser()
+    parsed, rest = parser.parse_known_args(given)
+    # What argparse does not take: settings behind an option.
+    if rest and (not hasattr(parsed, "overrides") or any(text.startswith("-") or "=" not in text for text in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        parsed.overrides += rest
+    return parsed
 
 
 def make_parser() -> argparse.ArgumentParser:
