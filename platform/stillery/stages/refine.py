@@ -146,10 +146,10 @@ def _fit(config: RefineConfig, told: dict[str, Any], *, out: Folder) -> Any:
         return trainer.fit()
     except Exception as error:
         # The boundary: what a worker said of something that a user can mend is within Ray Train's own error.
-        told = user_error_of(error)
-        if told is None:
+        meant = user_error_of(error)
+        if meant is None:
             raise
-        raise told from error
+        raise meant from error
 
 
 def user_error_of(error: Exception) -> UserError | None:

@@ -188,7 +188,17 @@ def _report_callback() -> Any:
             if shown and state.is_world_process_zero:
                 seconds = time.monotonic() - self._started
                 numbers = {key: row[key] for key in ("loss", "eval_loss", "learning_rate") if key in row}
-                place = {"first": self._first, "unit": "steps", "numbers": numbers}
-                logs.report(Bar("sft", state.global_step, state.max_steps, seconds, ", ".join(shown), **place))
+                logs.report(
+                    Bar(
+                        "sft",
+                        state.global_step,
+                        state.max_steps,
+                        seconds,
+                        ", ".join(shown),
+                        first=self._first,
+                        unit="steps",
+                        numbers=numbers,
+                    )
+                )
 
     return ReportCheckpoint()

@@ -120,5 +120,6 @@ class Watch(TrainerCallback):
         named = {key.partition("/")[2]: row[key] for key in row if key.startswith(("part/", "reward/"))}
         parts = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in named.items() if value is not None]
         seconds, numbers = time.monotonic() - self._started, {key: row[key] for key, _, _ in _SHOWN if row.get(key)}
-        place = {"first": self._first_step, "unit": "steps", "numbers": numbers}
-        return Bar("refine", state.global_step, state.max_steps, seconds, ", ".join([*shown, *parts]), **place)
+        note = ", ".join([*shown, *parts])
+        place = (state.global_step, state.max_steps, seconds, note, self._first_step, "steps")
+        return Bar("refine", *place, numbers=numbers)
