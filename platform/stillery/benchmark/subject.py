@@ -35,6 +35,7 @@ class Subject:
     engine: EngineConfig
     source: Callable[[Run], Backend]
     writes_template: bool
+    is_endpoint: bool
     facts: dict[str, Any]
 
 
@@ -70,6 +71,7 @@ def find_subject(model: str, config: Config, *, served_name: str | None = None) 
             stop_token_ids=stops,
         ),
         writes_template=served is not None or model.startswith(EMBEDDED),
+        is_endpoint=False,
         facts=facts,
     )
 
@@ -88,6 +90,7 @@ def _endpoint(url: str, config: Config, *, name: str | None) -> Subject:
         engine=teacher,
         source=lambda run: endpoint_source(teacher, logs=run.logs, now=run.started),
         writes_template=False,
+        is_endpoint=True,
         facts={"engine": {"endpoint": url, "model": teacher.model, "versions": "unknown: the server does not say"}},
     )
 

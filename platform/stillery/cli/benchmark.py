@@ -14,7 +14,9 @@ from stillery.benchmark.subject import find_subject, slug
 from stillery.benchmark.table import changes_table, table
 from stillery.benchmark.tasks import find_tasks
 from stillery.cluster import connect as cluster
+from stillery.cluster import placement
 from stillery.config import Config
+from stillery.config.passthrough import check_tables
 from stillery.errors import UserError
 from stillery.io.run_folder import home
 from stillery.io.storage import Folder
@@ -42,6 +44,7 @@ def benchmark(model: str, config: Config, options: Options) -> int:
     Raises UserError for unknown tasks, problems that are not there and models that cannot be asked.
     """
     _check(options)
+    check_tables(config)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     tasks = find_tasks(options.tasks, own=own_tasks(options.data))
     problems = {task.name: load_problems(task, folder=options.data, limit=options.limit) for task in tasks}
@@ -49,6 +52,8 @@ def benchmark(model: str, config: Config, options: Options) -> int:
     subject = find_subject(model, config, served_name=options.served_name)
     other = None if options.against is None else find_subject(options.against, config)
     cluster.connect(config.cluster, dashboard=False)
+    sides = [subject] if other is None else [subject, other]
+    placement.check(config, {"evaluate_teacher" if side.is_endpoint else "evaluate_after" for side in sides})
     measured = measure(subject, work, config, settings=options.settings)
     receipt, changes = measured.receipt, []
     if other is not None:
