@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from stillery.cli.main import main
 from stillery.config import load_config
 from stillery.errors import UserError
 from stillery.io.run_folder import Output
@@ -97,6 +98,18 @@ def test_the_model_version_leads_back_to_the_run(outputs: dict[str, Output], run
     version = MlflowClient(summary["tracking_uri"]).get_model_version(summary["name"], str(summary["version"]))
     assert "challenger" in summary["aliases"]
     assert str(run_folder) in str(version.tags)
+
+
+def test_curves_came_in_while_it_trained(outputs: dict[str, Output], registry_uri: str) -> None:
+    import mlflow
+
+    client = mlflow.MlflowClient(registry_uri, registry_uri)
+    registered = client.get_run(outputs["register"].summary["run_id"])
+    of_stage = f"tags.`mlflow.parentRunId` = '{registered.info.run_id}' and tags.`stillery.stage` = 'sft'"
+    (trained,) = client.search_runs([registered.info.experiment_id], of_stage)
+    assert trained.data.tags["stillery.live"] == outputs["sft"].folder.uri
+    assert client.get_metric_history(trained.info.run_id, "eval_loss")
+    assert client.list_artifacts(trained.info.run_id, "samples")
 
 
 def test_the_student_is_exported_and_logged_beside_its_version(outputs: dict[str, Output]) -> None:
@@ -264,3 +277,22 @@ def test_gsm8k_goes_through_to_verdicts(tmp_path: Path) -> None:
     summary = run_pipeline(config, until="verify")["verify"].summary
     assert sum(summary["verdicts"].values()) == 8
     assert not {"error", "timeout"} & set(summary["verdicts"])
+
+
+def test_a_version_is_benchmarked_and_its_run_knows(
+    outputs: dict[str, Output], registry_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last test here: the receipt lies in the run's folder, and its report is then another."""
+    monkeypatch.setenv("STILLERY_HOME", str(tmp_path))
+    prompts = [p for p in from_table(outputs["prompts"].folder.read_all(Prompt), Prompt) if p.split == "test"]
+    rows = [json.dumps({"question": p.question, "answer": p.answer, "answer_kind": p.answer_kind}) for p in prompts]
+    (tmp_path / "mine.jsonl").write_text("\n".join(rows))
+    model = f"models:/stillery-student/{outputs['register'].summary['version']}"
+    command = ["benchmark", model, "--tasks", "mine", "--data", str(tmp_path), "--samples", "2", "--max-tokens", "512"]
+    settings = ["evaluate.engine.max_model_len=1024", f"register.tracking_uri={registry_uri}"]
+    assert main([*command, *settings]) == 0
+    (receipt,) = (json.loads(path.read_text()) for path in tmp_path.glob("benchmarks/*/receipts/*.json"))
+    assert receipt["tasks"]["mine"]["result"]["num_problems"] == len(prompts)
+    assert receipt["engine"]["versions"]["torch"]
+    run = Folder(outputs["prompts"].folder.uri.partition("/stages/")[0])
+    assert [json.loads((run / "benchmarks").read_bytes(name)) for name in (run / "benchmarks").names()] == [receipt]

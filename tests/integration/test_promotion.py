@@ -6,14 +6,17 @@ from typing import Any
 
 import pytest
 
+from stillery.benchmark.forgetting import compare, record_of
 from stillery.config import RegisterConfig
 from stillery.errors import UserError
 from stillery.io.storage import Folder
 from stillery.records import Score
 from stillery.registry import mlflow_store
+from stillery.registry.benchmarks import log_receipt
 from stillery.registry.promotion import DECISION_TAG, champions, promote, roll_back
 from stillery.registry.resolve import ServedModel, fetch, find_version
 from stillery.sampling.models import resolve_model
+from support.receipts import receipt_of
 from support.registered_models import PROTOCOL, register_folder, scores_at
 
 STUDENT = Path(resolve_model("embedded:student"))
@@ -53,6 +56,27 @@ def test_the_gate_decides_and_rollback_returns_to_the_one_before() -> None:
     assert champion() == "2"
     # Rolling back twice goes further back, not to and fro.
     roll_back("coin")
+    assert champion() == "1"
+
+
+def test_a_version_that_forgot_a_task_is_refused_and_keeps_its_receipt(tmp_path: Path) -> None:
+    register_line(0.8)
+    (tmp_path / "run" / "stages").mkdir(parents=True)
+    with connected() as store:
+        store.client.set_model_version_tag("coin", "1", "stillery.run_uri", str(tmp_path / "run"))
+        run_id = store.client.get_model_version("coin", "1").run_id
+    changes = compare({"t": scores_at(0.8)}, {"t": scores_at(0.4)}, max_loss=0.02)
+    receipt = receipt_of(0.4) | {"forgetting": record_of(changes, against="base", max_loss=0.02)}
+    served = find_version("models:/coin/1", tracking_uri=None)
+    assert log_receipt(served, receipt, tracking_uri=None).startswith("logged beside models:/coin/1")
+    with connected() as store:
+        assert store.client.get_run(run_id).data.metrics["benchmark/t/avg_at_5"] == pytest.approx(0.4)
+        assert len(store.client.list_artifacts(run_id, "benchmarks")) == 1
+    (kept,) = (tmp_path / "run" / "benchmarks").iterdir()
+    assert json.loads(kept.read_text()) == receipt
+    with pytest.raises(UserError, match=r"coin/1 forgot more than 2 points against base: t -40\.0 points"):
+        promote("coin", "1")
+    promote("coin", "1", force="the task is not ours")
     assert champion() == "1"
 
 

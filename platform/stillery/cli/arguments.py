@@ -49,7 +49,14 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     # Two words that are one command: the model of an endpoint may stand in the place of the second.
     if given[:2] == ["serve", "keys"]:
         given[:2] = ["serve keys"]
-    return make_parser().parse_args(given)
+    parser = make_parser()
+    parsed, rest = parser.parse_known_args(given)
+    # What argparse does not take: settings behind an option.
+    if rest and (not hasattr(parsed, "overrides") or any(text.startswith("-") or "=" not in text for text in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        parsed.overrides += rest
+    return parsed
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -64,6 +71,7 @@ def make_parser() -> argparse.ArgumentParser:
         _add_runs,
         _add_explain,
         _add_parity,
+        _add_benchmark,
         _add_ui,
         _add_patterns,
         _add_reward,
@@ -189,6 +197,45 @@ def _add_parity(add_command: AddCommand) -> None:
     )
     parity.add_argument("--json", action="store_true", help="print checks and figures as one JSON object")
     parity.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as export.num_problems=20")
+
+
+def _add_benchmark(add_command: AddCommand) -> None:
+    benchmark = add_command(
+        "benchmark",
+        help="the usual benchmarks (gsm8k, math500, aime24, ...) of any model, with a receipt",
+        description="avg@k with standard errors on problems that everybody quotes, by the run's own evaluation; a "
+        "receipt says how each figure came about. MODEL is models:/NAME@ALIAS, a folder, embedded:teacher, a Hub name "
+        "or the URL of an OpenAI-compatible server. A registered version gets the figures in MLflow and in its run's "
+        "report. Exit code 1 where --against finds a task lost. Such as: stillery benchmark models:/student@champion "
+        "--tasks gsm8k,math500 --data problems --limit 100",
+    )
+    benchmark.add_argument("model", metavar="MODEL", help="what to measure")
+    benchmark.add_argument(
+        "--tasks", required=True, metavar="NAMES",
+        help="gsm8k, math500, aime24, aime25, gpqa, mmlu, arc_challenge, or a file's name in --data; with commas",
+    )  # fmt: skip
+    benchmark.add_argument(
+        "--data", metavar="FOLDER", help="TASK.jsonl or TASK/test.jsonl (or .csv, .parquet); else from the Hub"
+    )
+    benchmark.add_argument("--limit", type=int, metavar="N", help="only the first N problems of each task")
+    benchmark.add_argument("--samples", type=int, metavar="K", help="samples of each problem (default: as quoted)")
+    benchmark.add_argument("--max-tokens", type=int, metavar="N", help="length of an answer (default: as quoted)")
+    benchmark.add_argument("--greedy", action="store_true", help="one sample at temperature 0")
+    benchmark.add_argument(
+        "--instruction", default="auto", metavar="TEXT",
+        help="before each question: a text, `template`, `none`, or `auto`: the task's usual one, none for students "
+        "of stillery, which were trained on bare questions",
+    )  # fmt: skip
+    benchmark.add_argument("--against", metavar="MODEL", help="measure this one too, and say what was forgotten")
+    benchmark.add_argument(
+        "--max-loss", type=float, default=2.0, metavar="POINTS", help="the loss against it that is allowed (default 2)"
+    )
+    benchmark.add_argument("--served-name", metavar="NAME", help="the model's name at a server that has several")
+    benchmark.add_argument("--json", action="store_true", help="print the receipt")
+    benchmark.add_argument(
+        "--config", metavar="FILE", help="a YAML file or shipped config; `evaluate` says how the engine runs"
+    )
+    benchmark.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as evaluate.num_gpus=1")
 
 
 def _add_patterns(add_command: AddCommand) -> None:

@@ -119,6 +119,24 @@ def _parity(parsed: argparse.Namespace) -> int:
     return check_parity(parsed.checkpoint, Path(parsed.artifact), config, **settings)
 
 
+def _benchmark(parsed: argparse.Namespace) -> int:
+    from stillery.benchmark.measuring import Settings
+    from stillery.cli.benchmark import Options, benchmark
+
+    settings = Settings(parsed.samples, parsed.max_tokens, parsed.greedy, parsed.instruction)
+    options = Options(
+        tasks=parsed.tasks,
+        data=None if parsed.data is None else Path(parsed.data).expanduser(),
+        limit=parsed.limit,
+        settings=settings,
+        against=parsed.against,
+        max_loss=parsed.max_loss / 100,
+        served_name=parsed.served_name,
+        as_json=parsed.json,
+    )
+    return benchmark(parsed.model, load_config(parsed.config, parsed.overrides), options)
+
+
 def _patterns(parsed: argparse.Namespace) -> int:
     from stillery.cli.patterns import describe_patterns
 
@@ -224,6 +242,7 @@ HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "runs": _runs,
     "explain": _explain,
     "parity": _parity,
+    "benchmark": _benchmark,
     "ui": _ui,
     "patterns": _patterns,
     "reward": _reward,

@@ -7,9 +7,11 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from stillery.cluster.worker_output import read_workers
 from stillery.config import ClusterConfig
 from stillery.errors import UserError
 from stillery.telemetry import logs
+from stillery.telemetry.marked import VARIABLE as LINES_VARIABLE
 
 CONNECT_TIMEOUT_S = 10
 _TORCH_LOG = "TORCH_CPP_LOG_LEVEL"
@@ -32,10 +34,15 @@ def connect(config: ClusterConfig, *, dashboard: bool = True) -> None:
         _check_answers(config.address)
     if ray.is_initialized():
         return
+    reads = read_workers()
     address = config.address or os.environ.get("RAY_ADDRESS") or ("auto" if _running_head() else "local")
     if address not in ("auto", "local"):
         _check_answers(address)
-    options: dict[str, Any] = {"log_to_driver": True, "logging_level": "warning", "runtime_env": runtime_env()}
+    options: dict[str, Any] = {
+        "log_to_driver": True,
+        "logging_level": "warning",
+        "runtime_env": runtime_env(is_read=reads),
+    }
     if address == "local":
         # Ray Train asks the dashboard's state service how its workers are, and complains every second without it.
         options |= {"num_cpus": config.num_cpus or max(4, os.cpu_count() or 1), "include_dashboard": dashboard}
@@ -51,9 +58,10 @@ def connect(config: ClusterConfig, *, dashboard: bool = True) -> None:
     logging.getLogger("ray.data.exceptions").setLevel(logging.CRITICAL)
 
 
-def runtime_env() -> dict[str, Any]:
+def runtime_env(*, is_read: bool = False) -> dict[str, Any]:
     """What workers need to import this very code (a submitted job's uploaded folder, else where it lies here), and to
-    print as this process does. What the job was submitted with they have already, and Ray refuses to be told twice."""
+    print as this process does, or for it where it reads what they print. What the job was submitted with they have
+    already, and Ray refuses to be told twice."""
     submitted: dict[str, Any] | None = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "null"))
     source_root = Path(__file__).parents[2]
     inside = submitted is not None and source_root.is_relative_to(Path.cwd())
@@ -64,6 +72,8 @@ def runtime_env() -> dict[str, Any]:
         # PyTorch's own warnings, such as each engine's of where its memory lies; said where they are asked for.
         _TORCH_LOG: os.environ.get(_TORCH_LOG, "ERROR"),
     }
+    if is_read:
+        variables[LINES_VARIABLE] = "driver"
     if logs.is_json():
         variables[logs.VARIABLE] = os.environ[logs.VARIABLE]
     told: dict[str, str] = ((submitted or {}).get("runtime_env") or {}).get("env_vars") or {}

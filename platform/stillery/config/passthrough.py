@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from stillery.config import Config, suggest
+from stillery.config.reporters import fault_of_reporters
 from stillery.errors import UserError
 
 # Plain type names of a field, or None where the annotation is anything more.
@@ -78,7 +79,6 @@ SFT_CONFIG = Target(
         "hub_token": _TOKEN,
         "output_dir": "checkpoints go to the run's folder: set run.dir",
         "run_name": "set run.name",
-        "report_to": "the loss history goes to the registered model's MLflow run",
         "resume_from_checkpoint": "a run resumes from its own last checkpoint",
         "seed": "set run.seed",
         "data_seed": "set run.seed",
@@ -182,6 +182,9 @@ def check_tables(config: Config) -> None:
         target = REFINE_CONFIGS.get(config.refine.method, GRPO_CONFIG)
         tables += [("refine.trl", config.refine.trl, target), ("refine.engine", config.refine.engine, ENGINE_ARGS)]
     problems = [p for prefix, table, target in tables for p in problems_of(table, target, prefix=prefix)]
+    problems += fault_of_reporters(config.sft.trl, prefix="sft.trl")
+    if config.refine.enabled:
+        problems += fault_of_reporters(config.refine.trl, prefix="refine.trl")
     if problems:
         raise UserError("\n".join(problems))
 

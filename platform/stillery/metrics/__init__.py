@@ -2,7 +2,7 @@
 
 from stillery.metrics.accuracy import Estimate, estimate, group_by_problem, majority_at_k, pass_at_k
 from stillery.metrics.failures import TooManyFailuresError, check_failures
-from stillery.metrics.gain import Gain, gain_of, paired_gain
+from stillery.metrics.gain import Gain, gain_of, in_points, paired_gain
 from stillery.metrics.stopping import StoppingRule, pass_rate
 from stillery.metrics.summary import summarize
 
@@ -15,6 +15,7 @@ __all__ = [
     "estimate",
     "gain_of",
     "group_by_problem",
+    "in_points",
     "majority_at_k",
     "paired_gain",
     "pass_at_k",

@@ -1,6 +1,6 @@
 """What training gained: the difference between two models on the same problems."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from stillery.metrics.accuracy import count_correct, estimate, group_by_problem
@@ -51,6 +51,12 @@ def gain_of(differences: Sequence[float]) -> Gain:
     assert difference.standard_error is not None
     margin = float(stdtrit(difference.num_problems - 1, 0.975)) * difference.standard_error
     return Gain(difference.mean, difference.mean - margin, difference.mean + margin, difference.num_problems)
+
+
+def in_points(change: Mapping[str, float]) -> str:
+    """A gain as plain data (mean, low, high) in points, with its 95% interval."""
+    mean, low, high = (100 * change[name] for name in ("mean", "low", "high"))
+    return f"{mean:+.1f} points [{low:+.1f}, {high:+.1f}]"
 
 
 def measured_problems(scores: Sequence[Score], *, split: str) -> set[str]:

@@ -6,7 +6,7 @@ changed setting re-runs only the stages that it reaches: not those whose inputs 
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -132,7 +132,11 @@ def _run_stage(
         logger.info(f"{stage.name}: started ({fingerprint})")
         started = time.monotonic()
         with observe.running(stage.name, run=config.run.name):
-            summary = stage.run(StageContext(config, run, outputs, run.stage_folder(stage.name, fingerprint)))
+            try:
+                summary = stage.run(StageContext(config, run, outputs, run.stage_folder(stage.name, fingerprint)))
+            except KeyboardInterrupt:
+                logger.info("\n" + what_is_kept(stage.name, list(outputs)))
+                raise
             observe.decided(summary)
         seconds = round(time.monotonic() - started, 1)
         output = run.complete(
@@ -150,6 +154,17 @@ def _run_stage(
             span.set_attributes({"stillery.rows_in": rows_in, "stillery.rows_out": output.folder.num_rows()})
             span.set_attributes(tracing.counts_of(summary))
     return output
+
+
+def what_is_kept(stage: str, finished: Sequence[str]) -> str:
+    """What a run that was stopped in a stage has, in words."""
+    kept = "what it has done is made again"
+    if stage == "generate" or stage.startswith("evaluate"):
+        kept = "the samples that it has finished are in the run's log and are not made again"
+    elif stage in ("sft", "refine"):
+        kept = "training goes on from its last checkpoint"
+    before = f"finished and kept: {', '.join(finished)}" if finished else "no stage was finished"
+    return f"{stage} was stopped: {kept}; {before}"
 
 
 def _made(need: str, outputs: Mapping[str, Output]) -> str:

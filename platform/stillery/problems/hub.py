@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from stillery.errors import UserError
@@ -34,6 +35,23 @@ def read_hub(
         if split not in loaded:
             raise UserError(f"{dataset}: has no split {split!r}; it has {', '.join(map(str, loaded))}")
     return {split: _rows(loaded[split], f"{dataset}[{split}]") for split in splits}
+
+
+def hub_revision(dataset: str) -> str | None:
+    """The Hub's commit that a dataset is read at; None for a local folder. Raises UserError if the Hub cannot say."""
+    if Path(dataset).exists():
+        return None
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+    try:
+        return HfApi().dataset_info(dataset, timeout=20).sha
+    except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"prompts.dataset={dataset}: the Hub cannot say its revision ({reason}); check the name and the "
+            "network, or download it and give the folder"
+        ) from None
 
 
 def _rows(split: Any, name: str) -> Iterator[Row]:

@@ -47,7 +47,8 @@ def params_of(config: Mapping[str, Any]) -> dict[str, str]:
         text = value if isinstance(value, str) else json.dumps(value)
         params[_key(prefix)] = text[:MAX_PARAM_LENGTH]
 
-    add("", config)
+    if config:
+        add("", config)
     return params
 
 

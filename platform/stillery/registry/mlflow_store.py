@@ -1,4 +1,4 @@
-"""The MLflow calls: the one file of this package that talks to a tracking server.
+"""The MLflow calls: what else in this package talks to a tracking server does it through a Store of this file.
 
 Every step looks for what an earlier, killed call left behind before it makes anything, so repeating a call adds
 nothing. MLflow is imported inside the functions: it takes seconds.
@@ -23,6 +23,7 @@ CHECKPOINT_FOLDER = "model"
 # The adapter among the run's artifacts, and the version's tag that says where it is.
 ADAPTER_FOLDER, ADAPTER_TAG = "adapter", "stillery.adapter"
 DONE_TAG = "stillery.registered"
+PARENT_TAG = "mlflow.parentRunId"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,24 +133,43 @@ def _find_run(store: Store, key: Mapping[str, str]) -> Any | None:
     return runs[0] if runs else None
 
 
-def log_stage(store: Store, run: Any, *, stage: str, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
-    """A finished stage as a child of the run."""
-    parent = run.info.run_id
-    child = open_run(
-        store,
-        name=stage,
-        key={"mlflow.parentRunId": parent, "stillery.stage": stage},
-        tags={**tags, DONE_TAG: "true"},
-    )
+def log_stage(
+    store: Store,
+    run: Any,
+    *,
+    stage: str,
+    tags: Mapping[str, str],
+    metrics: Mapping[str, float],
+    params: Mapping[str, str],
+    live: Mapping[str, str],
+) -> None:
+    """A finished stage as a child of the run: the one with the tags `live` that was open while it worked, unless it has
+    a parent already, else a new one."""
+    key = {PARENT_TAG: run.info.run_id, "stillery.stage": stage}
+    found = _find_run(store, live)
+    if _find_run(store, key) is None and found is not None and PARENT_TAG not in found.data.tags:
+        for name, value in key.items():
+            store.client.set_tag(found.info.run_id, name, value)
+    child = open_run(store, name=stage, key=key, tags=tags)
+    for name, value in {**tags, DONE_TAG: "true"}.items():
+        store.client.set_tag(child.info.run_id, name, value)
+    log_params(store, child, params)
     log_numbers(store, child, [(name, value, 0) for name, value in metrics.items()])
     store.client.set_terminated(child.info.run_id, "FINISHED")
 
 
-def log_numbers(store: Store, run: Any, numbers: Sequence[tuple[str, float, int]]) -> None:
-    """(name, value, step) metrics. Their time is the run's start, so that logging them again adds no point."""
+def log_numbers(
+    store: Store, run: Any, numbers: Sequence[tuple[str, float, int]], *, model_id: str | None = None
+) -> None:
+    """(name, value, step) metrics of a run and, where one is named, of a logged model of it. Their time is the run's
+    start, so that logging them again adds no point."""
     from mlflow.entities import Metric
 
-    metrics = [Metric(name, value, run.info.start_time, step) for name, value, step in numbers]
+    start_time = run.info.start_time
+    metrics = [
+        Metric(name, value, start_time, step, model_id=model_id, run_id=run.info.run_id if model_id else None)
+        for name, value, step in numbers
+    ]
     for start in range(0, len(metrics), 500):
         store.client.log_batch(run.info.run_id, metrics=metrics[start : start + 500])
 
@@ -197,6 +217,11 @@ def log_checkpoint(store: Store, run: Any, checkpoint: Path) -> str:
         )
     _check_arrived(store, info.model_id, checkpoint)
     return info.model_uri
+
+
+def model_id_of(source: str | None) -> str | None:
+    """The logged model that a version's source names; None where it was made of a plain folder."""
+    return source.removeprefix("models:/") if source and source.startswith("models:/m-") else None
 
 
 def log_folder(store: Store, run: Any, folder: Path, *, name: str) -> str:

@@ -18,6 +18,8 @@ from stillery.config import RegisterConfig
 from stillery.errors import UserError
 from stillery.io.storage import Folder
 from stillery.registry import mlflow_store
+from stillery.registry.benchmarks import TAG as FORGETTING_TAG
+from stillery.registry.benchmarks import losses_in
 from stillery.registry.gate import CHAMPION, GateDecision, decide
 from stillery.registry.lineage import redact
 from stillery.registry.mlflow_store import Store
@@ -47,8 +49,8 @@ def promote(
 
     A champion that was measured on other problems or in another way is measured again by `measure_as_in`, by the
     settings of the version's run; without it, or with `force`, it is not. `force` is the reason for promoting it
-    whatever the gate says; it is recorded with the gate's verdict. Raises UserError where the gate refuses, or the
-    model or version is unknown.
+    whatever the gate says; it is recorded with the gate's verdict. A version that `stillery benchmark --against` found
+    to have forgotten a task is refused. Raises UserError where the gate refuses, or the model or version is unknown.
     """
     if force is not None and not force.strip():
         raise UserError("--force needs a reason, which is recorded")
@@ -121,6 +123,10 @@ def _decide(store: Store, candidate: Any, champion: Any | None, *, measure_as_in
     after = read_evaluation(store, candidate.run_id, "evaluate_after")
     if not after.scores:
         return GateDecision(False, "cannot be judged: its run has no scores; register it with stillery", "", None)
+    kept = candidate.tags.get(FORGETTING_TAG)
+    forgotten = None if kept is None else losses_in(json.loads(kept))
+    if forgotten is not None:
+        return GateDecision(False, forgotten, "", None)
     untouched = read_evaluation(store, candidate.run_id, "evaluate_before")
     if champion is None:
         return decide(after, untouched=untouched, champion=None)

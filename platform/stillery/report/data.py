@@ -56,9 +56,9 @@ class ReportData:
 
     `registered` and `funnel` are the summaries of registration and curation, `verdicts` counts the teacher's
     verdicts, `history` is the trainer's log, `tuned` the student between fine-tuning and refinement, `num_prompts` the
-    number of problems of each split, and `artifacts` the candidates of the export. `by_verdict` and `compared` are what
-    the stages bonds and compare_bonds summarized, `molecules` those of the samples whose text the page shows side by
-    side, by sample_id.
+    number of problems of each split, `artifacts` the candidates of the export, `benchmarks` the receipts of
+    `stillery benchmark`. `by_verdict` and `compared` are what the stages bonds and compare_bonds summarized,
+    `molecules` those of the samples whose text the page shows side by side, by sample_id.
     """
 
     run_name: str
@@ -75,6 +75,7 @@ class ReportData:
     refined: Refinement | None = None
     num_prompts: Mapping[str, int] = field(default_factory=dict[str, int])
     artifacts: Sequence[Mapping[str, Any]] = ()
+    benchmarks: Sequence[Mapping[str, Any]] = ()
     by_verdict: Mapping[str, Mapping[str, float]] | None = None
     compared: Mapping[str, Any] | None = None
     molecules: Mapping[str, Molecule] = field(default_factory=dict[str, Molecule])

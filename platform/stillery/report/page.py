@@ -7,6 +7,7 @@ no text a model wrote could load or run anything even if its escaping failed.
 from importlib import resources
 
 from stillery.report.artifacts import artifacts
+from stillery.report.benchmarks import benchmarks
 from stillery.report.data import ReportData
 from stillery.report.making import training, training_data
 from stillery.report.markup import NONE, details, duration, escape, paragraph, section, table, verbatim
@@ -23,6 +24,7 @@ def render(data: ReportData) -> str:
     style = resources.files("stillery.report").joinpath("style.css").read_text(encoding="utf-8")
     parts = (
         comparison,
+        benchmarks,
         demonstration,
         bonds,
         training_data,

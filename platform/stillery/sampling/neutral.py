@@ -99,7 +99,7 @@ SFT_CONFIG = _keys(
         (
             "logging_strategy", "logging_steps", "logging_first_step", "log_on_each_node", "logging_nan_inf_filter",
             "log_level", "log_level_replica", "include_num_input_tokens_seen", "disable_tqdm", "skip_memory_metrics",
-            "project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id",
+            "report_to", "project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id",
         ),
     ),
     (

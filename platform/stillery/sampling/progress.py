@@ -7,12 +7,13 @@ from typing import Any
 
 from stillery.sampling.batch import Tally
 from stillery.telemetry import metrics as observe
-from stillery.telemetry.logs import logger
+from stillery.telemetry.bars import Bar
+from stillery.telemetry.logs import report
 
 
 @dataclasses.dataclass
 class Progress:
-    """Prints what is done, the rates and the time left, at most every two seconds and once at the end.
+    """Tells what is done, the rates and the time left, at most every two seconds and once at the end.
 
     The clock starts when the first engine is up. What is left is told by the prompts: with a stopping rule nobody
     knows how many samples will be made.
@@ -26,7 +27,7 @@ class Progress:
     total: Tally = dataclasses.field(default_factory=Tally)
     started: float | None = None
     printed: float = 0.0
-    write: Callable[[str], Any] = logger.info
+    write: Callable[[Bar], Any] = report
 
     def add(self, tally: Tally) -> None:
         """Count what has happened."""
@@ -47,15 +48,13 @@ class Progress:
         is_last = len(total.needed) == self.num_prompts and bool(tally.needed)
         if total.made and (is_last or now - self.printed >= 2):
             self.printed = now
-            self.write(self._line(now - self.started))
+            self.write(self._bar(now - self.started))
 
-    def _line(self, seconds: float) -> str:
+    def _bar(self, seconds: float) -> Bar:
         total, seconds = self.total, max(seconds, 1e-9)
         done = len(total.needed)
-        parts = [
-            f"{self.label}: {done:,}/{self.num_prompts:,} prompts, {total.made:,} of at most "
-            f"{self.most_samples:,} samples"
-        ]
+        parts = [f"{total.made:,} of at most {self.most_samples:,} samples"]
+        numbers = {"samples": total.made, "samples_per_s": total.made / seconds, "tokens_per_s": total.tokens / seconds}
         if self.judged:
             parts.append(f"{total.accepted:,} accepted")
         parts.append(f"{total.made / seconds:.0f} samples/s, {total.tokens / seconds:,.0f} tokens/s")
@@ -64,9 +63,8 @@ class Progress:
         if self.prices is not None:
             cost = self._cost(total)
             parts.append(f"cost {cost:.2f}" + (f", about {cost * left:.2f} more" if left is not None else ""))
-        if left is not None:
-            parts.append(f"{left * seconds:.0f} s left")
-        return ", ".join(parts)
+            numbers["cost"] = cost
+        return Bar(self.label, done, self.num_prompts, seconds, ", ".join(parts), numbers=numbers)
 
     def _cost(self, tally: Tally) -> float:
         if self.prices is None:

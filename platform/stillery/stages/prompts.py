@@ -17,6 +17,7 @@ from stillery.io.readers.files import fingerprints
 from stillery.io.storage import Folder
 from stillery.problems.buckets import Bucket, check_disjoint, draw
 from stillery.problems.files import load_prompts, split_names
+from stillery.problems.hub import hub_revision
 from stillery.problems.tasks import HELD_OUT_TASK, TASKS, Problem
 from stillery.records import Prompt, Split, digest
 from stillery.stages.stage import Stage, StageContext
@@ -45,7 +46,8 @@ def make_prompts(config: PromptsConfig, *, seed: int, out: Folder) -> dict[str, 
         prompts = draw_prompts(config, seed=seed)
         out.write_rows("prompts.parquet", prompts, Prompt)
         return summarize_prompts(prompts)
-    loaded = load_prompts(config, revision=_revision(config))
+    revision = None if config.source != "hub" or config.dataset is None else hub_revision(config.dataset)
+    loaded = load_prompts(config, revision=revision)
     out.write_rows("prompts.parquet", loaded.prompts, Prompt)
     for split, left_out in loaded.left_out.items():
         logger.info(f"prompts: {split}: {left_out}")
@@ -62,7 +64,10 @@ def source_fingerprints(config: PromptsConfig) -> dict[str, str]:
         return {str(split): _files_fingerprint(split, name) for split, name in split_names(config).items()}
     if config.dataset is None:
         raise UserError("prompts.source is hub, but prompts.dataset is not set; name a dataset or a local folder")
-    return {"dataset": config.dataset, "revision": _revision(config) or _folder_fingerprint(Path(config.dataset))}
+    return {
+        "dataset": config.dataset,
+        "revision": hub_revision(config.dataset) or _folder_fingerprint(Path(config.dataset)),
+    }
 
 
 def draw_prompts(config: PromptsConfig, *, seed: int) -> list[Prompt]:
@@ -147,23 +152,6 @@ def _to_prompt(problem: Problem, *, split: Split) -> Prompt:
         num_steps=problem.num_steps,
         facts=json.dumps(facts),
     )
-
-
-def _revision(config: PromptsConfig) -> str | None:
-    """The Hub's commit that a dataset is read at; None for files and local folders."""
-    if config.source != "hub" or config.dataset is None or Path(config.dataset).exists():
-        return None
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
-
-    try:
-        return HfApi().dataset_info(config.dataset, timeout=20).sha
-    except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"prompts.dataset={config.dataset}: the Hub cannot say its revision ({reason}); check the name and the "
-            "network, or download it and give the folder"
-        ) from None
 
 
 def _files_fingerprint(split: Split, name: str) -> str:

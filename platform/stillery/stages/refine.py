@@ -13,13 +13,16 @@ import datetime
 import json
 import os
 import posixpath
+from collections.abc import Mapping
 from typing import Any
 
 from stillery.config import Config, RefineConfig, SftConfig, settings_of
+from stillery.config.reporters import reporters_of
 from stillery.errors import UserError
 from stillery.io.hashing import SUMS
 from stillery.io.storage import Folder
 from stillery.io.transfer import publish_model
+from stillery.registry.live import live_run
 from stillery.sampling.chat.checkpoint import open_student, write_format
 from stillery.sampling.chat.conversation import student_format
 from stillery.sampling.models import model_id
@@ -55,10 +58,11 @@ def refine(
     generations: Folder,
     verdicts: Folder,
     out: Folder,
+    reporting: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Refine `student`, a checkpoint that `sft` made, and write the better one; `teacher` is the model that method
-    distill learns from. Returns counts, accuracy before and
-    after on the validation problems, the step that was kept and, if it stopped by itself, why.
+    distill learns from, `reporting` says where curves go meanwhile (`training.reporting`). Returns counts, accuracy
+    before and after on the validation problems, the step that was kept and, if it stopped by itself, why.
 
     Raises UserError for data that the settings do not fit, and Ray Train's TrainingFailedError if the workers failed
     more than `config.max_failures` times.
@@ -73,7 +77,8 @@ def refine(
         counts["pairs"] = write_pairs(conversation, **tables, data=out / "data", most=most, max_length=limit)
     check_counts(config, counts)
     remove_unfinished(out / RAY_TRAIN)
-    result = _fit(config, student=student, teacher=teacher, seed=seed, out=out)
+    told = worker_config(config, student=student, teacher=teacher, seed=seed, out=out)
+    result = _fit(config, {**told, **(reporting or {})}, out=out)
     history: list[dict[str, Any]] = result.return_value
     kept = best_step(history)
     _publish(result, kept, student=Folder(student), out=out, describe=(conversation, end))
@@ -109,7 +114,7 @@ def _outcome(history: list[dict[str, Any]], kept: int) -> dict[str, Any]:
     return outcome
 
 
-def _fit(config: RefineConfig, *, student: str, teacher: str, seed: int, out: Folder) -> Any:
+def _fit(config: RefineConfig, told: dict[str, Any], *, out: Folder) -> Any:
     from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
@@ -119,7 +124,7 @@ def _fit(config: RefineConfig, *, student: str, teacher: str, seed: int, out: Fo
     gpu = {"GPU": 1} if config.use_gpu else {}
     trainer = TorchTrainer(
         refine_loop,
-        train_loop_config=worker_config(config, student=student, teacher=teacher, seed=seed, out=out),
+        train_loop_config=told,
         scaling_config=ScalingConfig(
             num_workers=config.num_workers,
             use_gpu=config.use_gpu,
@@ -141,10 +146,10 @@ def _fit(config: RefineConfig, *, student: str, teacher: str, seed: int, out: Fo
         return trainer.fit()
     except Exception as error:
         # The boundary: what a worker said of something that a user can mend is within Ray Train's own error.
-        told = user_error_of(error)
-        if told is None:
+        meant = user_error_of(error)
+        if meant is None:
             raise
-        raise told from error
+        raise meant from error
 
 
 def user_error_of(error: Exception) -> UserError | None:
@@ -188,18 +193,22 @@ def _settings(config: Config) -> dict[str, Any]:
 
 
 def _run(context: StageContext) -> dict[str, Any]:
-    return refine(
-        context.config.refine,
-        sft=context.config.sft,
-        seed=context.config.run.seed,
-        now=context.run.started,
-        student=context.tuned,
-        teacher=context.config.teacher.model,
-        prompts=context.folder("prompts"),
-        generations=context.folder("generate"),
-        verdicts=context.folder("verify"),
-        out=context.out,
-    )
+    config, name = context.config, f"{context.config.run.name} refine"
+    shown = {"refine": settings_of(config.refine), "seed": config.run.seed}
+    with live_run(config.register, trl=config.refine.trl, name=name, out=context.out.uri, settings=shown) as live:
+        return refine(
+            config.refine,
+            sft=config.sft,
+            seed=config.run.seed,
+            now=context.run.started,
+            student=context.tuned,
+            teacher=config.teacher.model,
+            prompts=context.folder("prompts"),
+            generations=context.folder("generate"),
+            verdicts=context.folder("verify"),
+            out=context.out,
+            reporting={"live": live, "reporters": reporters_of(config.refine.trl), "run_name": name},
+        )
 
 
 STAGE = Stage(

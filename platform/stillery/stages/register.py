@@ -23,6 +23,7 @@ from stillery.registry import mlflow_store
 from stillery.registry.card import write_card
 from stillery.registry.gate import CHALLENGER, CHAMPION, GateDecision, decide
 from stillery.registry.lineage import EVALUATIONS, losses_of, metrics_of, params_of, redact, stage_metrics
+from stillery.registry.live import LIVE_TAG
 from stillery.registry.mlflow_store import Store
 from stillery.registry.opponent import Measure, evaluation_of, find_opponent
 from stillery.registry.promotion import DECISION_TAG, move_champion
@@ -131,7 +132,6 @@ def _log_run(store: Store, run: Any, *, settings: Mapping[str, Any], outputs: Ma
     """Everything but the model: params, metrics, losses, stages, data, manifests and score tables."""
     run_id = run.info.run_id
     mlflow_store.log_params(store, run, params_of(settings))
-    mlflow_store.log_numbers(store, run, [(name, value, 0) for name, value in metrics_of(outputs).items()])
     for stage, prefix in (("sft", "train"), ("refine", "refine")):
         if stage in outputs:
             history = json.loads(outputs[stage].folder.read_bytes("history.json"))
@@ -144,7 +144,15 @@ def _log_run(store: Store, run: Any, *, settings: Mapping[str, Any], outputs: Ma
         manifest = redact(json.loads(output.folder.read_bytes(MANIFEST)))
         store.client.log_dict(run_id, manifest, f"manifests/{stage}.json")
         tags = {"stillery.fingerprint": output.fingerprint, "stillery.uri": redact(output.folder.uri)}
-        mlflow_store.log_stage(store, run, stage=stage, tags=tags, metrics=stage_metrics(output.summary))
+        mlflow_store.log_stage(
+            store,
+            run,
+            stage=stage,
+            tags=tags,
+            metrics=stage_metrics(output.summary),
+            params=params_of(manifest.get("settings", {})),
+            live={LIVE_TAG: redact(output.folder.uri)},
+        )
     for stage in EVALUATIONS:
         if stage in outputs:
             log_evaluation(store, run_id, stage, evaluation_of(outputs[stage].folder, outputs[stage].summary))
@@ -153,10 +161,11 @@ def _log_run(store: Store, run: Any, *, settings: Mapping[str, Any], outputs: Ma
 def _log_version(
     store: Store, run: Any, *, name: str, outputs: Mapping[str, Output], checkpoint: Path, key: Mapping[str, str]
 ) -> Any:
-    measures = {metric: f"{value:.6g}" for metric, value in metrics_of(outputs).items() if "/pass_at_" in metric}
     lineage = {f"stillery.fingerprint.{s}": outputs[s].fingerprint for s in _LINEAGE if s in outputs}
     source = mlflow_store.log_checkpoint(store, run, checkpoint)
-    tags = {**key, **lineage, **measures, "stillery.checkpoint_folder": mlflow_store.CHECKPOINT_FOLDER}
+    numbers = [(name, value, 0) for name, value in metrics_of(outputs).items()]
+    mlflow_store.log_numbers(store, run, numbers, model_id=mlflow_store.model_id_of(source))
+    tags = {**key, **lineage, "stillery.checkpoint_folder": mlflow_store.CHECKPOINT_FOLDER}
     return mlflow_store.register_version(store, run, name=name, source=source, tags=tags)
 
 

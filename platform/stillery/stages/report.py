@@ -4,13 +4,14 @@ import dataclasses
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stillery.config import ReportConfig, settings_of, to_yaml
-from stillery.io.run_folder import MANIFEST, Output
+from stillery.config import Config, ReportConfig, settings_of, to_yaml
+from stillery.io.run_folder import MANIFEST, Output, run_uri
 from stillery.io.storage import Folder
 from stillery.records import Molecule, Prompt, Rollout, Score, Verdict, from_table
+from stillery.registry.benchmarks import FOLDER as BENCHMARKS
 from stillery.report.data import Evaluation, Refinement, ReportData, StageLine
 from stillery.report.page import render
 from stillery.report.traces import choose_samples
@@ -28,8 +29,10 @@ def write_report(
     out: Folder,
     git_revision: str,
     config_yaml: str = "",
+    benchmarks: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Write report.html into `out`; `outputs` are the finished stages by name, in the order in which they ran.
+    """Write report.html into `out`; `outputs` are the finished stages by name, in the order in which they ran,
+    `benchmarks` the receipts of `stillery benchmark`.
 
     Returns the summary {"path": address of the page}.
     """
@@ -50,6 +53,7 @@ def write_report(
         refined=_refinement(outputs.get("refine"), num_rollouts=config.num_traces),
         num_prompts=_count_values(outputs.get("prompts"), Prompt, column="split"),
         artifacts=exported.summary["candidates"] if exported else [],
+        benchmarks=benchmarks,
         by_verdict=bonded.summary["by_verdict"] if bonded else None,
         compared=compared.summary if compared else None,
         stages=[_stage_line(output) for output in outputs.values()],
@@ -115,14 +119,28 @@ def _run(context: StageContext) -> dict[str, Any]:
         config_yaml=to_yaml(context.config),
         outputs=context.outputs,
         out=context.out,
+        benchmarks=_receipts(context.run.folder),
     )
+
+
+def _receipts(run: Folder) -> list[dict[str, Any]]:
+    """The receipts of the benchmarks that the run's versions were measured on, oldest first."""
+    folder = run / BENCHMARKS
+    found = [json.loads(folder.read_bytes(name)) for name in folder.names(".json")]
+    return sorted(found, key=lambda receipt: str(receipt["measured"]))
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    names = (Folder(run_uri(config)) / BENCHMARKS).names(".json")
+    # A report without benchmarks keeps its fingerprint.
+    return settings_of(config.report) | ({"benchmarks": names} if names else {})
 
 
 STAGE = Stage(
     "report",
     version=5,
     needs=(*register.STAGE.needs, "register", "export"),
-    settings=lambda config: settings_of(config.report),
+    settings=_settings,
     run=_run,
     uses_ray=False,
     reads_summaries=True,

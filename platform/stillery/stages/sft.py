@@ -16,9 +16,11 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any
 
-from stillery.config import Config, SftConfig
+from stillery.config import Config, SftConfig, settings_of
+from stillery.config.reporters import reporters_of
 from stillery.io.storage import Folder
 from stillery.records import Split
+from stillery.registry.live import live_run
 from stillery.sampling.chat.checkpoint import open_student, write_format
 from stillery.sampling.chat.conversation import student_format
 from stillery.sampling.models import model_id
@@ -40,10 +42,19 @@ from stillery.training.data import prepare_data
 from stillery.training.loop import train_loop
 
 
-def fine_tune(config: SftConfig, *, seed: int, now: datetime.datetime, samples: Folder, out: Folder) -> dict[str, Any]:
+def fine_tune(
+    config: SftConfig,
+    *,
+    seed: int,
+    now: datetime.datetime,
+    samples: Folder,
+    out: Folder,
+    reporting: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Train the student and write its checkpoint. Returns counts, the losses and what was dropped.
 
-    `now` is the time that a chat template may print. Raises UserError if too few rows can be learnt, and Ray Train's
+    `now` is the time that a chat template may print, `reporting` says where curves go meanwhile (`training.reporting`).
+    Raises UserError if too few rows can be learnt, and Ray Train's
     TrainingFailedError if the workers failed more than `config.max_failures` times.
     """
     chat = student_format(config, now=now)
@@ -51,7 +62,8 @@ def fine_tune(config: SftConfig, *, seed: int, now: datetime.datetime, samples: 
     counts = prepare_data(config, chat, samples=samples, data=out / "data")
     has_validation = counts[Split.VALIDATION] > 0
     remove_unfinished(out / RAY_TRAIN)
-    result = _fit(config, seed=seed, out=out, has_validation=has_validation, mean_weight=counts.get("mean_weight"))
+    told = {"has_validation": has_validation, "mean_weight": counts.get("mean_weight"), **(reporting or {})}
+    result = _fit(config, seed=seed, out=out, told=told)
     best = _best_checkpoint(result, has_validation=has_validation)
     checkpoint = out / "checkpoint"
     describe = functools.partial(write_format, conversation=conversation, end=end)
@@ -69,7 +81,7 @@ def fine_tune(config: SftConfig, *, seed: int, now: datetime.datetime, samples: 
     return {**counts, **_losses(history), **made}
 
 
-def _fit(config: SftConfig, *, seed: int, out: Folder, has_validation: bool, mean_weight: float | None = None) -> Any:
+def _fit(config: SftConfig, *, seed: int, out: Folder, told: Mapping[str, Any]) -> Any:
     from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
@@ -83,8 +95,7 @@ def _fit(config: SftConfig, *, seed: int, out: Folder, has_validation: bool, mea
             "student": config.student,
             "out": out.uri,
             "scratch": config.scratch,
-            "has_validation": has_validation,
-            "mean_weight": mean_weight,
+            **told,
             "seed": seed,
             "use_gpu": config.use_gpu,
             "threads": config.threads or max(1, int(config.num_cpus)),
@@ -109,8 +120,8 @@ def _fit(config: SftConfig, *, seed: int, out: Folder, has_validation: bool, mea
             failure_config=FailureConfig(max_failures=config.max_failures),
             checkpoint_config=CheckpointConfig(
                 num_to_keep=2,
-                checkpoint_score_attribute="eval_loss" if has_validation else None,
-                checkpoint_score_order="min" if has_validation else "max",
+                checkpoint_score_attribute="eval_loss" if told["has_validation"] else None,
+                checkpoint_score_order="min" if told["has_validation"] else "max",
             ),
         ),
     )
@@ -143,13 +154,17 @@ def _settings(config: Config) -> dict[str, Any]:
 
 
 def _run(context: StageContext) -> dict[str, Any]:
-    return fine_tune(
-        context.config.sft,
-        seed=context.config.run.seed,
-        now=context.run.started,
-        samples=context.folder("curate"),
-        out=context.out,
-    )
+    config, name = context.config, f"{context.config.run.name} sft"
+    shown = {"sft": settings_of(config.sft), "seed": config.run.seed}
+    with live_run(config.register, trl=config.sft.trl, name=name, out=context.out.uri, settings=shown) as live:
+        return fine_tune(
+            config.sft,
+            seed=config.run.seed,
+            now=context.run.started,
+            samples=context.folder("curate"),
+            out=context.out,
+            reporting={"live": live, "reporters": reporters_of(config.sft.trl), "run_name": name},
+        )
 
 
 STAGE = Stage("sft", version=2, needs=("curate",), settings=_settings, run=_run)

@@ -1,9 +1,9 @@
 """Log lines of a run: plain text, or one JSON object a line with STILLERY_LOG=json.
 
 In: records of `logger`, the standard library's `stillery.progress`, from wherever the work is done; `within` says which
-run and stage that is. Out: lines on standard output, errors on standard error; an application that embeds stillery may
-add handlers of its own. INFO is for people, DEBUG for programs alone: a line of JSON, and none of text, where there may
-be a great many.
+run and stage that is, `report` how far it is. Out: lines on standard output, errors on standard error; an application
+that embeds stillery may add handlers of its own. Progress is a bar on a terminal, elsewhere a line now and then. INFO
+is for people, DEBUG for programs alone: a line of JSON, and none of text, where there may be a great many.
 """
 
 import contextlib
@@ -16,6 +16,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from stillery.errors import UserError
+from stillery.telemetry.bars import Bar
+from stillery.telemetry.marked import is_for_driver, mark
+from stillery.telemetry.terminal import Printer
 
 VARIABLE = "STILLERY_LOG"
 FORMATS = ("text", "json")
@@ -25,6 +28,8 @@ logger = logging.getLogger("stillery.progress")
 # Of the process, not of a thread: engines and trainers speak from threads of their own, and a process does one stage
 # at a time.
 _where: dict[str, str] = {}
+_printer = Printer()
+without_bar = _printer.without_bar
 
 
 def check_format() -> None:
@@ -47,6 +52,7 @@ def within(where: Mapping[str, str]) -> Generator[None]:
     try:
         yield
     finally:
+        _printer.end_bar()
         _where.clear()
         _where.update(before)
 
@@ -64,6 +70,11 @@ def here() -> dict[str, str]:
 def with_fields(**fields: Any) -> dict[str, Any]:
     """What a program might want of a record, such as `sample_id`: the `extra` of `logger`'s calls."""
     return {"fields": fields}
+
+
+def report(bar: Bar) -> None:
+    """Tell of progress, as often as anyone likes: a line of JSON each time, and of text now and then."""
+    logger.info(str(bar), extra={"fields": {"progress": bar.to_plain()}, "bar": bar})
 
 
 def _add_place(record: logging.LogRecord) -> bool:
@@ -91,14 +102,20 @@ class TextFormatter(logging.Formatter):
 
 
 class LineHandler(logging.Handler):
-    """Prints each record at once, in the format of the moment, on the stream of the moment."""
+    """Prints each record at once, in the format of the moment, on the stream of the moment. Progress is a bar in the
+    last line of a terminal, elsewhere a line now and then."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if is_for_driver():
+            if record.levelno >= logging.INFO or is_json():
+                print(mark(record), flush=True)
+            return
         formatter = _JSON if is_json() else _TEXT
         if record.levelno < logging.INFO and formatter is _TEXT:
             return
+        bar: Bar | None = getattr(record, "bar", None)
         stream = sys.stderr if record.levelno >= logging.ERROR else sys.stdout
-        print(formatter.format(record), file=stream, flush=True)
+        _printer.write(formatter.format(record), stream, bar=None if formatter is _JSON else bar)
 
 
 _JSON, _TEXT = JsonFormatter(), TextFormatter()

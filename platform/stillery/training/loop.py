@@ -5,6 +5,7 @@ and the first of them reports it. It runs off the worker's main thread, so nothi
 """
 
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from stillery.sampling.adapters import quiet_peft
 from stillery.sampling.chat.lengths import max_length
 from stillery.telemetry import logs
 from stillery.telemetry import metrics as observe
-from stillery.telemetry.logs import logger
+from stillery.telemetry.bars import Bar
 from stillery.training.adapters import lora_config, quantization_config
 from stillery.training.counts import BATCH
 from stillery.training.data import keep_shards, open_shards
+from stillery.training.reporting import live_callbacks, prompts_of, reporting_arguments
 from stillery.training.scratch import bring_checkpoint, node_scratch, upload
 from stillery.training.weights import weighted_rows, weighted_trainer
 
@@ -66,6 +68,8 @@ def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
             quantization_config=quantization_config(config["quantize"]),
         )
         trainer.remove_callback(PrinterCallback)
+        for callback in live_callbacks(config, shown=prompts_of(validation)):
+            trainer.add_callback(callback)
         checkpoint = ray.train.get_checkpoint()
         resumed = None if checkpoint is None else bring_checkpoint(checkpoint, scratch)
         trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
@@ -122,7 +126,7 @@ def trl_arguments(config: dict[str, Any], *, has_validation: bool) -> dict[str, 
     if not merged.get("packing"):
         # Every row fits: TRL need not go through them to cut them.
         merged["max_length"] = None
-    return merged | {"seed": config["seed"], "report_to": "none"}
+    return merged | {"seed": config["seed"], **reporting_arguments(config)}
 
 
 def report_checkpoint(folder: Path, metrics: dict[str, Any]) -> None:
@@ -152,6 +156,11 @@ def _report_callback() -> Any:
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
     class ReportCheckpoint(TrainerCallback):
+        def on_train_begin(
+            self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        ) -> None:
+            self._started, self._first = time.monotonic(), state.global_step
+
         def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
             metrics: dict[str, Any] = {"step": state.global_step}
             for row in state.log_history:
@@ -177,6 +186,19 @@ def _report_callback() -> Any:
             row = state.log_history[-1]
             shown = [f"{key} {row[key]:.4f}" for key in ("loss", "eval_loss", "learning_rate") if key in row]
             if shown and state.is_world_process_zero:
-                logger.info(f"sft: step {state.global_step}/{state.max_steps}, {', '.join(shown)}")
+                seconds = time.monotonic() - self._started
+                numbers = {key: row[key] for key in ("loss", "eval_loss", "learning_rate") if key in row}
+                logs.report(
+                    Bar(
+                        "sft",
+                        state.global_step,
+                        state.max_steps,
+                        seconds,
+                        ", ".join(shown),
+                        first=self._first,
+                        unit="steps",
+                        numbers=numbers,
+                    )
+                )
 
     return ReportCheckpoint()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import stillery
-from stillery.cli.arguments import STAGE_COMMANDS
+from stillery.cli.arguments import STAGE_COMMANDS, parse_arguments
 from stillery.cli.main import main
 from stillery.config import load_config
 from stillery.config.loading import SHIPPED
@@ -33,6 +33,15 @@ def test_the_help_of_a_stage_names_the_stages_that_it_runs(command: str, capsys:
     assert code == 0
     assert f"not finished: {', '.join(names)}." in text
     assert STAGE_COMMANDS[command][2].split()[0] in text
+
+
+def test_settings_may_stand_behind_options_and_what_is_unknown_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    parsed = parse_arguments(["benchmark", "m", "--tasks", "gsm8k", "evaluate.threads=2", "--greedy", "run.seed=3"])
+    assert (parsed.model, parsed.overrides) == ("m", ["evaluate.threads=2", "run.seed=3"])
+    parsed = parse_arguments(["run", "run.seed=3", "--config", "demo", "run.name=x"])
+    assert parsed.overrides == ["run.seed=3", "run.name=x"]
+    assert "unrecognized arguments: --gredy" in said("run", "--gredy", capsys=capsys)[1]
+    assert "unrecognized arguments: a=b" in said("doctor", "a=b", capsys=capsys)[1]
 
 
 def test_the_example_of_each_stage_is_a_setting() -> None:

@@ -76,7 +76,6 @@ def test_a_misspelt_key_of_vllm(key: str, near: str) -> None:
         ("sft.trl.output_dir", "run.dir"),
         ("sft.trl.seed", "run.seed"),
         ("sft.trl.use_cpu", "sft.use_gpu"),
-        ("sft.trl.report_to", "MLflow"),
     ],
 )
 def test_a_field_that_is_ours_is_refused_with_the_reason(key: str, remedy: str) -> None:

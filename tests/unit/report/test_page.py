@@ -8,6 +8,7 @@ from stillery.bonds import analyze
 from stillery.metrics import summarize
 from stillery.report import Evaluation, ReportData, render
 from stillery.report.traces import choose_problem, choose_samples
+from support.receipts import receipt_of
 from support.report_runs import AFTER, BEFORE, FUNNEL, make_comparison, make_evaluation, make_report
 from support.score_rows import make_score
 
@@ -82,6 +83,15 @@ def test_a_models_own_text_never_becomes_markup() -> None:
     assert not [name for _, attributes in parsed.tags for name in attributes if name.startswith("on")]
     assert page.count("</style>") == 1
     assert parsed.text.count(HOSTILE) > 10
+
+
+def test_benchmarks_are_a_section_where_there_are_any() -> None:
+    lost = {"mean": -0.4, "low": -0.5, "high": -0.3, "verdict": "lost"}
+    receipt = receipt_of(0.4) | {"forgetting": {"against": HOSTILE, "max_loss": 0.02, "tasks": {"t": lost}}}
+    page = render(make_report(benchmarks=[receipt]))
+    assert '<th scope="row">t</th><td>12</td><td>5</td><td>40.0% ± 0.0</td>' in page
+    assert f"Against {HOSTILE}, by 95% interval: t -40.0 points [-50.0, -30.0] (lost)." in Page(page).text
+    assert 'id="benchmarks"' not in render(make_report())
 
 
 def test_completions_are_shown_verbatim() -> None:

@@ -14,6 +14,7 @@ from stillery.errors import UserError
 from stillery.pipeline.runner import run_pipeline
 from stillery.sampling.progress import Progress
 from stillery.telemetry import logs
+from stillery.telemetry.bars import Bar
 from stillery.telemetry.logs import logger, with_fields
 from support.small_run import small_config
 
@@ -95,9 +96,11 @@ def test_every_line_of_a_run_is_json_and_names_its_stage(tmp_path: Path, capsys:
 @pytest.mark.usefixtures("as_json")
 def test_progress_of_sampling_is_told_as_the_rest(capsys: pytest.CaptureFixture[str]) -> None:
     with logs.within(WHERE):
-        Progress("generate", num_prompts=1, most_samples=1, judged=False).write("generate: 1/1 prompts")
+        bar = Bar("generate", 1, 4, 2.0, "cost 0.50", numbers={"cost": 0.5})
+        Progress("generate", num_prompts=4, most_samples=4, judged=False).write(bar)
     (line,) = objects(capsys.readouterr().out)
-    assert line["message"] == "generate: 1/1 prompts"
+    assert line["message"] == "generate: 1/4 prompts, cost 0.50, 6 s left"
+    assert line["progress"] == {"done": 1, "of": 4, "seconds_left": 6.0, "cost": 0.5}
     assert line["stage"] == "generate"
 
 

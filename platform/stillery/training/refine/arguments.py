@@ -1,7 +1,9 @@
-"""The arguments of TRL's trainers: our defaults, overlaid with the config's table `refine.trl`. Pure."""
+"""The arguments of TRL's trainers: our defaults, overlaid with the config's table `refine.trl`, and its reporters."""
 
 from collections.abc import Mapping
 from typing import Any
+
+from stillery.training.reporting import reporting_arguments
 
 
 def grpo_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,8 +56,8 @@ def _shared(config: Mapping[str, Any]) -> dict[str, Any]:
         "logging_steps": 1,
         "save_strategy": "no",
         "eval_strategy": "no",
-        "report_to": "none",
         "disable_tqdm": True,
+        **reporting_arguments(config),
     }
 
 

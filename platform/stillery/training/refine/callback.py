@@ -14,7 +14,8 @@ from stillery.config import StopRules
 from stillery.io.storage import Folder
 from stillery.records import Rollout
 from stillery.telemetry import metrics as observe
-from stillery.telemetry.logs import logger
+from stillery.telemetry.bars import Bar
+from stillery.telemetry.logs import logger, report
 from stillery.training.loop import report_checkpoint
 from stillery.training.refine.stopping import ACCURACY, STOPPED, validations_of, why_stop
 from stillery.training.refine.validation import STANDARD_ERROR
@@ -77,7 +78,7 @@ class Watch(TrainerCallback):
             return
         self._add_speed(row)
         if state.is_world_process_zero:
-            logger.info(self._progress(state, row))
+            report(self._progress(state, row))
         if step % self._every and step != state.max_steps:
             return
         self._validate(state)
@@ -114,10 +115,11 @@ class Watch(TrainerCallback):
             self._num_tokens = seen
         self._logged = now
 
-    def _progress(self, state: TrainerState, row: dict[str, Any]) -> str:
+    def _progress(self, state: TrainerState, row: dict[str, Any]) -> Bar:
         shown = [f"{name} {row[key]:{form}}" for key, name, form in _SHOWN if row.get(key) is not None]
         named = {key.partition("/")[2]: row[key] for key in row if key.startswith(("part/", "reward/"))}
         parts = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in named.items() if value is not None]
-        done = state.global_step - self._first_step
-        left = (time.monotonic() - self._started) / done * (state.max_steps - state.global_step)
-        return ", ".join([f"refine: step {state.global_step}/{state.max_steps}", *shown, *parts, f"{left:,.0f} s left"])
+        seconds, numbers = time.monotonic() - self._started, {key: row[key] for key, _, _ in _SHOWN if row.get(key)}
+        note = ", ".join([*shown, *parts])
+        place = (state.global_step, state.max_steps, seconds, note, self._first_step, "steps")
+        return Bar("refine", *place, numbers=numbers)

@@ -19,6 +19,7 @@ from stillery.training.refine.arguments import distill_arguments, dpo_arguments,
 from stillery.training.refine.data import PreferencePair, RefineProblem, first_of
 from stillery.training.refine.rollouts import RolloutSampler, Sampling, TransformersSampler, TrlSampler, VllmSampler
 from stillery.training.refine.stopping import STOPPED
+from stillery.training.reporting import live_callbacks
 from stillery.training.scratch import bring_checkpoint, node_scratch
 
 # So many completions transformers samples at once.
@@ -51,6 +52,8 @@ def refine_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
         trainer, sampler = make(config, student, scratch)
         trainer.add_callback(_watch(config, trainer, sampler))
         trainer.remove_callback(PrinterCallback)
+        for callback in live_callbacks(config):
+            trainer.add_callback(callback)
         trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
         # Uploads read from the scratch folder, which goes when the block ends.
         wait_for_uploads()

@@ -1,0 +1,164 @@
+"""Measuring: each problem is sampled as its task says and graded as a run's evaluations are.
+
+In: a subject, tasks with their problems, settings. Out: a receipt (what was measured, how, with what result) and the
+scores, which lie beside it. Samples go to a durable log, so a second call makes only what is missing.
+"""
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stillery import __version__
+from stillery.benchmark.problems import Problems
+from stillery.benchmark.subject import Subject, slug
+from stillery.benchmark.tasks import GREEDY, Task
+from stillery.config import Config
+from stillery.io.run_folder import Run, home, open_run
+from stillery.records import Prompt, Score, Split, digest, from_table
+from stillery.sampling.backend import Backend
+from stillery.sampling.prompting import messages_of
+from stillery.stages.evaluate import evaluate
+from stillery.verify.rows import VERSION as POLICY_VERSION
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What overrides the tasks' own settings: None leaves them. `instruction` is put before each question: `auto` (the
+    task's own, or none for a model that stillery trained on bare questions), `none`, `template` or a text."""
+
+    samples: int | None = None
+    max_tokens: int | None = None
+    greedy: bool = False
+    instruction: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The receipt of a subject, as plain data, and its scores by task."""
+
+    receipt: dict[str, Any]
+    scores: Mapping[str, Sequence[Score]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """How problems are asked; tasks that share it are measured in one go, by one engine."""
+
+    samples: int
+    sampling: Mapping[str, Any]
+    instruction: str | None
+
+    @property
+    def key(self) -> str:
+        return digest("asking", self.samples, dict(self.sampling), self.instruction)[:16]
+
+
+def measure(subject: Subject, work: Sequence[tuple[Task, Problems]], config: Config, *, settings: Settings) -> Measured:
+    """Measure a subject on each task's problems. Ray must be there.
+
+    Raises UserError if more samples failed, for reasons that are not the model's, than `run.max_failure_share`.
+    """
+    groups: dict[str, tuple[_Asking, list[tuple[str, Problems]]]] = {}
+    for task, found in work:
+        asking = asking_of(task, settings, writes_template=subject.writes_template)
+        groups.setdefault(asking.key, (asking, []))[1].append((task.name, found))
+    where = dataclasses.replace(config.run, dir=str(home() / "benchmarks" / slug(subject.name)), name=subject.name)
+    tasks: dict[str, Any] = {}
+    scores: dict[str, list[Score]] = {}
+    with open_run(dataclasses.replace(config, run=where)) as run:
+        source = subject.source(run)
+        for asking, members in groups.values():
+            told, rows = _measure_group(asking, members, subject=subject, source=source, config=config, run=run)
+            tasks |= told
+            scores |= {name: [row for row in rows if row.task == name] for name, _ in members}
+        receipt = {
+            "receipt_version": VERSION,
+            "model": subject.name,
+            "model_identity": source.identity,
+            "measured": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "stillery": {"version": __version__, "git_revision": run.git_revision, "verifier": POLICY_VERSION},
+            "seed": config.run.seed,
+            **subject.facts,
+            "samples": run.folder.uri,
+            "tasks": {name: tasks[name] for name in sorted(tasks)},
+        }
+    return Measured(receipt, scores)
+
+
+def _measure_group(
+    asking: _Asking,
+    members: Sequence[tuple[str, Problems]],
+    *,
+    subject: Subject,
+    source: Backend,
+    config: Config,
+    run: Run,
+) -> tuple[dict[str, Any], list[Score]]:
+    """What a receipt says of each task, and all scores."""
+    prompts = [prompt for _, found in members for prompt in found.prompts]
+    folder = run.folder / "measured" / digest("problems", asking.key, [p.prompt_id for p in prompts])[:16]
+    (folder / "problems").write_rows("prompts.parquet", prompts, Prompt)
+    summary = evaluate(
+        dataclasses.replace(
+            config.evaluate,
+            splits=[Split.TEST.value],
+            samples_per_prompt=asking.samples,
+            ks=sorted({1, asking.samples}),
+            sampling=dict(asking.sampling),
+        ),
+        role=subject.name,
+        source=source,
+        engine=subject.engine,
+        asking={"system_prompt": None, "instruction": asking.instruction},
+        verify=config.verify,
+        seed=config.run.seed,
+        max_failure_share=config.run.max_failure_share,
+        prompts=folder / "problems",
+        run=run,
+        out=folder,
+    )
+    measures = summary["splits"].get(Split.TEST, {}).get("by_task", {})
+    told: dict[str, Any] = {}
+    for name, found in members:
+        rendered = source.render([messages_of(p, instruction=asking.instruction) for p in found.prompts])
+        told[name] = {
+            **_asked(asking, found),
+            "rendered_prompts_sha256": hashlib.sha256("\0".join(rendered).encode()).hexdigest(),
+            "result": measures.get(name),
+        }
+    return told, from_table(folder.read_all(Score), Score)
+
+
+def asking_of(task: Task, settings: Settings, *, writes_template: bool) -> _Asking:
+    """A task's settings with what overrides them."""
+    told = settings.instruction
+    own = None if writes_template else task.instruction
+    instruction = own if told == "auto" else None if told == "none" else told
+    sampling = dict(GREEDY if settings.greedy else task.sampling)
+    if settings.max_tokens is not None:
+        sampling["max_tokens"] = settings.max_tokens
+    samples = 1 if settings.greedy else settings.samples or task.samples
+    if samples > 1 and not sampling.get("temperature"):
+        # The same greedy answer again would tell nothing: several samples need a temperature.
+        sampling |= {"temperature": 0.6, "top_p": 0.95}
+    return _Asking(samples, sampling, instruction)
+
+
+def _asked(asking: _Asking, problems: Problems) -> dict[str, Any]:
+    contents = sorted([p.prompt_id, p.question, p.answer, p.answer_kind, p.choices] for p in problems.prompts)
+    return {
+        "data": {
+            **problems.source,
+            "num_problems": len(problems.prompts),
+            "num_left_out": problems.num_left_out,
+            "problems_sha256": digest("problems", contents),
+        },
+        "samples_per_problem": asking.samples,
+        "sampling": dict(asking.sampling),
+        "instruction": asking.instruction,
+    }
