@@ -66,6 +66,21 @@ class PromptsConfig:
 
 
 @dataclass
+class CodeConfig:
+    """Limits of the code that models write for problems with tests. It has no network, no other process and no file
+    beside its own where the kernel allows that (user namespaces, seccomp); a log line says where it does not."""
+
+    cpu_s: float = 5.0
+    """Seconds of CPU time of one test; the assertions of a problem count as one. Beyond them the answer is wrong."""
+    wall_s: float = 60.0
+    """Seconds (wall clock) of all tests of one answer before its verdict is `timeout`."""
+    memory_mb: int = 1024
+    """MiB of address space."""
+    output_kb: int = 1024
+    """KiB of what it prints, and of each file that it writes."""
+
+
+@dataclass
 class VerifyConfig:
     """How answers are graded. The grading policy has no settings: docs/concepts/verification.md."""
 
@@ -77,6 +92,10 @@ class VerifyConfig:
     """Grading actors, each with its own `num_processes`; one is started, more while answers wait."""
     num_cpus: float = 0.25
     """Ray's CPUs that one of them takes. On a cluster with many of them: 1 or more."""
+    function: str | None = None
+    """A verifier of your own as `package.module:function`: (GradingTask) -> True, False or None (the rules decide),
+    alone or with a text as evidence. It runs in the worker processes, each call within `deadline_s`."""
+    code: CodeConfig = field(default_factory=CodeConfig)
 
 
 @dataclass

@@ -1,6 +1,5 @@
 """One prompt's samples, verified -> which of them train the student, and why the others don't. Pure."""
 
-import importlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
@@ -11,6 +10,7 @@ from stillery.errors import UserError
 from stillery.metrics import StoppingRule, pass_rate
 from stillery.records import FAILURES, Choice, Generation, Molecule, Verdict
 from stillery.verify.acceptance import Acceptance
+from stillery.verify.functions import load_function
 
 Row = tuple[Generation, Verdict]
 # A function of the user's: a sample and its verdict in, the reason for leaving it out or None.
@@ -94,19 +94,7 @@ def last_tries(rows: Iterable[Row]) -> list[Row]:
 
 def load_filters(names: Sequence[str]) -> list[tuple[str, Filter]]:
     """The functions that a config names as package.module:function. Raises UserError for one that is not there."""
-    found: list[tuple[str, Filter]] = []
-    for name in names:
-        module, colon, attribute = name.partition(":")
-        try:
-            function = getattr(importlib.import_module(module), attribute) if colon else None
-        except (ImportError, AttributeError, ValueError) as error:
-            raise UserError(
-                f"curate.filters: {name} cannot be imported ({error}); give package.module:function"
-            ) from None
-        if not callable(function):
-            raise UserError(f"curate.filters: {name} is no function; give package.module:function")
-        found.append((name, cast(Filter, function)))
-    return found
+    return [(name, cast(Filter, load_function(name, key="curate.filters", arguments=2))) for name in names]
 
 
 def _filtered(name: str, filter_: Filter, generation: Generation, verdict: Verdict) -> str | None:

@@ -27,6 +27,7 @@ from stillery.training.adapters import check_adapter
 from stillery.training.adapters import check_settings as check_adapter_settings
 from stillery.training.counts import check_elastic, check_most
 from stillery.training.refine.checks import check_refinement
+from stillery.verify.checks import check_verification
 
 
 def check(config: Config, *, lengths: Sequence[Lengths] = ()) -> None:
@@ -38,6 +39,7 @@ def check(config: Config, *, lengths: Sequence[Lengths] = ()) -> None:
     check_most(config)
     check_elastic(config.sft)
     placement.check_config(config)
+    check_verification(config)
     check_curation(config)
     _check_teacher(config)
     check_model("sft.student", config.sft.student)

@@ -27,6 +27,7 @@ from stillery.metrics import StoppingRule
 from stillery.records import Prompt, from_table
 from stillery.stages.stage import TRAINED, Stage, StageContext
 from stillery.telemetry.logs import logger
+from stillery.verify.functions import function_identity
 
 
 def curate(
@@ -157,6 +158,9 @@ def _settings(config: Config) -> dict[str, Any]:
     stopping = _stopping(config.teacher)
     settings = {**settings_of(config.curate), "stopping": None if stopping is None else dataclasses.asdict(stopping)}
     draws = config.curate.mixture or any(rule == "random" for rule in config.curate.rules)
+    if config.curate.filters:
+        named = [function_identity(name, key="curate.filters", arguments=2) for name in config.curate.filters]
+        settings["filters"] = named
     return settings | {"evaluation_sets": against, "seed": config.run.seed if draws else None}
 
 

@@ -27,7 +27,13 @@ from stillery.sampling.models import model_id
 from stillery.sampling.neutral import shaping_engine
 from stillery.sampling.prompting import messages_of
 from stillery.sampling.sampler import sample
-from stillery.stages.fingerprints import chat_settings, grading_settings, sampling_settings, teacher_identity
+from stillery.stages.fingerprints import (
+    chat_settings,
+    grading_settings,
+    sampling_settings,
+    teacher_identity,
+    verifier_settings,
+)
 from stillery.stages.stage import MEASURED, REFINED, TUNED, Stage, StageContext, retry_failed
 from stillery.telemetry.logs import logger
 from stillery.verify.rows import VERSION as POLICY_VERSION
@@ -114,7 +120,7 @@ def _protocol(
         "samples_per_prompt": config.samples_per_prompt,
         "asking": dict(asking),
         "engine": {**dtype, **shaping_engine(engine)},
-        "verifier": {"version": POLICY_VERSION, "deadline_s": verify.deadline_s},
+        "verifier": {"version": POLICY_VERSION, **verifier_settings(verify)},
         "evaluation_version": VERSION,
         "test_problems": digest("problems", problems),
     }

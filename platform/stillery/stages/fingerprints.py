@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from stillery.config import Config, EngineConfig, SftConfig, TeacherConfig, settings_of
+from stillery.config import Config, EngineConfig, SftConfig, TeacherConfig, VerifyConfig, settings_of
 from stillery.sampling.chat.conversation import student_format
 from stillery.sampling.models import model_id
 from stillery.sampling.neutral import ENGINE_SECTION, shaping_engine
+from stillery.verify.functions import function_identity
 
 
 def sampling_settings(section: EngineConfig) -> dict[str, Any]:
@@ -30,7 +31,15 @@ def teacher_identity(config: Config) -> str:
 
 def grading_settings(config: Config) -> dict[str, Any]:
     """Config fields that shape a verdict."""
-    return {"deadline_s": config.verify.deadline_s}
+    return verifier_settings(config.verify)
+
+
+def verifier_settings(verify: VerifyConfig) -> dict[str, Any]:
+    """The same of the section alone. What is not used is not in it, so that outputs from before it was there hold."""
+    settings: dict[str, Any] = {"deadline_s": verify.deadline_s}
+    if verify.function is not None:
+        settings["function"] = function_identity(verify.function, key="verify.function", arguments=1)
+    return settings
 
 
 def chat_settings(config: SftConfig) -> dict[str, Any]:

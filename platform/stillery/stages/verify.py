@@ -19,8 +19,7 @@ from stillery.stages.fingerprints import grading_settings
 from stillery.stages.stage import TRAINED, Stage, StageContext
 from stillery.telemetry.logs import logger
 from stillery.verify.judge import NO_SAMPLE
-from stillery.verify.pool import GradingPool
-from stillery.verify.rows import GRADED_COLUMNS, VERSION, grade_rows, job_of, why_failed
+from stillery.verify.rows import GRADED_COLUMNS, VERSION, grade_rows, job_of, open_pool, why_failed
 
 ROWS_PER_FILE = 20_000
 ROWS_PER_BATCH = 1024
@@ -91,10 +90,11 @@ class _Grader:
         import ray
 
         self._prompts_by_id: dict[str, Prompt] = ray.get(prompts)
-        self._pool = GradingPool(num_processes=config.num_processes, deadline_s=config.deadline_s)
+        self._config = config
+        self._pool = open_pool(config)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        jobs = (job_of(row, self._prompts_by_id) for row in batch.to_pylist())
+        jobs = (job_of(row, self._prompts_by_id, self._config) for row in batch.to_pylist())
         return records.to_table(list(self._pool.grade_many(jobs)), Verdict)
 
 

@@ -1,4 +1,4 @@
-"""Judges a completion against its gold answer: a verdict, or the pair that a worker process must compare first.
+"""Judges a completion against its gold answer: a verdict, or the check that a process of its own must make first.
 
 Pure. The order of the rules is the policy of docs/concepts/verification.md: what is not checked, what cannot be read,
 and only then what is right or wrong.
@@ -21,7 +21,8 @@ NO_SAMPLE = "generation:"
 
 @dataclass(frozen=True, slots=True)
 class GradingTask:
-    """One completion to grade. `error` is the engine's, where it failed to make one."""
+    """One completion to grade. `error` is the engine's, where it failed to make one. `function` is the user's verifier,
+    as package.module:name, which is given the task itself."""
 
     completion: str
     answer: str | None
@@ -33,6 +34,8 @@ class GradingTask:
     sample_id: str = ""
     prompt_id: str = ""
     error: str | None = None
+    task: str = ""
+    function: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +56,26 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class FunctionCall:
+    """A completion that the user's verifier decides, and what holds where it leaves that to the rules."""
+
+    job: GradingTask
+    rules: Pair | Outcome
+
+
+Check = Pair | FunctionCall
+
+
+@dataclass(frozen=True, slots=True)
 class Pending:
-    """A verdict that lacks only the outcome of its pair."""
+    """A verdict that lacks only the outcome of its check."""
 
     verdict: Verdict
-    pair: Pair
+    check: Check
 
 
 def prepare(job: GradingTask) -> Verdict | Pending:
-    """The verdict, where it is decided without computer algebra; else what remains to be compared.
+    """The verdict, where it is decided without computer algebra or the user's function; else what remains to be done.
 
     This is the boundary at which a bug of ours that one completion lays bare becomes that completion's `error`.
     """
@@ -98,6 +112,24 @@ def _prepare(job: GradingTask) -> Verdict | Pending:
     )
     if job.error is not None:
         return dataclasses.replace(blank, detail=f"{NO_SAMPLE} {job.error}")
+    found = _by_rules(job, parts, blank)
+    if job.function is None:
+        return found
+    is_cut = job.finish_reason == "length" and not parts.answer_closed
+    if is_cut or not parts.visible.strip():
+        # There is no answer yet, or none at all: nothing to ask about.
+        return dataclasses.replace(blank, verdict=VerdictKind.TRUNCATED if is_cut else VerdictKind.UNPARSED)
+    if isinstance(found, Pending):
+        return Pending(found.verdict, FunctionCall(job, _pair_of(found)))
+    return Pending(found, FunctionCall(job, Outcome(VerdictKind(found.verdict), found.detail)))
+
+
+def _pair_of(pending: "Pending") -> Pair:
+    assert isinstance(pending.check, Pair)
+    return pending.check
+
+
+def _by_rules(job: GradingTask, parts: TemplateParts, blank: Verdict) -> Verdict | Pending:
     is_cut = job.finish_reason == "length"
     if job.answer is None or job.answer_kind == AnswerKind.NONE:
         return dataclasses.replace(blank, verdict=_without_gold(is_cut=is_cut, is_empty=not parts.visible.strip()))
@@ -137,5 +169,5 @@ def _without_gold(*, is_cut: bool, is_empty: bool) -> VerdictKind:
 
 
 def settle(pending: Pending, outcome: Outcome) -> Verdict:
-    """The verdict, now that its pair has been compared."""
+    """The verdict, now that its check has been made."""
     return dataclasses.replace(pending.verdict, verdict=outcome.kind, detail=outcome.detail)
