@@ -25,7 +25,7 @@ R = TypeVar("R")
 
 
 class AnswerKind(StrEnum):
-    """What sort of thing the gold answer is; it decides how two answers are compared."""
+    """What sort of thing the gold answer is; it decides how two answers are compared. That of `code` is its tests."""
 
     NUMBER = "number"
     EXPRESSION = "expression"
@@ -34,6 +34,7 @@ class AnswerKind(StrEnum):
     YES_NO = "yes_no"
     SET = "set"
     DATE = "date"
+    CODE = "code"
     NONE = "none"
 
 

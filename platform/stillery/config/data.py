@@ -44,16 +44,17 @@ class PromptsConfig:
 
     columns: dict[str, str] = field(default_factory=dict[str, str])
     """`file`, `hub`: our column name to theirs. Ours are `question`, `answer`, `task`, `prompt_id`, `choices`,
-    `answer_kind`; the first two are required. A dotted name is a path into a nested value, such as `meta.answer` or
-    `messages.0.content`. `stillery prompts --inspect FILE` proposes the mapping."""
+    `answer_kind`, `tests`; the first is required, and an answer or, for code, tests. A dotted name is a path into a
+    nested value, such as `meta.answer` or `messages.0.content`. `stillery prompts --inspect FILE` proposes the
+    mapping."""
     task: str = "custom"
     """`file`, `hub`: name of the task where the data has no task column. Metrics are split by it."""
     answer_format: str = "text"
     r"""`file`, `hub`: where the answer is in its cell. `text`: all of it; `hash`: after the last `####`; `boxed`: in
     the last `\boxed{}`."""
     answer_kind: str = "auto"
-    """`file`, `hub`: `number`, `expression`, `choice`, `string`, `yes_no`, `set`, `date`, `none` (never checked), or
-    `auto` (inferred from each answer)."""
+    """`file`, `hub`: `number`, `expression`, `choice`, `string`, `yes_no`, `set`, `date`, `code` (tests), `none` (never
+    checked), or `auto` (inferred from each answer)."""
     choice_answers: str = "auto"
     """`file`, `hub`: how an answer names one of its row's `choices`: `letter`, `text`, `index` (from 0), `number` (from
     1), or `auto`: a letter or a text, or a whole number as an index from 0. A number that is the text of one choice and

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from stillery.records import AnswerKind, Verdict, VerdictKind
 from stillery.verify.choices import choice_of, text_of_choice
+from stillery.verify.code import CodeTests, find_code
 from stillery.verify.compare import AUTO, MATHS, compare, infer_kind, is_overlong, names_several, unreadable
 from stillery.verify.equations import value_asked_for
 from stillery.verify.extract import extract_answer
@@ -56,6 +57,16 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class TestRun:
+    """Code, and the tests that decide on it, as JSON."""
+
+    __test__ = False  # It is none of pytest's.
+
+    code: str
+    tests: str
+
+
+@dataclass(frozen=True, slots=True)
 class FunctionCall:
     """A completion that the user's verifier decides, and what holds where it leaves that to the rules."""
 
@@ -63,7 +74,7 @@ class FunctionCall:
     rules: Pair | Outcome
 
 
-Check = Pair | FunctionCall
+Check = Pair | TestRun | FunctionCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +108,12 @@ def prepare(job: GradingTask) -> Verdict | Pending:
 
 def _prepare(job: GradingTask) -> Verdict | Pending:
     parts = parse_template(job.completion, prefilled_think=job.prefilled_think)
-    flags = find_flags(job.completion, question=job.question, template=parts.state) if job.error is None else []
+    wants_code = job.answer_kind == AnswerKind.CODE
+    flags = (
+        find_flags(job.completion, question=job.question, template=parts.state, wants_code=wants_code)
+        if job.error is None
+        else []
+    )
     blank = Verdict(
         sample_id=job.sample_id,
         prompt_id=job.prompt_id,
@@ -120,13 +136,13 @@ def _prepare(job: GradingTask) -> Verdict | Pending:
         # There is no answer yet, or none at all: nothing to ask about.
         return dataclasses.replace(blank, verdict=VerdictKind.TRUNCATED if is_cut else VerdictKind.UNPARSED)
     if isinstance(found, Pending):
-        return Pending(found.verdict, FunctionCall(job, _pair_of(found)))
-    return Pending(found, FunctionCall(job, Outcome(VerdictKind(found.verdict), found.detail)))
+        return found if isinstance(found.check, TestRun) else _ask(job, found.verdict, found.check)
+    return _ask(job, found, Outcome(VerdictKind(found.verdict), found.detail))
 
 
-def _pair_of(pending: "Pending") -> Pair:
-    assert isinstance(pending.check, Pair)
-    return pending.check
+def _ask(job: GradingTask, verdict: Verdict, rules: Check | Outcome) -> Pending:
+    assert isinstance(rules, (Pair, Outcome))
+    return Pending(verdict, FunctionCall(job, rules))
 
 
 def _by_rules(job: GradingTask, parts: TemplateParts, blank: Verdict) -> Verdict | Pending:
@@ -134,6 +150,8 @@ def _by_rules(job: GradingTask, parts: TemplateParts, blank: Verdict) -> Verdict
     if job.answer is None or job.answer_kind == AnswerKind.NONE:
         return dataclasses.replace(blank, verdict=_without_gold(is_cut=is_cut, is_empty=not parts.visible.strip()))
     kind = infer_kind(job.answer, choices=job.choices) if job.answer_kind == AUTO else AnswerKind(job.answer_kind)
+    if kind is AnswerKind.CODE:
+        return _by_tests(job.answer, parts, blank, is_cut=is_cut)
     predicted = _predict(parts, job, job.answer, kind, is_cut=is_cut)
     if predicted is None:
         return dataclasses.replace(blank, verdict=VerdictKind.TRUNCATED if is_cut else VerdictKind.UNPARSED)
@@ -147,6 +165,14 @@ def _by_rules(job: GradingTask, parts: TemplateParts, blank: Verdict) -> Verdict
     if same is None:
         return Pending(read, Pair(predicted, job.answer, kind))
     return dataclasses.replace(read, verdict=VerdictKind.CORRECT if same else VerdictKind.WRONG)
+
+
+def _by_tests(tests: str, parts: TemplateParts, blank: Verdict, *, is_cut: bool) -> Verdict | Pending:
+    CodeTests.from_json(tests)
+    code, why = find_code(parts, is_cut=is_cut)
+    if code is None:
+        return dataclasses.replace(blank, verdict=VerdictKind.TRUNCATED if is_cut else VerdictKind.UNPARSED, detail=why)
+    return Pending(dataclasses.replace(blank, predicted=code), TestRun(code, tests))
 
 
 def _predict(parts: TemplateParts, job: GradingTask, gold: str, kind: AnswerKind, *, is_cut: bool) -> str | None:

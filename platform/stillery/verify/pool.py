@@ -3,11 +3,14 @@
 import selectors
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from types import TracebackType
 
+from stillery.config import CodeConfig
 from stillery.records import Verdict
-from stillery.verify.judge import Check, GradingTask, Outcome, Pending, prepare, settle
+from stillery.verify.code import run_code
+from stillery.verify.judge import Check, FunctionCall, GradingTask, Outcome, Pair, Pending, TestRun, prepare, settle
 from stillery.verify.processes import Worker, overrun
 
 DEADLINE_S = 5.0
@@ -24,16 +27,23 @@ GRACE_S = 60.0
 class GradingPool:
     """Worker processes that compare answers or call the user's verifier, started at the first check that needs one.
 
-    Use it as a context manager, from one thread at a time. Each check has `deadline_s` seconds of wall-clock
+    Use it as a context manager, from one thread at a time. Code is run in a sandbox of its own within the limits `code`
+    (by default those of the config). Each other check has `deadline_s` seconds of wall-clock
     time, and its process `memory_bytes` of address space.
     """
 
     def __init__(
-        self, *, num_processes: int = 1, deadline_s: float = DEADLINE_S, memory_bytes: int = MEMORY_BYTES
+        self,
+        *,
+        num_processes: int = 1,
+        deadline_s: float = DEADLINE_S,
+        memory_bytes: int = MEMORY_BYTES,
+        code: CodeConfig | None = None,
     ) -> None:
         self.deadline_s = deadline_s
         self._num_processes = num_processes
         self._memory_bytes = memory_bytes
+        self._code_limits = code or CodeConfig()
         self._workers: list[Worker] = []
 
     def __enter__(self) -> "GradingPool":
@@ -61,10 +71,24 @@ class GradingPool:
                 yield settle(item, outcomes[item.check]) if isinstance(item, Pending) else item
 
     def check_many(self, checks: Sequence[Check]) -> list[Outcome]:
-        """The outcome of each check, in order: correct, wrong, timeout or error.
+        """The outcome of each check, in order: correct, wrong, timeout or error; of code that cannot be run, unparsed.
 
         Raises UserError if a worker process does not start.
         """
+        runs = {check: None for check in checks if isinstance(check, TestRun)}
+        outcomes = dict(zip(runs, self._run_code(list(runs)), strict=True))
+        asked = [check for check in checks if not isinstance(check, TestRun)]
+        answers = iter(self._ask_workers(asked))
+        return [outcomes[check] if isinstance(check, TestRun) else next(answers) for check in checks]
+
+    def _run_code(self, runs: Sequence[TestRun]) -> list[Outcome]:
+        if not runs:
+            return []
+        with ThreadPoolExecutor(self._num_processes) as threads:
+            found = threads.map(lambda run: run_code(run.code, run.tests, limits=self._code_limits), runs)
+            return [Outcome(*verdict) for verdict in found]
+
+    def _ask_workers(self, checks: Sequence[Pair | FunctionCall]) -> list[Outcome]:
         wanted = min(self._num_processes, -(-len(checks) // CHUNK_CHECKS))
         try:
             while len(self._workers) < wanted:
@@ -83,7 +107,7 @@ class GradingPool:
 class _Round:
     """One call of `check_many`: which checks wait, which worker has which, and what came back."""
 
-    def __init__(self, pool: GradingPool, checks: Sequence[Check], workers: list[Worker]) -> None:
+    def __init__(self, pool: GradingPool, checks: Sequence[Pair | FunctionCall], workers: list[Worker]) -> None:
         self._pool = pool
         self._checks = checks
         self._workers = workers

@@ -16,7 +16,7 @@ from typing import Any
 import stillery
 from stillery.errors import UserError
 from stillery.records import VerdictKind
-from stillery.verify.judge import Check, FunctionCall, Outcome, Pair
+from stillery.verify.judge import FunctionCall, Outcome, Pair
 
 # Importing computer algebra takes seconds, and many of them on a busy machine.
 START_S = 180.0
@@ -64,7 +64,7 @@ class Worker:
         self._requests = self._process.stdin
         self.replies = self._process.stdout.fileno()
 
-    def send(self, checks: Sequence[Check]) -> None:
+    def send(self, checks: Sequence[Pair | FunctionCall]) -> None:
         """Hand over a chunk. It is read in one go before any reply is written, so neither side waits for the other.
 
         Raises UserError if the process does not start.
@@ -136,7 +136,7 @@ def overrun(deadline_s: float) -> Outcome:
     return Outcome(VerdictKind.TIMEOUT, f"the check took longer than {deadline_s:g} s")
 
 
-def _as_json(check: Check) -> dict[str, Any]:
+def _as_json(check: Pair | FunctionCall) -> dict[str, Any]:
     """A check as the worker reads it."""
     if isinstance(check, Pair):
         return {"pair": [check.predicted, check.gold, check.kind]}

@@ -40,7 +40,7 @@ def grade_rows(
 
 def open_pool(config: VerifyConfig) -> GradingPool:
     """The grading pool that a config asks for; it starts its processes when they are needed."""
-    return GradingPool(num_processes=config.num_processes, deadline_s=config.deadline_s)
+    return GradingPool(num_processes=config.num_processes, deadline_s=config.deadline_s, code=config.code)
 
 
 def job_of(row: Mapping[str, Any], prompts_by_id: Mapping[str, Prompt], config: VerifyConfig) -> GradingTask:

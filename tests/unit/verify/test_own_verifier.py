@@ -15,7 +15,7 @@ from stillery.verify import GradingPool, GradingTask, grade
 from stillery.verify.checks import check_verification
 from stillery.verify.rows import grade_rows
 
-OWN = '''
+OWN = """
 import os, signal, sys, time
 
 def palindrome(job):
@@ -47,7 +47,7 @@ def misbehaving(job):
 
 def takes_two(generation, verdict):
     return True
-'''
+"""
 
 
 @pytest.fixture(scope="module")

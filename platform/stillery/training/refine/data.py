@@ -60,7 +60,8 @@ def write_problems(
 ) -> dict[str, int]:
     """Write the problems with an answer to train and to validate on. Returns their counts by split.
 
-    `verify_function` is the config's verifier, `lengths` are the teacher's, as `lengths_of` gives them. Raises UserError if there are none to train on.
+    `verify_function` is the config's verifier, `lengths` are the teacher's, as `lengths_of` gives them. Raises
+    UserError if there are none to train on.
     """
     rows = from_table(prompts.read_all(Prompt), Prompt)
     counts: dict[str, int] = {}
