@@ -1,6 +1,9 @@
 """Config of the stages from problems to training data: prompts, verify, bonds, curate."""
 
 from dataclasses import dataclass, field
+from typing import Any
+
+from stillery.config.sampling import EndpointConfig, EngineConfig
 
 
 @dataclass
@@ -53,8 +56,8 @@ class PromptsConfig:
     r"""`file`, `hub`: where the answer is in its cell. `text`: all of it; `hash`: after the last `####`; `boxed`: in
     the last `\boxed{}`."""
     answer_kind: str = "auto"
-    """`file`, `hub`: `number`, `expression`, `choice`, `string`, `yes_no`, `set`, `date`, `code` (tests), `none` (never
-    checked), or `auto` (inferred from each answer)."""
+    """`file`, `hub`: `number`, `expression`, `choice`, `string`, `yes_no`, `set`, `date`, `code` (tests), `judged` (by
+    a model), `none` (never checked), or `auto` (inferred from each answer)."""
     choice_answers: str = "auto"
     """`file`, `hub`: how an answer names one of its row's `choices`: `letter`, `text`, `index` (from 0), `number` (from
     1), or `auto`: a letter or a text, or a whole number as an index from 0. A number that is the text of one choice and
@@ -82,6 +85,25 @@ class CodeConfig:
 
 
 @dataclass
+class JudgeConfig(EngineConfig):
+    """A model that judges answers which no rule can check: those of problems with `answer_kind: judged`."""
+
+    kind: str = "none"
+    """`none`, `vllm` (an engine on this cluster) or `endpoint` (an OpenAI-compatible server)."""
+    model: str = ""
+    """Like `teacher.model`."""
+    endpoint: EndpointConfig = field(default_factory=EndpointConfig)
+    sampling: dict[str, Any] = field(default_factory=lambda: {"temperature": 0.0, "max_tokens": 1024})
+    """Passes through to vLLM's `SamplingParams`, or into the body of an endpoint's requests."""
+    system_prompt: str | None = None
+    """System message before what it is asked. Null: none."""
+    chat_template_kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Further arguments for its chat template."""
+    undecided: bool = False
+    """Ask it also where the rules came to no verdict: no answer found, a comparison that failed or took too long."""
+
+
+@dataclass
 class VerifyConfig:
     """How answers are graded. The grading policy has no settings: docs/concepts/verification.md."""
 
@@ -97,6 +119,7 @@ class VerifyConfig:
     """A verifier of your own as `package.module:function`: (GradingTask) -> True, False or None (the rules decide),
     alone or with a text as evidence. It runs in the worker processes, each call within `deadline_s`."""
     code: CodeConfig = field(default_factory=CodeConfig)
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
 
 
 @dataclass

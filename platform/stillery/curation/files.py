@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stillery.config import CurateConfig
@@ -20,42 +19,12 @@ from stillery.curation.mixture import stays
 from stillery.curation.samples import to_sample
 from stillery.curation.screening import Screened
 from stillery.io.storage import Folder
+from stillery.io.tables import TableRows
 from stillery.metrics import StoppingRule
-from stillery.records import Choice, Generation, Molecule, Prompt, R, Sample, Split, Verdict, VerdictKind, from_table
+from stillery.records import Choice, Generation, Molecule, Prompt, Sample, Split, Verdict, VerdictKind
 
 # Within the output: a table of Choice for each file of generations.
 CHOICES = "choices"
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """A folder's tables taken as one; `starts` is the place of each file's first row, and `num_rows` that of the
-    end."""
-
-    folder: Folder
-    starts: Mapping[str, int]
-    num_rows: int
-
-    @classmethod
-    def of(cls, folder: Folder) -> "Rows":
-        """The tables of a folder, by what their ends say of them."""
-        starts, total = dict[str, int](), 0
-        for name in folder.names(".parquet"):
-            starts[name] = total
-            with folder.open_file(name) as file:
-                total += pq.read_metadata(file).num_rows
-        return cls(folder, starts, total)
-
-    def read(self, record: type[R], start: int, count: int) -> list[R]:
-        """`count` rows from the place `start` on, of whichever files hold them."""
-        parts: list[pa.Table] = []
-        for name, first, end in zip(
-            self.starts, self.starts.values(), [*self.starts.values(), self.num_rows][1:], strict=True
-        ):
-            if first < start + count and end > start:
-                begin = max(0, start - first)
-                parts.append(self.folder.read_table(name, record).slice(begin, min(end, start + count) - first - begin))
-        return from_table(pa.concat_tables(parts), record) if parts else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +32,8 @@ class Inputs:
     """What curation reads. Verdicts and molecules lie in the order of the generations."""
 
     generations: Folder
-    verdicts: Rows
-    molecules: Rows | None = None
+    verdicts: TableRows
+    molecules: TableRows | None = None
 
 
 # What a file of generations came to: counters by name, and the shortest and longest completion.

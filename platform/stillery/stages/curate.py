@@ -16,13 +16,14 @@ from typing import Any
 
 from stillery.config import Config, CurateConfig, TeacherConfig, settings_of
 from stillery.curation.datasheet import write_card
-from stillery.curation.files import Counts, Inputs, Rows, curate_file, new_counts, thin_file
+from stillery.curation.files import Counts, Inputs, curate_file, new_counts, thin_file
 from stillery.curation.mixture import keep_rates
 from stillery.curation.rules import NEED_BONDS
 from stillery.curation.screening import screen_prompts
 from stillery.errors import UserError
 from stillery.io.readers.files import fingerprints
 from stillery.io.storage import Folder
+from stillery.io.tables import TableRows
 from stillery.metrics import StoppingRule
 from stillery.records import Prompt, from_table
 from stillery.stages.stage import TRAINED, Stage, StageContext
@@ -51,8 +52,8 @@ def curate(
     """
     by_id = {p.prompt_id: p for p in from_table(prompts.read_all(Prompt), Prompt)}
     screened = screen_prompts(config, list(by_id.values()))
-    inputs = Inputs(generations, Rows.of(verdicts), None if molecules is None else Rows.of(molecules))
-    places = list(Rows.of(generations).starts.items())
+    inputs = Inputs(generations, TableRows.of(verdicts), None if molecules is None else TableRows.of(molecules))
+    places = list(TableRows.of(generations).starts.items())
     each = _on_ray if on_ray else _here
     work = functools.partial(curate_file, config=config, stopping=stopping, inputs=inputs, out=out, seed=seed)
     counts = _add_up(each(work, places, {"by_id": by_id, "screened": screened}))

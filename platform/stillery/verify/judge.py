@@ -18,6 +18,8 @@ from stillery.verify.template import TemplateParts, parse_template
 
 # How the detail of a verdict begins where the engine gave no sample.
 NO_SAMPLE = "generation:"
+# The detail of a verdict that only a model can give, which has not been asked.
+NOT_JUDGED = "judge: none was asked; set verify.judge"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,8 @@ def _by_rules(job: GradingTask, parts: TemplateParts, blank: Verdict) -> Verdict
     if job.answer is None or job.answer_kind == AnswerKind.NONE:
         return dataclasses.replace(blank, verdict=_without_gold(is_cut=is_cut, is_empty=not parts.visible.strip()))
     kind = infer_kind(job.answer, choices=job.choices) if job.answer_kind == AUTO else AnswerKind(job.answer_kind)
+    if kind is AnswerKind.JUDGED:
+        return _for_a_judge(parts, blank, is_cut=is_cut)
     if kind is AnswerKind.CODE:
         return _by_tests(job.answer, parts, blank, is_cut=is_cut)
     predicted = _predict(parts, job, job.answer, kind, is_cut=is_cut)
@@ -165,6 +169,14 @@ def _by_rules(job: GradingTask, parts: TemplateParts, blank: Verdict) -> Verdict
     if same is None:
         return Pending(read, Pair(predicted, job.answer, kind))
     return dataclasses.replace(read, verdict=VerdictKind.CORRECT if same else VerdictKind.WRONG)
+
+
+def _for_a_judge(parts: TemplateParts, blank: Verdict, *, is_cut: bool) -> Verdict:
+    """What is there to be judged; until that is done the verdict is a failure of ours."""
+    answer = parts.answer if parts.answer_closed else None if is_cut else parts.visible
+    if answer is None or not answer.strip():
+        return dataclasses.replace(blank, verdict=VerdictKind.TRUNCATED if is_cut else VerdictKind.UNPARSED)
+    return dataclasses.replace(blank, predicted=answer.strip(), detail=NOT_JUDGED)
 
 
 def _by_tests(tests: str, parts: TemplateParts, blank: Verdict, *, is_cut: bool) -> Verdict | Pending:
