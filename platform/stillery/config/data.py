@@ -177,9 +177,20 @@ class CurateConfig:
     near_duplicate_prompts: float | None = None
     """Leave out problems that are as similar to an earlier one as this (Jaccard, 3-grams of words; 0.8 is usual)."""
     decontaminate: DecontaminateConfig = field(default_factory=DecontaminateConfig)
+    near_duplicate_traces: float | None = None
+    """Leave out a trace that is as similar as this to an earlier one of another problem (Jaccard, 3-grams of words,
+    estimated from 128 hashes to within some 0.04). Of one problem's traces: the rule `unlike`."""
     mixture: dict[str, float] = field(default_factory=dict[str, float])
     """The share of each part, such as `{reasoning: 0.8, general: 0.2}`; the part that is scarcest for its share stays
     whole. Empty: all of every part."""
+    sources: dict[str, float] = field(default_factory=dict[str, float])
+    """The share of each teacher by its name in the samples (`endpoint:NAME` for one that was a server), as several
+    files, runs and teachers are read together by `teacher.recorded.files`. Others are left out. With `bonds.enabled` a
+    warning says where their bond patterns differ. Empty: all of each."""
+    balance: dict[str, float] = field(default_factory=dict[str, float])
+    """Evens out `task`, `length` (bands from a power of two to the next), `difficulty` (always, mostly or seldom
+    solved) or `teacher`: a group of n samples gets a share like n to this power; 1 changes nothing, 0 makes all equal.
+    """
     mixture_by: str = "samples"
     """What shares are counted in: `samples` or `tokens`."""
     mask_corrected: bool = False

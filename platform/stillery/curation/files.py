@@ -5,7 +5,7 @@ Verdicts and molecules lie in the order of the generations, and may be divided i
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -15,16 +15,21 @@ import pyarrow.parquet as pq
 from stillery.config import CurateConfig
 from stillery.curation.choosing import Row, choose, load_filters
 from stillery.curation.masks import corrected_spans
-from stillery.curation.mixture import stays
+from stillery.curation.mixture import Cell, cell_of, difficulty_of, stays
 from stillery.curation.samples import to_sample
 from stillery.curation.screening import Screened
+from stillery.curation.teacher_patterns import count_pattern
 from stillery.io.storage import Folder
 from stillery.io.tables import TableRows
 from stillery.metrics import StoppingRule
-from stillery.records import Choice, Generation, Molecule, Prompt, Sample, Split, Verdict, VerdictKind
+from stillery.records import FAILURES, Choice, Generation, Molecule, Prompt, Sample, Split, Verdict, VerdictKind
 
 # Within the output: a table of Choice for each file of generations.
 CHOICES = "choices"
+NEAR_DUPLICATE = "near-duplicate trace"
+
+_SEPARATOR = "\x1f"
+_UNDECIDED = (*FAILURES, VerdictKind.UNCHECKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,33 +87,52 @@ def curate_file(
         counts["funnel"]["generated"] += len(of_prompt)
         counts["funnel"]["correct"] += sum(verdict.verdict == VerdictKind.CORRECT for _, verdict in of_prompt)
         counts["funnel"]["prompts"] += 1
+        counts["funnel"]["prompts_kept"] += bool(kept)
         counts["dropped"].update(choice.reason for choice in chosen if choice.reason is not None)
-        _count_kept(counts, prompt, kept)
+        difficulty = _difficulty(verdict for _, verdict in of_prompt)
         for generation in kept:
-            molecule = molecules.get(generation.sample_id) if config.mask_corrected else None
-            masked = corrected_spans(molecule) if molecule is not None else []
+            molecule = molecules.get(generation.sample_id)
+            masked = corrected_spans(molecule) if molecule is not None and config.mask_corrected else []
             samples.append(to_sample(generation, prompt, masked=masked))
+            _count_sample(counts, samples[-1], generation.num_tokens, difficulty)
+            if molecule is not None:
+                count_pattern(counts["patterns"], generation.model, molecule)
     _write(out, file, samples, choices)
     return counts
 
 
 def thin_file(
-    place: tuple[str, int], *, rates: Mapping[str, float], generations: Folder, out: Folder, seed: int
+    place: tuple[str, int],
+    *,
+    inputs: Inputs,
+    out: Folder,
+    seed: int,
+    rates: Mapping[Cell, float] | None = None,
+    repeated: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Leave out what the mixture has no place for, of the samples that one file of generations gave."""
-    file, _ = place
-    counts, samples, gone = new_counts(), list[Sample](), set[str]()
-    tokens = dict(zip(*_columns(generations, file, ["sample_id", "num_tokens"]), strict=True))
+    """Leave out, of the samples that one file of generations gave, what nearly repeats another problem's trace
+    (`repeated`, by sample_id, with the evidence), or what the mixture has no place for (`rates`). Counts what stays."""
+    file, start = place
+    counts, samples, gone = new_counts(), list[Sample](), dict[str, tuple[str, str | None]]()
+    ids, tokens = _columns(inputs.generations, file, ["sample_id", "num_tokens"])
+    num_tokens = dict(zip(ids, tokens, strict=True))
+    of_prompt: dict[str, list[Verdict]] = {}
+    for verdict in inputs.verdicts.read(Verdict, start, len(ids)):
+        of_prompt.setdefault(verdict.prompt_id, []).append(verdict)
     for sample in out.read_rows(_samples_of(file), Sample) if out.exists(_samples_of(file)) else []:
-        if stays(sample.sample_id, rate=rates.get(sample.part, 0.0), seed=seed):
-            samples.append(sample)
-            _count_sample(counts, sample, tokens[sample.sample_id])
+        difficulty = _difficulty(of_prompt[sample.prompt_id])
+        cell = cell_of(sample, num_tokens=num_tokens[sample.sample_id], difficulty=difficulty)
+        if repeated is not None and sample.sample_id in repeated:
+            gone[sample.sample_id] = NEAR_DUPLICATE, repeated[sample.sample_id]
+        elif rates is not None and not stays(sample.sample_id, rate=rates.get(cell, 0.0), seed=seed):
+            gone[sample.sample_id] = "mixture", None
         else:
-            gone.add(sample.sample_id)
+            samples.append(sample)
+            _count_sample(counts, sample, num_tokens[sample.sample_id], difficulty)
     counts["funnel"]["prompts_kept"] = len({sample.prompt_id for sample in samples})
-    counts["dropped"]["mixture"] = len(gone)
+    counts["dropped"].update(reason for reason, _ in gone.values())
     choices = [
-        Choice(c.sample_id, c.prompt_id, "mixture", None) if c.sample_id in gone else c
+        Choice(c.sample_id, c.prompt_id, *gone[c.sample_id]) if c.sample_id in gone else c
         for c in (out / CHOICES).read_rows(_choices_of(file), Choice)
     ]
     _write(out, file, samples, choices)
@@ -116,21 +140,27 @@ def thin_file(
 
 
 def new_counts() -> dict[str, Any]:
-    names = ("funnel", "dropped", "by_part", "tokens_by_part", "by_task", "by_teacher", "tokens")
+    names = ("funnel", "dropped", "by_part", "by_task", "by_teacher", "tokens", "cells", "tokens_by_cell", "patterns")
     return {**{name: Counter[str]() for name in names}, "shortest": list[int](), "longest": list[int]()}
 
 
-def _count_kept(counts: Counts, prompt: Prompt, kept: Sequence[Generation]) -> None:
-    counts["funnel"]["prompts_kept"] += bool(kept)
-    for generation in kept:
-        _count_sample(counts, to_sample(generation, prompt), generation.num_tokens)
+def _difficulty(verdicts: Iterable[Verdict]) -> str:
+    decided = [verdict.verdict for verdict in verdicts if verdict.verdict not in _UNDECIDED]
+    return difficulty_of(decided.count(VerdictKind.CORRECT), len(decided))
 
 
-def _count_sample(counts: Counts, sample: Sample, num_tokens: int) -> None:
+def read_cells(counts: Mapping[str, float]) -> dict[Cell, float]:
+    """The counts by cell, as they travel in JSON."""
+    return {tuple(key.split(_SEPARATOR)): count for key, count in counts.items()}
+
+
+def _count_sample(counts: Counts, sample: Sample, num_tokens: int, difficulty: str) -> None:
+    cell = _SEPARATOR.join(cell_of(sample, num_tokens=num_tokens, difficulty=difficulty))
+    counts["cells"][cell] += 1
+    counts["tokens_by_cell"][cell] += num_tokens
     counts["funnel"]["kept"] += 1
     counts["funnel"]["train"] += sample.split == Split.TRAIN
     counts["by_part"][sample.part] += 1
-    counts["tokens_by_part"][sample.part] += num_tokens
     counts["by_task"][sample.task] += 1
     counts["by_teacher"][sample.teacher] += 1
     counts["tokens"]["total"] += num_tokens

@@ -16,10 +16,12 @@ from typing import Any
 
 from stillery.config import Config, CurateConfig, TeacherConfig, settings_of
 from stillery.curation.datasheet import write_card
-from stillery.curation.files import Counts, Inputs, curate_file, new_counts, thin_file
-from stillery.curation.mixture import keep_rates
+from stillery.curation.files import Counts, Inputs, curate_file, new_counts, read_cells, thin_file
+from stillery.curation.mixture import fit_rates, kept_shares, shares_of
 from stillery.curation.rules import NEED_BONDS
 from stillery.curation.screening import screen_prompts
+from stillery.curation.similar_traces import SIGNATURES, find_repeated, sign_file
+from stillery.curation.teacher_patterns import differing
 from stillery.errors import UserError
 from stillery.io.readers.files import fingerprints
 from stillery.io.storage import Folder
@@ -57,14 +59,29 @@ def curate(
     each = _on_ray if on_ray else _here
     work = functools.partial(curate_file, config=config, stopping=stopping, inputs=inputs, out=out, seed=seed)
     counts = _add_up(each(work, places, {"by_id": by_id, "screened": screened}))
-    if config.mixture:
-        measured = counts["by_part" if config.mixture_by == "samples" else "tokens_by_part"]
-        rates = keep_rates(measured, config.mixture)
-        logger.info(f"curate: of each part stay {', '.join(f'{p} {rate:.0%}' for p, rate in rates.items())}")
-        thin = functools.partial(thin_file, rates=rates, generations=generations, out=out, seed=seed)
-        thinned = _add_up(each(thin, places, {}))
-        funnel = counts["funnel"] | {k: thinned["funnel"][k] for k in ("kept", "train", "prompts_kept")}
-        counts |= {**thinned, "funnel": funnel, "dropped": counts["dropped"] + thinned["dropped"]}
+    thin = functools.partial(thin_file, inputs=inputs, out=out, seed=seed)
+    if config.near_duplicate_traces is not None:
+        for _ in each(functools.partial(sign_file, out=out), places, {}):
+            pass
+        files = [name for name in out.names(".parquet") if name.startswith("samples-")]
+        repeated = find_repeated(out, files, threshold=config.near_duplicate_traces)
+        logger.info(f"curate: {len(repeated):,} traces nearly repeat one of another problem")
+        counts = _thinned(counts, each(thin, places, {"repeated": repeated}))
+        for file in (out / SIGNATURES).names():
+            (out / SIGNATURES).remove(file)
+    shares = shares_of(config, read_cells(counts["cells"]))
+    stay: dict[str, dict[str, float]] = {}
+    if shares:
+        cells = read_cells(counts["cells" if config.mixture_by == "samples" else "tokens_by_cell"])
+        rates = fit_rates(cells, shares)
+        stay = {axis: kept_shares(cells, rates, axis) for axis in shares}
+        for axis, of_groups in stay.items():
+            told = ", ".join(f"{group} {rate:.0%}" for group, rate in of_groups.items())
+            logger.info(f"curate: of each {axis} stay {told}; nothing is repeated")
+        counts = _thinned(counts, each(thin, places, {"rates": rates}))
+    differences = list(differing(counts["patterns"])) if config.sources else []
+    for difference in differences:
+        logger.warning(f"curate: {difference}")
     funnel = counts["funnel"]
     if funnel["train"] == 0:
         raise UserError(_nothing_accepted(counts["dropped"]))
@@ -84,11 +101,20 @@ def curate(
             "max": max(counts["longest"]),
         },
     }
+    summary |= {"stay": stay} if stay else {}
+    summary |= {"warnings": differences} if differences else {}
     out.write_bytes("README.md", write_card(summary, settings=settings_of(config), name=name).encode())
     return summary
 
 
 Work = Callable[..., Counts]
+
+
+def _thinned(counts: Counts, parts: Iterator[Counts]) -> Counts:
+    """The counts, now that some of what was kept is left out."""
+    left = _add_up(parts)
+    funnel = counts["funnel"] | {k: left["funnel"][k] for k in ("kept", "train", "prompts_kept")}
+    return {**left, "funnel": funnel, "dropped": counts["dropped"] + left["dropped"], "patterns": counts["patterns"]}
 
 
 def _add_up(parts: Iterator[Counts]) -> Counts:
@@ -144,7 +170,9 @@ def _nothing_accepted(dropped: Counter[str]) -> str:
 
 def needs_bonds(config: Config) -> bool:
     """Whether what the config asks of curation rests on molecules."""
-    return config.curate.mask_corrected or any(rule.partition(":")[0] in NEED_BONDS for rule in config.curate.rules)
+    curate, rules = config.curate, [rule.partition(":")[0] for rule in config.curate.rules]
+    compares_teachers = bool(curate.sources) and config.bonds.enabled
+    return compares_teachers or curate.mask_corrected or any(rule in NEED_BONDS for rule in rules)
 
 
 def _stopping(teacher: TeacherConfig) -> StoppingRule | None:
@@ -156,9 +184,9 @@ def _stopping(teacher: TeacherConfig) -> StoppingRule | None:
 
 def _settings(config: Config) -> dict[str, Any]:
     against = fingerprints(config.curate.decontaminate.files, key="curate.decontaminate.files")
-    stopping = _stopping(config.teacher)
-    settings = {**settings_of(config.curate), "stopping": None if stopping is None else dataclasses.asdict(stopping)}
-    draws = config.curate.mixture or any(rule == "random" for rule in config.curate.rules)
+    stopping, curate = _stopping(config.teacher), config.curate
+    settings = {**settings_of(curate), "stopping": None if stopping is None else dataclasses.asdict(stopping)}
+    draws = curate.mixture or curate.sources or curate.balance or "random" in curate.rules
     if config.curate.filters:
         named = [function_identity(name, key="curate.filters", arguments=2) for name in config.curate.filters]
         settings["filters"] = named
