@@ -19,6 +19,7 @@ from stillery.curation.mixture import Cell, cell_of, difficulty_of, stays
 from stillery.curation.samples import to_sample
 from stillery.curation.screening import Screened
 from stillery.curation.teacher_patterns import count_pattern
+from stillery.errors import UserError
 from stillery.io.storage import Folder
 from stillery.io.tables import TableRows
 from stillery.metrics import StoppingRule
@@ -62,7 +63,7 @@ def curate_file(
     rows = inputs.generations.read_rows(file, Generation)
     verdicts = inputs.verdicts.read(Verdict, start, len(rows))
     found = [] if inputs.molecules is None else inputs.molecules.read(Molecule, start, len(rows))
-    _check_order(rows, verdicts)
+    _check_rows(rows, verdicts, by_id, where=f"{inputs.generations.uri}/{file}")
     molecules = {molecule.sample_id: molecule for molecule in found}
     filters = load_filters(config.filters)
     counts, samples, choices = new_counts(), list[Sample](), list[Choice]()
@@ -87,6 +88,7 @@ def curate_file(
         counts["funnel"]["generated"] += len(of_prompt)
         counts["funnel"]["correct"] += sum(verdict.verdict == VerdictKind.CORRECT for _, verdict in of_prompt)
         counts["funnel"]["prompts"] += 1
+        counts["prompt_ids"].append(prompt_id)
         counts["funnel"]["prompts_kept"] += bool(kept)
         counts["dropped"].update(choice.reason for choice in chosen if choice.reason is not None)
         difficulty = _difficulty(verdict for _, verdict in of_prompt)
@@ -141,7 +143,12 @@ def thin_file(
 
 def new_counts() -> dict[str, Any]:
     names = ("funnel", "dropped", "by_part", "by_task", "by_teacher", "tokens", "cells", "tokens_by_cell", "patterns")
-    return {**{name: Counter[str]() for name in names}, "shortest": list[int](), "longest": list[int]()}
+    return {
+        **{name: Counter[str]() for name in names},
+        "shortest": list[int](),
+        "longest": list[int](),
+        "prompt_ids": list[str](),
+    }
 
 
 def _difficulty(verdicts: Iterable[Verdict]) -> str:
@@ -168,7 +175,22 @@ def _count_sample(counts: Counts, sample: Sample, num_tokens: int, difficulty: s
     counts["longest"] = [max([*counts["longest"], num_tokens])]
 
 
-def _check_order(rows: Sequence[Generation], verdicts: Sequence[Verdict]) -> None:
+def _check_rows(
+    rows: Sequence[Generation], verdicts: Sequence[Verdict], by_id: Mapping[str, Prompt], *, where: str
+) -> None:
+    """Raise UserError for a sample that is there twice, is of no problem, or has no verdict."""
+    if len(verdicts) < len(rows):
+        raise UserError(f"{where}: {len(rows):,} generations and {len(verdicts):,} verdicts of them; verify them again")
+    times = Counter(row.sample_id for row in rows)
+    twice = [sample for sample, count in times.items() if count > 1]
+    if twice:
+        raise UserError(f"{where}: sample {twice[0]} is there {times[twice[0]]} times; leave the copies out")
+    lost = next((row for row in rows if row.prompt_id not in by_id), None)
+    if lost is not None:
+        raise UserError(
+            f"{where}: sample {lost.sample_id} is of prompt {lost.prompt_id}, which is not among the prompts: curate it "
+            "with the prompts that it was made from"
+        )
     for generation, verdict in zip(rows, verdicts, strict=True):
         assert verdict.sample_id == generation.sample_id, f"verdicts out of order at {generation.sample_id}"
 

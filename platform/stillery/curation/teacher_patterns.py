@@ -51,5 +51,12 @@ def differing(counts: Mapping[str, float]) -> Iterator[str]:
             )
 
 
+def absent_kinds(counts: Mapping[str, float], target: Mapping[str, float]) -> Iterator[str]:
+    """A line for each kind of bond that a target pattern asks for and no kept trace has."""
+    for kind in (kind for kind, share in target.items() if share > 0 and counts):
+        if not any(count for key, count in counts.items() if key.endswith(f"{kind}{_SEPARATOR}sum")):
+            yield f"curate.target_pattern asks for {kind}, and no kept trace has such a bond: the other kinds decided"
+
+
 def _told(shares: list[float]) -> str:
     return ", ".join(f"{kind.partition('_')[0]} {share:.0%}" for kind, share in zip(BondKind, shares, strict=True))

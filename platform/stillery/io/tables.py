@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from stillery.io.storage import Folder
 from stillery.records import R, from_table
@@ -25,8 +24,7 @@ class TableRows:
         starts, total = dict[str, int](), 0
         for name in folder.names(".parquet"):
             starts[name] = total
-            with folder.open_file(name) as file:
-                total += pq.read_metadata(file).num_rows
+            total += folder.num_rows_of(name)
         return cls(folder, starts, total)
 
     def read(self, record: type[R], start: int, count: int) -> list[R]:

@@ -21,13 +21,13 @@ from stillery.curation.mixture import fit_rates, kept_shares, shares_of
 from stillery.curation.rules import NEED_BONDS
 from stillery.curation.screening import screen_prompts
 from stillery.curation.similar_traces import SIGNATURES, find_repeated, sign_file
-from stillery.curation.teacher_patterns import differing
+from stillery.curation.teacher_patterns import absent_kinds, differing
 from stillery.errors import UserError
 from stillery.io.readers.files import fingerprints
 from stillery.io.storage import Folder
 from stillery.io.tables import TableRows
 from stillery.metrics import StoppingRule
-from stillery.records import Prompt, from_table
+from stillery.records import Prompt, Split, from_table
 from stillery.stages.stage import TRAINED, Stage, StageContext
 from stillery.telemetry.logs import logger
 from stillery.verify.functions import function_identity
@@ -79,10 +79,15 @@ def curate(
             told = ", ".join(f"{group} {rate:.0%}" for group, rate in of_groups.items())
             logger.info(f"curate: of each {axis} stay {told}; nothing is repeated")
         counts = _thinned(counts, each(thin, places, {"rates": rates}))
-    differences = list(differing(counts["patterns"])) if config.sources else []
-    for difference in differences:
-        logger.warning(f"curate: {difference}")
+    warnings = list(differing(counts["patterns"])) if config.sources else []
+    warnings += absent_kinds(counts["patterns"], config.target_pattern)
+    for warning in warnings:
+        logger.warning(f"curate: {warning}")
     funnel = counts["funnel"]
+    asked = sum(prompt.split in (Split.TRAIN, Split.VALIDATION) for prompt in by_id.values())
+    without = max(0, asked - funnel["prompts"])
+    if without:
+        logger.info(f"curate: {without:,} of {asked:,} problems to train or validate on have no sample at all")
     if funnel["train"] == 0:
         raise UserError(_nothing_accepted(counts["dropped"]))
     names = ("generated", "correct", "kept", "train", "prompts", "prompts_kept")
@@ -90,6 +95,7 @@ def curate(
     summary = {
         **{key: funnel[key] for key in names},
         "validation": funnel["kept"] - funnel["train"],
+        "prompts_without_samples": without,
         "dropped": dict(counts["dropped"]),
         "by_part": dict(counts["by_part"]),
         "by_task": dict(counts["by_task"]),
@@ -102,7 +108,7 @@ def curate(
         },
     }
     summary |= {"stay": stay} if stay else {}
-    summary |= {"warnings": differences} if differences else {}
+    summary |= {"warnings": warnings} if warnings else {}
     out.write_bytes("README.md", write_card(summary, settings=settings_of(config), name=name).encode())
     return summary
 
@@ -118,8 +124,14 @@ def _thinned(counts: Counts, parts: Iterator[Counts]) -> Counts:
 
 
 def _add_up(parts: Iterator[Counts]) -> Counts:
-    total = new_counts()
+    total, seen = new_counts(), set[str]()
     for part in parts:
+        of_part = part.pop("prompt_ids", [])
+        if (again := next((prompt for prompt in of_part if prompt in seen), None)) is not None:
+            raise UserError(
+                f"prompt {again} has samples in two files; write all samples of a prompt into one, together"
+            )
+        seen.update(of_part)
         for name, value in part.items():
             total[name] = total[name] + value if isinstance(value, list) else total[name] + Counter(value)
         total["shortest"], total["longest"] = [min(total["shortest"], default=0)], [max(total["longest"], default=0)]

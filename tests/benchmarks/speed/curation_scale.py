@@ -8,8 +8,8 @@ planted near-duplicate problems, problems of an evaluation set, exact repeats an
 process of its own, without Ray, on one core; memory is its peak above that of an empty one. `--words` is the mean
 length of a trace: R1's own are some hundred times as long, which the disk of a small machine does not hold.
 
-With `--raylets` the same job runs in this process and then on a Ray cluster of two nodes, both on this machine, and what
-both keep is compared. Exits with 1 if that differs or a node had no part in it.
+With `--raylets` the same job runs in this process and then on a Ray cluster of two nodes, both on this machine, and
+what both keep is compared. Exits with 1 if that differs or a node had no part in it.
 """
 
 import argparse
