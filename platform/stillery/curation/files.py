@@ -42,7 +42,7 @@ class Inputs:
     molecules: TableRows | None = None
 
 
-# What a file of generations came to: counters by name, and the shortest and longest completion.
+# What a file of generations came to: counters by name, its prompts, and the shortest and longest completion.
 Counts = dict[str, Any]
 
 
@@ -143,12 +143,8 @@ def thin_file(
 
 def new_counts() -> dict[str, Any]:
     names = ("funnel", "dropped", "by_part", "by_task", "by_teacher", "tokens", "cells", "tokens_by_cell", "patterns")
-    return {
-        **{name: Counter[str]() for name in names},
-        "shortest": list[int](),
-        "longest": list[int](),
-        "prompt_ids": list[str](),
-    }
+    lists = ("shortest", "longest", "prompt_ids")
+    return {**{name: Counter[str]() for name in names}, **{name: list[Any]() for name in lists}}
 
 
 def _difficulty(verdicts: Iterable[Verdict]) -> str:
@@ -188,8 +184,8 @@ def _check_rows(
     lost = next((row for row in rows if row.prompt_id not in by_id), None)
     if lost is not None:
         raise UserError(
-            f"{where}: sample {lost.sample_id} is of prompt {lost.prompt_id}, which is not among the prompts: curate it "
-            "with the prompts that it was made from"
+            f"{where}: sample {lost.sample_id} is of prompt {lost.prompt_id}, which is not among the prompts: curate "
+            "it with the prompts that it was made from"
         )
     for generation, verdict in zip(rows, verdicts, strict=True):
         assert verdict.sample_id == generation.sample_id, f"verdicts out of order at {generation.sample_id}"

@@ -158,8 +158,8 @@ class Folder:
         fs.mv(posixpath.join(path, name), target)
 
     def read_table(self, name: str, record: type[Any]) -> pa.Table:
-        """One Parquet file as a table of the record's schema. Raises UserError, naming it, for a file that is cut off or
-        holds another table."""
+        """One Parquet file as a table of the record's schema. Raises UserError, naming it, for a file that is cut off
+        or holds another table."""
         try:
             return records.conform(pq.read_table(pa.BufferReader(self.read_bytes(name))), record)
         except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
