@@ -97,7 +97,9 @@ def _make(check: dict[str, Any], function: Any, memory_bytes: int) -> Reply:
         from stillery.verify.functions import read_reply
         from stillery.verify.judge import GradingTask
 
-        job = GradingTask(**{**check["call"], "choices": tuple(check["call"]["choices"])})
+        fields: dict[str, Any] = check["call"]
+        fields["choices"] = tuple(fields["choices"])
+        job = GradingTask(**fields)
         try:
             verdict, evidence = read_reply(function(job))
         except Exception as error:
@@ -105,7 +107,10 @@ def _make(check: dict[str, Any], function: Any, memory_bytes: int) -> Reply:
             return "error", f"verify.function {job.function}: {type(error).__name__}: {str(error)[:400]}"
         if verdict is not None:
             return "correct" if verdict else "wrong", evidence
-    return _compare(*check["pair"], memory_bytes) if "pair" in check else (check["rules"][0], check["rules"][1])
+    if "pair" not in check:
+        return check["rules"][0], check["rules"][1]
+    predicted, gold, kind = check["pair"]
+    return _compare(predicted, gold, kind, memory_bytes)
 
 
 def _compare(predicted: str, gold: str, kind: str, memory_bytes: int) -> Reply:
