@@ -69,10 +69,10 @@ def curate(
         counts = _thinned(counts, each(thin, places, {"repeated": repeated}))
         for file in (out / SIGNATURES).names():
             (out / SIGNATURES).remove(file)
-    shares = shares_of(config, read_cells(counts["cells"]))
+    cells = read_cells(counts["cells" if config.mixture_by == "samples" else "tokens_by_cell"])
+    shares = shares_of(config, cells)
     stay: dict[str, dict[str, float]] = {}
     if shares:
-        cells = read_cells(counts["cells" if config.mixture_by == "samples" else "tokens_by_cell"])
         rates = fit_rates(cells, shares)
         stay = {axis: kept_shares(cells, rates, axis) for axis in shares}
         for axis, of_groups in stay.items():

@@ -44,7 +44,7 @@ def rewrite(folders: dict[str, Folder], file: int, rows: list[Generation]) -> No
 
 
 def run(root: Path, folders: dict[str, Folder], config: CurateConfig | None = None) -> dict[str, object]:
-    return curate(config or CurateConfig(), **folders, accepted_per_prompt=None, out=Folder(str(root / "out")))
+    return curate(config or CurateConfig(), **folders, stopping=None, out=Folder(str(root / "out")))
 
 
 def without_column(root: Path, _: dict[str, Folder]) -> None:
@@ -127,9 +127,7 @@ def test_a_target_pattern_of_a_kind_that_never_occurs_says_so(tmp_path: Path) ->
     molecules.write_rows("molecules-00000.parquet", found, Molecule)
     target = {"strong_logic": 0.5, "exploratory_association": 0.5}
     config = CurateConfig(rules=["pattern"], target_pattern=target, max_per_prompt=1)
-    summary = curate(
-        config, **folders, molecules=molecules, accepted_per_prompt=None, out=Folder(str(tmp_path / "out"))
-    )
+    summary = curate(config, **folders, molecules=molecules, stopping=None, out=Folder(str(tmp_path / "out")))
     assert summary["kept"] == 6
     assert summary["warnings"] == [
         "curate.target_pattern asks for exploratory_association, and no kept trace has such a bond: the other kinds "

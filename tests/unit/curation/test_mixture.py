@@ -105,7 +105,7 @@ def write(root: Path, *, per_file: int = 20) -> dict[str, Folder]:
 def test_traces_that_repeat_another_problem_s_go_with_evidence_and_sources_by_weight(tmp_path: Path) -> None:
     folders, out = write(tmp_path), Folder(str(tmp_path / "out"))
     config = CurateConfig(near_duplicate_traces=0.8, sources={"A": 0.75, "B": 0.25}, balance={"difficulty": 0.5})
-    summary = curate(config, **folders, accepted_per_prompt=None, out=out, seed=3)
+    summary = curate(config, **folders, stopping=None, out=out, seed=3)
     choices = from_table((out / "choices").read_all(Choice), Choice)
     repeated = {c.sample_id: c.evidence for c in choices if c.reason == "near-duplicate trace"}
     assert set(repeated) == {f"p{n}{t}" for n in range(35, 40) for t in "AB"}
@@ -119,7 +119,7 @@ def test_traces_that_repeat_another_problem_s_go_with_evidence_and_sources_by_we
     assert summary["kept"] == len(kept) == sum(choice.reason is None for choice in choices)
     assert (out / "signatures").names() == []
     again = Folder(str(tmp_path / "again"))
-    curate(config, **folders, accepted_per_prompt=None, out=again, seed=3)
+    curate(config, **folders, stopping=None, out=again, seed=3)
     assert [s.sample_id for s in from_table(again.read_all(Sample), Sample)] == [s.sample_id for s in kept]
 
 
