@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -219,19 +220,24 @@ def test_code_and_judged_answers_go_from_prompt_to_training_row(tmp_path: Path) 
             f"verify.judge.endpoint.base_url={address}",
         )  # fmt: skip
         outputs = run_pipeline(config, until="curate")
-    verdicts = from_table(outputs["verify"].folder.read_all(Verdict), Verdict)
+    verdicts = by_prompt(outputs["verify"].folder, Verdict)
     assert [(v.prompt_id, v.verdict, v.detail) for v in verdicts] == [
         ("code", "correct", "passed 1 test"),
         ("code", "wrong", "test 1 of 1: AssertionError: it gave 6; the test is 'assert square(3) == 9'"),
         ("sky", "correct", "judge: It names the cause.\nVerdict: correct"),
     ]
-    trained = from_table(outputs["curate"].folder.read_all(Sample), Sample)
+    trained = by_prompt(outputs["curate"].folder, Sample)
     assert [(row.prompt_id, row.completion[0].content.rpartition("</think>")[2].strip()) for row in trained] == [
         ("code", code.format("x * x")),
         ("sky", "Short waves are scattered more."),
     ]
-    choices = from_table((outputs["curate"].folder / "choices").read_all(Choice), Choice)
+    choices = by_prompt(outputs["curate"].folder / "choices", Choice)
     assert [choice.reason for choice in choices] == [None, "wrong", None]
+
+
+def by_prompt(folder: Folder, record: type[Any]) -> list[Any]:
+    """The rows of a table, a prompt's in their order."""
+    return sorted(from_table(folder.read_all(record), record), key=lambda row: row.prompt_id)
 
 
 def test_a_server_can_be_the_teacher(tmp_path: Path) -> None:
