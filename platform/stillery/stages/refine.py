@@ -62,10 +62,6 @@ def refine(
     reporting: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Refine `student`, a checkpoint that `sft` made, and write the better one; `teacher` is the model that method
-    verify_function: str | None = None,
-    reporting: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Refine `student`, a checkpoint that `sft` made, and write the better one; `teacher` is the model that method
     distill learns from, `verify_function` the user's verifier, `reporting` says where curves go meanwhile
     (`training.reporting`). Returns counts, accuracy before and after on the validation problems, the step that was kept
     and, if it stopped by itself, why.
