@@ -25,7 +25,8 @@ R = TypeVar("R")
 
 
 class AnswerKind(StrEnum):
-    """What sort of thing the gold answer is; it decides how two answers are compared."""
+    """What sort of thing the gold answer is; it decides how two answers are compared. That of `code` is its tests;
+    answers of kind `judged` are compared by a model."""
 
     NUMBER = "number"
     EXPRESSION = "expression"
@@ -34,6 +35,8 @@ class AnswerKind(StrEnum):
     YES_NO = "yes_no"
     SET = "set"
     DATE = "date"
+    CODE = "code"
+    JUDGED = "judged"
     NONE = "none"
 
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from stillery.io.run_folder import Output
 from stillery.io.storage import Folder
 from stillery.pipeline.order import STAGES
 from stillery.pipeline.runner import run_pipeline
-from stillery.records import Generation, Prompt, Sample, Score, Verdict, from_table
+from stillery.records import Choice, Generation, Prompt, Sample, Score, Verdict, from_table
 from stillery.sampling.sample_log import SampleLog
 from support.shared_data import shared_data
 from support.small_run import DEMO, small_config
@@ -192,6 +193,51 @@ def test_a_run_can_be_recorded_for_another(outputs: dict[str, Output], tmp_path:
     assert again["verify"].summary["verdicts"] == outputs["verify"].summary["verdicts"]
     assert again["curate"].summary["kept"] == outputs["curate"].summary["kept"]
     assert again["generate"].summary["recorded"]["used"] == outputs["generate"].summary["num_samples"]
+
+
+def test_code_and_judged_answers_go_from_prompt_to_training_row(tmp_path: Path) -> None:
+    problems = [
+        {"question": "Square x.", "tests": ["assert square(3) == 9"], "prompt_id": "code"},
+        {
+            "question": "Why is the sky blue?",
+            "answer": "Rayleigh scattering",
+            "answer_kind": "judged",
+            "prompt_id": "sky",
+        },
+    ]
+    code = "```python\ndef square(x): return {}\n```"
+    said = [("code", code.format("x * x")), ("code", code.format("2 * x")), ("sky", "Short waves are scattered more.")]
+    samples = [{"prompt_id": name, "completion": f"<think>\nHm.\n</think>\n{text}"} for name, text in said]
+    held = [{"question": f"What is {n} + 4?", "answer": str(n + 4)} for n in (3, 5)]
+    files = {"train": problems, "validation": held[:1], "test": held[1:], "recorded": samples}
+    for name, rows in files.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with chat_server("It names the cause.\nVerdict: correct") as address:
+        config = small_config(
+            tmp_path / "run", "prompts.source=file", *(f"prompts.{n}={tmp_path}/{n}.jsonl" for n in list(files)[:3]),
+            "teacher.kind=recorded", "teacher.model=earlier", f"teacher.recorded.files=[{tmp_path}/recorded.jsonl]",
+            "curate.require_template=false", "verify.judge.kind=endpoint", "verify.judge.model=big",
+            f"verify.judge.endpoint.base_url={address}",
+        )  # fmt: skip
+        outputs = run_pipeline(config, until="curate")
+    verdicts = by_prompt(outputs["verify"].folder, Verdict)
+    assert [(v.prompt_id, v.verdict, v.detail) for v in verdicts] == [
+        ("code", "correct", "passed 1 test"),
+        ("code", "wrong", "test 1 of 1: AssertionError: it gave 6; the test is 'assert square(3) == 9'"),
+        ("sky", "correct", "judge: It names the cause.\nVerdict: correct"),
+    ]
+    trained = by_prompt(outputs["curate"].folder, Sample)
+    assert [(row.prompt_id, row.completion[0].content.rpartition("</think>")[2].strip()) for row in trained] == [
+        ("code", code.format("x * x")),
+        ("sky", "Short waves are scattered more."),
+    ]
+    choices = by_prompt(outputs["curate"].folder / "choices", Choice)
+    assert [choice.reason for choice in choices] == [None, "wrong", None]
+
+
+def by_prompt(folder: Folder, record: type[Any]) -> list[Any]:
+    """The rows of a table, a prompt's in their order."""
+    return sorted(from_table(folder.read_all(record), record), key=lambda row: row.prompt_id)
 
 
 def test_a_server_can_be_the_teacher(tmp_path: Path) -> None:

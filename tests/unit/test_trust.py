@@ -43,8 +43,11 @@ def _remote_code(named: dict[object, ast.expr]) -> Iterator[str]:
 
 def test_nothing_in_the_package_trusts_a_models_code() -> None:
     assert len(SOURCES) > 50
-    found = {path.name: list(violations(path.read_text(encoding="utf-8"))) for path in SOURCES}
-    assert {name: what for name, what in found.items() if what} == {}
+    found = {path: set(violations(path.read_text(encoding="utf-8"))) for path in SOURCES}
+    # The one place that runs what a model wrote, in a process of its own.
+    (sandboxed,) = (found.pop(path) for path in SOURCES if path.parts[-2:] == ("sandbox", "program.py"))
+    assert sandboxed == {"calls exec", "calls eval"}
+    assert {path: what for path, what in found.items() if what} == {}
 
 
 @pytest.mark.parametrize(

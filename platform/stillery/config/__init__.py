@@ -8,7 +8,15 @@ SFTConfig, GRPOConfig and DPOConfig, and peft's LoraConfig; `stillery.config.pas
 installed version before the first stage starts.
 """
 
-from stillery.config.data import BondsConfig, CurateConfig, DecontaminateConfig, PromptsConfig, VerifyConfig
+from stillery.config.data import (
+    BondsConfig,
+    CodeConfig,
+    CurateConfig,
+    DecontaminateConfig,
+    JudgeConfig,
+    PromptsConfig,
+    VerifyConfig,
+)
 from stillery.config.loading import load_config, settings_of, to_yaml
 from stillery.config.refine import RefineConfig, StopRules
 from stillery.config.rewards import RewardWeights
@@ -28,6 +36,7 @@ __all__ = [
     "TEMPLATE_INSTRUCTION",
     "BondsConfig",
     "ClusterConfig",
+    "CodeConfig",
     "Config",
     "CurateConfig",
     "DecontaminateConfig",
@@ -35,6 +44,7 @@ __all__ = [
     "EngineConfig",
     "EvaluateConfig",
     "ExportConfig",
+    "JudgeConfig",
     "NodeGroup",
     "ParityThresholds",
     "PlanConfig",

@@ -1,6 +1,9 @@
 """Config of the stages from problems to training data: prompts, verify, bonds, curate."""
 
 from dataclasses import dataclass, field
+from typing import Any
+
+from stillery.config.sampling import EndpointConfig, EngineConfig
 
 
 @dataclass
@@ -44,16 +47,17 @@ class PromptsConfig:
 
     columns: dict[str, str] = field(default_factory=dict[str, str])
     """`file`, `hub`: our column name to theirs. Ours are `question`, `answer`, `task`, `prompt_id`, `choices`,
-    `answer_kind`; the first two are required. A dotted name is a path into a nested value, such as `meta.answer` or
-    `messages.0.content`. `stillery prompts --inspect FILE` proposes the mapping."""
+    `answer_kind`, `tests`; the first is required, and an answer or, for code, tests. A dotted name is a path into a
+    nested value, such as `meta.answer` or `messages.0.content`. `stillery prompts --inspect FILE` proposes the
+    mapping."""
     task: str = "custom"
     """`file`, `hub`: name of the task where the data has no task column. Metrics are split by it."""
     answer_format: str = "text"
     r"""`file`, `hub`: where the answer is in its cell. `text`: all of it; `hash`: after the last `####`; `boxed`: in
     the last `\boxed{}`."""
     answer_kind: str = "auto"
-    """`file`, `hub`: `number`, `expression`, `choice`, `string`, `yes_no`, `set`, `date`, `none` (never checked), or
-    `auto` (inferred from each answer)."""
+    """`file`, `hub`: `number`, `expression`, `choice`, `string`, `yes_no`, `set`, `date`, `code` (tests), `judged` (by
+    a model), `none` (never checked), or `auto` (inferred from each answer)."""
     choice_answers: str = "auto"
     """`file`, `hub`: how an answer names one of its row's `choices`: `letter`, `text`, `index` (from 0), `number` (from
     1), or `auto`: a letter or a text, or a whole number as an index from 0. A number that is the text of one choice and
@@ -63,6 +67,40 @@ class PromptsConfig:
     the run."""
     max_bad_share: float = 0.01
     """`file`, `hub`: the run stops where more than this share of a split's rows is left out."""
+
+
+@dataclass
+class CodeConfig:
+    """Limits of the code that models write for problems with tests. It has no network, no other process and no file
+    beside its own where the kernel allows that (user namespaces, seccomp); a log line says where it does not."""
+
+    cpu_s: float = 5.0
+    """Seconds of CPU time of one test; the assertions of a problem count as one. Beyond them the answer is wrong."""
+    wall_s: float = 60.0
+    """Seconds (wall clock) of all tests of one answer before its verdict is `timeout`."""
+    memory_mb: int = 1024
+    """MiB of address space."""
+    output_kb: int = 1024
+    """KiB of what it prints, and of each file that it writes."""
+
+
+@dataclass
+class JudgeConfig(EngineConfig):
+    """A model that judges answers which no rule can check: those of problems with `answer_kind: judged`."""
+
+    kind: str = "none"
+    """`none`, `vllm` (an engine on this cluster) or `endpoint` (an OpenAI-compatible server)."""
+    model: str = ""
+    """Like `teacher.model`."""
+    endpoint: EndpointConfig = field(default_factory=EndpointConfig)
+    sampling: dict[str, Any] = field(default_factory=lambda: {"temperature": 0.0, "max_tokens": 1024})
+    """Passes through to vLLM's `SamplingParams`, or into the body of an endpoint's requests."""
+    system_prompt: str | None = None
+    """System message before what it is asked. Null: none."""
+    chat_template_kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Further arguments for its chat template."""
+    undecided: bool = False
+    """Ask it also where the rules came to no verdict: no answer found, a comparison that failed or took too long."""
 
 
 @dataclass
@@ -77,6 +115,11 @@ class VerifyConfig:
     """Grading actors, each with its own `num_processes`; one is started, more while answers wait."""
     num_cpus: float = 0.25
     """Ray's CPUs that one of them takes. On a cluster with many of them: 1 or more."""
+    function: str | None = None
+    """A verifier of your own as `package.module:function`: (GradingTask) -> True, False or None (the rules decide),
+    alone or with a text as evidence. It runs in the worker processes, each call within `deadline_s`."""
+    code: CodeConfig = field(default_factory=CodeConfig)
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
 
 
 @dataclass
@@ -134,9 +177,20 @@ class CurateConfig:
     near_duplicate_prompts: float | None = None
     """Leave out problems that are as similar to an earlier one as this (Jaccard, 3-grams of words; 0.8 is usual)."""
     decontaminate: DecontaminateConfig = field(default_factory=DecontaminateConfig)
+    near_duplicate_traces: float | None = None
+    """Leave out a trace that is as similar as this to an earlier one of another problem (Jaccard, 3-grams of words,
+    estimated from 128 hashes to within some 0.04). Of one problem's traces: the rule `unlike`."""
     mixture: dict[str, float] = field(default_factory=dict[str, float])
     """The share of each part, such as `{reasoning: 0.8, general: 0.2}`; the part that is scarcest for its share stays
     whole. Empty: all of every part."""
+    sources: dict[str, float] = field(default_factory=dict[str, float])
+    """The share of each teacher by its name in the samples (`endpoint:NAME` for one that was a server), as several
+    files, runs and teachers are read together by `teacher.recorded.files`. Others are left out. With `bonds.enabled` a
+    warning says where their bond patterns differ. Empty: all of each."""
+    balance: dict[str, float] = field(default_factory=dict[str, float])
+    """Evens out `task`, `length` (bands from a power of two to the next), `difficulty` (always, mostly or seldom
+    solved) or `teacher`: a group of n samples gets a share like n to this power; 1 changes nothing, 0 makes all equal.
+    """
     mixture_by: str = "samples"
     """What shares are counted in: `samples` or `tokens`."""
     mask_corrected: bool = False

@@ -178,6 +178,11 @@ def check_tables(config: Config) -> None:
             ("teacher.sampling", config.teacher.sampling, SAMPLING_PARAMS),
             ("teacher.resample", config.teacher.resample or {}, SAMPLING_PARAMS),
         ]
+    if config.verify.judge.kind == "vllm":
+        tables += [
+            ("verify.judge.engine", config.verify.judge.engine, ENGINE_ARGS),
+            ("verify.judge.sampling", config.verify.judge.sampling, SAMPLING_PARAMS),
+        ]
     if config.refine.enabled:
         target = REFINE_CONFIGS.get(config.refine.method, GRPO_CONFIG)
         tables += [("refine.trl", config.refine.trl, target), ("refine.engine", config.refine.engine, ENGINE_ARGS)]

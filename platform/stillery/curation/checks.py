@@ -8,6 +8,7 @@ from stillery.errors import UserError
 from stillery.verify.readability import FLAGS
 
 PARTS = ("reasoning", "general")
+BALANCED = ("task", "length", "difficulty", "teacher")
 
 
 def check_curation(config: Config) -> None:
@@ -22,6 +23,7 @@ def check_curation(config: Config) -> None:
         raise UserError("curate.mask_corrected needs molecules; set bonds.enabled=true or leave it out")
     for key, bound in (
         ("near_duplicate_prompts", curate.near_duplicate_prompts),
+        ("near_duplicate_traces", curate.near_duplicate_traces),
         ("decontaminate.fuzzy", curate.decontaminate.fuzzy),
     ):
         if bound is not None and not 0 < bound <= 1:
@@ -31,10 +33,18 @@ def check_curation(config: Config) -> None:
     parts = [part for part in curate.mixture if part not in PARTS]
     if parts:
         raise UserError(f"curate.mixture: no part {parts[0]!r}{suggest(parts[0], PARTS)}")
-    if curate.mixture and not (sum(curate.mixture.values()) > 0 and min(curate.mixture.values()) >= 0):
-        raise UserError(
-            "curate.mixture: shares must not be negative, and not all be 0; such as {reasoning: 0.8, general: 0.2}"
-        )
+    for key, shares in (("mixture", curate.mixture), ("sources", curate.sources)):
+        if shares and not (sum(shares.values()) > 0 and min(shares.values()) >= 0):
+            raise UserError(
+                f"curate.{key}: shares must not be negative, and not all be 0; such as {{reasoning: 0.8, general: 0.2}}"
+            )
+    for axis, exponent in curate.balance.items():
+        if axis not in BALANCED:
+            raise UserError(f"curate.balance: no groups by {axis!r}{suggest(axis, BALANCED)}")
+        if not 0 <= exponent <= 1:
+            raise UserError(f"curate.balance.{axis} is {exponent}; it must lie between 0 (all equal) and 1 (as is)")
+    if "teacher" in curate.balance and curate.sources:
+        raise UserError("curate.balance.teacher and curate.sources both say how much of each teacher stays; unset one")
     if curate.mixture_by not in ("samples", "tokens"):
         raise UserError(f"curate.mixture_by is {curate.mixture_by!r}; it must be samples or tokens")
     load_filters(curate.filters)

@@ -1,9 +1,10 @@
 """One prompt's samples, verified -> which of them train the student, and why the others don't. Pure."""
 
-import importlib
 import json
+import queue
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from stillery.config import CurateConfig
 from stillery.curation.rules import Candidate, RuleContext, apply_rules
@@ -11,10 +12,13 @@ from stillery.errors import UserError
 from stillery.metrics import StoppingRule, pass_rate
 from stillery.records import FAILURES, Choice, Generation, Molecule, Verdict
 from stillery.verify.acceptance import Acceptance
+from stillery.verify.functions import load_function
 
 Row = tuple[Generation, Verdict]
 # A function of the user's: a sample and its verdict in, the reason for leaving it out or None.
 Filter = Callable[[Generation, Verdict], object]
+# So long may one call of a filter take.
+FILTER_S = 60.0
 
 
 def choose(
@@ -94,24 +98,46 @@ def last_tries(rows: Iterable[Row]) -> list[Row]:
 
 def load_filters(names: Sequence[str]) -> list[tuple[str, Filter]]:
     """The functions that a config names as package.module:function. Raises UserError for one that is not there."""
-    found: list[tuple[str, Filter]] = []
-    for name in names:
-        module, colon, attribute = name.partition(":")
+    return [(name, _Watched(name, load_function(name, key="curate.filters", arguments=2))) for name in names]
+
+
+class _Watched:
+    """A filter that is called in a thread of its own, so that one that hangs ends the stage and not the machine's
+    patience. The thread cannot be ended, and goes with the process."""
+
+    def __init__(self, name: str, filter_: Filter) -> None:
+        self._name, self._filter = name, filter_
+        self._calls = queue.SimpleQueue[tuple[Generation, Verdict]]()
+        self._replies = queue.SimpleQueue[tuple[object, Exception | None]]()
+        threading.Thread(target=self._run, daemon=True, name=f"filter {name}").start()
+
+    def __call__(self, generation: Generation, verdict: Verdict) -> object:
+        self._calls.put((generation, verdict))
         try:
-            function = getattr(importlib.import_module(module), attribute) if colon else None
-        except (ImportError, AttributeError, ValueError) as error:
+            why, error = self._replies.get(timeout=FILTER_S)
+        except queue.Empty:
             raise UserError(
-                f"curate.filters: {name} cannot be imported ({error}); give package.module:function"
+                f"curate.filters: {self._name} took longer than {FILTER_S:g} s on sample {generation.sample_id}; mend "
+                "it, and start again"
             ) from None
-        if not callable(function):
-            raise UserError(f"curate.filters: {name} is no function; give package.module:function")
-        found.append((name, cast(Filter, function)))
-    return found
+        if error is not None:
+            raise error
+        return why
+
+    def _run(self) -> None:
+        while True:
+            generation, verdict = self._calls.get()
+            try:
+                self._replies.put((self._filter(generation, verdict), None))
+            except Exception as error:
+                self._replies.put((None, error))
 
 
 def _filtered(name: str, filter_: Filter, generation: Generation, verdict: Verdict) -> str | None:
     try:
         why = filter_(generation, verdict)
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(
             f"curate.filters: {name} raised {type(error).__name__}: {error} on sample {generation.sample_id}; mend it, "

@@ -30,12 +30,20 @@ def write_card(summary: Mapping[str, Any], *, settings: Mapping[str, Any], name:
         f"Completions have {summary['tokens']['min']:,} to {summary['tokens']['max']:,} of the teacher's tokens, "
         f"{summary['tokens']['mean']:,.0f} on average; {summary['tokens']['total']:,} together.",
         "",
+        *(["## Warnings", *(f"- {warning}" for warning in summary["warnings"]), ""] if "warnings" in summary else []),
+        *_stayed(summary.get("stay", {})),
         "## Settings",
         *(f"- `{key}`: {value}" for key, value in settings.items() if value not in (None, [], {}, False)),
         "",
         "Licences: those of the problems' source and of the teacher hold; this card knows neither.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _stayed(stay: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """What the mixture left of each group; nothing is repeated."""
+    rows = [f"| {axis} | {group} | {share:.0%} |" for axis, of in stay.items() for group, share in of.items()]
+    return ["## Thinned", "| by | group | stay |", "|---|---|---:|", *rows, ""] if rows else []
 
 
 def _table(title: str, column: str, counts: Mapping[str, int]) -> list[str]:

@@ -5,57 +5,32 @@ Verdicts and molecules lie in the order of the generations, and may be divided i
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stillery.config import CurateConfig
 from stillery.curation.choosing import Row, choose, load_filters
 from stillery.curation.masks import corrected_spans
-from stillery.curation.mixture import stays
+from stillery.curation.mixture import Cell, cell_of, difficulty_of, stays
 from stillery.curation.samples import to_sample
 from stillery.curation.screening import Screened
+from stillery.curation.teacher_patterns import count_pattern
+from stillery.errors import UserError
 from stillery.io.storage import Folder
+from stillery.io.tables import TableRows
 from stillery.metrics import StoppingRule
-from stillery.records import Choice, Generation, Molecule, Prompt, R, Sample, Split, Verdict, VerdictKind, from_table
+from stillery.records import FAILURES, Choice, Generation, Molecule, Prompt, Sample, Split, Verdict, VerdictKind
 
 # Within the output: a table of Choice for each file of generations.
 CHOICES = "choices"
+NEAR_DUPLICATE = "near-duplicate trace"
 
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """A folder's tables taken as one; `starts` is the place of each file's first row, and `num_rows` that of the
-    end."""
-
-    folder: Folder
-    starts: Mapping[str, int]
-    num_rows: int
-
-    @classmethod
-    def of(cls, folder: Folder) -> "Rows":
-        """The tables of a folder, by what their ends say of them."""
-        starts, total = dict[str, int](), 0
-        for name in folder.names(".parquet"):
-            starts[name] = total
-            with folder.open_file(name) as file:
-                total += pq.read_metadata(file).num_rows
-        return cls(folder, starts, total)
-
-    def read(self, record: type[R], start: int, count: int) -> list[R]:
-        """`count` rows from the place `start` on, of whichever files hold them."""
-        parts: list[pa.Table] = []
-        for name, first, end in zip(
-            self.starts, self.starts.values(), [*self.starts.values(), self.num_rows][1:], strict=True
-        ):
-            if first < start + count and end > start:
-                begin = max(0, start - first)
-                parts.append(self.folder.read_table(name, record).slice(begin, min(end, start + count) - first - begin))
-        return from_table(pa.concat_tables(parts), record) if parts else []
+_SEPARATOR = "\x1f"
+_UNDECIDED = (*FAILURES, VerdictKind.UNCHECKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +38,11 @@ class Inputs:
     """What curation reads. Verdicts and molecules lie in the order of the generations."""
 
     generations: Folder
-    verdicts: Rows
-    molecules: Rows | None = None
+    verdicts: TableRows
+    molecules: TableRows | None = None
 
 
-# What a file of generations came to: counters by name, and the shortest and longest completion.
+# What a file of generations came to: counters by name, its prompts, and the shortest and longest completion.
 Counts = dict[str, Any]
 
 
@@ -88,7 +63,7 @@ def curate_file(
     rows = inputs.generations.read_rows(file, Generation)
     verdicts = inputs.verdicts.read(Verdict, start, len(rows))
     found = [] if inputs.molecules is None else inputs.molecules.read(Molecule, start, len(rows))
-    _check_order(rows, verdicts)
+    _check_rows(rows, verdicts, by_id, where=f"{inputs.generations.uri}/{file}")
     molecules = {molecule.sample_id: molecule for molecule in found}
     filters = load_filters(config.filters)
     counts, samples, choices = new_counts(), list[Sample](), list[Choice]()
@@ -113,33 +88,53 @@ def curate_file(
         counts["funnel"]["generated"] += len(of_prompt)
         counts["funnel"]["correct"] += sum(verdict.verdict == VerdictKind.CORRECT for _, verdict in of_prompt)
         counts["funnel"]["prompts"] += 1
+        counts["prompt_ids"].append(prompt_id)
+        counts["funnel"]["prompts_kept"] += bool(kept)
         counts["dropped"].update(choice.reason for choice in chosen if choice.reason is not None)
-        _count_kept(counts, prompt, kept)
+        difficulty = _difficulty(verdict for _, verdict in of_prompt)
         for generation in kept:
-            molecule = molecules.get(generation.sample_id) if config.mask_corrected else None
-            masked = corrected_spans(molecule) if molecule is not None else []
+            molecule = molecules.get(generation.sample_id)
+            masked = corrected_spans(molecule) if molecule is not None and config.mask_corrected else []
             samples.append(to_sample(generation, prompt, masked=masked))
+            _count_sample(counts, samples[-1], generation.num_tokens, difficulty)
+            if molecule is not None:
+                count_pattern(counts["patterns"], generation.model, molecule)
     _write(out, file, samples, choices)
     return counts
 
 
 def thin_file(
-    place: tuple[str, int], *, rates: Mapping[str, float], generations: Folder, out: Folder, seed: int
+    place: tuple[str, int],
+    *,
+    inputs: Inputs,
+    out: Folder,
+    seed: int,
+    rates: Mapping[Cell, float] | None = None,
+    repeated: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Leave out what the mixture has no place for, of the samples that one file of generations gave."""
-    file, _ = place
-    counts, samples, gone = new_counts(), list[Sample](), set[str]()
-    tokens = dict(zip(*_columns(generations, file, ["sample_id", "num_tokens"]), strict=True))
+    """Leave out, of the samples that one file of generations gave, what nearly repeats another problem's trace
+    (`repeated`, by sample_id, with the evidence), or what the mixture has no place for (`rates`). Counts what stays."""
+    file, start = place
+    counts, samples, gone = new_counts(), list[Sample](), dict[str, tuple[str, str | None]]()
+    ids, tokens = _columns(inputs.generations, file, ["sample_id", "num_tokens"])
+    num_tokens = dict(zip(ids, tokens, strict=True))
+    of_prompt: dict[str, list[Verdict]] = {}
+    for verdict in inputs.verdicts.read(Verdict, start, len(ids)):
+        of_prompt.setdefault(verdict.prompt_id, []).append(verdict)
     for sample in out.read_rows(_samples_of(file), Sample) if out.exists(_samples_of(file)) else []:
-        if stays(sample.sample_id, rate=rates.get(sample.part, 0.0), seed=seed):
-            samples.append(sample)
-            _count_sample(counts, sample, tokens[sample.sample_id])
+        difficulty = _difficulty(of_prompt[sample.prompt_id])
+        cell = cell_of(sample, num_tokens=num_tokens[sample.sample_id], difficulty=difficulty)
+        if repeated is not None and sample.sample_id in repeated:
+            gone[sample.sample_id] = NEAR_DUPLICATE, repeated[sample.sample_id]
+        elif rates is not None and not stays(sample.sample_id, rate=rates.get(cell, 0.0), seed=seed):
+            gone[sample.sample_id] = "mixture", None
         else:
-            gone.add(sample.sample_id)
+            samples.append(sample)
+            _count_sample(counts, sample, num_tokens[sample.sample_id], difficulty)
     counts["funnel"]["prompts_kept"] = len({sample.prompt_id for sample in samples})
-    counts["dropped"]["mixture"] = len(gone)
+    counts["dropped"].update(reason for reason, _ in gone.values())
     choices = [
-        Choice(c.sample_id, c.prompt_id, "mixture", None) if c.sample_id in gone else c
+        Choice(c.sample_id, c.prompt_id, *gone[c.sample_id]) if c.sample_id in gone else c
         for c in (out / CHOICES).read_rows(_choices_of(file), Choice)
     ]
     _write(out, file, samples, choices)
@@ -147,21 +142,28 @@ def thin_file(
 
 
 def new_counts() -> dict[str, Any]:
-    names = ("funnel", "dropped", "by_part", "tokens_by_part", "by_task", "by_teacher", "tokens")
-    return {**{name: Counter[str]() for name in names}, "shortest": list[int](), "longest": list[int]()}
+    names = ("funnel", "dropped", "by_part", "by_task", "by_teacher", "tokens", "cells", "tokens_by_cell", "patterns")
+    lists = ("shortest", "longest", "prompt_ids")
+    return {**{name: Counter[str]() for name in names}, **{name: list[Any]() for name in lists}}
 
 
-def _count_kept(counts: Counts, prompt: Prompt, kept: Sequence[Generation]) -> None:
-    counts["funnel"]["prompts_kept"] += bool(kept)
-    for generation in kept:
-        _count_sample(counts, to_sample(generation, prompt), generation.num_tokens)
+def _difficulty(verdicts: Iterable[Verdict]) -> str:
+    decided = [verdict.verdict for verdict in verdicts if verdict.verdict not in _UNDECIDED]
+    return difficulty_of(decided.count(VerdictKind.CORRECT), len(decided))
 
 
-def _count_sample(counts: Counts, sample: Sample, num_tokens: int) -> None:
+def read_cells(counts: Mapping[str, float]) -> dict[Cell, float]:
+    """The counts by cell, as they travel in JSON."""
+    return {tuple(key.split(_SEPARATOR)): count for key, count in counts.items()}
+
+
+def _count_sample(counts: Counts, sample: Sample, num_tokens: int, difficulty: str) -> None:
+    cell = _SEPARATOR.join(cell_of(sample, num_tokens=num_tokens, difficulty=difficulty))
+    counts["cells"][cell] += 1
+    counts["tokens_by_cell"][cell] += num_tokens
     counts["funnel"]["kept"] += 1
     counts["funnel"]["train"] += sample.split == Split.TRAIN
     counts["by_part"][sample.part] += 1
-    counts["tokens_by_part"][sample.part] += num_tokens
     counts["by_task"][sample.task] += 1
     counts["by_teacher"][sample.teacher] += 1
     counts["tokens"]["total"] += num_tokens
@@ -169,7 +171,22 @@ def _count_sample(counts: Counts, sample: Sample, num_tokens: int) -> None:
     counts["longest"] = [max([*counts["longest"], num_tokens])]
 
 
-def _check_order(rows: Sequence[Generation], verdicts: Sequence[Verdict]) -> None:
+def _check_rows(
+    rows: Sequence[Generation], verdicts: Sequence[Verdict], by_id: Mapping[str, Prompt], *, where: str
+) -> None:
+    """Raise UserError for a sample that is there twice, is of no problem, or has no verdict."""
+    if len(verdicts) < len(rows):
+        raise UserError(f"{where}: {len(rows):,} generations and {len(verdicts):,} verdicts of them; verify them again")
+    times = Counter(row.sample_id for row in rows)
+    twice = [sample for sample, count in times.items() if count > 1]
+    if twice:
+        raise UserError(f"{where}: sample {twice[0]} is there {times[twice[0]]} times; leave the copies out")
+    lost = next((row for row in rows if row.prompt_id not in by_id), None)
+    if lost is not None:
+        raise UserError(
+            f"{where}: sample {lost.sample_id} is of prompt {lost.prompt_id}, which is not among the prompts: curate "
+            "it with the prompts that it was made from"
+        )
     for generation, verdict in zip(rows, verdicts, strict=True):
         assert verdict.sample_id == generation.sample_id, f"verdicts out of order at {generation.sample_id}"
 

@@ -28,7 +28,7 @@ def find_near_duplicates(texts: Sequence[str], *, threshold: float) -> Iterator[
     Signatures are 512 bytes a text, so that a million texts take 0.5 GiB; shingles are made again for the pairs that
     the hashes propose. Which pairs are proposed is left to chance: of those at the threshold some 90 in 100 or more.
     """
-    bands = _num_bands(threshold)
+    bands = num_bands(threshold)
     dropped: set[int] = set()
     for place, candidates in enumerate(_candidates(texts, bands)):
         if not candidates:
@@ -44,7 +44,16 @@ def find_near_duplicates(texts: Sequence[str], *, threshold: float) -> Iterator[
                 break
 
 
-def _num_bands(threshold: float) -> int:
+def digests_of(texts: Sequence[str]) -> "np.ndarray[tuple[int, int], np.dtype[np.uint32]]":
+    """The MinHash signatures of texts, [texts, 128]: two agree in as many places as their texts are similar."""
+    from rensa import RMinHash  # pyright: ignore[reportAttributeAccessIssue]
+
+    sets = [list(shingles(text, SHINGLE_WORDS)) for text in texts]
+    found = RMinHash.digests_from_token_sets(sets, NUM_PERMUTATIONS, _SEED) if sets else []
+    return np.array(found, dtype=np.uint32).reshape(len(sets), NUM_PERMUTATIONS)
+
+
+def num_bands(threshold: float) -> int:
     """The fewest bands of 128 hashes whose curve, steepest at (1/b)^(b/128), rises 0.1 below the threshold."""
     options = [bands for bands in (4, 8, 16, 32, 64) if (1 / bands) ** (bands / NUM_PERMUTATIONS) <= threshold - 0.1]
     return min(options, default=64)
@@ -52,13 +61,10 @@ def _num_bands(threshold: float) -> int:
 
 def _candidates(texts: Sequence[str], bands: int) -> Iterator[list[int]]:
     """For each text the earlier ones that share a band with it, in order."""
-    from rensa import RMinHash  # pyright: ignore[reportAttributeAccessIssue]
-
     rows = NUM_PERMUTATIONS // bands
     seen: list[dict[int, list[int]]] = [{} for _ in range(bands)]
     for start in range(0, len(texts), _TEXTS_AT_ONCE):
-        part = (list(shingles(text, SHINGLE_WORDS)) for text in texts[start : start + _TEXTS_AT_ONCE])
-        digests = np.array(RMinHash.digests_from_token_sets(list(part), NUM_PERMUTATIONS, _SEED), dtype=np.uint32)
+        digests = digests_of(texts[start : start + _TEXTS_AT_ONCE])
         for offset, digest in enumerate(digests):
             found: set[int] = set()
             for band, table in enumerate(seen):

@@ -145,6 +145,8 @@ def check_rules(rules: Sequence[str], *, target_pattern: Mapping[str, float], bo
     unknown = [kind for kind in target_pattern if kind not in kinds]
     if unknown:
         raise UserError(f"curate.target_pattern: no kind of bond {unknown[0]!r}{suggest(unknown[0], kinds)}")
+    if any(share < 0 for share in target_pattern.values()):
+        raise UserError("curate.target_pattern: a share is negative; give the share of each kind of bond")
     if any(rule.partition(":")[0] == "pattern" for rule in rules) and not sum(target_pattern.values()) > 0:
         raise UserError("curate.rules: pattern needs curate.target_pattern, the share of each kind of bond")
 

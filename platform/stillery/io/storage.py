@@ -158,8 +158,26 @@ class Folder:
         fs.mv(posixpath.join(path, name), target)
 
     def read_table(self, name: str, record: type[Any]) -> pa.Table:
-        """One Parquet file as a table of the record's schema."""
-        return records.conform(pq.read_table(pa.BufferReader(self.read_bytes(name))), record)
+        """One Parquet file as a table of the record's schema. Raises UserError, naming it, for a file that is cut off
+        or holds another table."""
+        try:
+            return records.conform(pq.read_table(pa.BufferReader(self.read_bytes(name))), record)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
+            raise self._unreadable(name, f"no table of {record.__name__} ({error})") from None
+
+    def num_rows_of(self, name: str) -> int:
+        """The rows of one Parquet file, by what its end says of them. Raises UserError for one that is cut off."""
+        with self.open_file(name) as file:
+            try:
+                return pq.read_metadata(file).num_rows
+            except pa.ArrowInvalid as error:
+                raise self._unreadable(name, f"not whole ({error})") from None
+
+    def _unreadable(self, name: str, why: str) -> UserError:
+        return UserError(
+            f"{self.uri}/{name}: the file is {why}; if it was changed or copied, get it again; else remove the folder, "
+            "and what made it is run again"
+        )
 
     def read_rows(self, name: str, record: type[records.R]) -> list[records.R]:
         return records.from_table(self.read_table(name, record), record)
@@ -171,12 +189,7 @@ class Folder:
 
     def num_rows(self) -> int:
         """The rows of all Parquet files of the folder, by what their ends say of them."""
-        fs, path = self.open_fs()
-        total = 0
-        for name in self.names(".parquet"):
-            with fs.open(posixpath.join(path, name), "rb") as file:
-                total += pq.read_metadata(file).num_rows
-        return total
+        return sum(self.num_rows_of(name) for name in self.names(".parquet"))
 
     def write_table(self, name: str, table: pa.Table) -> None:
         sink = pa.BufferOutputStream()

@@ -12,6 +12,7 @@ from stillery.cluster.installation import check_torchvision
 from stillery.config import Config
 from stillery.config.passthrough import check_tables
 from stillery.curation.checks import check_curation
+from stillery.model_judge.checks import check_judge
 from stillery.registry.naming import check_name
 from stillery.sampling.backend import check_teacher_endpoint
 from stillery.sampling.backends.recorded import check_columns
@@ -27,6 +28,7 @@ from stillery.training.adapters import check_adapter
 from stillery.training.adapters import check_settings as check_adapter_settings
 from stillery.training.counts import check_elastic, check_most
 from stillery.training.refine.checks import check_refinement
+from stillery.verify.checks import check_verification
 
 
 def check(config: Config, *, lengths: Sequence[Lengths] = ()) -> None:
@@ -38,6 +40,8 @@ def check(config: Config, *, lengths: Sequence[Lengths] = ()) -> None:
     check_most(config)
     check_elastic(config.sft)
     placement.check_config(config)
+    check_verification(config)
+    check_judge(config)
     check_curation(config)
     _check_teacher(config)
     check_model("sft.student", config.sft.student)

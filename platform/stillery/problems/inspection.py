@@ -18,8 +18,9 @@ from stillery.io.readers.files import find_files, open_plain, read_rows, suffix_
 from stillery.io.readers.left_out import LeftOut
 from stillery.io.readers.rows import Row, RowError, Unreadable
 from stillery.io.readers.shapes import columns_of, conversation_of
+from stillery.problems.code_rows import code_columns
 from stillery.problems.problem_rows import LIKELY, to_problem
-from stillery.records import Split
+from stillery.records import AnswerKind, Split
 from stillery.sampling.backends.recorded_columns import NAMED, map_cells, read_sample, split_samples
 
 _LOOKED_ROWS = 10_000
@@ -146,8 +147,8 @@ def _add(seen: _Seen, row: Row) -> None:
         if path in seen.columns or len(seen.columns) < _MAX_COLUMNS:
             seen.columns.setdefault(path, _Column()).add(cell)
     try:
-        shaped = columns_of(row.values)
-    except ValueError as error:
+        shaped = code_columns(row.values) or columns_of(row.values)
+    except (ValueError, LookupError, TypeError) as error:
         seen.shapes[f"unusable: {error}"] += 1
         return
     if shaped is not None:
@@ -246,6 +247,8 @@ def _question(seen: _Seen) -> dict[str, str] | None:
 
 
 def _answers(seen: _Seen) -> Iterator[str]:
+    if "tests" in seen.given or any(path.partition(".")[0] == "tests" for path in seen.columns):
+        yield "answer"  # The tests of a code problem stand for it.
     names = ("answer", *LIKELY["answer"])
     yield from (name for name in names if seen.has(name) or name in seen.given)
     for name in names:
@@ -259,7 +262,8 @@ def _try_problems(rows: Sequence[Row], config: PromptsConfig) -> tuple[Counter[s
     for row in rows:
         try:
             prompt = to_problem(row, config=config, split=Split.TRAIN, seen=set()).prompt
-            if prompt.answer is not None and len(prompt.answer) <= _ANSWER_CHARS:
+            is_code = prompt.answer_kind == AnswerKind.CODE
+            if prompt.answer is not None and (is_code or len(prompt.answer) <= _ANSWER_CHARS):
                 kinds[prompt.answer_kind] += 1
         except RowError as fault:
             left_out.add(fault)

@@ -14,15 +14,17 @@ from stillery.io.readers.options import show_options
 from stillery.io.readers.rows import Row, RowError, kind_of
 from stillery.io.readers.shapes import columns_of, conversation_of, read_turns
 from stillery.problems.choices import read_choices, resolve_choice
+from stillery.problems.code_rows import code_columns, read_tests
 from stillery.problems.gold import extract, read_gold
 from stillery.records import AnswerKind, Prompt, Split, digest
 from stillery.verify.choices import choice_of
 from stillery.verify.compare import AUTO
 
 REQUIRED = ("question", "answer")
-COLUMNS = (*REQUIRED, "task", "prompt_id", "choices", "answer_kind")
+COLUMNS = (*REQUIRED, "task", "prompt_id", "choices", "answer_kind", "tests")
 
 BAD_SHAPE = "conversation of several turns"
+BAD_TESTS = "unfit tests"
 
 # What other datasets call these; they are only ever suggested, since a guess could take the wrong column.
 LIKELY = {
@@ -84,14 +86,19 @@ def _cells(row: Row, mapping: Mapping[str, str]) -> dict[str, Any]:
         try:
             cells[ours] = look_up(values, mapping[ours]) if ours in mapping else values[ours]
         except LookupError:
-            if ours in REQUIRED:
+            has_tests = ours == "answer" and mapping.get("tests", "tests") in values
+            if ours in REQUIRED and not has_tests:
                 raise _missing(row, ours, mapping.get(ours, ours), values) from None
     return cells
 
 
 def _shaped(row: Row) -> dict[str, Any]:
     try:
-        found = columns_of(row.values)
+        found = code_columns(row.values)
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise RowError(row.where, BAD_TESTS, f"the row looks like a code problem, but {error}") from None
+    try:
+        found = found or columns_of(row.values)
     except ValueError as error:
         raise RowError(row.where, BAD_SHAPE, str(error)) from None
     return {} if found is None else found[1]
@@ -136,7 +143,9 @@ def _gold(
         raise RowError(
             row.where, "unknown answer_kind", f"answer_kind {wanted!r}{suggest(wanted, [AUTO, *map(str, AnswerKind)])}"
         )
-    cell = checked(row, "the answer", cells["answer"])
+    if cells.get("tests") is not None or wanted == AnswerKind.CODE:
+        return _tests(row, cells.get("tests", cells.get("answer"))), AnswerKind.CODE
+    cell = checked(row, "the answer", cells.get("answer"))
     if cell is None or wanted == AnswerKind.NONE:
         return None, AnswerKind.NONE
     text = _written(row, cell)
@@ -152,6 +161,13 @@ def _gold(
         return read_gold(answer, answer_kind=wanted, choices=choices)
     except ValueError as error:
         raise RowError(row.where, "unfit answer", str(error)) from None
+
+
+def _tests(row: Row, cell: Any) -> str:
+    try:
+        return read_tests(checked(row, "the tests", cell)).to_json()
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise RowError(row.where, BAD_TESTS, str(error)) from None
 
 
 def _written(row: Row, cell: Any) -> str:

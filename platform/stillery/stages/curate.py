@@ -16,17 +16,21 @@ from typing import Any
 
 from stillery.config import Config, CurateConfig, TeacherConfig, settings_of
 from stillery.curation.datasheet import write_card
-from stillery.curation.files import Counts, Inputs, Rows, curate_file, new_counts, thin_file
-from stillery.curation.mixture import keep_rates
+from stillery.curation.files import Counts, Inputs, curate_file, new_counts, read_cells, thin_file
+from stillery.curation.mixture import fit_rates, kept_shares, shares_of
 from stillery.curation.rules import NEED_BONDS
 from stillery.curation.screening import screen_prompts
+from stillery.curation.similar_traces import SIGNATURES, find_repeated, sign_file
+from stillery.curation.teacher_patterns import absent_kinds, differing
 from stillery.errors import UserError
 from stillery.io.readers.files import fingerprints
 from stillery.io.storage import Folder
+from stillery.io.tables import TableRows
 from stillery.metrics import StoppingRule
-from stillery.records import Prompt, from_table
+from stillery.records import Prompt, Split, from_table
 from stillery.stages.stage import TRAINED, Stage, StageContext
 from stillery.telemetry.logs import logger
+from stillery.verify.functions import function_identity
 
 
 def curate(
@@ -50,20 +54,40 @@ def curate(
     """
     by_id = {p.prompt_id: p for p in from_table(prompts.read_all(Prompt), Prompt)}
     screened = screen_prompts(config, list(by_id.values()))
-    inputs = Inputs(generations, Rows.of(verdicts), None if molecules is None else Rows.of(molecules))
-    places = list(Rows.of(generations).starts.items())
+    inputs = Inputs(generations, TableRows.of(verdicts), None if molecules is None else TableRows.of(molecules))
+    places = list(TableRows.of(generations).starts.items())
     each = _on_ray if on_ray else _here
     work = functools.partial(curate_file, config=config, stopping=stopping, inputs=inputs, out=out, seed=seed)
     counts = _add_up(each(work, places, {"by_id": by_id, "screened": screened}))
-    if config.mixture:
-        measured = counts["by_part" if config.mixture_by == "samples" else "tokens_by_part"]
-        rates = keep_rates(measured, config.mixture)
-        logger.info(f"curate: of each part stay {', '.join(f'{p} {rate:.0%}' for p, rate in rates.items())}")
-        thin = functools.partial(thin_file, rates=rates, generations=generations, out=out, seed=seed)
-        thinned = _add_up(each(thin, places, {}))
-        funnel = counts["funnel"] | {k: thinned["funnel"][k] for k in ("kept", "train", "prompts_kept")}
-        counts |= {**thinned, "funnel": funnel, "dropped": counts["dropped"] + thinned["dropped"]}
+    thin = functools.partial(thin_file, inputs=inputs, out=out, seed=seed)
+    if config.near_duplicate_traces is not None:
+        for _ in each(functools.partial(sign_file, out=out), places, {}):
+            pass
+        files = [name for name in out.names(".parquet") if name.startswith("samples-")]
+        repeated = find_repeated(out, files, threshold=config.near_duplicate_traces)
+        logger.info(f"curate: {len(repeated):,} traces nearly repeat one of another problem")
+        counts = _thinned(counts, each(thin, places, {"repeated": repeated}))
+        for file in (out / SIGNATURES).names():
+            (out / SIGNATURES).remove(file)
+    cells = read_cells(counts["cells" if config.mixture_by == "samples" else "tokens_by_cell"])
+    shares = shares_of(config, cells)
+    stay: dict[str, dict[str, float]] = {}
+    if shares:
+        rates = fit_rates(cells, shares)
+        stay = {axis: kept_shares(cells, rates, axis) for axis in shares}
+        for axis, of_groups in stay.items():
+            told = ", ".join(f"{group} {rate:.0%}" for group, rate in of_groups.items())
+            logger.info(f"curate: of each {axis} stay {told}; nothing is repeated")
+        counts = _thinned(counts, each(thin, places, {"rates": rates}))
+    warnings = list(differing(counts["patterns"])) if config.sources else []
+    warnings += absent_kinds(counts["patterns"], config.target_pattern)
+    for warning in warnings:
+        logger.warning(f"curate: {warning}")
     funnel = counts["funnel"]
+    asked = sum(prompt.split in (Split.TRAIN, Split.VALIDATION) for prompt in by_id.values())
+    without = max(0, asked - funnel["prompts"])
+    if without:
+        logger.info(f"curate: {without:,} of {asked:,} problems to train or validate on have no sample at all")
     if funnel["train"] == 0:
         raise UserError(_nothing_accepted(counts["dropped"]))
     names = ("generated", "correct", "kept", "train", "prompts", "prompts_kept")
@@ -71,6 +95,7 @@ def curate(
     summary = {
         **{key: funnel[key] for key in names},
         "validation": funnel["kept"] - funnel["train"],
+        "prompts_without_samples": without,
         "dropped": dict(counts["dropped"]),
         "by_part": dict(counts["by_part"]),
         "by_task": dict(counts["by_task"]),
@@ -82,6 +107,8 @@ def curate(
             "max": max(counts["longest"]),
         },
     }
+    summary |= {"stay": stay} if stay else {}
+    summary |= {"warnings": warnings} if warnings else {}
     out.write_bytes("README.md", write_card(summary, settings=settings_of(config), name=name).encode())
     return summary
 
@@ -89,9 +116,22 @@ def curate(
 Work = Callable[..., Counts]
 
 
+def _thinned(counts: Counts, parts: Iterator[Counts]) -> Counts:
+    """The counts, now that some of what was kept is left out."""
+    left = _add_up(parts)
+    funnel = counts["funnel"] | {k: left["funnel"][k] for k in ("kept", "train", "prompts_kept")}
+    return {**left, "funnel": funnel, "dropped": counts["dropped"] + left["dropped"], "patterns": counts["patterns"]}
+
+
 def _add_up(parts: Iterator[Counts]) -> Counts:
-    total = new_counts()
+    total, seen = new_counts(), set[str]()
     for part in parts:
+        of_part = part.pop("prompt_ids", [])
+        if (again := next((prompt for prompt in of_part if prompt in seen), None)) is not None:
+            raise UserError(
+                f"prompt {again} has samples in two files; write all samples of a prompt into one, together"
+            )
+        seen.update(of_part)
         for name, value in part.items():
             total[name] = total[name] + value if isinstance(value, list) else total[name] + Counter(value)
         total["shortest"], total["longest"] = [min(total["shortest"], default=0)], [max(total["longest"], default=0)]
@@ -142,7 +182,9 @@ def _nothing_accepted(dropped: Counter[str]) -> str:
 
 def needs_bonds(config: Config) -> bool:
     """Whether what the config asks of curation rests on molecules."""
-    return config.curate.mask_corrected or any(rule.partition(":")[0] in NEED_BONDS for rule in config.curate.rules)
+    curate, rules = config.curate, [rule.partition(":")[0] for rule in config.curate.rules]
+    compares_teachers = bool(curate.sources) and config.bonds.enabled
+    return compares_teachers or curate.mask_corrected or any(rule in NEED_BONDS for rule in rules)
 
 
 def _stopping(teacher: TeacherConfig) -> StoppingRule | None:
@@ -154,9 +196,12 @@ def _stopping(teacher: TeacherConfig) -> StoppingRule | None:
 
 def _settings(config: Config) -> dict[str, Any]:
     against = fingerprints(config.curate.decontaminate.files, key="curate.decontaminate.files")
-    stopping = _stopping(config.teacher)
-    settings = {**settings_of(config.curate), "stopping": None if stopping is None else dataclasses.asdict(stopping)}
-    draws = config.curate.mixture or any(rule == "random" for rule in config.curate.rules)
+    stopping, curate = _stopping(config.teacher), config.curate
+    settings = {**settings_of(curate), "stopping": None if stopping is None else dataclasses.asdict(stopping)}
+    draws = curate.mixture or curate.sources or curate.balance or "random" in curate.rules
+    if config.curate.filters:
+        named = [function_identity(name, key="curate.filters", arguments=2) for name in config.curate.filters]
+        settings["filters"] = named
     return settings | {"evaluation_sets": against, "seed": config.run.seed if draws else None}
 
 

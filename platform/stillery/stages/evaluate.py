@@ -19,6 +19,7 @@ from stillery.io.run_folder import Run
 from stillery.io.storage import Folder
 from stillery.io.transfer import publish_model
 from stillery.metrics import check_failures, summarize
+from stillery.model_judge.asking import judge_open
 from stillery.records import FAILURES, Generation, Prompt, Score, Split, Verdict, digest, from_table
 from stillery.sampling.backend import Backend, teacher_backend, vllm_backend
 from stillery.sampling.chat.checkpoint import missing_stops
@@ -27,9 +28,16 @@ from stillery.sampling.models import model_id
 from stillery.sampling.neutral import shaping_engine
 from stillery.sampling.prompting import messages_of
 from stillery.sampling.sampler import sample
-from stillery.stages.fingerprints import chat_settings, grading_settings, sampling_settings, teacher_identity
+from stillery.stages.fingerprints import (
+    chat_settings,
+    grading_settings,
+    sampling_settings,
+    teacher_identity,
+    verifier_settings,
+)
 from stillery.stages.stage import MEASURED, REFINED, TUNED, Stage, StageContext, retry_failed
 from stillery.telemetry.logs import logger
+from stillery.verify.judge import NOT_JUDGED
 from stillery.verify.rows import VERSION as POLICY_VERSION
 from stillery.verify.rows import grade_rows, why_failed
 
@@ -78,6 +86,7 @@ def evaluate(
     generations = [row for part in samples.tables(rows=ROWS_AT_ONCE) for row in from_table(part, Generation)]
     by_id = {p.prompt_id: p for p in chosen}
     verdicts = _grade(verify, generations, by_id)
+    verdicts = judge_open(verify, generations, verdicts, by_id, run=run, seed=seed, label=f"evaluate {role}")
     scores = [score(role, by_id[g.prompt_id], g, v) for g, v in zip(generations, verdicts, strict=True)]
     failures = Counter(why_failed(v.detail, v.verdict) for v in verdicts if v.verdict in FAILURES)
     failed = check_failures(f"evaluate {role}", failures, num_samples=len(scores), most=max_failure_share)
@@ -89,7 +98,11 @@ def evaluate(
 def _grade(verify: VerifyConfig, generations: Sequence[Generation], by_id: Mapping[str, Prompt]) -> list[Verdict]:
     """The verdicts; samples that could not be graded are graded once more."""
     verdicts = grade_rows(verify, generations, by_id)
-    failed = [n for n, row in enumerate(generations) if row.error is None and verdicts[n].verdict in FAILURES]
+    failed = [
+        n
+        for n, row in enumerate(generations)
+        if row.error is None and verdicts[n].verdict in FAILURES and verdicts[n].detail != NOT_JUDGED
+    ]
     if failed:
         for number, again in zip(failed, grade_rows(verify, [generations[n] for n in failed], by_id), strict=True):
             verdicts[number] = again
@@ -114,7 +127,7 @@ def _protocol(
         "samples_per_prompt": config.samples_per_prompt,
         "asking": dict(asking),
         "engine": {**dtype, **shaping_engine(engine)},
-        "verifier": {"version": POLICY_VERSION, "deadline_s": verify.deadline_s},
+        "verifier": {"version": POLICY_VERSION, **verifier_settings(verify)},
         "evaluation_version": VERSION,
         "test_problems": digest("problems", problems),
     }

@@ -2,10 +2,21 @@
 
 from typing import Any
 
-from stillery.config import Config, EngineConfig, SftConfig, TeacherConfig, settings_of
+from stillery.config import (
+    CodeConfig,
+    Config,
+    EngineConfig,
+    JudgeConfig,
+    SftConfig,
+    TeacherConfig,
+    VerifyConfig,
+    settings_of,
+)
+from stillery.model_judge.asking import teacher_of
 from stillery.sampling.chat.conversation import student_format
 from stillery.sampling.models import model_id
 from stillery.sampling.neutral import ENGINE_SECTION, shaping_engine
+from stillery.verify.functions import function_identity
 
 
 def sampling_settings(section: EngineConfig) -> dict[str, Any]:
@@ -30,7 +41,25 @@ def teacher_identity(config: Config) -> str:
 
 def grading_settings(config: Config) -> dict[str, Any]:
     """Config fields that shape a verdict."""
-    return {"deadline_s": config.verify.deadline_s}
+    return verifier_settings(config.verify)
+
+
+def verifier_settings(verify: VerifyConfig) -> dict[str, Any]:
+    """The same of the section alone. What is not used is not in it, so that outputs from before it was there hold."""
+    settings: dict[str, Any] = {"deadline_s": verify.deadline_s}
+    if verify.judge.kind != "none":
+        settings["judge"] = _judge_settings(verify.judge)
+    if verify.code != CodeConfig():
+        settings["code"] = settings_of(verify.code)
+    if verify.function is not None:
+        settings["function"] = function_identity(verify.function, key="verify.function", arguments=1)
+    return settings
+
+
+def _judge_settings(judge: JudgeConfig) -> dict[str, Any]:
+    teacher = teacher_of(judge)
+    model = model_id(judge.model, teacher) if judge.kind == "vllm" else judge.model
+    return {**sampling_settings(teacher), "model": model, "undecided": judge.undecided}
 
 
 def chat_settings(config: SftConfig) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from stillery.errors import UserError
 from stillery.io.hashing import file_fingerprint
 from stillery.io.readers.files import fingerprints
 from stillery.io.storage import Folder
+from stillery.model_judge.checks import check_answer_kinds
 from stillery.problems.buckets import Bucket, check_disjoint, draw
 from stillery.problems.files import load_prompts, split_names
 from stillery.problems.hub import hub_revision
@@ -170,7 +171,9 @@ def _settings(config: Config) -> dict[str, Any]:
 
 
 def _run(context: StageContext) -> dict[str, Any]:
-    return make_prompts(context.config.prompts, seed=context.config.run.seed, out=context.out)
+    summary = make_prompts(context.config.prompts, seed=context.config.run.seed, out=context.out)
+    check_answer_kinds(context.config, summary["answer_kinds"])
+    return summary
 
 
 STAGE = Stage("prompts", version=2, needs=(), settings=_settings, run=_run, uses_ray=False)

@@ -27,7 +27,7 @@ from stillery.sampling.chat.checkpoint import open_student, write_format
 from stillery.sampling.chat.conversation import student_format
 from stillery.sampling.models import model_id
 from stillery.sampling.neutral import ENGINE_ARGS, REFINE_SECTION, SFT_CONFIG, shaping
-from stillery.stages.fingerprints import chat_settings, teacher_identity
+from stillery.stages.fingerprints import chat_settings, teacher_identity, verifier_settings
 from stillery.stages.stage import TRAINED, TUNED, Stage, StageContext
 from stillery.telemetry import logs
 from stillery.telemetry import metrics as observe
@@ -58,11 +58,13 @@ def refine(
     generations: Folder,
     verdicts: Folder,
     out: Folder,
+    verify_function: str | None = None,
     reporting: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Refine `student`, a checkpoint that `sft` made, and write the better one; `teacher` is the model that method
-    distill learns from, `reporting` says where curves go meanwhile (`training.reporting`). Returns counts, accuracy
-    before and after on the validation problems, the step that was kept and, if it stopped by itself, why.
+    distill learns from, `verify_function` the user's verifier, `reporting` says where curves go meanwhile
+    (`training.reporting`). Returns counts, accuracy before and after on the validation problems, the step that was kept
+    and, if it stopped by itself, why.
 
     Raises UserError for data that the settings do not fit, and Ray Train's TrainingFailedError if the workers failed
     more than `config.max_failures` times.
@@ -71,7 +73,9 @@ def refine(
     tables = {"prompts": prompts, "generations": generations, "verdicts": verdicts}
     is_compared = config.method == "grpo" and any(name in config.rewards for name in NEED_TEACHER)
     lengths = lengths_of(**tables) if is_compared else {}
-    counts = write_problems(conversation, prompts=prompts, data=out / "data", lengths=lengths)
+    counts = write_problems(
+        conversation, prompts=prompts, data=out / "data", lengths=lengths, verify_function=verify_function
+    )
     if config.method == "dpo":
         most, limit = config.max_pairs_per_prompt, config.trl.get("max_length")
         counts["pairs"] = write_pairs(conversation, **tables, data=out / "data", most=most, max_length=limit)
@@ -189,6 +193,7 @@ def _settings(config: Config) -> dict[str, Any]:
     if config.refine.method == "distill":
         settings["teacher"] = teacher_identity(config)
     code, chat = code_of(config.refine), chat_settings(config.sft)
+    settings |= {"verifier": own} if (own := verifier_settings(config.verify).get("function")) else {}
     return {**settings, "num_workers": config.refine.num_workers, "code": code, "chat": chat}
 
 
@@ -207,6 +212,7 @@ def _run(context: StageContext) -> dict[str, Any]:
             generations=context.folder("generate"),
             verdicts=context.folder("verify"),
             out=context.out,
+            verify_function=config.verify.function,
             reporting={"live": live, "reporters": reporters_of(config.refine.trl), "run_name": name},
         )
 

@@ -12,26 +12,37 @@ import pyarrow as pa
 
 from stillery import records
 from stillery.config import VerifyConfig
+from stillery.io.run_folder import Run
 from stillery.io.storage import Folder
+from stillery.io.tables import TableRows
 from stillery.metrics import check_failures
+from stillery.model_judge.asking import judge_open
+from stillery.model_judge.wording import JUDGED
 from stillery.records import FAILURES, Generation, Prompt, Verdict
 from stillery.stages.fingerprints import grading_settings
 from stillery.stages.stage import TRAINED, Stage, StageContext
 from stillery.telemetry.logs import logger
 from stillery.verify.judge import NO_SAMPLE
-from stillery.verify.pool import GradingPool
-from stillery.verify.rows import GRADED_COLUMNS, VERSION, grade_rows, job_of, why_failed
+from stillery.verify.rows import GRADED_COLUMNS, VERSION, grade_rows, job_of, open_pool, why_failed
 
 ROWS_PER_FILE = 20_000
 ROWS_PER_BATCH = 1024
 
 
 def verify_generations(
-    config: VerifyConfig, *, generations: Folder, prompts: Folder, out: Folder, max_failure_share: float
+    config: VerifyConfig,
+    *,
+    generations: Folder,
+    prompts: Folder,
+    out: Folder,
+    max_failure_share: float,
+    run: Run | None = None,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Write one verdict per generation into `out` (verdicts-00000.parquet, … of 20,000 rows) and count them.
 
-    What could not be graded is graded once more; so it is, alone, at the next start if this one ends for it.
+    What could not be graded is graded once more; so it is, alone, at the next start if this one ends for it. Then a
+    judge (`config.judge`) is asked for what is left to it, in the log of `run`.
 
     Returns {"verdicts": {kind: rows}, "templates": {state: rows}, "flags": {flag: rows}, "failed": share}, where failed
     are those that an engine made and grading could not decide. Needs a running Ray. Raises UserError where a
@@ -44,6 +55,8 @@ def verify_generations(
         for table in _verified(config, generations, names, prompts) if names else [records.to_table([], Verdict)]:
             out.write_table(f"verdicts-{next(numbers):05d}.parquet", table)
     _grade_again(config, generations, prompts, out)
+    if config.judge.kind != "none" and run is not None:
+        _ask_judge(config, generations, prompts, out, run=run, seed=seed)
     summary = {"verdicts": Counter[str](), "templates": Counter[str](), "flags": Counter[str]()}
     failures = Counter[str]()
     for name in out.names(".parquet"):
@@ -64,11 +77,18 @@ def _ungraded(verdicts: pa.Table) -> pa.Table:
     )
 
 
+def _failed_here(verdicts: pa.Table) -> list[str]:
+    """Those of them that this process may decide, by sample_id; what is left to a judge is not among them."""
+    rows = _ungraded(verdicts)
+    told = zip(rows["sample_id"].to_pylist(), rows["detail"].to_pylist(), strict=True)
+    return [sample for sample, detail in told if not (detail or "").startswith(JUDGED)]
+
+
 def _grade_again(config: VerifyConfig, generations: Folder, prompts: Folder, out: Folder) -> None:
     """Grade what failed once more, in this process, and put the verdicts in place."""
     import pyarrow.compute as pc
 
-    failed = {name: _ungraded(out.read_table(name, Verdict))["sample_id"].to_pylist() for name in out.names(".parquet")}
+    failed = {name: _failed_here(out.read_table(name, Verdict)) for name in out.names(".parquet")}
     wanted = {sample for samples in failed.values() for sample in samples}
     if not wanted:
         return
@@ -84,6 +104,20 @@ def _grade_again(config: VerifyConfig, generations: Folder, prompts: Folder, out
             out.write_rows(name, [again.get(v.sample_id, v) for v in verdicts], Verdict)
 
 
+def _ask_judge(config: VerifyConfig, generations: Folder, prompts: Folder, out: Folder, *, run: Run, seed: int) -> None:
+    """Put a judge's verdicts in place, a file of verdicts at a time."""
+    by_id = {p.prompt_id: p for p in records.from_table(prompts.read_all(Prompt), Prompt)}
+    rows = TableRows.of(generations)
+    start = 0
+    for name in out.names(".parquet"):
+        verdicts = out.read_rows(name, Verdict)
+        made = rows.read(Generation, start, len(verdicts))
+        start += len(verdicts)
+        judged = judge_open(config, made, verdicts, by_id, run=run, seed=seed, label=f"verify {name}")
+        if judged != verdicts:
+            out.write_rows(name, judged, Verdict)
+
+
 class _Grader:
     """The Ray actor: a batch of generations in, their verdicts out."""
 
@@ -91,10 +125,11 @@ class _Grader:
         import ray
 
         self._prompts_by_id: dict[str, Prompt] = ray.get(prompts)
-        self._pool = GradingPool(num_processes=config.num_processes, deadline_s=config.deadline_s)
+        self._config = config
+        self._pool = open_pool(config)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        jobs = (job_of(row, self._prompts_by_id) for row in batch.to_pylist())
+        jobs = (job_of(row, self._prompts_by_id, self._config) for row in batch.to_pylist())
         return records.to_table(list(self._pool.grade_many(jobs)), Verdict)
 
 
@@ -131,6 +166,8 @@ def _run(context: StageContext) -> dict[str, Any]:
         prompts=context.folder("prompts"),
         out=context.out,
         max_failure_share=context.config.run.max_failure_share,
+        run=context.run,
+        seed=context.config.run.seed,
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from stillery.errors import UserError
 from stillery.records import AnswerKind, Verdict, VerdictKind
 from stillery.verify.compare import AUTO, compare
-from stillery.verify.judge import GradingTask, Outcome, Pair, Pending, prepare, settle
+from stillery.verify.judge import Check, GradingTask, Outcome, Pair, Pending, prepare, settle
 from stillery.verify.pool import GradingPool
 
 # By process id: a forked child must neither write into the pipes of its parent's worker nor end it, and may find
@@ -32,14 +32,16 @@ def grade(
     question: str = "",
     sample_id: str = "",
     prompt_id: str = "",
+    task: str = "",
+    function: str | None = None,
 ) -> Verdict:
     """The verdict on one completion.
 
     `answer` is the gold answer (None: the verdict is "unchecked"), `answer_kind` one of `AnswerKind` or "auto"
     (inferred from the gold answer). `prefilled_think` says that the prompt already opened `<think>`. `question` gives
-    the readability flags the expected language, and whether code was wanted. The comparison takes at most five
-    seconds, besides the start of the worker process at the first one that needs it; past that the verdict is
-    "timeout". A failure of ours is "error", never "wrong".
+    the readability flags the expected language, and whether code was wanted. `function` is a verifier of one's own, as
+    package.module:name. The check takes at most five seconds, besides the start of the worker process at the first one
+    that needs it; past that the verdict is "timeout". A failure of ours is "error", never "wrong".
 
     Raises UserError for an unknown answer kind.
     """
@@ -53,9 +55,11 @@ def grade(
         question=question,
         sample_id=sample_id,
         prompt_id=prompt_id,
+        task=task,
+        function=function,
     )
     prepared = prepare(job)
-    return settle(prepared, _compare_safely(prepared.pair)) if isinstance(prepared, Pending) else prepared
+    return settle(prepared, _check_safely(prepared.check)) if isinstance(prepared, Pending) else prepared
 
 
 def same_answer(predicted: str, gold: str, *, answer_kind: str = AUTO) -> bool:
@@ -68,7 +72,7 @@ def same_answer(predicted: str, gold: str, *, answer_kind: str = AUTO) -> bool:
     same = compare(predicted, gold, answer_kind=kind)
     if same is not None:
         return same
-    outcome = _compare_safely(Pair(predicted, gold, kind))
+    outcome = _check_safely(Pair(predicted, gold, kind))
     if outcome.kind is VerdictKind.TIMEOUT:
         raise TimeoutError(outcome.detail)
     if outcome.kind is VerdictKind.ERROR:
@@ -82,13 +86,13 @@ def _checked(answer_kind: str) -> str:
     return answer_kind
 
 
-def _compare_safely(pair: Pair) -> Outcome:
+def _check_safely(check: Check) -> Outcome:
     process = os.getpid()
     with _locks.setdefault(process, threading.Lock()):
         if process not in _pools:
             _pools[process] = GradingPool()
             atexit.register(_close_own)
-        return _pools[process].compare_many([pair])[0]
+        return _pools[process].check_many([check])[0]
 
 
 def _close_own() -> None:

@@ -1,4 +1,4 @@
-"""Judges a completion against its gold answer: a verdict, or the pair that a worker process must compare first.
+"""Judges a completion against its gold answer: a verdict, or the check that a process of its own must make first.
 
 Pure. The order of the rules is the policy of docs/concepts/verification.md: what is not checked, what cannot be read,
 and only then what is right or wrong.
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from stillery.records import AnswerKind, Verdict, VerdictKind
 from stillery.verify.choices import choice_of, text_of_choice
+from stillery.verify.code import CodeTests, find_code
 from stillery.verify.compare import AUTO, MATHS, compare, infer_kind, is_overlong, names_several, unreadable
 from stillery.verify.equations import value_asked_for
 from stillery.verify.extract import extract_answer
@@ -17,11 +18,14 @@ from stillery.verify.template import TemplateParts, parse_template
 
 # How the detail of a verdict begins where the engine gave no sample.
 NO_SAMPLE = "generation:"
+# The detail of a verdict that only a model can give, which has not been asked.
+NOT_JUDGED = "judge: none was asked; set verify.judge"
 
 
 @dataclass(frozen=True, slots=True)
 class GradingTask:
-    """One completion to grade. `error` is the engine's, where it failed to make one."""
+    """One completion to grade. `error` is the engine's, where it failed to make one. `function` is the user's verifier,
+    as package.module:name, which is given the task itself."""
 
     completion: str
     answer: str | None
@@ -33,6 +37,8 @@ class GradingTask:
     sample_id: str = ""
     prompt_id: str = ""
     error: str | None = None
+    task: str = ""
+    function: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +59,36 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class TestRun:
+    """Code, and the tests that decide on it, as JSON."""
+
+    __test__ = False  # It is none of pytest's.
+
+    code: str
+    tests: str
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCall:
+    """A completion that the user's verifier decides, and what holds where it leaves that to the rules."""
+
+    job: GradingTask
+    rules: Pair | Outcome
+
+
+Check = Pair | TestRun | FunctionCall
+
+
+@dataclass(frozen=True, slots=True)
 class Pending:
-    """A verdict that lacks only the outcome of its pair."""
+    """A verdict that lacks only the outcome of its check."""
 
     verdict: Verdict
-    pair: Pair
+    check: Check
 
 
 def prepare(job: GradingTask) -> Verdict | Pending:
-    """The verdict, where it is decided without computer algebra; else what remains to be compared.
+    """The verdict, where it is decided without computer algebra or the user's function; else what remains to be done.
 
     This is the boundary at which a bug of ours that one completion lays bare becomes that completion's `error`.
     """
@@ -83,7 +110,12 @@ def prepare(job: GradingTask) -> Verdict | Pending:
 
 def _prepare(job: GradingTask) -> Verdict | Pending:
     parts = parse_template(job.completion, prefilled_think=job.prefilled_think)
-    flags = find_flags(job.completion, question=job.question, template=parts.state) if job.error is None else []
+    wants_code = job.answer_kind == AnswerKind.CODE
+    flags = (
+        find_flags(job.completion, question=job.question, template=parts.state, wants_code=wants_code)
+        if job.error is None
+        else []
+    )
     blank = Verdict(
         sample_id=job.sample_id,
         prompt_id=job.prompt_id,
@@ -98,10 +130,32 @@ def _prepare(job: GradingTask) -> Verdict | Pending:
     )
     if job.error is not None:
         return dataclasses.replace(blank, detail=f"{NO_SAMPLE} {job.error}")
+    found = _by_rules(job, parts, blank)
+    if job.function is None:
+        return found
+    is_cut = job.finish_reason == "length" and not parts.answer_closed
+    if is_cut or not parts.visible.strip():
+        # There is no answer yet, or none at all: nothing to ask about.
+        return dataclasses.replace(blank, verdict=VerdictKind.TRUNCATED if is_cut else VerdictKind.UNPARSED)
+    if isinstance(found, Pending):
+        return found if isinstance(found.check, TestRun) else _ask(job, found.verdict, found.check)
+    return _ask(job, found, Outcome(VerdictKind(found.verdict), found.detail))
+
+
+def _ask(job: GradingTask, verdict: Verdict, rules: Check | Outcome) -> Pending:
+    assert isinstance(rules, (Pair, Outcome))
+    return Pending(verdict, FunctionCall(job, rules))
+
+
+def _by_rules(job: GradingTask, parts: TemplateParts, blank: Verdict) -> Verdict | Pending:
     is_cut = job.finish_reason == "length"
     if job.answer is None or job.answer_kind == AnswerKind.NONE:
         return dataclasses.replace(blank, verdict=_without_gold(is_cut=is_cut, is_empty=not parts.visible.strip()))
     kind = infer_kind(job.answer, choices=job.choices) if job.answer_kind == AUTO else AnswerKind(job.answer_kind)
+    if kind is AnswerKind.JUDGED:
+        return _for_a_judge(parts, blank, is_cut=is_cut)
+    if kind is AnswerKind.CODE:
+        return _by_tests(job.answer, parts, blank, is_cut=is_cut)
     predicted = _predict(parts, job, job.answer, kind, is_cut=is_cut)
     if predicted is None:
         return dataclasses.replace(blank, verdict=VerdictKind.TRUNCATED if is_cut else VerdictKind.UNPARSED)
@@ -115,6 +169,22 @@ def _prepare(job: GradingTask) -> Verdict | Pending:
     if same is None:
         return Pending(read, Pair(predicted, job.answer, kind))
     return dataclasses.replace(read, verdict=VerdictKind.CORRECT if same else VerdictKind.WRONG)
+
+
+def _for_a_judge(parts: TemplateParts, blank: Verdict, *, is_cut: bool) -> Verdict:
+    """What is there to be judged; until that is done the verdict is a failure of ours."""
+    answer = parts.answer if parts.answer_closed else None if is_cut else parts.visible
+    if answer is None or not answer.strip():
+        return dataclasses.replace(blank, verdict=VerdictKind.TRUNCATED if is_cut else VerdictKind.UNPARSED)
+    return dataclasses.replace(blank, predicted=answer.strip(), detail=NOT_JUDGED)
+
+
+def _by_tests(tests: str, parts: TemplateParts, blank: Verdict, *, is_cut: bool) -> Verdict | Pending:
+    CodeTests.from_json(tests)
+    code, why = find_code(parts, is_cut=is_cut)
+    if code is None:
+        return dataclasses.replace(blank, verdict=VerdictKind.TRUNCATED if is_cut else VerdictKind.UNPARSED, detail=why)
+    return Pending(dataclasses.replace(blank, predicted=code), TestRun(code, tests))
 
 
 def _predict(parts: TemplateParts, job: GradingTask, gold: str, kind: AnswerKind, *, is_cut: bool) -> str | None:
@@ -137,5 +207,5 @@ def _without_gold(*, is_cut: bool, is_empty: bool) -> VerdictKind:
 
 
 def settle(pending: Pending, outcome: Outcome) -> Verdict:
-    """The verdict, now that its pair has been compared."""
+    """The verdict, now that its check has been made."""
     return dataclasses.replace(pending.verdict, verdict=outcome.kind, detail=outcome.detail)

@@ -1,39 +1,49 @@
-"""The grading pool: worker processes, of which a hostile pair can take down one, and only under itself."""
+"""The grading pool: worker processes, of which a hostile check can take down one, and only under itself."""
 
 import selectors
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from types import TracebackType
 
+from stillery.config import CodeConfig
 from stillery.records import Verdict
-from stillery.verify.judge import GradingTask, Outcome, Pair, Pending, prepare, settle
+from stillery.verify.code import run_code
+from stillery.verify.judge import Check, FunctionCall, GradingTask, Outcome, Pair, Pending, TestRun, prepare, settle
 from stillery.verify.processes import Worker, overrun
 
 DEADLINE_S = 5.0
 MEMORY_BYTES = 2 << 30
 
-# Pairs handed to a worker at once: enough that waiting for the next chunk costs little beside a comparison (1 ms
+# Checks handed to a worker at once: enough that waiting for the next chunk costs little beside a comparison (1 ms
 # and more), few enough that the last chunks end together.
-CHUNK_PAIRS = 16
+CHUNK_CHECKS = 16
 WINDOW_JOBS = 4096
 # The kernel ends a worker at its deadline; the parent does only where that failed (a stopped process).
 GRACE_S = 60.0
 
 
 class GradingPool:
-    """Worker processes that compare answers, started at the first pair that needs one.
+    """Worker processes that compare answers or call the user's verifier, started at the first check that needs one.
 
-    Use it as a context manager, from one thread at a time. Each comparison has `deadline_s` seconds of wall-clock
+    Use it as a context manager, from one thread at a time. Code is run in a sandbox of its own within the limits `code`
+    (by default those of the config). Each other check has `deadline_s` seconds of wall-clock
     time, and its process `memory_bytes` of address space.
     """
 
     def __init__(
-        self, *, num_processes: int = 1, deadline_s: float = DEADLINE_S, memory_bytes: int = MEMORY_BYTES
+        self,
+        *,
+        num_processes: int = 1,
+        deadline_s: float = DEADLINE_S,
+        memory_bytes: int = MEMORY_BYTES,
+        code: CodeConfig | None = None,
     ) -> None:
         self.deadline_s = deadline_s
         self._num_processes = num_processes
         self._memory_bytes = memory_bytes
+        self._code_limits = code or CodeConfig()
         self._workers: list[Worker] = []
 
     def __enter__(self) -> "GradingPool":
@@ -50,29 +60,43 @@ class GradingPool:
             self._workers.pop().kill()
 
     def grade_many(self, jobs: Iterable[GradingTask]) -> Iterator[Verdict]:
-        """The verdicts of jobs, in their order. What is easy never leaves this process, and a pair that several
-        jobs share is compared once a window of 4,096 jobs."""
+        """The verdicts of jobs, in their order. What is easy never leaves this process, and a check that several
+        jobs share is made once a window of 4,096 jobs."""
         remaining = iter(jobs)
         while window := list(islice(remaining, WINDOW_JOBS)):
             prepared = [prepare(job) for job in window]
-            pairs = list(dict.fromkeys(item.pair for item in prepared if isinstance(item, Pending)))
-            outcomes = dict(zip(pairs, self.compare_many(pairs), strict=True))
+            checks = list(dict.fromkeys(item.check for item in prepared if isinstance(item, Pending)))
+            outcomes = dict(zip(checks, self.check_many(checks), strict=True))
             for item in prepared:
-                yield settle(item, outcomes[item.pair]) if isinstance(item, Pending) else item
+                yield settle(item, outcomes[item.check]) if isinstance(item, Pending) else item
 
-    def compare_many(self, pairs: Sequence[Pair]) -> list[Outcome]:
-        """The outcome of each pair, in order: correct, wrong, timeout or error.
+    def check_many(self, checks: Sequence[Check]) -> list[Outcome]:
+        """The outcome of each check, in order: correct, wrong, timeout or error; of code that cannot be run, unparsed.
 
         Raises UserError if a worker process does not start.
         """
-        wanted = min(self._num_processes, -(-len(pairs) // CHUNK_PAIRS))
+        runs = {check: None for check in checks if isinstance(check, TestRun)}
+        outcomes = dict(zip(runs, self._run_code(list(runs)), strict=True))
+        asked = [check for check in checks if not isinstance(check, TestRun)]
+        answers = iter(self._ask_workers(asked))
+        return [outcomes[check] if isinstance(check, TestRun) else next(answers) for check in checks]
+
+    def _run_code(self, runs: Sequence[TestRun]) -> list[Outcome]:
+        if not runs:
+            return []
+        with ThreadPoolExecutor(self._num_processes) as threads:
+            found = threads.map(lambda run: run_code(run.code, run.tests, limits=self._code_limits), runs)
+            return [Outcome(*verdict) for verdict in found]
+
+    def _ask_workers(self, checks: Sequence[Pair | FunctionCall]) -> list[Outcome]:
+        wanted = min(self._num_processes, -(-len(checks) // CHUNK_CHECKS))
         try:
             while len(self._workers) < wanted:
                 self._workers.append(self.start_worker())
-            with _Round(self, pairs, self._workers) as round_:
+            with _Round(self, checks, self._workers) as round_:
                 return round_.run()
         except BaseException:
-            # Workers may hold pairs of the round that broke off, whose replies must not meet another round's.
+            # Workers may hold checks of the round that broke off, whose replies must not meet another round's.
             self.close()
             raise
 
@@ -81,15 +105,15 @@ class GradingPool:
 
 
 class _Round:
-    """One call of `compare_many`: which pairs wait, which worker has which, and what came back."""
+    """One call of `check_many`: which checks wait, which worker has which, and what came back."""
 
-    def __init__(self, pool: GradingPool, pairs: Sequence[Pair], workers: list[Worker]) -> None:
+    def __init__(self, pool: GradingPool, checks: Sequence[Pair | FunctionCall], workers: list[Worker]) -> None:
         self._pool = pool
-        self._pairs = pairs
+        self._checks = checks
         self._workers = workers
         self._outcomes: dict[int, Outcome] = {}
-        self._waiting = deque(range(len(pairs)))
-        # A worker answers its pairs in order, so the first of its deque is the one that it is at.
+        self._waiting = deque(range(len(checks)))
+        # A worker answers its checks in order, so the first of its deque is the one that it is at.
         self._assigned: dict[Worker, deque[int]] = {}
         self._selector = selectors.DefaultSelector()
 
@@ -108,13 +132,13 @@ class _Round:
                 self._take(key.data)
             for worker in [] if events else list(self._assigned):
                 self._replace(worker, overrun(self._pool.deadline_s))
-        return [self._outcomes[i] for i in range(len(self._pairs))]
+        return [self._outcomes[i] for i in range(len(self._checks))]
 
     def _hand_out(self, worker: Worker) -> None:
-        size = min(CHUNK_PAIRS, -(-len(self._waiting) // len(self._workers)))
+        size = min(CHUNK_CHECKS, -(-len(self._waiting) // len(self._workers)))
         chunk = deque(self._waiting.popleft() for _ in range(size))
         if chunk:
-            worker.send([self._pairs[i] for i in chunk])
+            worker.send([self._checks[i] for i in chunk])
             self._assigned[worker] = chunk
             self._selector.register(worker.replies, selectors.EVENT_READ, worker)
 
@@ -130,7 +154,7 @@ class _Round:
             self._hand_out(worker)
 
     def _replace(self, worker: Worker, outcome: Outcome) -> None:
-        """End a worker: the pair that it was at has this outcome, those behind it go to a new worker."""
+        """End a worker: the check that it was at has this outcome, those behind it go to a new worker."""
         self._selector.unregister(worker.replies)
         left = self._assigned.pop(worker)
         if left:

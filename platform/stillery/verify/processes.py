@@ -9,13 +9,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import stillery
 from stillery.errors import UserError
 from stillery.records import VerdictKind
-from stillery.verify.judge import Outcome, Pair
+from stillery.verify.judge import FunctionCall, Outcome, Pair
 
 # Importing computer algebra takes seconds, and many of them on a busy machine.
 START_S = 180.0
@@ -25,9 +26,9 @@ BETWEEN_CHUNKS = 0
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """Outcomes of the pairs of a chunk, in order. `has_lost_chunk`: the child ended, the last of them is what ended it
-    if it was in the middle of the chunk, and the pairs behind were not compared; `has_ended`: the process is gone, with
-    the pair that it was at."""
+    """Outcomes of the checks of a chunk, in order. `has_lost_chunk`: the child ended, the last of them is what ended it
+    if it was in the middle of the chunk, and the checks behind were not made; `has_ended`: the process is gone, with
+    the check that it was at."""
 
     outcomes: list[Outcome]
     has_lost_chunk: bool
@@ -35,7 +36,7 @@ class Received:
 
 
 class Worker:
-    """A child process that compares pairs (in a child of its own), and the pipes to it.
+    """A child process that makes checks (in a child of its own), and the pipes to it.
 
     It is a plain child with pipes rather than one of multiprocessing: it neither forks a process with threads nor
     imports the caller's main module, so it works from Ray actors, Ray Train, threads, notebooks and scripts without
@@ -63,14 +64,14 @@ class Worker:
         self._requests = self._process.stdin
         self.replies = self._process.stdout.fileno()
 
-    def send(self, pairs: Sequence[Pair]) -> None:
+    def send(self, checks: Sequence[Pair | FunctionCall]) -> None:
         """Hand over a chunk. It is read in one go before any reply is written, so neither side waits for the other.
 
         Raises UserError if the process does not start.
         """
         self._await_start()
         self._chunk += 1
-        chunk = json.dumps([self._chunk, [[pair.predicted, pair.gold, pair.kind] for pair in pairs]])
+        chunk = json.dumps([self._chunk, [_as_json(check) for check in checks]])
         try:
             self._requests.write(chunk.encode("ascii") + b"\n")
             self._requests.flush()
@@ -78,7 +79,7 @@ class Worker:
             pass  # It was killed from outside; its replies end too, which is where that is dealt with.
 
     def receive(self) -> Received:
-        """What has arrived (blocks until there is something). Replies to an earlier chunk, whose pairs have been given
+        """What has arrived (blocks until there is something). Replies to an earlier chunk, whose checks have been given
         up or handed out again, are passed over."""
         data = os.read(self.replies, 1 << 16)
         *lines, self._partial = (self._partial + data).split(b"\n")
@@ -90,11 +91,11 @@ class Worker:
             if number == self._chunk and isinstance(reply, dict):
                 return Received([*outcomes, self._ending(reply["ended"])], has_lost_chunk=True, has_ended=False)
             if number == self._chunk:
-                outcomes.append(_outcome(reply))
+                outcomes.append(Outcome(VerdictKind(reply[0]), reply[1]))
         return Received(outcomes, has_lost_chunk=False, has_ended=not data)
 
     def cause_of_death(self) -> Outcome:
-        """What the end of the process means for the pair that it was at."""
+        """What the end of the process means for the check that it was at."""
         return self._ending(self._process.wait())
 
     def kill(self) -> None:
@@ -132,13 +133,18 @@ class Worker:
 
 
 def overrun(deadline_s: float) -> Outcome:
-    return Outcome(VerdictKind.TIMEOUT, f"the comparison took longer than {deadline_s:g} s")
+    return Outcome(VerdictKind.TIMEOUT, f"the check took longer than {deadline_s:g} s")
 
 
-def _outcome(reply: bool | str) -> Outcome:
-    if isinstance(reply, str):
-        return Outcome(VerdictKind.ERROR, reply)
-    return Outcome(VerdictKind.CORRECT if reply else VerdictKind.WRONG, None)
+def _as_json(check: Pair | FunctionCall) -> dict[str, Any]:
+    """A check as the worker reads it."""
+    if isinstance(check, Pair):
+        return {"pair": [check.predicted, check.gold, check.kind]}
+    return {"call": asdict(check.job), **_as_rules(check)}
+
+
+def _as_rules(call: FunctionCall) -> dict[str, Any]:
+    return _as_json(call.rules) if isinstance(call.rules, Pair) else {"rules": [call.rules.kind, call.rules.detail]}
 
 
 def _python_path() -> str:

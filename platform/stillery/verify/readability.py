@@ -37,17 +37,17 @@ class Flag:
     evidence: str
 
 
-def find_flags(text: str, *, question: str = "", template: str = "ok") -> list[Flag]:
+def find_flags(text: str, *, question: str = "", template: str = "ok", wants_code: bool = False) -> list[Flag]:
     """The flags of a completion, in the order of `FLAGS`, each at most once with the first place that shows it.
 
-    `code_block`: holds a fenced block though the question asks for no code. `mixed_languages`: leaves the question's
-    language. `long_paragraph`: over 2,000 characters without a newline. `repetition`: the same line four times in a
-    row, or 96 tokens on end in which every 12 occur four times and more. `broken_template`: `template`, the state of
-    the template, is not "ok".
+    `code_block`: holds a fenced block though neither the question nor `wants_code` asks for code. `mixed_languages`:
+    leaves the question's language. `long_paragraph`: over 2,000 characters without a newline. `repetition`: the same
+    line four times in a row, or 96 tokens on end in which every 12 occur four times and more. `broken_template`:
+    `template`, the state of the template, is not "ok".
     """
     text = text[:MAX_READ_CHARS]
     found = (
-        _code_block(text, question),
+        None if wants_code else _code_block(text, question),
         _mixed_languages(text, question),
         _long_paragraph(text),
         _repeated_line(text) or _loop(text),

@@ -34,11 +34,16 @@ def grade_rows(
     if isinstance(generations, pa.Table):
         generations = records.from_table(generations, Generation)
     rows = ({name: getattr(row, name) for name in GRADED_COLUMNS} for row in generations)
-    with GradingPool(num_processes=config.num_processes, deadline_s=config.deadline_s) as pool:
-        return list(pool.grade_many(job_of(row, prompts_by_id) for row in rows))
+    with open_pool(config) as pool:
+        return list(pool.grade_many(job_of(row, prompts_by_id, config) for row in rows))
 
 
-def job_of(row: Mapping[str, Any], prompts_by_id: Mapping[str, Prompt]) -> GradingTask:
+def open_pool(config: VerifyConfig) -> GradingPool:
+    """The grading pool that a config asks for; it starts its processes when they are needed."""
+    return GradingPool(num_processes=config.num_processes, deadline_s=config.deadline_s, code=config.code)
+
+
+def job_of(row: Mapping[str, Any], prompts_by_id: Mapping[str, Prompt], config: VerifyConfig) -> GradingTask:
     """What there is to grade in one generation."""
     prompt = prompts_by_id.get(row["prompt_id"])
     if prompt is None:
@@ -57,4 +62,6 @@ def job_of(row: Mapping[str, Any], prompts_by_id: Mapping[str, Prompt]) -> Gradi
         sample_id=row["sample_id"],
         prompt_id=row["prompt_id"],
         error=row["error"],
+        task=prompt.task,
+        function=config.function,
     )

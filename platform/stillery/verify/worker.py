@@ -1,12 +1,13 @@
 """The program of a worker process: `python -m stillery.verify.worker DEADLINE_S MEMORY_BYTES`.
 
-In: one JSON line a chunk, [number, [[predicted, gold, kind], …]]. Out: the line "ready" once, then one JSON line a
-pair, as soon as it is decided, [number, reply]: true, false, or a string that says why it could not be.
+In: one JSON line a chunk, [number, [check, …]], where a check is {"pair": [predicted, gold, kind]} or a call of the
+user's verifier, {"call": fields of a GradingTask, "pair": … or "rules": [verdict, detail]}. Out: the line "ready" once,
+then one JSON line a check, as soon as it is made, [number, [verdict, detail]].
 
-The comparisons run in a forked child, whose end costs a fork rather than the import of computer algebra. The kernel
+The checks run in a forked child, whose end costs a fork rather than the import of computer algebra. The kernel
 enforces the deadline: an interval timer whose signal keeps its default action, which is to end the child, also in the
 middle of C code and also after the parent has died. So its exit status tells a deadline (SIGALRM) from a crash; the
-line [number, {"ended": exit status}] reports it, and neither touches any other pair. What else the child had of that
+line [number, {"ended": exit status}] reports it, and neither touches any other check. What else the child had of that
 chunk is lost. Number 0 stands for a child that ended between chunks, perhaps with a chunk that it had read and not
 begun: the parent sends that one again. Of several chunks that wait, only the last is still wanted.
 """
@@ -20,11 +21,13 @@ import select
 import signal
 import sys
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 # A comparison that came this near to the memory limit may have had a MemoryError swallowed by computer algebra.
 _SUSPECT_SHARE = 4
 _BETWEEN = bytes(8)
+
+Reply = tuple[str, str | None]
 
 
 def main() -> None:
@@ -38,44 +41,79 @@ def main() -> None:
 
     symbolic.equal("x+1", "1+x")  # Imports and warms the parser, outside any deadline.
     gc.freeze()
-    replies = _take_stdout()
+    requests, replies = _take_pipes()
     _say(replies, "ready")
     at = mmap.mmap(-1, 8)  # The number of the chunk that the child is at, 0 between chunks; shared with it.
-    while (status := _serve_in_child(replies, at, deadline_s, memory_bytes)) != 0:
+    while (status := _serve_in_child(requests, replies, at, deadline_s, memory_bytes)) != 0:
         _say(replies, [int.from_bytes(at[:]), {"ended": status}])
         at[:] = _BETWEEN
 
 
-def _serve_in_child(replies: IO[str], at: mmap.mmap, deadline_s: float, memory_bytes: int) -> int:
+def _serve_in_child(requests: int, replies: IO[str], at: mmap.mmap, deadline_s: float, memory_bytes: int) -> int:
     """The exit status of a child that answers chunks until the input ends: 0 then, minus the signal that ended it."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    while chunk := _newest_chunk():
-        number, pairs = json.loads(chunk)
+    while chunk := _newest_chunk(requests):
+        number, checks = json.loads(chunk)
         at[:] = number.to_bytes(8)
-        for predicted, gold, kind in pairs:
+        for check in checks:
+            try:
+                function = _import(check)
+            except Exception as error:
+                # The boundary: a module of the user's that is not to be had here.
+                _say(replies, [number, ("error", f"verify.function: {error}"[:500])])
+                continue
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)  # A function of the user's may have taken it.
             signal.setitimer(signal.ITIMER_REAL, deadline_s)
-            reply = _compare(predicted, gold, kind, memory_bytes)
+            reply = _make(check, function, memory_bytes)
             signal.setitimer(signal.ITIMER_REAL, 0)
             _say(replies, [number, reply])
         at[:] = _BETWEEN
     os._exit(0)
 
 
-def _newest_chunk() -> bytes:
+def _newest_chunk(requests: int) -> bytes:
     """The last of the chunks that have arrived, once there is one; empty at the end of the input."""
     arrived = b""
-    while not arrived.endswith(b"\n") or select.select([0], [], [], 0)[0]:
-        if not (data := os.read(0, 1 << 20)):
+    while not arrived.endswith(b"\n") or select.select([requests], [], [], 0)[0]:
+        if not (data := os.read(requests, 1 << 20)):
             break
         arrived += data
     chunks = arrived.split(b"\n")[:-1]
     return chunks[-1] if chunks else b""
 
 
-def _compare(predicted: str, gold: str, kind: str, memory_bytes: int) -> bool | str:
+def _import(check: dict[str, Any]) -> Any:
+    """The user's function, outside any deadline: what it imports may take its time."""
+    from stillery.verify.functions import load_function
+
+    return load_function(check["call"]["function"], key="verify.function", arguments=1) if "call" in check else None
+
+
+def _make(check: dict[str, Any], function: Any, memory_bytes: int) -> Reply:
+    if function is not None:
+        from stillery.verify.functions import read_reply
+        from stillery.verify.judge import GradingTask
+
+        fields: dict[str, Any] = check["call"]
+        fields["choices"] = tuple(fields["choices"])
+        job = GradingTask(**fields)
+        try:
+            verdict, evidence = read_reply(function(job))
+        except Exception as error:
+            # The boundary: what the user's function raises says nothing about the model.
+            return "error", f"verify.function {job.function}: {type(error).__name__}: {str(error)[:400]}"
+        if verdict is not None:
+            return "correct" if verdict else "wrong", evidence
+    if "pair" not in check:
+        return check["rules"][0], check["rules"][1]
+    predicted, gold, kind = check["pair"]
+    return _compare(predicted, gold, kind, memory_bytes)
+
+
+def _compare(predicted: str, gold: str, kind: str, memory_bytes: int) -> Reply:
     from stillery.verify import symbolic
     from stillery.verify.compare import compare
 
@@ -83,11 +121,11 @@ def _compare(predicted: str, gold: str, kind: str, memory_bytes: int) -> bool | 
         same = compare(predicted, gold, answer_kind=kind, leaf=symbolic.equal)
     except Exception as error:
         # The boundary: whatever computer algebra raises is this pair's error, not its verdict.
-        return f"{type(error).__name__}: {str(error)[:200]}"
+        return "error", f"{type(error).__name__}: {str(error)[:200]}"
     if not same and (peak_bytes := _peak_bytes()) > memory_bytes // _SUSPECT_SHARE:
-        return f"MemoryError: the comparison took {peak_bytes >> 20} MiB"
+        return "error", f"MemoryError: the comparison took {peak_bytes >> 20} MiB"
     assert same is not None
-    return same
+    return "correct" if same else "wrong", None
 
 
 def _peak_bytes() -> int:
@@ -97,13 +135,14 @@ def _peak_bytes() -> int:
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
-def _take_stdout() -> IO[str]:
-    """Standard output for replies alone: whatever a library prints goes nowhere."""
-    replies = os.fdopen(os.dup(1), "w", encoding="ascii")
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.dup2(null, 2)
-    return replies
+def _take_pipes() -> tuple[int, IO[str]]:
+    """Standard input for requests and standard output for replies alone: whatever a library reads is empty, and what it
+    prints goes nowhere."""
+    requests, replies = os.dup(0), os.fdopen(os.dup(1), "w", encoding="ascii")
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(null, stream)
+    return requests, replies
 
 
 def _say(replies: IO[str], reply: object) -> None:

@@ -1,15 +1,19 @@
 #!/usr/bin/env python3
 """Curation of a synthetic corpus with the parts of R1's distillation set: time, memory, and what was planted.
 
-    python tests/benchmarks/speed/curation_scale.py [--samples 50000 200000] [--words 60]
+    python tests/benchmarks/speed/curation_scale.py [--samples 50000 200000] [--words 60] [--raylets]
 
 The corpus has R1's shares (maths, code, STEM, logic, general of 804,745), two samples a problem, and a known number of
 planted near-duplicate problems, problems of an evaluation set, exact repeats and wrong answers. Each size runs in a
 process of its own, without Ray, on one core; memory is its peak above that of an empty one. `--words` is the mean
 length of a trace: R1's own are some hundred times as long, which the disk of a small machine does not hold.
+
+With `--raylets` the same job runs in this process and then on a Ray cluster of two nodes, both on this machine, and
+what both keep is compared. Exits with 1 if that differs or a node had no part in it.
 """
 
 import argparse
+import os
 import random
 import resource
 import subprocess
@@ -18,15 +22,19 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[3]
-sys.path[:0] = [str(ROOT / "platform")]
+sys.path[:0] = [str(ROOT / "platform"), str(ROOT / "tests"), str(Path(__file__).parent)]
+# Before Ray is imported: the cluster asks for no token.
+os.environ["RAY_AUTH_MODE"] = "disabled"
 
 from stillery.config import CurateConfig, DecontaminateConfig  # noqa: E402
 from stillery.io.storage import Folder  # noqa: E402
 from stillery.problems.tasks.words import WORDS  # noqa: E402
-from stillery.records import Choice, Generation, Prompt, Verdict, from_table  # noqa: E402
+from stillery.records import Choice, Generation, Prompt, Sample, Verdict, from_table  # noqa: E402
 from stillery.stages.curate import curate  # noqa: E402
+from support.local_cluster import LocalCluster  # noqa: E402
 
 # arXiv 2501.12948: samples by part of the 804,745.
 PARTS = {"maths": 395_285, "code": 211_129, "stem": 10_124, "logic": 10_395, "general": 177_812}
@@ -39,11 +47,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, nargs="+", default=[50_000, 200_000])
     parser.add_argument("--words", type=int, default=60)
+    parser.add_argument("--raylets", action="store_true")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one is not None:
         measure(Path(options.one), num_samples=options.samples[0], num_words=options.words)
         return 0
+    if options.raylets:
+        return compare_raylets(options.samples[0], num_words=options.words)
     print(f"{'samples':>9}{'seconds':>9}{'us a sample':>13}{'MiB':>7}   recall and precision of what was planted")
     for size in options.samples:
         with tempfile.TemporaryDirectory(prefix="curation-") as folder:
@@ -54,24 +65,16 @@ def main() -> int:
 
 def measure(root: Path, *, num_samples: int, num_words: int) -> None:
     """Make a corpus in a child process, so that its memory is not counted, curate it, and print a line."""
-    import os
-
     child = os.fork()
     if child == 0:
         make_corpus(root, num_samples=num_samples, num_words=num_words)
         os._exit(0)
     os.waitpid(child, 0)
-    config = CurateConfig(
-        near_duplicate_prompts=0.8,
-        decontaminate=DecontaminateConfig(files=[str(root / "evaluation" / "prompts.parquet")]),
-        rules=["shortest"],
-        mixture={"reasoning": 0.8, "general": 0.2},
-    )
     folders = {name: Folder(str(root / name)) for name in ("prompts", "generations", "verdicts", "out")}
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()
     curate(
-        config,
+        config_of(root),
         stopping=None,
         **{name: folders[name] for name in ("prompts", "generations", "verdicts")},
         out=folders["out"],
@@ -80,6 +83,64 @@ def measure(root: Path, *, num_samples: int, num_words: int) -> None:
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     found = score(folders["out"])
     print(f"{num_samples:>9,}{seconds:>9.1f}{seconds / num_samples * 1e6:>13.0f}{grown:>7.0f}   {found}")
+
+
+def config_of(root: Path, **more: Any) -> CurateConfig:
+    """Every stage of curation that works without molecules."""
+    return CurateConfig(
+        near_duplicate_prompts=0.8,
+        decontaminate=DecontaminateConfig(files=[str(root / "evaluation" / "prompts.parquet")]),
+        rules=["shortest"],
+        mixture={"reasoning": 0.8, "general": 0.2},
+        **more,
+    )
+
+
+def compare_raylets(num_samples: int, *, num_words: int) -> int:
+    """Curate one corpus in this process and on a cluster of two nodes, and print what each keeps and how long it
+    took."""
+    import ray
+
+    with tempfile.TemporaryDirectory(prefix="curation-") as folder:
+        root = Path(folder)
+        make_corpus(root, num_samples=num_samples, num_words=num_words, prompts_per_file=num_samples // 16)
+        (root / "nodes").mkdir()
+        os.environ["CURATION_NODES"] = str(root / "nodes")
+        os.environ["PYTHONPATH"] = os.pathsep.join(sys.path[:3])
+        here = _timed(root, "here")
+        with LocalCluster(root / "home") as cluster:
+            cluster.start_head(num_cpus=1)
+            cluster.start_workers("second")
+            ray.init(address=cluster.gcs, _node_ip_address=cluster.head.address, log_to_driver=False)
+            there = _timed(root, "on two raylets")
+            ray.shutdown()
+        nodes = len([path for path in (root / "nodes").iterdir() if path.name != "none"])
+        print(f"the same ids in the same order: {here == there}; nodes that curated a file: {nodes}")
+        return int(here != there or nodes != 2)
+
+
+def _timed(root: Path, where: str) -> list[str]:
+    """The ids that are kept, of every stage of curation that works without molecules."""
+    import ray
+
+    config = config_of(root, near_duplicate_traces=0.8, filters=["curation_scale:note_node"])
+    tables = {name: Folder(str(root / name)) for name in ("prompts", "generations", "verdicts")}
+    out = Folder(str(root / where))
+    started = time.perf_counter()
+    summary = curate(config, stopping=None, **tables, out=out, on_ray=ray.is_initialized())
+    seconds = time.perf_counter() - started
+    print(f"{where}: {summary['kept']:,} of {summary['generated']:,} samples kept in {seconds:.1f} s", flush=True)
+    return [sample.sample_id for sample in from_table(out.read_all(Sample), Sample)]
+
+
+def note_node(*_: object) -> None:
+    """A filter that drops nothing, and leaves a file named like the node that it ran on."""
+    import ray
+
+    node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else "none"
+    path = Path(os.environ["CURATION_NODES"], node)
+    if not path.exists():
+        path.touch()
 
 
 def score(out: Folder) -> str:
@@ -99,7 +160,7 @@ def score(out: Folder) -> str:
     return "; ".join(shown) + f"; kept {reasons['kept']:,}"
 
 
-def make_corpus(root: Path, *, num_samples: int, num_words: int) -> None:
+def make_corpus(root: Path, *, num_samples: int, num_words: int, prompts_per_file: int = PROMPTS_PER_FILE) -> None:
     """Write prompts, generations, verdicts and an evaluation set."""
     rng = random.Random(num_samples)
     num_prompts = num_samples // PER_PROMPT
@@ -124,8 +185,8 @@ def make_corpus(root: Path, *, num_samples: int, num_words: int) -> None:
         for n, text in enumerate(evaluation)
     ]
     Folder(str(root / "evaluation")).write_rows("prompts.parquet", held, Prompt)
-    for file, start in enumerate(range(0, num_prompts, PROMPTS_PER_FILE)):
-        rows = [row for prompt in prompts[start : start + PROMPTS_PER_FILE] for row in _samples(rng, prompt, num_words)]
+    for file, start in enumerate(range(0, num_prompts, prompts_per_file)):
+        rows = [row for prompt in prompts[start : start + prompts_per_file] for row in _samples(rng, prompt, num_words)]
         Folder(str(root / "generations")).write_rows(
             f"generations-{file:05d}.parquet", [g for g, _ in rows], Generation
         )

@@ -122,7 +122,7 @@ def test_hostile_words_need_no_worker(kind: str) -> None:
 def test_an_overrun_is_a_timeout_and_the_rest_of_its_chunk_is_compared(pool: GradingPool) -> None:
     honest = [Pair(f"f((x+{i})^2)", f"f(x^2+{2 * i}x+{i * i})", "expression") for i in range(20)]
     hostile = Pair(TOWER, "17", "expression")
-    outcomes = pool.compare_many([*honest[:5], hostile, *honest[5:]])
+    outcomes = pool.check_many([*honest[:5], hostile, *honest[5:]])
     assert [str(o.kind) for o in outcomes] == ["correct"] * 5 + ["timeout"] + ["correct"] * 15
     assert "2 s" in (outcomes[5].detail or "")
 
@@ -134,10 +134,10 @@ def test_a_hostile_gold_answer_is_a_timeout_too(pool: GradingPool) -> None:
 
 def test_a_crashed_worker_is_an_error_of_one_pair(pool: GradingPool) -> None:
     pairs = [Pair(f"f(x+{i})", f"f({i}+x)", "expression") for i in range(4)]
-    pool.compare_many(pairs)
+    pool.check_many(pairs)
     worker = pool._workers[0]
     os.kill(worker.process_id, signal.SIGKILL)
-    outcomes = pool.compare_many(pairs)
+    outcomes = pool.check_many(pairs)
     assert [o.kind for o in outcomes].count("correct") >= 3
     assert all("SIGKILL" in (o.detail or "") for o in outcomes if o.kind == "error")
 
@@ -145,14 +145,14 @@ def test_a_crashed_worker_is_an_error_of_one_pair(pool: GradingPool) -> None:
 def test_a_killed_child_costs_nothing_between_chunks_and_one_pair_within() -> None:
     pairs = [Pair(f"f(x+{i})", f"f({i}+x)", "expression") for i in range(4)]
     with GradingPool(deadline_s=30) as pool:
-        pool.compare_many(pairs)
+        pool.check_many(pairs)
         (worker,) = pool._workers
         for _ in range(20):  # Now and then it dies with the chunk that is sent at that moment already read.
             os.kill(child_of(worker.process_id), signal.SIGKILL)
-            assert [str(o.kind) for o in pool.compare_many(pairs)] == ["correct"] * 4
+            assert [str(o.kind) for o in pool.check_many(pairs)] == ["correct"] * 4
         killer = threading.Timer(1, lambda: os.kill(child_of(worker.process_id), signal.SIGKILL))
         killer.start()
-        outcomes = pool.compare_many([Pair(TOWER, "17", "expression"), *pairs])
+        outcomes = pool.check_many([Pair(TOWER, "17", "expression"), *pairs])
         killer.join()
     assert [str(o.kind) for o in outcomes] == ["error"] + ["correct"] * 4
     assert "SIGKILL" in (outcomes[0].detail or "")
@@ -161,9 +161,9 @@ def test_a_killed_child_costs_nothing_between_chunks_and_one_pair_within() -> No
 def test_an_overrun_costs_little_more_than_its_deadline() -> None:
     """The child that takes over is forked, not started."""
     with GradingPool(deadline_s=0.5) as quick:
-        quick.compare_many([Pair("f(x)", "f(y)", "expression")])
+        quick.check_many([Pair("f(x)", "f(y)", "expression")])
         started = time.monotonic()
-        outcomes = quick.compare_many([Pair(TOWER, str(i), "expression") for i in range(10)])
+        outcomes = quick.check_many([Pair(TOWER, str(i), "expression") for i in range(10)])
         assert time.monotonic() - started < 10 * 0.5 + 5
     assert {str(o.kind) for o in outcomes} == {"timeout"}
 
@@ -177,7 +177,7 @@ def child_of(process_id: int) -> int:
 def test_memory_is_bounded() -> None:
     # 2^(2^33) needs 1 GiB for its result alone: over the limit before it is over the deadline.
     with GradingPool(deadline_s=60, memory_bytes=700 << 20) as small:
-        (outcome,) = small.compare_many([Pair("2^{2^{33}}", "17", "expression")])
+        (outcome,) = small.check_many([Pair("2^{2^{33}}", "17", "expression")])
     assert outcome.kind == "error", outcome
     assert "Memory" in (outcome.detail or "")
 

@@ -9,7 +9,7 @@ from stillery.config import CurateConfig, VerifyConfig
 from stillery.io.storage import Folder
 from stillery.records import Generation, Prompt, Verdict, from_table
 from stillery.verify.acceptance import Acceptance
-from stillery.verify.rows import GRADED_COLUMNS, job_of
+from stillery.verify.rows import GRADED_COLUMNS, job_of, open_pool
 
 MOST_AT_ONCE = 64
 
@@ -18,15 +18,14 @@ class Grader:
     """The Ray actor: rows of generations in, for each what it counts as out, or None where it is not accepted."""
 
     def __init__(self, verify: VerifyConfig, curate: CurateConfig, prompts: Folder) -> None:
-        from stillery.verify.pool import GradingPool
-
         self._rule = Acceptance.of(curate)
         self._prompts_by_id = {prompt.prompt_id: prompt for prompt in from_table(prompts.read_all(Prompt), Prompt)}
-        self._pool = GradingPool(num_processes=verify.num_processes, deadline_s=verify.deadline_s)
+        self._config = verify
+        self._pool = open_pool(verify)
 
     def accept(self, rows: list[dict[str, Any]]) -> list[str | None]:
         """Grade rows of GRADED_COLUMNS."""
-        verdicts = self._pool.grade_many(job_of(row, self._prompts_by_id) for row in rows)
+        verdicts = self._pool.grade_many(job_of(row, self._prompts_by_id, self._config) for row in rows)
         return [self._key(row, verdict) for row, verdict in zip(rows, verdicts, strict=True)]
 
     def _key(self, row: dict[str, Any], verdict: Verdict) -> str | None:

@@ -22,8 +22,8 @@ Row = tuple[Generation, Verdict]
 
 @dataclass(frozen=True, slots=True)
 class RefineProblem:
-    """A problem with its `rendered` prompt, the text that the student continues. The last two say how long, in
-    characters and in steps, the teacher takes for such a one, where a reward asks for it."""
+    """A problem with its `rendered` prompt, the text that the student continues. `teacher_length` and `teacher_steps`
+    say how long, in characters and in steps, the teacher takes for such a one, where a reward asks for it."""
 
     prompt_id: str
     task: str
@@ -35,6 +35,7 @@ class RefineProblem:
     rendered: str
     teacher_length: float | None = None
     teacher_steps: int = 0
+    verify_function: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +51,25 @@ class PreferencePair:
 
 
 def write_problems(
-    conversation: Conversation, *, prompts: Folder, data: Folder, lengths: Mapping[str, tuple[float, int]]
+    conversation: Conversation,
+    *,
+    prompts: Folder,
+    data: Folder,
+    lengths: Mapping[str, tuple[float, int]],
+    verify_function: str | None = None,
 ) -> dict[str, int]:
     """Write the problems with an answer to train and to validate on. Returns their counts by split.
 
-    `lengths` are the teacher's, as `lengths_of` gives them. Raises UserError if there are none to train on.
+    `verify_function` is the config's verifier, `lengths` are the teacher's, as `lengths_of` gives them. Raises
+    UserError if there are none to train on.
     """
     rows = from_table(prompts.read_all(Prompt), Prompt)
     counts: dict[str, int] = {}
     for split in (Split.TRAIN, Split.VALIDATION):
         wanted = [row for row in rows if row.split == split and row.answer]
-        problems = [_problem(conversation, row, lengths.get(row.prompt_id, (None, 0))) for row in wanted]
+        problems = [
+            _problem(conversation, row, lengths.get(row.prompt_id, (None, 0)), verify_function) for row in wanted
+        ]
         data.write_rows(f"{split}.parquet", problems, RefineProblem)
         counts[split.value] = len(problems)
     if not counts[Split.TRAIN]:
@@ -73,7 +82,9 @@ def write_problems(
     return counts
 
 
-def _problem(conversation: Conversation, prompt: Prompt, teacher: tuple[float | None, int]) -> RefineProblem:
+def _problem(
+    conversation: Conversation, prompt: Prompt, teacher: tuple[float | None, int], verify_function: str | None
+) -> RefineProblem:
     assert prompt.answer, "problems without an answer are left out"
     rendered = conversation.render(messages_of(prompt), ask=True)
     return RefineProblem(
@@ -87,6 +98,7 @@ def _problem(conversation: Conversation, prompt: Prompt, teacher: tuple[float | 
         rendered=rendered,
         teacher_length=teacher[0],
         teacher_steps=teacher[1],
+        verify_function=verify_function,
     )
 
 

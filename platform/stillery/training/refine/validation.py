@@ -72,6 +72,8 @@ def _job(problem: RefineProblem, completion: str, *, reason: str) -> GradingTask
         finish_reason=reason,
         prefilled_think=opens_thinking(problem.rendered),
         question=problem.question,
+        task=problem.task,
+        function=problem.verify_function,
     )
 
 

@@ -26,6 +26,8 @@ class RewardRow:
     teacher_length: float | None = None
     teacher_steps: int = 0
     prefilled_think: bool = False
+    task: str = ""
+    verify_function: str | None = None
 
 
 def read_rows(
@@ -49,7 +51,7 @@ def read_rows(
 
 
 def _read_row(completion: Any, prompt: Any, given: Mapping[str, Any]) -> RewardRow:
-    opened = given.get("prefilled_think")
+    opened, function = given.get("prefilled_think"), given.get("verify_function")
     length = given.get("teacher_length")
     answer = given.get("answer")
     return RewardRow(
@@ -61,6 +63,8 @@ def _read_row(completion: Any, prompt: Any, given: Mapping[str, Any]) -> RewardR
         teacher_length=None if length is None else float(length),
         teacher_steps=int(given.get("teacher_steps") or 0),
         prefilled_think=bool(opened) if opened is not None else isinstance(prompt, str) and opens_thinking(prompt),
+        task=str(given.get("task") or ""),
+        verify_function=None if function is None else str(function),
     )
 
 

@@ -63,6 +63,8 @@ def is_correct(row: RewardRow) -> bool | None:
         choices=row.choices,
         prefilled_think=row.prefilled_think,
         question=row.question,
+        task=row.task,
+        function=row.verify_function,
     ).verdict
     if verdict in FAILURES or verdict == VerdictKind.UNCHECKED:
         return None

@@ -1,0 +1,1 @@
+"""A language model that judges answers which no rule can check."""
