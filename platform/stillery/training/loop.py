@@ -45,7 +45,7 @@ def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
         torch.set_num_threads(config["threads"])
     student = resolve_model(config["student"])
     with observe.working_for(config["observed"]), node_scratch(config["scratch"]) as scratch:
-        table = trl_arguments(config, has_validation=config["has_validation"])
+        table = trl_arguments(config, has_validation=config["has_validation"]) | reporting_arguments(config)
         # However many workers elastic training has come to, a step takes as many rows.
         batch = table.get("per_device_train_batch_size", BATCH) * config["num_workers"]
         table["per_device_train_batch_size"] = batch // ray.train.get_context().get_world_size()
@@ -126,7 +126,7 @@ def trl_arguments(config: dict[str, Any], *, has_validation: bool) -> dict[str, 
     if not merged.get("packing"):
         # Every row fits: TRL need not go through them to cut them.
         merged["max_length"] = None
-    return merged | {"seed": config["seed"], **reporting_arguments(config)}
+    return merged | {"seed": config["seed"], "report_to": "none"}
 
 
 def report_checkpoint(folder: Path, metrics: dict[str, Any]) -> None:
