@@ -79,11 +79,11 @@ def masked_labels(labels: Sequence[int], weights: Sequence[float]) -> list[int]:
     return [-100 if weight == 0 else label for label, weight in zip(labels, weights, strict=True)]
 
 
-def weighted_rows(rows: Any, arguments: Any, *, packing: bool) -> Any:
-    """What TRL's own preparation would make of rows in tokens, with their weights kept."""
+def weighted_rows(rows: Any, arguments: Any, *, packing: bool, beside: Sequence[str] = ()) -> Any:
+    """What TRL's own preparation would make of rows in tokens, with their weights and the columns `beside` kept."""
     from trl import pack_dataset
 
-    rows = rows.select_columns(["input_ids", "labels", COLUMN])
+    rows = rows.select_columns(["input_ids", "labels", COLUMN, *beside])
     if arguments.shuffle_dataset:
         rows = rows.shuffle(seed=arguments.seed)
     if packing:
