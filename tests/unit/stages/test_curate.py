@@ -8,8 +8,8 @@ import pytest
 
 from stillery.bonds import analyze
 from stillery.config import CurateConfig
-from stillery.curation.weights import corrected_spans
 from stillery.curation.samples import to_sample, whole_completion
+from stillery.curation.weights import corrected_spans
 from stillery.errors import UserError
 from stillery.io.storage import Folder
 from stillery.records import Choice, Generation, Prompt, Sample, Verdict, from_table

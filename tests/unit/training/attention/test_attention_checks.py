@@ -8,6 +8,7 @@ from stillery.config import Config, load_config
 from stillery.errors import UserError
 from stillery.training.attention.checks import check_attention, is_on, layer_of
 
+ENDPOINT = ("teacher.kind=endpoint", "teacher.model=far/away", "teacher.endpoint.base_url=http://localhost:1/v1")
 DEMO = Path(__file__).parents[4] / "jobs" / "configs" / "demo.yaml"
 
 
@@ -30,7 +31,7 @@ def config(*settings: str) -> Config:
             ["attention.target=bonds", "sft.trl.gradient_checkpointing_kwargs={use_reentrant: true}"],
             "use_reentrant=false",
         ),
-        (["attention.target=teacher", "teacher.kind=endpoint"], "name a model in attention.model"),
+        (["attention.target=teacher", *ENDPOINT], "name a model in attention.model"),
         (["attention.target=teacher", "attention.model=/nowhere"], "attention.model=/nowhere"),
     ],
 )
@@ -44,6 +45,6 @@ def test_what_works_passes() -> None:
     assert not is_on(config("attention.target=bonds", "attention.weight=0"))
     for settings in ([], ["attention.target=bonds"], ["attention.target=teacher"]):
         check_attention(config(*settings))
-    recorded = config("attention.target=teacher", "attention.model=embedded:teacher", "teacher.kind=recorded")
-    check_attention(recorded)
-    assert layer_of(recorded.attention, "embedded:student") == 2
+    elsewhere = config("attention.target=teacher", "attention.model=embedded:teacher", *ENDPOINT)
+    check_attention(elsewhere)
+    assert layer_of(elsewhere.attention, "embedded:student") == 2
