@@ -61,8 +61,8 @@ def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
             train = ready(train, arguments, packing=bool(arguments.packing))
             validation = None if validation is None else ready(validation, arguments, packing=packed)
             kind = weighted_trainer(mean_weight=weight)
-        if attention is not None:
-            kind = transfer_trainer(Transfer(**attention), mean_weight=weight)
+            if attention is not None:
+                kind = transfer_trainer(Transfer(**attention), mean_weight=weight)
         trainer: Any = kind(
             model=student,
             args=arguments,
