@@ -67,11 +67,17 @@ def _character_weights(row: ChatRow, sample: Sample) -> list[float]:
 
 
 def check_weighted(trl: dict[str, Any], conversation: Conversation) -> None:
-    """Raise UserError where samples have weights and the training cannot follow them."""
+    """Raise UserError where samples have weights, or attention targets, and the training cannot follow them."""
     if trl.get("loss_type", "nll") != "nll" or trl.get("label_smoothing_factor"):
-        raise UserError("samples have weights, which need sft.trl.loss_type=nll and no sft.trl.label_smoothing_factor")
+        raise UserError(
+            "samples have weights or attention targets, which need sft.trl.loss_type=nll and no "
+            "sft.trl.label_smoothing_factor"
+        )
     if not conversation.tokenizer.is_fast:
-        raise UserError("samples have weights, which need a fast tokenizer (tokenizer.json); save the student with one")
+        raise UserError(
+            "samples have weights or attention targets, which need a fast tokenizer (tokenizer.json); save the student "
+            "with one"
+        )
 
 
 def masked_labels(labels: Sequence[int], weights: Sequence[float]) -> list[int]:
