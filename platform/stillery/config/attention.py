@@ -19,7 +19,8 @@ class AttentionConfig:
     student_layer: int | None = None
     """The student's layer whose attention is drawn, counted from 0. Null: the one at two thirds of its layers."""
     model: str | None = None
-    """`teacher`: the model whose attention is read. Null: `teacher.model`."""
+    """`teacher`: the model whose attention is read, asked by its own chat template. Null: `teacher.model`, behind the
+    prompts that the samples were drawn from."""
     num_heads: int = 4
     """`teacher`: how many of its heads, those that best tell what a claim rests on."""
     min_gain: float = 0.02

@@ -29,7 +29,7 @@ def find_targets(
     import ray
 
     given = {"config": config, "teacher": teacher, "samples": samples, "generations": generations}
-    asked = {"num_cpus": config.num_cpus, "num_gpus": config.num_gpus if teacher is not None else 0}
+    asked: dict[str, Any] = {"num_cpus": config.num_cpus, "num_gpus": config.num_gpus if teacher is not None else 0}
     calibration, fault = ray.get(ray.remote(**asked)(_calibrate).remote(given))
     if fault is not None:
         raise UserError(fault)
@@ -91,7 +91,8 @@ def _settings(config: Config) -> dict[str, Any]:
     shared = {"target": attention.target, "num_calibration": attention.num_calibration, "max_rows": attention.max_rows}
     if attention.target != "teacher":
         return shared
-    read = {"model": model_id(teacher_of(config)), "on_gpu": attention.num_gpus > 0}
+    read = {"model": model_id(teacher_of(config)), "as_written": attention.model is None}
+    read |= {"on_gpu": attention.num_gpus > 0}
     return {**shared, **read, "num_heads": attention.num_heads, "min_gain": attention.min_gain}
 
 

@@ -6,8 +6,8 @@ RUN is a finished run's folder (`~/.stillery/runs/demo`), whose curated samples,
 The arms are plain fine-tuning, a loss weighted by bonds, and attention drawn to the teacher's, to the bonds, and to the
 bonds' shares dealt out anew among the sources of each row, a control. All begin with the same student and see the same
 rows in the same order; the test problems are sampled with the same seeds. Prints pass@1 by task, the paired difference
-to plain with its 95% interval, seconds a step and how far the student's attention was from its target. No Ray: what is
-compared is the loss, with the trainers that the stage has.
+to plain with its 95% interval, CPU seconds a step and how far the student's attention was from its target. No Ray: what
+is compared is the loss, with the trainers that the stage has.
 """
 
 import argparse
@@ -107,9 +107,9 @@ def run_arms(parsed: argparse.Namespace, scratch: Path) -> Any:
         if arm == parsed.arms[0]:
             untouched = measure(lambda: trainers["now"].model)
             print(f"untouched: pass@1 {fmean(untouched.values()):.3f}", flush=True)
-        began = time.perf_counter()
+        began = time.process_time()
         trainer.train()
-        seconds = time.perf_counter() - began
+        seconds = time.process_time() - began
         rates = measure(lambda: trainers["now"].model)
         history = trainer.state.log_history
         divergence = [row["attention_kl"] for row in history if "attention_kl" in row]
@@ -118,7 +118,7 @@ def run_arms(parsed: argparse.Namespace, scratch: Path) -> Any:
         if divergence:
             told += f", attention KL {divergence[0]:.2f} to {divergence[-1]:.2f}"
         print(
-            f"{told}, {prepared:.0f} s prepared, {seconds:.0f} s trained, pass@1 {fmean(rates.values()):.3f}",
+            f"{told}, {prepared:.0f} s prepared, {seconds:.0f} CPU s trained, pass@1 {fmean(rates.values()):.3f}",
             flush=True,
         )
         yield arm, (rates, problems, seconds / trainer.state.global_step)
@@ -253,7 +253,7 @@ def table(results: dict[str, Any]) -> str:
     gains = [gain_of([results[arm][0][i] - first[i] for i in test]) for arm in arms[1:]]
     lines.append(f"| {' | '.join([f'against {arms[0]}, points [95%]', '', *map(_points, gains)])} |")
     steps = [results[arm][2] for arm in arms]
-    lines.append(f"| seconds a step | {' | '.join(f'{step:.3f}' for step in steps)} |")
+    lines.append(f"| CPU seconds a step | {' | '.join(f'{step:.3f}' for step in steps)} |")
     return "\n".join(lines)
 
 

@@ -42,7 +42,7 @@ def calibrate(config: AttentionConfig, *, teacher: str | None, samples: Folder, 
     """Learn from `config.num_calibration` samples, spread over all files. `teacher` is the folder or Hub name of the
     model to read, None for the bonds' target. Raises UserError where the teacher's heads are not good enough."""
     names = samples.names(".parquet")
-    reader = None if teacher is None else TeacherAttention(teacher, on_gpu=config.num_gpus > 0)
+    reader = _reader(config, teacher)
     drafts: list[tuple[Draft, Rows]] = []
     for name in names:
         rows = samples.read_rows(name, Sample)
@@ -74,7 +74,7 @@ def write_targets(
 
     A sample that cannot be read is a target without rows and with the reason.
     """
-    reader = None if teacher is None else TeacherAttention(teacher, on_gpu=config.num_gpus > 0)
+    reader = _reader(config, teacher)
     rows = samples.read_rows(name, Sample)
     written = {} if reader is None else _generations_of(rows, name, generations)
     targets: list[AttentionTarget] = []
@@ -96,6 +96,12 @@ def write_targets(
     out.write_rows(targets_name(name), targets, AttentionTarget)
     without = Counter(target.error for target in targets if target.error is not None)
     return {"samples": len(rows), "rows": sum(len(t.rows) for t in targets), "without": dict(without)}
+
+
+def _reader(config: AttentionConfig, teacher: str | None) -> TeacherAttention | None:
+    if teacher is None:
+        return None
+    return TeacherAttention(teacher, on_gpu=config.num_gpus > 0, as_written=config.model is None)
 
 
 def _read(sample: Sample, generation: Generation | None, reader: TeacherAttention | None) -> tuple[Draft | None, Rows]:

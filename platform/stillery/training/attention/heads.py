@@ -25,15 +25,17 @@ class Heads:
 
 
 class TeacherAttention:
-    """A teacher loaded to be read. Takes its folder or Hub name; raises UserError where it cannot be read so."""
+    """A teacher loaded to be read, from its folder or Hub name. It reads samples `as_written`, behind the prompt that
+    they were sampled from; another model than the one that wrote them by its own chat template."""
 
-    def __init__(self, model: str, *, on_gpu: bool) -> None:
+    def __init__(self, model: str, *, on_gpu: bool, as_written: bool = True) -> None:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         from stillery.training.attention.readout import Readout
 
         self._tokenizer: Any = AutoTokenizer.from_pretrained(model)
+        self._as_written = as_written
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             model, dtype="auto" if on_gpu else torch.float32, use_safetensors=True
         )
@@ -48,10 +50,15 @@ class TeacherAttention:
         from stillery.training.attention.readout import Question
 
         question, content = texts_of(sample)
+        prompt, completion = generation.rendered, generation.completion
+        if not self._as_written:
+            asked_by = [{"role": message.role, "content": message.content} for message in sample.prompt]
+            prompt = self._tokenizer.apply_chat_template(asked_by, tokenize=False, add_generation_prompt=True)
+            completion = content
         aligned = align(
             self._tokenizer,
-            prompt=generation.rendered,
-            completion=generation.completion,
+            prompt=prompt,
+            completion=completion,
             question=question,
             content=content,
             sources=draft.sources,

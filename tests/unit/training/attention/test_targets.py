@@ -304,3 +304,6 @@ def test_the_teachers_attention_is_read_where_it_wrote_the_sample(tmp_path: Path
     assert targets[0].rows == targets[1].rows != []
     for row, target in zip(rows, targets, strict=True):
         check_target(target, row)
+    # Another model asks by its own template, whatever the teacher's prompt and completion were.
+    other = replace(config, model="embedded:teacher")
+    assert write_targets(FILE, config=other, calibration=calibration, out=out, **given)["without"] == {}
