@@ -4,7 +4,7 @@ gradient.
 The model's attention is torch's own (`sdpa`). Beside it, in the layers that are asked, the softmax is computed again
 for the asked rows alone, which is what makes it cheap. What is asked stands on the modules and not in a context:
 with gradient checkpointing a layer runs again during `backward`, in other threads on a GPU, and has to do then exactly
-what it did before. So it stays until the next is asked.
+what it did before. So it stays until something else is asked, or nothing.
 """
 
 from collections.abc import Collection

@@ -125,6 +125,12 @@ def transfer_trainer(transfer: Transfer, *, mean_weight: float) -> type[Any]:
                 added = added * self.accelerator.num_processes
             return loss + added
 
+        def training_step(self, *positional: Any, **named: Any) -> Any:
+            loss = super().training_step(*positional, **named)
+            # `backward` is done. What the model does until the next step, such as samples for a log, is not asked.
+            self._readout.ask(None)
+            return loss
+
     return TransferTrainer
 
 

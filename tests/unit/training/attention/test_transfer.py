@@ -181,8 +181,26 @@ def test_the_trained_student_is_written_as_any_other(tmp_path: Path, rows: list[
     import json
 
     trainer = trainer_of(rows, tmp_path, transfer=TRANSFER, max_steps=1)
+    trainer.train()
     trainer.save_model(str(tmp_path / "saved"))
     assert "stillery" not in json.dumps(json.loads((tmp_path / "saved" / "config.json").read_text(encoding="utf-8")))
+
+
+def test_the_student_can_be_sampled_between_two_steps(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+    import torch
+    from transformers import TrainerCallback
+
+    sampled: list[int] = []
+
+    class Sampling(TrainerCallback):
+        def on_step_end(self, *given: Any, **named: Any) -> None:  # noqa: ARG002
+            prompt = torch.tensor([rows[0]["input_ids"][:20]])
+            sampled.append(named["model"].generate(prompt, max_new_tokens=3, min_new_tokens=3).shape[1])
+
+    trainer = trainer_of(rows, tmp_path, transfer=TRANSFER, max_steps=2)
+    trainer.add_callback(Sampling())
+    trainer.train()
+    assert sampled == [23, 23]
 
 
 def test_rows_without_anything_to_attend_to_cost_only_their_tokens(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
