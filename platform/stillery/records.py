@@ -178,6 +178,37 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class AttentionSource:
+    """What may be attended to as one: a sentence of the question or a step of the completion, by its characters."""
+
+    start: int
+    end: int
+    of_question: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionRow:
+    """What a student is to attend to as it begins to write the characters `start` to `end` of the completion: `mass` on
+    each of the first sources, which are those before the step that it is in. It sums to the row's weight, 0 to 1."""
+
+    start: int
+    end: int
+    mass: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionTarget:
+    """What a sample's student is to attend to. `text` is a digest of the question and the completion that positions
+    count in, and `error` says why there are no rows."""
+
+    sample_id: str
+    text: str
+    sources: list[AttentionSource]
+    rows: list[AttentionRow]
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """Why a sample of the teacher's trains the student or does not. `reason` is None where it does, and `evidence` what
     can be looked at, as JSON: the sample that it repeats, the evaluation problem that it holds, the flag's span."""

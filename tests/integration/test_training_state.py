@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from stillery.config import SftConfig
+from stillery.config import AttentionConfig, SftConfig
 from stillery.io.storage import Folder
 from stillery.records import Message, Sample, digest
 from stillery.sampling.chat.conversation import student_format
 from stillery.stages.sft import fine_tune
+from stillery.training.attention.files import calibrate, write_targets
 from stillery.training.checkpoints import RAY_TRAIN, publish_adapted, publish_checkpoint
 from stillery.training.data import prepare_data
 from stillery.training.loop import train_loop
@@ -57,14 +58,25 @@ def cpu_fsdp_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def train(
-    out: Folder, samples: Folder, table: dict[str, Any], *, kill: bool, peft: dict[str, Any] | None = None
+    out: Folder,
+    samples: Folder,
+    table: dict[str, Any],
+    *,
+    kill: bool,
+    peft: dict[str, Any] | None = None,
+    attending: bool = False,
 ) -> list[float]:
-    """Train with two workers, killing one once a checkpoint is stored. Returns the losses, step by step."""
+    """Train with two workers, killing one once a checkpoint is stored; with `attending` drawn to the bonds.
+    Returns the losses, step by step."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
     config = SftConfig(trl=table)
-    prepare_data(config, student_format(config), samples=samples, data=out / "data")
+    targets = write_bonds(samples, out / "targets") if attending else None
+    counts = prepare_data(config, student_format(config), samples=samples, data=out / "data", targets=targets)
+    transfer = (
+        {"weight": 0.5, "anneal_until": 2 / 3, "layer": 2, "scale": counts["attention"]["scale"]} if targets else None
+    )
     # As the stage has it: workers of a crowded machine start slowly.
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "300")
     killer = threading.Thread(target=kill_a_worker, args=(out.local / "ray_train",), daemon=True)
@@ -76,7 +88,7 @@ def train(
             "student": "embedded:student", "out": out.uri, "scratch": str(out.local / "scratch"),
             "has_validation": False, "seed": 0, "use_gpu": False, "threads": 1, "trl": table, "where": {},
             "observed": {}, "num_workers": 2, "peft": peft, "quantize": None,
-            "mean_weight": None,
+            "mean_weight": counts.get("mean_weight"), "attention": transfer,
         },
         scaling_config=ScalingConfig(num_workers=2, resources_per_worker={"CPU": 1}),
         run_config=RunConfig(
@@ -87,6 +99,15 @@ def train(
     assert not list((out.local / "scratch").iterdir()), "scratch is left behind"
     (out.local / "last").write_text(str(result.checkpoint.path))
     return [row["loss"] for row in result.return_value if "loss" in row]
+
+
+def write_bonds(samples: Folder, out: Folder) -> Folder:
+    config = AttentionConfig(target="bonds")
+    calibration = calibrate(config, teacher=None, samples=samples, generations=samples)
+    given: dict[str, Any] = {"config": config, "calibration": calibration, "samples": samples, "generations": samples}
+    for name in samples.names(".parquet"):
+        write_targets(name, teacher=None, out=out, **given)
+    return out
 
 
 def kill_a_worker(stored: Path) -> None:
@@ -156,10 +177,12 @@ def test_a_killed_worker_changes_no_loss_of_shards(tmp_path: Path, samples: Fold
     assert is_trained(tmp_path / "student"), "the published model is the one that training began with"
 
 
-def test_a_killed_worker_changes_no_loss_of_an_adapter(tmp_path: Path, samples: Folder) -> None:
+def test_a_killed_worker_changes_no_loss_of_an_adapter_whose_attention_is_drawn(
+    tmp_path: Path, samples: Folder
+) -> None:
     peft = {"r": 4, "lora_dropout": 0.1}
-    whole = train(Folder(str(tmp_path / "whole")), samples, TRL, kill=False, peft=peft)
-    killed = train(Folder(str(tmp_path / "killed")), samples, TRL, kill=True, peft=peft)
+    whole = train(Folder(str(tmp_path / "whole")), samples, TRL, kill=False, peft=peft, attending=True)
+    killed = train(Folder(str(tmp_path / "killed")), samples, TRL, kill=True, peft=peft, attending=True)
     assert len(whole) == 8
     assert killed == whole
     last = Folder((tmp_path / "killed" / "last").read_text())

@@ -15,6 +15,7 @@ STAGE_COMMANDS: dict[str, tuple[str, str, str]] = {
     "verify": ("verify", "grade the teacher's answers", "verify.num_processes=8"),
     "bonds": ("bonds", "find the molecules of the teacher's samples, or of FILE", "bonds.enabled=true"),
     "curate": ("curate", "choose the training data", "curate.max_per_prompt=2"),
+    "attention": ("attention", "find what the student is to attend to", "attention.target=bonds"),
     "sft": ("sft", "fine-tune the student", "sft.trl.learning_rate=1e-5"),
     "refine": ("refine", "refine the student by rewards or preferences", "refine.enabled=true"),
     "evaluate": ("evaluate_after", "measure the distilled student", "evaluate.samples_per_prompt=16"),

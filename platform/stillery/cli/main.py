@@ -62,6 +62,8 @@ def _dispatch(parsed: argparse.Namespace) -> int:
     if parsed.show_config:
         print(to_yaml(config), end="")
         return 0
+    if parsed.command == "attention" and config.attention.target is None:
+        raise UserError("attention.target is null: set it to teacher or bonds")
     if parsed.command == "refine" and not config.refine.enabled:
         raise UserError("refine.enabled is false: set it, or take --config refine")
     if parsed.command == "report":

@@ -82,6 +82,11 @@ def demands_of(config: Config, stages: Collection[str]) -> list[Demand]:
         demands.append(_engines("generate", "teacher", teacher, beside_cpus=beside))
     if "verify" in stages:
         demands.append(Demand("verify", "verify", "checker", 1, {"CPU": READ_CPUS + config.verify.num_cpus}))
+    if "attention" in stages:
+        reading = {"CPU": config.attention.num_cpus}
+        if config.attention.target == "teacher" and config.attention.num_gpus:
+            reading["GPU"] = config.attention.num_gpus
+        demands.append(Demand("attention", "attention", "reader", 1, reading))
     if "sft" in stages:
         demands.append(_workers("sft", config.sft))
     if "refine" in stages:

@@ -8,6 +8,7 @@ SFTConfig, GRPOConfig and DPOConfig, and peft's LoraConfig; `stillery.config.pas
 installed version before the first stage starts.
 """
 
+from stillery.config.attention import TARGETS, AttentionConfig
 from stillery.config.data import (
     BondsConfig,
     CodeConfig,
@@ -33,7 +34,9 @@ from stillery.config.student import ExportConfig, ParityThresholds, RegisterConf
 from stillery.config.suggestion import suggest
 
 __all__ = [
+    "TARGETS",
     "TEMPLATE_INSTRUCTION",
+    "AttentionConfig",
     "BondsConfig",
     "ClusterConfig",
     "CodeConfig",

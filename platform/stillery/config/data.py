@@ -195,3 +195,7 @@ class CurateConfig:
     """What shares are counted in: `samples` or `tokens`."""
     mask_corrected: bool = False
     """Give no weight in training to steps that the trace later corrects (needs bonds)."""
+    bond_weight: float = 0.0
+    """The share of a step's weight in training that it has from its bonds, 0 to 1 (needs bonds): the loss of what the
+    answer rests on, and of what checks that, weighs more than the loss of branches that are given up. Steps that are
+    later corrected then carry none. 0: all steps weigh alike."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from stillery.config.attention import AttentionConfig
 from stillery.config.data import BondsConfig, CurateConfig, PromptsConfig, VerifyConfig
 from stillery.config.refine import RefineConfig
 from stillery.config.sampling import EvaluateConfig, TeacherConfig
@@ -102,6 +103,7 @@ class Config:
     verify: VerifyConfig = field(default_factory=VerifyConfig)
     bonds: BondsConfig = field(default_factory=BondsConfig)
     curate: CurateConfig = field(default_factory=CurateConfig)
+    attention: AttentionConfig = field(default_factory=AttentionConfig)
     sft: SftConfig = field(default_factory=SftConfig)
     refine: RefineConfig = field(default_factory=RefineConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)

@@ -19,8 +19,11 @@ def check_curation(config: Config) -> None:
     if unknown:
         raise UserError(f"curate.drop_flags: no flag {unknown[0]!r}{suggest(unknown[0], FLAGS)}")
     check_rules(curate.rules, target_pattern=curate.target_pattern, bonds=config.bonds.enabled)
-    if curate.mask_corrected and not config.bonds.enabled:
-        raise UserError("curate.mask_corrected needs molecules; set bonds.enabled=true or leave it out")
+    if not 0 <= curate.bond_weight <= 1:
+        raise UserError(f"curate.bond_weight is {curate.bond_weight}; a share lies between 0 and 1")
+    for key, is_set in (("mask_corrected", curate.mask_corrected), ("bond_weight", curate.bond_weight > 0)):
+        if is_set and not config.bonds.enabled:
+            raise UserError(f"curate.{key} needs molecules; set bonds.enabled=true or leave it out")
     for key, bound in (
         ("near_duplicate_prompts", curate.near_duplicate_prompts),
         ("near_duplicate_traces", curate.near_duplicate_traces),

@@ -3,6 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+_WEIGHTS = {
+    "by_bonds": "steps weighted by the bonds that hold the answer",
+    "not_by_bonds": "no bond leads to the answer: every step weighs 1",
+    "masked": "with steps that carry no loss",
+}
+
 
 def write_card(summary: Mapping[str, Any], *, settings: Mapping[str, Any], name: str) -> str:
     """The dataset card of a curated set, from the stage's summary and the settings that shaped it.
@@ -26,6 +32,7 @@ def write_card(summary: Mapping[str, Any], *, settings: Mapping[str, Any], name:
         *_table("Tasks", "task", summary["by_task"]),
         *_table("Teachers", "teacher", summary["by_teacher"]),
         *_table("Left out", "reason", summary["dropped"]),
+        *_table("Weights", "loss", {_WEIGHTS[key]: n for key, n in summary.get("weighted", {}).items()}),
         "## Lengths",
         f"Completions have {summary['tokens']['min']:,} to {summary['tokens']['max']:,} of the teacher's tokens, "
         f"{summary['tokens']['mean']:,.0f} on average; {summary['tokens']['total']:,} together.",

@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 
 from stillery.config import CurateConfig
 from stillery.curation.choosing import Row, choose, load_filters
-from stillery.curation.masks import corrected_spans
 from stillery.curation.mixture import Cell, cell_of, difficulty_of, stays
 from stillery.curation.samples import to_sample
 from stillery.curation.screening import Screened
 from stillery.curation.teacher_patterns import count_pattern
+from stillery.curation.weights import BY_BONDS, MASKED, weights_of
 from stillery.errors import UserError
 from stillery.io.storage import Folder
 from stillery.io.tables import TableRows
@@ -94,8 +94,7 @@ def curate_file(
         difficulty = _difficulty(verdict for _, verdict in of_prompt)
         for generation in kept:
             molecule = molecules.get(generation.sample_id)
-            masked = corrected_spans(molecule) if molecule is not None and config.mask_corrected else []
-            samples.append(to_sample(generation, prompt, masked=masked))
+            samples.append(to_sample(generation, prompt, weights=weights_of(config, molecule)))
             _count_sample(counts, samples[-1], generation.num_tokens, difficulty)
             if molecule is not None:
                 count_pattern(counts["patterns"], generation.model, molecule)
@@ -142,7 +141,18 @@ def thin_file(
 
 
 def new_counts() -> dict[str, Any]:
-    names = ("funnel", "dropped", "by_part", "by_task", "by_teacher", "tokens", "cells", "tokens_by_cell", "patterns")
+    names = (
+        "funnel",
+        "dropped",
+        "by_part",
+        "by_task",
+        "by_teacher",
+        "tokens",
+        "cells",
+        "tokens_by_cell",
+        "patterns",
+        "weighted",
+    )
     lists = ("shortest", "longest", "prompt_ids")
     return {**{name: Counter[str]() for name in names}, **{name: list[Any]() for name in lists}}
 
@@ -166,6 +176,8 @@ def _count_sample(counts: Counts, sample: Sample, num_tokens: int, difficulty: s
     counts["by_part"][sample.part] += 1
     counts["by_task"][sample.task] += 1
     counts["by_teacher"][sample.teacher] += 1
+    counts["weighted"][BY_BONDS] += any(weight > 0 for _, _, weight in sample.weights)
+    counts["weighted"][MASKED] += any(weight == 0 for _, _, weight in sample.weights)
     counts["tokens"]["total"] += num_tokens
     counts["shortest"] = [min([*counts["shortest"], num_tokens])]
     counts["longest"] = [max([*counts["longest"], num_tokens])]

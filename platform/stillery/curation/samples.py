@@ -6,10 +6,10 @@ from stillery.records import Generation, Message, Prompt, Sample
 from stillery.thinking import CLOSE_THINK, OPEN_THINK, opens_thinking, split_thinking
 
 
-def to_sample(generation: Generation, prompt: Prompt, *, masked: Sequence[Sequence[float]] = ()) -> Sample:
+def to_sample(generation: Generation, prompt: Prompt, *, weights: Sequence[Sequence[float]] = ()) -> Sample:
     """The training row: the student sees the bare question, whatever instruction the teacher was given.
 
-    `masked` are weighted spans of the generation's completion.
+    `weights` are weighted spans of the generation's completion.
     """
     whole = whole_completion(generation)
     # The template may have been completed in front; where it was rewritten, spans have no place any more.
@@ -22,7 +22,7 @@ def to_sample(generation: Generation, prompt: Prompt, *, masked: Sequence[Sequen
         split=prompt.split,
         prompt=[Message("user", prompt.question)],
         completion=[Message("assistant", whole)],
-        weights=[[start + offset, end + offset, weight] for start, end, weight in masked if offset >= 0],
+        weights=[[start + offset, end + offset, weight] for start, end, weight in weights if offset >= 0],
         part="reasoning" if prompt.answer is not None else "general",
         teacher=generation.model,
     )

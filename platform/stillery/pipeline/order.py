@@ -1,6 +1,6 @@
 """The stages in the order in which they run."""
 
-from stillery.stages import bonds, curate, evaluate, export, prompts, refine, register, report, sft, verify
+from stillery.stages import attention, bonds, curate, evaluate, export, prompts, refine, register, report, sft, verify
 from stillery.stages.generate import stage as generate
 
 STAGES = (
@@ -9,6 +9,7 @@ STAGES = (
     verify.STAGE,
     bonds.STAGE,
     curate.STAGE,
+    attention.STAGE,
     sft.STAGE,
     refine.STAGE,
     evaluate.TEACHER_STAGE,

@@ -26,6 +26,7 @@ from stillery.stages.export import check as check_export
 from stillery.telemetry.logs import logger
 from stillery.training.adapters import check_adapter
 from stillery.training.adapters import check_settings as check_adapter_settings
+from stillery.training.attention.checks import check_attention
 from stillery.training.counts import check_elastic, check_most
 from stillery.training.refine.checks import check_refinement
 from stillery.verify.checks import check_verification
@@ -46,6 +47,7 @@ def check(config: Config, *, lengths: Sequence[Lengths] = ()) -> None:
     _check_teacher(config)
     check_model("sft.student", config.sft.student)
     check_refinement(config.refine, teacher=config.teacher, student=config.sft.student)
+    check_attention(config)
     check_export(config.export)
     check_name(config.register)
     check_limits(config, lengths)

@@ -46,10 +46,18 @@ def follow(run: Folder, sample_id: str, *, near: int = 0) -> tuple[str, list[Sto
         told = tuple(f"{key}: {value}" for key, value in evidence.items())
         stops.append(Stop("kept" if row["reason"] is None else "left out", row["reason"] or "", output, told))
     for output, _, row in _rows(run, "curate", sample_id, near=place):
-        spans = f", {len(row['weights'])} spans weighted" if row["weights"] else ""
-        stops.append(Stop("train set", f"{row['split']}, part {row['part']}{spans}", output))
+        stops.append(Stop("train set", f"{row['split']}, part {row['part']}{_weighted(row['weights'])}", output))
         stops += _models(run, output)
     return sample_id, stops
+
+
+def _weighted(spans: list[list[float]]) -> str:
+    """What is said of the weights of a sample's steps in the loss."""
+    if not spans:
+        return ""
+    weights = [weight for _, _, weight in spans]
+    masked = f", {weights.count(0.0)} of them masked" if 0.0 in weights else ""
+    return f", {len(spans)} spans weighted ({min(weights):.2f} to {max(weights):.2f}{masked})"
 
 
 def _sampled(row: dict[str, Any]) -> str:

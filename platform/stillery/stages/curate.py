@@ -22,6 +22,7 @@ from stillery.curation.rules import NEED_BONDS
 from stillery.curation.screening import screen_prompts
 from stillery.curation.similar_traces import SIGNATURES, find_repeated, sign_file
 from stillery.curation.teacher_patterns import absent_kinds, differing
+from stillery.curation.weights import BY_BONDS, MASKED, UNWEIGHTED
 from stillery.errors import UserError
 from stillery.io.readers.files import fingerprints
 from stillery.io.storage import Folder
@@ -109,6 +110,15 @@ def curate(
     }
     summary |= {"stay": stay} if stay else {}
     summary |= {"warnings": warnings} if warnings else {}
+    if config.bond_weight or config.mask_corrected:
+        weighted = counts["weighted"]
+        summary["weighted"] = {key: weighted[key] for key in (BY_BONDS, MASKED)}
+        if config.bond_weight:
+            summary["weighted"][UNWEIGHTED] = funnel["kept"] - weighted[BY_BONDS]
+            logger.info(
+                f"curate: {weighted[BY_BONDS]:,} of {funnel['kept']:,} samples are weighted by their bonds; in the "
+                "others no bond leads to the answer, and every step weighs 1"
+            )
     out.write_bytes("README.md", write_card(summary, settings=settings_of(config), name=name).encode())
     return summary
 
@@ -184,7 +194,8 @@ def needs_bonds(config: Config) -> bool:
     """Whether what the config asks of curation rests on molecules."""
     curate, rules = config.curate, [rule.partition(":")[0] for rule in config.curate.rules]
     compares_teachers = bool(curate.sources) and config.bonds.enabled
-    return compares_teachers or curate.mask_corrected or any(rule in NEED_BONDS for rule in rules)
+    weighted = curate.mask_corrected or curate.bond_weight > 0
+    return compares_teachers or weighted or any(rule in NEED_BONDS for rule in rules)
 
 
 def _stopping(teacher: TeacherConfig) -> StoppingRule | None:
@@ -198,6 +209,9 @@ def _settings(config: Config) -> dict[str, Any]:
     against = fingerprints(config.curate.decontaminate.files, key="curate.decontaminate.files")
     stopping, curate = _stopping(config.teacher), config.curate
     settings = {**settings_of(curate), "stopping": None if stopping is None else dataclasses.asdict(stopping)}
+    if not curate.bond_weight:
+        # What is not asked for leaves the fingerprint as it was.
+        del settings["bond_weight"]
     draws = curate.mixture or curate.sources or curate.balance or "random" in curate.rules
     if config.curate.filters:
         named = [function_identity(name, key="curate.filters", arguments=2) for name in config.curate.filters]

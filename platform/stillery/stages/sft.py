@@ -16,7 +16,7 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any
 
-from stillery.config import Config, SftConfig, settings_of
+from stillery.config import AttentionConfig, Config, SftConfig, settings_of
 from stillery.config.reporters import reporters_of
 from stillery.io.storage import Folder
 from stillery.records import Split
@@ -29,6 +29,7 @@ from stillery.stages.fingerprints import chat_settings
 from stillery.stages.stage import Stage, StageContext
 from stillery.telemetry import logs
 from stillery.telemetry import metrics as observe
+from stillery.training.attention.checks import is_on, layer_of
 from stillery.training.checkpoints import (
     ADAPTER,
     RAY_TRAIN,
@@ -50,19 +51,31 @@ def fine_tune(
     samples: Folder,
     out: Folder,
     reporting: Mapping[str, Any] | None = None,
+    attention: AttentionConfig | None = None,
+    targets: Folder | None = None,
 ) -> dict[str, Any]:
     """Train the student and write its checkpoint. Returns counts, the losses and what was dropped.
 
     `now` is the time that a chat template may print, `reporting` says where curves go meanwhile (`training.reporting`).
-    Raises UserError if too few rows can be learnt, and Ray Train's
+    With `targets` the student's attention is drawn towards them, as `attention` says. Raises UserError if too few rows
+    can be learnt, and Ray Train's
     TrainingFailedError if the workers failed more than `config.max_failures` times.
     """
     chat = student_format(config, now=now)
     conversation, end = open_student(chat)
-    counts = prepare_data(config, chat, samples=samples, data=out / "data")
+    counts = prepare_data(config, chat, samples=samples, data=out / "data", targets=targets)
     has_validation = counts[Split.VALIDATION] > 0
     remove_unfinished(out / RAY_TRAIN)
-    told = {"has_validation": has_validation, "mean_weight": counts.get("mean_weight"), **(reporting or {})}
+    transfer = None
+    if attention is not None and targets is not None:
+        transfer = {
+            "weight": attention.weight,
+            "anneal_until": attention.anneal_until,
+            "layer": layer_of(attention, config.student),
+            "scale": counts["attention"]["scale"],
+        }
+    weighing = {"mean_weight": counts.get("mean_weight"), "attention": transfer}
+    told = {"has_validation": has_validation, **weighing, **(reporting or {})}
     result = _fit(config, seed=seed, out=out, told=told)
     best = _best_checkpoint(result, has_validation=has_validation)
     checkpoint = out / "checkpoint"
@@ -150,12 +163,18 @@ def _settings(config: Config) -> dict[str, Any]:
     adapter = {} if config.sft.peft is None else {"peft": config.sft.peft, "quantize": config.sft.quantize}
     # What is not asked for leaves the fingerprint as it was.
     part = {} if config.sft.completion == "whole" else {"completion": config.sft.completion}
-    return {**placed, "trl": trl, "seed": config.run.seed, **student, **adapter, **part}
+    transfer = {}
+    if is_on(config):
+        keys = ("weight", "anneal_until", "student_layer")
+        transfer = {"attention": {key: getattr(config.attention, key) for key in keys}}
+    return {**placed, "trl": trl, "seed": config.run.seed, **student, **adapter, **part, **transfer}
 
 
 def _run(context: StageContext) -> dict[str, Any]:
     config, name = context.config, f"{context.config.run.name} sft"
     shown = {"sft": settings_of(config.sft), "seed": config.run.seed}
+    if is_on(config):
+        shown["attention"] = settings_of(config.attention)
     with live_run(config.register, trl=config.sft.trl, name=name, out=context.out.uri, settings=shown) as live:
         return fine_tune(
             config.sft,
@@ -164,7 +183,16 @@ def _run(context: StageContext) -> dict[str, Any]:
             samples=context.folder("curate"),
             out=context.out,
             reporting={"live": live, "reporters": reporters_of(config.sft.trl), "run_name": name},
+            attention=config.attention,
+            targets=context.folder("attention") if is_on(config) else None,
         )
 
 
-STAGE = Stage("sft", version=2, needs=("curate",), settings=_settings, run=_run)
+STAGE = Stage(
+    "sft",
+    version=2,
+    needs=("curate",),
+    also_needs=lambda config: ("attention",) if is_on(config) else (),
+    settings=_settings,
+    run=_run,
+)

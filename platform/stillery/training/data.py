@@ -23,11 +23,14 @@ import pyarrow.parquet as pq
 from stillery.config import SftConfig
 from stillery.errors import UserError
 from stillery.io.storage import Folder
-from stillery.records import Sample, Split, from_table
-from stillery.sampling.chat.conversation import ChatFormat, open_conversation
+from stillery.records import AttentionTarget, Sample, Split, from_table
+from stillery.sampling.chat.conversation import ChatFormat, ChatRow, Conversation, open_conversation
 from stillery.sampling.chat.lengths import LONG, check_dropped, max_length
 from stillery.telemetry.logs import logger
 from stillery.thinking import split_thinking
+from stillery.training.attention.files import targets_name
+from stillery.training.attention.targets import check_target
+from stillery.training.attention.transfer import MASSES, SOURCES, attention_columns
 from stillery.training.counts import check_counts
 from stillery.training.weights import COLUMN, check_weighted, has_weights, masked_labels, token_weights
 
@@ -38,27 +41,35 @@ WHOLE, ANSWER_ONLY = "whole", "answer_only"
 _IDS = pa.list_(pa.int32())
 _SCHEMA = pa.schema([("sample_id", pa.large_string()), ("input_ids", _IDS), ("labels", _IDS)])
 _WEIGHTED = _SCHEMA.append(pa.field(COLUMN, pa.list_(pa.float32())))
+_ATTENDING = _WEIGHTED.append(pa.field(SOURCES, _IDS)).append(pa.field(MASSES, pa.list_(pa.list_(pa.float32()))))
 _READ_BYTES = 8 << 20
 _SPLITS = (Split.TRAIN.value, Split.VALIDATION.value)
 
 
-def prepare_data(config: SftConfig, chat: ChatFormat, *, samples: Folder, data: Folder) -> dict[str, Any]:
+def prepare_data(
+    config: SftConfig, chat: ChatFormat, *, samples: Folder, data: Folder, targets: Folder | None = None
+) -> dict[str, Any]:
     """Tokenize all samples into shards, on the whole cluster. Returns the counts of rows kept and left out, and where
-    samples have weights, `mean_weight` over the tokens of training that the loss falls on.
+    samples have weights or attention `targets`, `mean_weight` over the tokens of training that the loss falls on; with
+    targets also `attention`: how many rows they have in training, the sum of their weights, and `scale`, the tokens
+    over that sum.
 
     TRL would cut a row at `max_length`, in the middle of its thinking: longer ones are left out whole, as is a row of
-    which the chat template leaves something out. Raises UserError if that is all of them, or more are too long than
-    `config.max_long_share` allows.
+    which the chat template leaves something out. Raises UserError if that is all of them, more are too long than
+    `config.max_long_share` allows, or a target does not fit its sample.
     """
     import ray
 
     names = samples.names(".parquet")
     files = ray.data.from_items([{"name": name} for name in names], override_num_blocks=len(names))
     files.context.enable_progress_bars = False
-    weighted = config.completion == WHOLE and has_weights(samples)
-    task = functools.partial(_prepare_file, config=config, chat=chat, samples=samples, data=data, weighted=weighted)
+    weighted = config.completion == WHOLE and (targets is not None or has_weights(samples))
+    task = functools.partial(
+        _prepare_file, config=config, chat=chat, samples=samples, data=data, weighted=weighted, targets=targets
+    )
     counts: Counter[str] = Counter()
     total, num_tokens, length = 0.0, 0, 0
+    mass, num_attending = 0.0, 0
     for number, row in enumerate(files.map(task, num_cpus=1).iter_rows(), 1):
         if row["fault"] is not None:
             raise UserError(row["fault"])
@@ -66,6 +77,7 @@ def prepare_data(config: SftConfig, chat: ChatFormat, *, samples: Folder, data: 
         counts.update(prepared["counts"])
         total, num_tokens = total + prepared["weight"], num_tokens + prepared["num_tokens"]
         length += prepared["length"]
+        mass, num_attending = mass + prepared["mass"], num_attending + prepared["num_attending"]
         if len(names) > 1:
             logger.info(f"sft: prepared {number} of {len(names)} files, {counts.total():,} rows")
     kept = {split: counts.pop(split, 0) for split in _SPLITS}
@@ -75,8 +87,12 @@ def prepare_data(config: SftConfig, chat: ChatFormat, *, samples: Folder, data: 
     check_counts(config, num_train=kept[Split.TRAIN], num_validation=kept[Split.VALIDATION], length=length)
     if weighted and not total:
         raise UserError("sft: every sample to train on weighs nothing (Sample.weights)")
-    mean = {"mean_weight": total / num_tokens} if weighted else {}
-    return {**kept, "dropped": dict(counts), **mean}
+    found: dict[str, Any] = {"mean_weight": total / num_tokens} if weighted else {}
+    if targets is not None:
+        if not mass:
+            raise UserError("sft: no sample to train on has anything to attend to; set attention.target=null")
+        found["attention"] = {"rows": num_attending, "mass": mass, "scale": num_tokens / mass}
+    return {**kept, "dropped": dict(counts), **found}
 
 
 def _prepare_file(row: dict[str, str], **settings: Any) -> dict[str, str | None]:
@@ -90,12 +106,26 @@ def _prepare_file(row: dict[str, str], **settings: Any) -> dict[str, str | None]
 @dataclass(slots=True)
 class Prepared:
     """A prepared file: its rows of each split, and those left out for each reason; where rows are weighted, the sum of
-    the weights over the `num_tokens` of training that the loss falls on. `length` is that of all rows of training."""
+    the weights over the `num_tokens` of training that the loss falls on. `length` is that of all rows of training;
+    `num_attending` of their positions have attention targets, of the weight `mass` together."""
 
     counts: Counter[str] = field(default_factory=Counter[str])
     weight: float = 0.0
     num_tokens: int = 0
     length: int = 0
+    num_attending: int = 0
+    mass: float = 0.0
+
+    def count(self, tokens: dict[str, Any]) -> None:
+        """Count a row of training."""
+        self.length += len(tokens["input_ids"])
+        if COLUMN in tokens:
+            counted = [w for w, label in zip(tokens[COLUMN], tokens["labels"], strict=True) if label != -100]
+            self.weight += sum(counted)
+            self.num_tokens += len(counted)
+        masses = [mass for mass in tokens.get(MASSES, ()) if mass]
+        self.num_attending += len(masses)
+        self.mass += sum(map(sum, masses))
 
     def to_json(self) -> str:
         # dataclasses.asdict would count the counter's items.
@@ -103,14 +133,23 @@ class Prepared:
 
 
 def prepare_file(
-    name: str, *, config: SftConfig, chat: ChatFormat, samples: Folder, data: Folder, weighted: bool = False
+    name: str,
+    *,
+    config: SftConfig,
+    chat: ChatFormat,
+    samples: Folder,
+    data: Folder,
+    weighted: bool = False,
+    targets: Folder | None = None,
 ) -> Prepared:
-    """Tokenize one file of samples into its two shards, with a weight a token if they are `weighted`."""
+    """Tokenize one file of samples into its two shards, with a weight a token if they are `weighted`, and with what to
+    attend to where there are attention `targets`. Raises UserError for a target that does not fit its sample."""
     conversation = open_conversation(chat, key="sft.student")
     if weighted:
         check_weighted(config.trl, conversation)
     limit, of_prompt = max_length(config.trl), config.trl.get("completion_only_loss") is False
-    prepared, schema = Prepared(), _WEIGHTED if weighted else _SCHEMA
+    prepared, schema = Prepared(), _SCHEMA if not weighted else _WEIGHTED if targets is None else _ATTENDING
+    attended = None if targets is None else _targets(targets, name)
     with contextlib.ExitStack() as stack:
         writers: dict[str, pq.ParquetWriter] = {}
         for split in _SPLITS:
@@ -120,19 +159,19 @@ def prepare_file(
             batch = [answer_of(sample) for sample in whole] if config.completion == ANSWER_ONLY else whole
             ready: dict[str, list[dict[str, Any]]] = {split: [] for split in _SPLITS}
             for sample, row in zip(batch, conversation.rows(batch), strict=True):
+                target = None if attended is None else next(attended, None)
+                if attended is not None:
+                    _check(target, sample)
                 fault = row.fault or (LONG if limit is not None and len(row.input_ids) > limit else None)
                 prepared.counts[fault or sample.split] += 1
                 if fault is None:
                     tokens = {"input_ids": row.input_ids, "labels": row.labels(of_prompt=of_prompt)}
                     if weighted:
                         _weigh(tokens, [1.0] * len(row.prompt_ids) + token_weights(conversation, row, sample))
-                    prepared.length += len(row.input_ids) if sample.split == Split.TRAIN else 0
-                    if weighted and sample.split == Split.TRAIN:
-                        counted = [
-                            w for w, label in zip(tokens[COLUMN], tokens["labels"], strict=True) if label != -100
-                        ]
-                        prepared.weight += sum(counted)
-                        prepared.num_tokens += len(counted)
+                    if target is not None:
+                        tokens |= _attend(conversation, row, sample, target)
+                    if sample.split == Split.TRAIN:
+                        prepared.count(tokens)
                     ready[sample.split].append({"sample_id": sample.sample_id, **tokens})
             for split, writer in writers.items():
                 writer.write_table(pa.Table.from_pylist(ready[split], schema=schema))
@@ -143,6 +182,31 @@ def answer_of(sample: Sample) -> Sample:
     """A sample whose completion is what follows the thinking: what fine-tuning on answers alone learns."""
     completion = [replace(m, content=split_thinking(m.content).visible.strip()) for m in sample.completion]
     return replace(sample, completion=completion, weights=[])
+
+
+def _targets(targets: Folder, name: str) -> Iterator[AttentionTarget]:
+    """The targets of a file of samples, in their order."""
+    if not targets.exists(targets_name(name)):
+        raise UserError(f"{targets.uri} has no {targets_name(name)}: its targets were not made from these samples")
+    with targets.open_file(targets_name(name)) as source:
+        for batch in pq.ParquetFile(source, buffer_size=_READ_BYTES).iter_batches(ROWS_AT_ONCE):
+            yield from from_table(pa.Table.from_batches([batch]), AttentionTarget)
+
+
+def _check(target: AttentionTarget | None, sample: Sample) -> None:
+    if target is None:
+        raise UserError(f"attention target of sample {sample.sample_id} is missing; make the targets again")
+    check_target(target, sample)
+
+
+def _attend(conversation: Conversation, row: ChatRow, sample: Sample, target: AttentionTarget) -> dict[str, Any]:
+    columns = attention_columns(conversation, row, sample, target)
+    if columns is None:
+        raise UserError(
+            f"attention target of sample {sample.sample_id}: the student's chat template changes the question or the "
+            "completion, so their steps cannot be found; set attention.target=null"
+        )
+    return columns
 
 
 def _weigh(tokens: dict[str, Any], weights: list[float]) -> None:
@@ -160,7 +224,8 @@ def keep_shards(data: Folder, split: str, file: Path) -> None:
     """Write all shards of a split, in order, into one Arrow file on this node's disk."""
     names = [name for name in data.names(".parquet") if name.startswith(f"{split}-")]
     with data.open_file(names[0]) as source:
-        schema = _WEIGHTED if COLUMN in pq.read_schema(source).names else _SCHEMA
+        columns = pq.read_schema(source).names
+    schema = _ATTENDING if MASSES in columns else _WEIGHTED if COLUMN in columns else _SCHEMA
     with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
         for name in names:
             with data.open_file(name) as source:

@@ -17,6 +17,7 @@ from stillery.telemetry import logs
 from stillery.telemetry import metrics as observe
 from stillery.telemetry.bars import Bar
 from stillery.training.adapters import lora_config, quantization_config
+from stillery.training.attention.transfer import Transfer, transfer_rows, transfer_trainer
 from stillery.training.counts import BATCH
 from stillery.training.data import keep_shards, open_shards
 from stillery.training.reporting import live_callbacks, prompts_of, reporting_arguments
@@ -51,13 +52,18 @@ def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
         table["per_device_train_batch_size"] = batch // ray.train.get_context().get_world_size()
         arguments = SFTConfig(output_dir=str(scratch), **table)
         train, validation = _datasets(config, scratch)
-        weight = config["mean_weight"]
+        weight, attention = config["mean_weight"], config["attention"]
+        kind: type[Any] = SFTTrainer
         if weight is not None:
             arguments.dataset_kwargs = {"skip_prepare_dataset": True}
             packed = bool(arguments.packing if arguments.eval_packing is None else arguments.eval_packing)
-            train = weighted_rows(train, arguments, packing=bool(arguments.packing))
-            validation = None if validation is None else weighted_rows(validation, arguments, packing=packed)
-        trainer: Any = (SFTTrainer if weight is None else weighted_trainer(mean_weight=weight))(
+            ready = weighted_rows if attention is None else transfer_rows
+            train = ready(train, arguments, packing=bool(arguments.packing))
+            validation = None if validation is None else ready(validation, arguments, packing=packed)
+            kind = weighted_trainer(mean_weight=weight)
+            if attention is not None:
+                kind = transfer_trainer(Transfer(**attention), mean_weight=weight)
+        trainer: Any = kind(
             model=student,
             args=arguments,
             train_dataset=train,
@@ -184,7 +190,9 @@ def _report_callback() -> Any:
 
         def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
             row = state.log_history[-1]
-            shown = [f"{key} {row[key]:.4f}" for key in ("loss", "eval_loss", "learning_rate") if key in row]
+            shown = [
+                f"{key} {row[key]:.4f}" for key in ("loss", "eval_loss", "attention_kl", "learning_rate") if key in row
+            ]
             if shown and state.is_world_process_zero:
                 seconds = time.monotonic() - self._started
                 numbers = {key: row[key] for key in ("loss", "eval_loss", "learning_rate") if key in row}

@@ -67,11 +67,17 @@ def _character_weights(row: ChatRow, sample: Sample) -> list[float]:
 
 
 def check_weighted(trl: dict[str, Any], conversation: Conversation) -> None:
-    """Raise UserError where samples have weights and the training cannot follow them."""
+    """Raise UserError where samples have weights, or attention targets, and the training cannot follow them."""
     if trl.get("loss_type", "nll") != "nll" or trl.get("label_smoothing_factor"):
-        raise UserError("samples have weights, which need sft.trl.loss_type=nll and no sft.trl.label_smoothing_factor")
+        raise UserError(
+            "samples have weights or attention targets, which need sft.trl.loss_type=nll and no "
+            "sft.trl.label_smoothing_factor"
+        )
     if not conversation.tokenizer.is_fast:
-        raise UserError("samples have weights, which need a fast tokenizer (tokenizer.json); save the student with one")
+        raise UserError(
+            "samples have weights or attention targets, which need a fast tokenizer (tokenizer.json); save the student "
+            "with one"
+        )
 
 
 def masked_labels(labels: Sequence[int], weights: Sequence[float]) -> list[int]:
@@ -79,11 +85,11 @@ def masked_labels(labels: Sequence[int], weights: Sequence[float]) -> list[int]:
     return [-100 if weight == 0 else label for label, weight in zip(labels, weights, strict=True)]
 
 
-def weighted_rows(rows: Any, arguments: Any, *, packing: bool) -> Any:
-    """What TRL's own preparation would make of rows in tokens, with their weights kept."""
+def weighted_rows(rows: Any, arguments: Any, *, packing: bool, beside: Sequence[str] = ()) -> Any:
+    """What TRL's own preparation would make of rows in tokens, with their weights and the columns `beside` kept."""
     from trl import pack_dataset
 
-    rows = rows.select_columns(["input_ids", "labels", COLUMN])
+    rows = rows.select_columns(["input_ids", "labels", COLUMN, *beside])
     if arguments.shuffle_dataset:
         rows = rows.shuffle(seed=arguments.seed)
     if packing:

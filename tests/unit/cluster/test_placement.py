@@ -166,3 +166,12 @@ def test_gpus_that_do_not_match_the_parallel_size_are_named() -> None:
     with pytest.raises(UserError, match=r"evaluate\.num_gpus is 2"):
         check_config(load_config(None, ["evaluate.num_gpus=2"]))
     check_config(load_config(None, ["evaluate.num_gpus=0.5"]))
+
+
+def test_a_teacher_that_is_read_on_a_gpu_needs_one() -> None:
+    config = load_config(None, ["attention.target=teacher", "attention.num_gpus=1"])
+    check_demands(demands_of(config, {"attention"}), [node(CPU=1, GPU=1)])
+    with pytest.raises(UserError, match=r"Lower attention\.num_gpus"):
+        check_demands(demands_of(config, {"attention"}), [node(CPU=8)])
+    of_bonds = load_config(None, ["attention.target=bonds", "attention.num_gpus=1"])
+    check_demands(demands_of(of_bonds, {"attention"}), [node(CPU=1)])

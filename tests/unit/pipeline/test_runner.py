@@ -30,7 +30,7 @@ def test_every_stage_that_needs_another_comes_after_it() -> None:
 def test_without_bonds_the_stages_behind_them_do_without(tmp_path: Path) -> None:
     stages = stages_of(small_config(tmp_path, "bonds.enabled=false", "refine.enabled=true"))
     names = [stage.name for stage in stages]
-    assert names == [stage.name for stage in STAGES if stage.name not in ("bonds", "compare_bonds")]
+    assert names == [stage.name for stage in STAGES if stage.name not in ("bonds", "compare_bonds", "attention")]
     assert all(need.partition(".")[0] in names for stage in stages for need in stage.needs)
     assert [stage.name for stage in stages_of(small_config(tmp_path), "verify")] == ["prompts", "generate", "verify"]
 
@@ -42,6 +42,20 @@ def test_the_stages_of_a_refinement_are_there_only_where_it_is_enabled(tmp_path:
     assert "refine.checkpoint" in needs["evaluate_after"]
     assert "refine.checkpoint" in needs["export"]
     assert "refine.checkpoint" not in needs["evaluate_sft"]
+
+
+def test_attention_is_transferred_only_where_it_has_a_target_and_a_weight(tmp_path: Path) -> None:
+    plain, off, on = (
+        {stage.name: stage for stage in stages_of(small_config(tmp_path, *settings))}
+        for settings in ((), ("attention.target=bonds", "attention.weight=0"), ("attention.target=bonds",))
+    )
+    assert off == plain
+    assert on.keys() - plain.keys() == {"attention"}
+    assert on["sft"].needs == ("curate", "attention")
+    # Neither leaves a trace in the fingerprint of a run without them.
+    config = small_config(tmp_path)
+    assert "attention" not in plain["sft"].settings(config)
+    assert "bond_weight" not in plain["curate"].settings(config)
 
 
 def test_a_stage_with_failed_samples_is_done_once_more_and_then_keeps_what_it_has() -> None:

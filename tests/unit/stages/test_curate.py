@@ -8,8 +8,8 @@ import pytest
 
 from stillery.bonds import analyze
 from stillery.config import CurateConfig
-from stillery.curation.masks import corrected_spans
 from stillery.curation.samples import to_sample, whole_completion
+from stillery.curation.weights import corrected_spans
 from stillery.errors import UserError
 from stillery.io.storage import Folder
 from stillery.records import Choice, Generation, Prompt, Sample, Verdict, from_table
@@ -149,6 +149,6 @@ def test_a_step_that_is_corrected_later_is_masked_where_it_stands_in_the_sample(
     molecule = analyze(text, question="2+2?", markers=False)
     spans = corrected_spans(molecule)
     assert [text[int(start) : int(end)].strip() for start, end, _ in spans] == ["2 + 2 = 5."]
-    sample = to_sample(row, prompt, masked=spans)
+    sample = to_sample(row, prompt, weights=spans)
     assert [sample.completion[0].content[int(s) : int(e)].strip() for s, e, _ in sample.weights] == ["2 + 2 = 5."]
     assert sample.completion[0].content.startswith("<think>\n2 + 2")
