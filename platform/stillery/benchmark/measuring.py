@@ -20,7 +20,7 @@ from stillery.io.run_folder import Run, home, open_run
 from stillery.records import Prompt, Score, Split, digest, from_table
 from stillery.sampling.backend import Backend
 from stillery.sampling.prompting import messages_of
-from stillery.stages.evaluate import evaluate
+from stillery.stages.measuring import evaluate
 from stillery.verify.rows import VERSION as POLICY_VERSION
 
 VERSION = 1

@@ -13,7 +13,7 @@ from stillery.config import load_config
 from stillery.errors import UserError
 from stillery.io.run_folder import open_run
 from stillery.io.storage import Folder
-from stillery.stages.evaluate import measure_model
+from stillery.stages.measuring import measure_model
 from stillery.stages.stage import StageContext
 
 

@@ -29,7 +29,7 @@ from stillery.registry.opponent import Measure, evaluation_of, find_opponent
 from stillery.registry.promotion import DECISION_TAG, move_champion
 from stillery.registry.scores import log_evaluation
 from stillery.sampling.models import fetch_adapter, resolve_model
-from stillery.stages.evaluate import measure_model
+from stillery.stages.measuring import measure_model
 from stillery.stages.stage import Stage, StageContext
 from stillery.training.checkpoints import ADAPTER
 
