@@ -14,6 +14,8 @@ from stillery.telemetry import logs
 from stillery.telemetry.marked import VARIABLE as LINES_VARIABLE
 
 CONNECT_TIMEOUT_S = 10
+# So often is a Ray of our own started on a machine that is too busy for it.
+_STARTS = 3
 _TORCH_LOG = "TORCH_CPP_LOG_LEVEL"
 
 
@@ -46,16 +48,33 @@ def connect(config: ClusterConfig, *, dashboard: bool = True) -> None:
     if address == "local":
         # Ray Train asks the dashboard's state service how its workers are, and complains every second without it.
         options |= {"num_cpus": config.num_cpus or max(4, os.cpu_count() or 1), "include_dashboard": dashboard}
-    try:
-        ray.init(address=address, **options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"Ray at {address} is not reachable ({reason}); start one with `stillery head`") from None
+    _init(address, options)
     # Our own lines say what is going on; Ray Data's plans and executor states would bury them. (It is imported
     # above because it sets its level when it is.)
     logging.getLogger(ray.data.__name__).setLevel(logging.ERROR)
     # What it says with a traceback is raised too, and whoever catches that decides what a person gets to see.
     logging.getLogger("ray.data.exceptions").setLevel(logging.CRITICAL)
+
+
+def _init(address: str, options: dict[str, Any]) -> None:
+    import ray
+
+    for _ in range(_STARTS):
+        try:
+            ray.init(address=address, **options)
+            return
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(f"Ray at {address} is not reachable ({reason}); start one with `stillery head`") from None
+        except Exception as error:
+            # Ray gives its own processes 30 s, which cannot be set, and leaves those that it has started.
+            if "timed out during startup" not in str(error):
+                raise
+            ray.shutdown()
+    raise UserError(
+        f"Ray did not start on this machine in 30 s, {_STARTS} times over: it is busy with other work; wait for that, "
+        "or start a head beforehand with `stillery head`"
+    )
 
 
 def runtime_env(*, is_read: bool = False) -> dict[str, Any]:

@@ -1,12 +1,15 @@
-"""What workers are told of the driver's code: it is found first, and the user's own path stays."""
+"""Starting Ray, and what workers are told of the driver's code: it is found first, and the user's own path stays."""
 
 import os
 from pathlib import Path
 
 import pytest
+import ray
 
 import stillery
 from stillery.cluster import connect as cluster
+from stillery.config import ClusterConfig
+from stillery.errors import UserError
 
 ROOT = str(Path(stillery.__file__).parents[1])
 
@@ -36,3 +39,30 @@ def test_workers_keep_pytorchs_warnings_to_themselves_unless_they_are_asked_for(
     assert cluster.runtime_env()["env_vars"]["TORCH_CPP_LOG_LEVEL"] == "ERROR"
     monkeypatch.setenv("TORCH_CPP_LOG_LEVEL", "INFO")
     assert cluster.runtime_env()["env_vars"]["TORCH_CPP_LOG_LEVEL"] == "INFO"
+
+
+def test_a_ray_that_a_busy_machine_starts_too_slowly_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts = late_starts(monkeypatch, late=2)
+    cluster.connect(ClusterConfig(address="local"), dashboard=False)
+    assert starts == ["late", "late", "up"]
+
+
+def test_a_machine_that_never_gets_to_it_is_named_with_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts = late_starts(monkeypatch, late=9)
+    with pytest.raises(UserError, match="did not start on this machine in 30 s, 3 times over"):
+        cluster.connect(ClusterConfig(address="local"), dashboard=False)
+    assert starts == ["late"] * 3
+
+
+def late_starts(monkeypatch: pytest.MonkeyPatch, *, late: int) -> list[str]:
+    """A Ray that is too late so many times; the list of its starts fills as they happen."""
+    starts: list[str] = []
+
+    def init(**options: object) -> None:
+        starts.append("late" if len(starts) < late else "up")
+        if starts[-1] == "late":
+            raise Exception("The current node timed out during startup. This could happen because ...")
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    return starts
