@@ -67,12 +67,13 @@ def _init(address: str, options: dict[str, Any]) -> None:
             reason = str(error).strip().splitlines()[0]
             raise UserError(f"Ray at {address} is not reachable ({reason}); start one with `stillery head`") from None
         except Exception as error:
-            # Ray gives its own processes 30 s, which cannot be set, and leaves those that it has started.
-            if "timed out during startup" not in str(error):
+            # A bare exception is Ray's where one of its own processes is too late, after 30 s, which cannot be set; it
+            # leaves those that it has started.
+            if type(error) is not Exception:
                 raise
             ray.shutdown()
     raise UserError(
-        f"Ray did not start on this machine in 30 s, {_STARTS} times over: it is busy with other work; wait for that, "
+        f"Ray did not start on this machine in time, {_STARTS} times over: it is busy with other work; wait for that, "
         "or start a head beforehand with `stillery head`"
     )
 

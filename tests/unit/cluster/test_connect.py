@@ -49,7 +49,7 @@ def test_a_ray_that_a_busy_machine_starts_too_slowly_is_started_again(monkeypatc
 
 def test_a_machine_that_never_gets_to_it_is_named_with_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
     starts = late_starts(monkeypatch, late=9)
-    with pytest.raises(UserError, match="did not start on this machine in 30 s, 3 times over"):
+    with pytest.raises(UserError, match="did not start on this machine in time, 3 times over"):
         cluster.connect(ClusterConfig(address="local"), dashboard=False)
     assert starts == ["late"] * 3
 
