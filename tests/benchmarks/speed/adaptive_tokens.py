@@ -3,10 +3,11 @@
 
     python tests/benchmarks/speed/adaptive_tokens.py [--prompts 200] [--most 16] [--accepted 4] [--futility 0.1]
 
-A prompt is covered if `accepted` different samples of it are accepted. For each `futility` prompts are given up, too.
-All sides sample the embedded teacher through the pipeline with the same seeds, each into a log of its own, one after
-the other. Every token that a teacher made
-counts, surplus too; none is aborted, since what has been launched is always finished and logged.
+A prompt is covered if `accepted` different samples of it are accepted. Both sides sample the embedded teacher through
+the pipeline with the same seeds, each into a log of its own, one after the other. Every token that a teacher made
+counts, surplus too; none is aborted, since what has been launched is always finished and logged. What prompts are given
+up at each `futility` is worked out from the fixed side's samples, of which the rule takes the first so many; that at 0
+must come to what was sampled.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import os
 import sys
 import tempfile
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
@@ -24,6 +26,7 @@ from stillery.cluster import connect as cluster  # noqa: E402
 from stillery.config import Config, load_config  # noqa: E402
 from stillery.io.run_folder import open_run  # noqa: E402
 from stillery.io.storage import Folder  # noqa: E402
+from stillery.metrics import StoppingRule  # noqa: E402
 from stillery.records import Generation, Prompt, from_table  # noqa: E402
 from stillery.sampling import sampler  # noqa: E402
 from stillery.sampling.backend import teacher_backend  # noqa: E402
@@ -53,14 +56,10 @@ def main() -> None:
     prompts = train_prompts(Folder(f"{folder}/prompts"))
     source = Folder(f"{folder}/prompts")
     fixed = sample(config, source, f"{folder}/fixed", most=options.most, target_accepted=None)
-    adaptive = {
-        f"adaptive k={options.accepted}" + (f", futility {futility:g}" if futility else ""): sample(
-            config, source, f"{folder}/adaptive-{futility}", most=options.most, target_accepted=options.accepted,
-            lookahead=options.lookahead, futility=futility,
-        )
-        for futility in (0.0, *options.futility)
-    }  # fmt: skip
-    report(config, prompts, fixed, adaptive, most=options.most, accepted=options.accepted)
+    adaptive = sample(config, source, f"{folder}/adaptive", most=options.most, target_accepted=options.accepted,
+                      lookahead=options.lookahead)  # fmt: skip
+    rules = [StoppingRule(options.most, options.accepted, futility) for futility in (0.0, *options.futility)]
+    report(config, prompts, fixed, adaptive, rules)
 
 
 def train_prompts(source: Folder) -> list[Prompt]:
@@ -75,7 +74,6 @@ def sample(
     most: int,
     target_accepted: int | None,
     lookahead: int = 0,
-    futility: float = 0.0,
 ) -> Samples:
     """All samples that were made of each prompt, in order of index."""
     prompts = train_prompts(source)
@@ -86,8 +84,7 @@ def sample(
         samples = sampler.sample(
             prompts, [messages_of(prompt) for prompt in prompts], source=teacher_backend(config.teacher, logs=run.logs),
             engine=config.teacher, sampling={**config.teacher.sampling, "seed": 0}, num_samples=most, run=run,
-            label=Path(folder).name, target_accepted=target_accepted, lookahead=lookahead, futility=futility,
-            judge=judge,
+            label=Path(folder).name, target_accepted=target_accepted, lookahead=lookahead, judge=judge,
         )  # fmt: skip
         for table in samples.tables(rows=10_000):
             for row in from_table(table, Generation):
@@ -96,10 +93,11 @@ def sample(
 
 
 def report(
-    config: Config, prompts: list[Prompt], fixed: Samples, adaptive: dict[str, Samples], *, most: int, accepted: int
+    config: Config, prompts: list[Prompt], fixed: Samples, adaptive: Samples, rules: Sequence[StoppingRule]
 ) -> None:
     """Print the fixed sizes, then each adaptive side against the smallest of them that covers as many prompts."""
     by_id = {prompt.prompt_id: prompt for prompt in prompts}
+    most, accepted = rules[0].num_samples, rules[0].target
     sizes = range(accepted, most + 1)
     marks = accepted_marks(config, fixed, by_id)
     covered = {n: sum(sum(row[:n]) >= accepted for row in marks.values()) for n in sizes}
@@ -107,8 +105,16 @@ def report(
     print(f"\n{'':<28}{'prompts covered':>16}{'samples':>10}{'tokens':>12}{'surplus':>10}{'ratio':>8}  to fixed n")
     for n in sizes:
         print(f"fixed n={n:<20}{covered[n]:>16}{n * len(prompts):>10,}{tokens[n]:>12,}")
-    for name, made in adaptive.items():
-        num_covered = sum(sum(row) >= accepted for row in accepted_marks(config, made, by_id).values())
+    sides = {f"adaptive k={accepted}, as sampled": (adaptive, accepted_marks(config, adaptive, by_id))}
+    for rule in rules:
+        stops = {prompt: stop_of(rule, row) for prompt, row in marks.items()}
+        name = f"by rule, futility {rule.futility:g}"
+        sides[name] = (
+            {prompt: fixed[prompt][:stop] for prompt, stop in stops.items()},
+            {prompt: marks[prompt][:stop] for prompt, stop in stops.items()},
+        )
+    for name, (made, accepted_ones) in sides.items():
+        num_covered = sum(sum(row) >= accepted for row in accepted_ones.values())
         rows = [row for samples in made.values() for row in samples]
         spent, surplus = sum(row.num_tokens for row in rows), sum(row.num_tokens for row in rows if row.surplus)
         equal = next((n for n in sizes if covered[n] >= num_covered), most)
@@ -116,6 +122,11 @@ def report(
             f"{name:<28}{num_covered:>16}{len(rows):>10,}{spent:>12,}{surplus:>10,}{spent / tokens[equal]:>8.2f}"
             f"  {equal}{'' if covered[equal] >= num_covered else ', which covers fewer'}"
         )
+
+
+def stop_of(rule: StoppingRule, accepted: Sequence[bool]) -> int:
+    """After how many samples the rule stops a prompt."""
+    return next(n for n in range(1, len(accepted) + 1) if rule.stops(n, sum(accepted[:n])))
 
 
 def accepted_marks(config: Config, made: Samples, by_id: dict[str, Prompt]) -> dict[str, list[bool]]:
