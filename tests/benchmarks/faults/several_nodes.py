@@ -294,7 +294,7 @@ def steps_an_epoch(run: Path) -> int:
 
 def latest_checkpoint(run: Path) -> str:
     """The latest checkpoint of training, by a name that tells the time."""
-    return max(path.name for path in run.glob("stages/sft/*/ray_train/checkpoint_*"))
+    return max(path.name for path in run.glob("stages/sft/*/ray_train/checkpoint_2*"))
 
 
 def worker_raylets(cluster: LocalCluster) -> set[int]:
