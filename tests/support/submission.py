@@ -68,7 +68,7 @@ class Submission:
 
     def is_training(self) -> bool:
         """Whether the student is being trained: there is a checkpoint, and not the last."""
-        return bool(list(self.run.glob("stages/sft/*/ray_train/checkpoint_*"))) and not is_finished(self.run, "sft")
+        return bool(list(self.run.glob("stages/sft/*/ray_train/checkpoint_2*"))) and not is_finished(self.run, "sft")
 
     def durable(self) -> set[str]:
         return set(logged_rows(self.run))

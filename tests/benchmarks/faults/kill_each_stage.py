@@ -107,7 +107,7 @@ def readiness(run: str, stage: str, before: set[str]) -> Callable[[], bool]:
     if stage in ("generate", "evaluate_teacher", "evaluate_before", "evaluate_after"):
         return lambda: len(all_logged(run)) > len(before)
     if stage == "sft":
-        return lambda: bool(Folder(run).open_fs()[0].glob(f"{run}/stages/sft/*/ray_train/checkpoint_*"))
+        return lambda: bool(Folder(run).open_fs()[0].glob(f"{run}/stages/sft/*/ray_train/checkpoint_2*"))
     return lambda: True
 
 
