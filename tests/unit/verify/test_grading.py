@@ -10,6 +10,7 @@ from stillery.config import VerifyConfig
 from stillery.errors import UserError
 from stillery.records import AnswerKind, Generation, Prompt, Verdict, from_table, to_table
 from stillery.verify import GradingTask, grade
+from stillery.verify.code import CodeTests
 from stillery.verify.judge import Pending, prepare
 from stillery.verify.rows import grade_rows
 
@@ -76,11 +77,16 @@ PIECES = [
 ]
 
 
+# What only a model can judge is a failure until one was asked.
+GRADED = [kind for kind in AnswerKind if kind is not AnswerKind.JUDGED]
+
+
 @settings(deadline=None)
-@given(st.lists(st.sampled_from(PIECES), max_size=30).map("".join), st.sampled_from([*AnswerKind, "auto"]))
+@given(st.lists(st.sampled_from(PIECES), max_size=30).map("".join), st.sampled_from([*GRADED, "auto"]))
 def test_no_completion_is_an_error_of_ours(text: str, kind: str) -> None:
+    gold = CodeTests(asserts=("assert True",)).to_json() if kind == AnswerKind.CODE else "B"
     for completion in (text, f"<think>a</think><answer>{text}</answer>"):
-        prepared = prepare(GradingTask(completion, "B", answer_kind=kind, choices=("London", "Paris")))
+        prepared = prepare(GradingTask(completion, gold, answer_kind=kind, choices=("London", "Paris")))
         assert isinstance(prepared, Pending) or prepared.verdict != "error", prepared.detail
 
 
