@@ -331,7 +331,8 @@ def test_a_version_is_benchmarked_and_its_run_knows(
     """The last test here: the receipt lies in the run's folder, and its report is then another."""
     monkeypatch.setenv("STILLERY_HOME", str(tmp_path))
     prompts = [p for p in from_table(outputs["prompts"].folder.read_all(Prompt), Prompt) if p.split == "test"]
-    rows = [json.dumps({"question": p.question, "answer": p.answer, "answer_kind": p.answer_kind}) for p in prompts]
+    columns = ("question", "answer", "answer_kind", "choices")
+    rows = [json.dumps({column: getattr(prompt, column) for column in columns}) for prompt in prompts]
     (tmp_path / "mine.jsonl").write_text("\n".join(rows))
     model = f"models:/stillery-student/{outputs['register'].summary['version']}"
     command = ["benchmark", model, "--tasks", "mine", "--data", str(tmp_path), "--samples", "2", "--max-tokens", "512"]
