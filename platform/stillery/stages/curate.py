@@ -91,12 +91,21 @@ def curate(
         logger.info(f"curate: {without:,} of {asked:,} problems to train or validate on have no sample at all")
     if funnel["train"] == 0:
         raise UserError(_nothing_accepted(counts["dropped"]))
+    summary = _summary(config, counts) | {"prompts_without_samples": without}
+    summary |= {"stay": stay} if stay else {}
+    summary |= {"warnings": warnings} if warnings else {}
+    out.write_bytes("README.md", write_card(summary, settings=settings_of(config), name=name).encode())
+    return summary
+
+
+def _summary(config: CurateConfig, counts: Counts) -> dict[str, Any]:
+    """What the counts come to, for the manifest and the card."""
+    funnel = counts["funnel"]
     names = ("generated", "correct", "kept", "train", "prompts", "prompts_kept")
     tokens = counts["tokens"]
     summary = {
         **{key: funnel[key] for key in names},
         "validation": funnel["kept"] - funnel["train"],
-        "prompts_without_samples": without,
         "dropped": dict(counts["dropped"]),
         "by_part": dict(counts["by_part"]),
         "by_task": dict(counts["by_task"]),
@@ -108,8 +117,6 @@ def curate(
             "max": max(counts["longest"]),
         },
     }
-    summary |= {"stay": stay} if stay else {}
-    summary |= {"warnings": warnings} if warnings else {}
     if config.bond_weight or config.mask_corrected:
         weighted = counts["weighted"]
         summary["weighted"] = {key: weighted[key] for key in (BY_BONDS, MASKED)}
@@ -119,7 +126,6 @@ def curate(
                 f"curate: {weighted[BY_BONDS]:,} of {funnel['kept']:,} samples are weighted by their bonds; in the "
                 "others no bond leads to the answer, and every step weighs 1"
             )
-    out.write_bytes("README.md", write_card(summary, settings=settings_of(config), name=name).encode())
     return summary
 
 

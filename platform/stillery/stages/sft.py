@@ -58,8 +58,7 @@ def fine_tune(
 
     `now` is the time that a chat template may print, `reporting` says where curves go meanwhile (`training.reporting`).
     With `targets` the student's attention is drawn towards them, as `attention` says. Raises UserError if too few rows
-    can be learnt, and Ray Train's
-    TrainingFailedError if the workers failed more than `config.max_failures` times.
+    can be learnt, and Ray Train's TrainingFailedError if the workers failed more than `config.max_failures` times.
     """
     chat = student_format(config, now=now)
     conversation, end = open_student(chat)
