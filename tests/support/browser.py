@@ -87,9 +87,11 @@ async def open_page(url: str) -> AsyncIterator[Page]:
 async def _socket_of(session: aiohttp.ClientSession, profile: Path) -> str:
     """The address of the first page's debugging socket; the browser writes its port into the profile."""
     async with asyncio.timeout(_STARTS_WITHIN_S):
-        while not (profile / "DevToolsActivePort").is_file():
+        ports = profile / "DevToolsActivePort"
+        # Two lines, the port and a path; the file is there before they are.
+        while not (ports.is_file() and len(lines := ports.read_text().splitlines()) == 2):
             await asyncio.sleep(0.1)
-        port = (profile / "DevToolsActivePort").read_text().splitlines()[0]
+        port = lines[0]
         while True:
             async with session.get(f"http://127.0.0.1:{port}/json/list") as reply:
                 pages = [target for target in await reply.json() if target["type"] == "page"]
