@@ -60,15 +60,10 @@ docs: setup
 	$(BIN)/python docs/reference/generate.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
 
-# The measurements behind docs/benchmarks: minutes each, on an idle machine.
+# All ratios of speed in one table, added to the history that docs/benchmarks/ratios.md is drawn from: half an hour on an
+# idle machine. ARGS="--only verify --quick". The other measurements behind docs/benchmarks name their own commands.
 bench: setup
-	$(BIN)/python tests/benchmarks/faults/kill_each_stage.py
-	$(BIN)/python tests/benchmarks/speed/generation_speed.py --threads 1
-	$(BIN)/python tests/benchmarks/faults/several_engines.py
-	$(BIN)/python tests/benchmarks/speed/adaptive_tokens.py
-	$(BIN)/python tests/benchmarks/speed/recorded_scale.py
-	$(BIN)/python tests/benchmarks/speed/verify_speed.py
-	$(BIN)/python tests/benchmarks/conformance/serving_gateway.py
+	$(BIN)/python tests/benchmarks/bench.py $(ARGS)
 
 # What only a machine with CUDA can show. PYTHON_GPU=python3 takes another interpreter, with whatever packages it has.
 # ARGS="--only attention engine --json OUT"

@@ -45,6 +45,12 @@ Measurements, each with its machine, date and command, newest first. Figures, na
 day; [Status](../status.md) says what holds today.
 
 """
+RATIOS = f"""{NOTE}
+# Ratios of speed
+
+What `make bench` measured, newest first: two sides in turn, ours to the other's. Less is better of the tokens of
+adaptive sampling and of times to the first token, more of the rest. Ratios of a busy machine tell less.
+"""
 
 
 def pages() -> dict[Path, str]:
@@ -53,6 +59,7 @@ def pages() -> dict[Path, str]:
         DOCS / "reference" / "configuration.md": configuration_page(),
         DOCS / "reference" / "commands.md": commands_page(),
         DOCS / "benchmarks" / "index.md": benchmarks_page(),
+        DOCS / "benchmarks" / "ratios.md": ratios_page(),
         **_tutorial(),
     }
 
@@ -187,7 +194,34 @@ def benchmarks_page() -> str:
         assert heading, f"{page.name} has no heading"
         title = re.sub(r"^\d{4}-\d\d-\d\d, |, \d{4}-\d\d-\d\d$", "", heading[1])
         rows.append(f"| {page.name[:10]} | [{title[0].upper()}{title[1:]}]({page.name}) |")
-    return BENCHMARKS + "| date | what was measured |\n|---|---|\n" + "\n".join(rows) + "\n"
+    return (
+        BENCHMARKS
+        + "[Ratios of speed](ratios.md), as `make bench` measures them.\n\n| date | what was measured |\n|---|---|\n"
+        + "\n".join(rows)
+        + "\n"
+    )
+
+
+def ratios_page(history: Path = DOCS / "benchmarks" / "ratios.jsonl") -> str:
+    """The last three runs of `make bench` as the columns of one table."""
+    runs = [json.loads(line) for line in reversed(history.read_text(encoding="utf-8").splitlines())][:3]
+    found: dict[str, dict[str, float]] = {}
+    aims: dict[str, str] = {}
+    for number, run in enumerate(runs, 1):
+        for ratio in run["ratios"]:
+            found.setdefault(ratio["name"], {})[str(number)] = ratio["value"]
+            aims.setdefault(ratio["name"], f"{'at most' if ratio['at_most'] else 'at least'} {ratio['aim']:g}")
+    columns = [str(number) for number in range(1, len(runs) + 1)]
+    heads = "".join(f" {column} |" for column in columns)
+    rows = [
+        f"| {name} | {aims[name]} |" + "".join(f" {values[c]:.2f} |" if c in values else " |" for c in columns)
+        for name, values in found.items()
+    ]
+    legend = [
+        f"{c}. {run['date']}, commit {run['commit']}, {run['machine']}" for c, run in zip(columns, runs, strict=True)
+    ]
+    table = [f"| ratio | aim |{heads}", f"|---|---|{'---|' * len(columns)}", *rows]
+    return "\n".join([RATIOS, *table, "", *legend, ""])
 
 
 def _tutorial() -> dict[Path, str]:

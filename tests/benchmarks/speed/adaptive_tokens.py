@@ -35,6 +35,7 @@ from stillery.stages.generate.judging import VerdictJudge, start_grader  # noqa:
 from stillery.stages.prompts import make_prompts  # noqa: E402
 from stillery.verify.acceptance import Acceptance  # noqa: E402
 from stillery.verify.rows import grade_rows  # noqa: E402
+from support.ratios import Ratio, add_json_option, write_ratios  # noqa: E402
 
 Samples = dict[str, list[Generation]]
 
@@ -46,6 +47,7 @@ def main() -> None:
     parser.add_argument("--accepted", type=int, default=4, help="k: enough accepted ones")
     parser.add_argument("--lookahead", type=int, default=0, help="samples that may run beyond what is missing")
     parser.add_argument("--futility", type=float, nargs="*", default=[0.05, 0.1, 0.2])
+    add_json_option(parser)
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="stillery-trial-"))
     sizes = [f"prompts.num_train={options.prompts}", "prompts.num_validation=6", "prompts.num_test=6"]
@@ -59,7 +61,15 @@ def main() -> None:
     adaptive = sample(config, source, f"{folder}/adaptive", most=options.most, target_accepted=options.accepted,
                       lookahead=options.lookahead)  # fmt: skip
     rules = [StoppingRule(options.most, options.accepted, futility) for futility in (0.0, *options.futility)]
-    report(config, prompts, fixed, adaptive, rules)
+    ratios = report(config, prompts, fixed, adaptive, rules)
+    aims = {0.1: 0.5}
+    write_ratios(
+        options.json,
+        [
+            Ratio(f"adaptive best-of-n, futility {futility:g}, tokens to fixed n", ratio, aims.get(futility, 1.0), True)
+            for futility, ratio in ratios.items()
+        ],
+    )
 
 
 def train_prompts(source: Folder) -> list[Prompt]:
@@ -94,8 +104,9 @@ def sample(
 
 def report(
     config: Config, prompts: list[Prompt], fixed: Samples, adaptive: Samples, rules: Sequence[StoppingRule]
-) -> None:
-    """Print the fixed sizes, then each adaptive side against the smallest of them that covers as many prompts."""
+) -> dict[float, float]:
+    """Print the fixed sizes, then each adaptive side against the smallest of them that covers as many prompts. Returns
+    the ratio of tokens by futility."""
     by_id = {prompt.prompt_id: prompt for prompt in prompts}
     most, accepted = rules[0].num_samples, rules[0].target
     sizes = range(accepted, most + 1)
@@ -113,15 +124,19 @@ def report(
             {prompt: fixed[prompt][:stop] for prompt, stop in stops.items()},
             {prompt: marks[prompt][:stop] for prompt, stop in stops.items()},
         )
+    ratios: list[float] = []
     for name, (made, accepted_ones) in sides.items():
         num_covered = sum(sum(row) >= accepted for row in accepted_ones.values())
         rows = [row for samples in made.values() for row in samples]
         spent, surplus = sum(row.num_tokens for row in rows), sum(row.num_tokens for row in rows if row.surplus)
         equal = next((n for n in sizes if covered[n] >= num_covered), most)
+        ratios.append(spent / tokens[equal])
         print(
-            f"{name:<28}{num_covered:>16}{len(rows):>10,}{spent:>12,}{surplus:>10,}{spent / tokens[equal]:>8.2f}"
+            f"{name:<28}{num_covered:>16}{len(rows):>10,}{spent:>12,}{surplus:>10,}{ratios[-1]:>8.2f}"
             f"  {equal}{'' if covered[equal] >= num_covered else ', which covers fewer'}"
         )
+    # The first is what was sampled, which the rule at 0 comes to.
+    return {rule.futility: ratio for rule, ratio in zip(rules, ratios[1:], strict=True)}
 
 
 def stop_of(rule: StoppingRule, accepted: Sequence[bool]) -> int:

@@ -26,6 +26,9 @@ from typing import Any
 
 ROOT = Path(__file__).parents[3]
 sys.path[:0] = [str(ROOT / "platform"), str(ROOT / "tests")]
+
+from support.ratios import Ratio, add_json_option, write_ratios  # noqa: E402
+
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ["PYTHONPATH"] = str(ROOT / "platform")
 
@@ -42,6 +45,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="threads that the engine computes with, on every side")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    add_json_option(parser)
     options = parser.parse_args()
     if options.side is not None:
         texts = prompts(options.prompts)
@@ -69,6 +73,17 @@ def main() -> None:
             print(f"{side:<14}{rate:>10,.0f}{min(values):>10,.0f}{max(values):>10,.0f}{ratio:>9}")
     if any(len(values) < options.rounds for values in rates.values()):
         sys.exit("some sides failed: the table is not whole")
+    means = {side: statistics.mean(values) for side, values in rates.items()}
+    baselines = {"vllm": ("LLM.generate", 0.95), "ray.data.llm": ("ray.data.llm", 1.0)}
+    if "stillery" in means:
+        write_ratios(
+            options.json,
+            [
+                Ratio(f"generation, tokens/s to {name}", means["stillery"] / means[side], aim)
+                for side, (name, aim) in baselines.items()
+                if side in means
+            ],
+        )
 
 
 def prompts(count: int) -> list[str]:

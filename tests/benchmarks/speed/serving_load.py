@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[3]
 sys.path[:0] = [str(ROOT / "platform"), str(ROOT / "tests")]
 
 from support.endpoints import Server, bare_vllm, stillery_endpoint  # noqa: E402
+from support.ratios import Ratio, add_json_option, write_ratios  # noqa: E402
 
 PROMPT = "A coin is heads up. Finn turns the coin over. Jack does not flip the coin. Is the coin still heads up?"
 REQUESTS_PER_STREAM = 6
@@ -73,8 +74,11 @@ async def stream(client: httpx.AsyncClient, server: Server, *, seed: int) -> Str
     return Streamed(first, tokens)
 
 
-async def measure(server: Server, streams: int) -> str:
-    """A row: `streams` clients, each with REQUESTS_PER_STREAM requests one after the other, after one warm-up each."""
+async def measure(server: Server, streams: int) -> tuple[float, float]:
+    """`streams` clients, each with REQUESTS_PER_STREAM requests one after the other, after one warm-up each.
+
+    Prints a row. Returns the tokens a second of all, and the median milliseconds to the first token.
+    """
     limits = httpx.Limits(max_connections=streams)
     async with httpx.AsyncClient(timeout=300, limits=limits) as client:
         await asyncio.gather(*(stream(client, server, seed=i) for i in range(streams)))
@@ -93,7 +97,8 @@ async def measure(server: Server, streams: int) -> str:
     # By process, as a process's title changes with what it is doing.
     shares = [((used - before.get(pid, ("", 0.0))[1]) / seconds, title) for pid, (title, used) in after.items()]
     busiest = sorted(((share, title) for share, title in shares if share >= SMALLEST_SHARE), reverse=True)
-    return f"{row}  {', '.join(f'{name} {share:.2f}' for share, name in busiest)}"
+    print(f"{row}  {', '.join(f'{name} {share:.2f}' for share, name in busiest)}", flush=True)
+    return rate, statistics.median(firsts)
 
 
 async def overload(server: Server, *, seconds: float, clients: int) -> None:
@@ -141,14 +146,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--overload-s", type=float, default=60.0)
     parser.add_argument("--overload-clients", type=int, default=320)
     parser.add_argument("--overloads", type=int, default=2, help="so many in turn: does memory grow again?")
+    add_json_option(parser)
     chosen = parser.parse_args(arguments)
     print(f"{'server':<12}{'streams':>8}{'tokens/s':>12}{'TTFT p50 ms':>14}{'TTFT p95 ms':>14}  cores", flush=True)
+    measured: dict[tuple[str, int], tuple[float, float]] = {}
     for name in chosen.servers:
         with bare_vllm(chosen.model) if name == "vllm" else stillery_endpoint(chosen.model, *OPEN_GATEWAY) as server:
             for streams in chosen.streams:
-                print(asyncio.run(measure(server, streams)), flush=True)
+                measured[name, streams] = asyncio.run(measure(server, streams))
             for _ in range(chosen.overloads if name == "stillery" else 0):
                 asyncio.run(overload(server, seconds=chosen.overload_s, clients=chosen.overload_clients))
+    if len(set(chosen.servers)) == 2:
+        found = [ratios(n, measured["stillery", n], measured["vllm", n]) for n in chosen.streams]
+        write_ratios(chosen.json, [ratio for pair in found for ratio in pair])
+
+
+def ratios(streams: int, ours: tuple[float, float], bare: tuple[float, float]) -> tuple[Ratio, Ratio]:
+    """Tokens a second and the time to the first token, each of ours and of bare vLLM's."""
+    where = f"endpoint, {streams} stream{'s' if streams > 1 else ''}"
+    return (
+        Ratio(f"{where}, tokens/s to bare vLLM", ours[0] / bare[0], aim=0.95),
+        Ratio(f"{where}, first token to bare vLLM", ours[1] / bare[1], aim=1.1, at_most=True),
+    )
 
 
 if __name__ == "__main__":

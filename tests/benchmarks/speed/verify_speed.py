@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Verified answers a second: ours against Math-Verify called in a plain loop, on real answers.
 
-    python tests/benchmarks/speed/verify_speed.py [--repeats 5]
+    python tests/benchmarks/speed/verify_speed.py [--repeats 5] [--json OUT]
 
 Both sides run in this process on one core, in turn, `--repeats` times; a rate is that of the fastest repeat, with the
 slowest beside it. Our side starts without worker processes and without anything remembered, so what it needs of them
@@ -30,11 +30,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 sys.path[:0] = [str(ROOT / "platform"), str(ROOT / "tests")]
 
+from stillery.export.manifest import processor  # noqa: E402
 from stillery.maths import read  # noqa: E402
 from stillery.records import VerdictKind  # noqa: E402
 from stillery.verify import GradingPool, GradingTask  # noqa: E402
 from stillery.verify.cleaning import clean  # noqa: E402
 from stillery.verify.judge import Pending, prepare  # noqa: E402
+from support.ratios import Ratio, add_json_option, write_ratios  # noqa: E402
 from support.shared_data import shared_data  # noqa: E402
 
 Verdicts = list[bool]
@@ -60,16 +62,23 @@ class Workload:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
-    repeats: int = parser.parse_args().repeats
+    add_json_option(parser)
+    options = parser.parse_args()
+    repeats: int = options.repeats
     logging.getLogger("math_verify").setLevel(logging.ERROR)
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     jobs = read_jobs()
     load = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
-    print(f"{datetime.date.today()}, {cpu_name()}, one core, {load}, Python {platform.python_version()}, ", end="")
+    print(f"{datetime.date.today()}, {processor()}, one core, {load}, Python {platform.python_version()}, ", end="")
     print(f"{repeats} repeats\n")
     print(f"{'workload':<13}{'pairs':>7}{'ours/s':>10}{'(slowest)':>11}{'Math-Verify/s':>15}{'(slowest)':>11}", end="")
     print(f"{'ratio':>8}{'same verdict':>14}{'by a process':>14}")
-    unexplained = [line for workload in workloads(jobs) for line in compare_sides(workload, repeats)]
+    compared = [(workload, *compare_sides(workload, repeats)) for workload in workloads(jobs)]
+    write_ratios(
+        options.json,
+        [Ratio(f"verification, {work.name}, to Math-Verify's loop", ratio, aim=10) for work, ratio, _ in compared],
+    )
+    unexplained = [line for _, _, lines in compared for line in lines]
     print("\n".join(["", *unexplained]) if unexplained else "\nno difference that the policy does not account for")
     return 1 if unexplained else 0
 
@@ -130,8 +139,8 @@ def verify_pairs(pairs: Sequence[tuple[str, str]], *, boxed: bool = False) -> Ve
     return [verify(parse(gold), parse(text)) for text, gold in texts]
 
 
-def compare_sides(workload: Workload, repeats: int) -> list[str]:
-    """Print one row of the table. Returns a line for each difference that is not documented."""
+def compare_sides(workload: Workload, repeats: int) -> tuple[float, list[str]]:
+    """Print one row of the table. Returns its ratio, and a line for each difference that is not documented."""
     ours_s: list[float] = []
     theirs_s: list[float] = []
     ours, theirs = workload.ours(), workload.theirs()
@@ -144,11 +153,10 @@ def compare_sides(workload: Workload, repeats: int) -> list[str]:
         (key, mine, other) for key, mine, other in zip(workload.keys, ours, theirs, strict=True) if mine != other
     ]
     print(f"\n{workload.name:<13}{size:>7}{rates[0]:>10}{rates[1]:>11}{rates[2]:>15}{rates[3]:>11}", end="")
-    print(
-        f"{min(theirs_s) / min(ours_s):>7.1f}x{size - len(differing):>14}{num_hard(workload):>14}", end="", flush=True
-    )
+    ratio = min(theirs_s) / min(ours_s)
+    print(f"{ratio:>7.1f}x{size - len(differing):>14}{num_hard(workload):>14}", end="", flush=True)
     documented: set[tuple[str, str]] = set().union(*DOCUMENTED.values())
-    return [
+    return ratio, [
         f"{workload.name}: {key[0]!r} against {key[1]!r}: ours {mine}, Math-Verify {other}"
         for key, mine, other in sorted(set(differing))
         if key not in documented
@@ -164,11 +172,6 @@ def timed(function: Callable[[], Verdicts]) -> float:
 def num_hard(workload: Workload) -> int:
     """How many of the distinct pairs need computer algebra in a worker process."""
     return sum(isinstance(prepare(GradingTask(f"<answer>{p}</answer>", g)), Pending) for p, g in set(workload.keys))
-
-
-def cpu_name() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
 
 
 if __name__ == "__main__":
