@@ -1,139 +1,29 @@
-"""Follows the registry: keeps the endpoint at the version that it names.
+"""The Serve deployment that keeps the endpoint at the version that the registry names.
 
 A thread asks the registry every few seconds. A new version is deployed over the old one with Serve's own rolling
 update: with `max_surge_percent` new replicas start beside the old ones, and take traffic only once their constructor,
 the probe in it, has returned; then the old ones drain. Where the new ones fail, Serve stops the roll-out and keeps
-routing to the old ones, and the follower deploys the old version again, so that a replica that is lost later is
-replaced by one that works. A version that failed is not tried again until the reference names another.
+routing to the old ones.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from stillery.errors import UserError
-from stillery.registry.resolve import NoSuchVersionError, ServedModel, find_version
-from stillery.serving.settings import ServeSettings, load_settings
+from stillery.registry.resolve import find_version
+from stillery.serving.following import Following
+from stillery.serving.rollout import count_replicas, is_deployed, roll_out, running_version
+from stillery.serving.settings import load_settings
 
 log = logging.getLogger("ray.serve")
 
 # How long the endpoint waits for the registry's word and the start of the model's application, before it is up anyway.
 _DEPLOYED_WITHIN_S = 30.0
 _LOOK_S = 0.2
-
-
-@dataclass(frozen=True)
-class FollowState:
-    """What `/ready` reports. `serving` is the version that takes traffic, on `num_replicas` replicas when last looked;
-    `starting` is the one that is coming up; `failed` maps a version that was refused to the reason; `registry` says
-    what is wrong with the registry, if anything is; `fallback` whether the model that is served stands in for one that
-    the registry does not have. `since` is a time in seconds since 1970."""
-
-    reference: str
-    serving: ServedModel | None = None
-    num_replicas: int = 0
-    starting: ServedModel | None = None
-    fallback: bool = False
-    registry: str = ""
-    failed: Mapping[str, str] = field(default_factory=dict[str, str])
-    since: float = 0.0
-
-
-class RolloutFailedError(RuntimeError):
-    """A version that did not come up; its text says why."""
-
-
-class Following:
-    """The follower's logic, with the registry and the deploying handed in: `find` tells what a reference means,
-    `deploy` brings a version into service or raises RolloutFailedError with the old one still serving, `running` tells
-    which one an earlier follower left in service, `count` how many replicas take requests."""
-
-    def __init__(
-        self,
-        settings: ServeSettings,
-        *,
-        find: Callable[[str], ServedModel],
-        deploy: Callable[[ServedModel], None],
-        running: Callable[[], ServedModel | None],
-        count: Callable[[], int],
-    ) -> None:
-        self._settings = settings
-        self._find = find
-        self._deploy = deploy
-        self._running = running
-        self._count = count
-        self._looked = False
-        self.state = FollowState(settings.model)
-
-    def step(self) -> None:
-        """Ask once, and change versions if there is another."""
-        if not self._looked:
-            self.state = replace(self.state, serving=self._running(), since=time.time())
-            self._looked = True
-        # Before a roll-out too, which takes minutes: the version that serves meanwhile is ready all the while.
-        self.state = replace(self.state, num_replicas=self._count())
-        self._follow()
-        self.state = replace(self.state, num_replicas=self._count())
-
-    def _follow(self) -> None:
-        wanted, fallback = self._wanted()
-        if wanted is None:
-            return
-        failed = {v: reason for v, reason in self.state.failed.items() if v == wanted.version}
-        self.state = replace(self.state, failed=failed)
-        if wanted == self.state.serving:
-            self.state = replace(self.state, fallback=fallback)
-        elif wanted.version not in failed:
-            self._change(wanted, fallback=fallback)
-        elif self.state.serving is None and self._running() == wanted:
-            log.info("version %s came up late, and is serving", wanted.version)
-            self.state = replace(self.state, serving=wanted, failed={}, fallback=fallback, since=time.time())
-
-    def _wanted(self) -> tuple[ServedModel | None, bool]:
-        """The version to serve, and whether it is the fallback. None where the registry does not tell."""
-        try:
-            found = self._find(self._settings.model)
-        except Exception as error:
-            # The boundary: whatever is wrong with the registry, what is serving goes on serving.
-            self._note(error)
-            # A registry that is away is no reason to serve another model under this one's name.
-            stands_in = isinstance(error, NoSuchVersionError) and self.state.serving is None
-            if not stands_in or self._settings.fallback is None:
-                return None, False
-            return self._find(self._settings.fallback), True
-        self.state = replace(self.state, registry="")
-        return found, False
-
-    def _note(self, error: Exception) -> None:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        if reason != self.state.registry:
-            log.warning("the registry does not tell which version to serve: %s", reason)
-        self.state = replace(self.state, registry=reason)
-
-    def _change(self, wanted: ServedModel, *, fallback: bool) -> None:
-        before = self.state.serving
-        log.info("bringing up version %s (%s)", wanted.version, wanted.source)
-        self.state = replace(self.state, starting=wanted)
-        try:
-            self._deploy(wanted)
-        except RolloutFailedError as error:
-            log.error("version %s was refused: %s", wanted.version, error)
-            self.state = replace(self.state, starting=None, failed={**self.state.failed, wanted.version: str(error)})
-            if before is not None:
-                self._restore(before)
-            return
-        log.info("version %s is serving", wanted.version)
-        self.state = replace(self.state, serving=wanted, starting=None, fallback=fallback, since=time.time())
-
-    def _restore(self, before: ServedModel) -> None:
-        """Make the old version what Serve aims at again."""
-        try:
-            self._deploy(before)
-        except RolloutFailedError as error:
-            log.error("version %s, which is serving, could not be deployed again: %s", before.version, error)
 
 
 class Follower:
@@ -144,8 +34,6 @@ class Follower:
     """
 
     def __init__(self, args: Mapping[str, Any]) -> None:
-        from stillery.serving.rollout import count_replicas, is_deployed, roll_out, running_version
-
         settings = load_settings(args)
         self._poll_s = settings.follow.poll_s
         self._following = Following(

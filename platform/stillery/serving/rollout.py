@@ -5,7 +5,7 @@ from typing import Any
 
 from stillery.registry.resolve import ServedModel
 from stillery.serving.backend import MODEL_APPLICATION, MODEL_DEPLOYMENT
-from stillery.serving.follower import RolloutFailedError
+from stillery.serving.following import RolloutFailedError
 from stillery.serving.model_server import ModelServer, placement_bundles, settings_digest
 from stillery.serving.replicas import QUIET, actor_options
 from stillery.serving.settings import ServeSettings, to_args

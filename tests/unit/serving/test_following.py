@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from stillery.errors import UserError
 from stillery.registry.resolve import NoSuchVersionError, ServedModel
-from stillery.serving.follower import Following, RolloutFailedError
+from stillery.serving.following import Following, RolloutFailedError
 from stillery.serving.settings import load_settings
 
 
