@@ -40,12 +40,15 @@ demo: setup
 serve: setup
 	$(BIN)/stillery serve --config serving/serve.yaml $(ARGS)
 
-# Integration tests share one Ray, which takes both of two cores; unit tests run side by side.
+# Integration tests share one Ray and wait for it half the time: the unit tests run beside them, on half of the cores.
 test: setup
-	$(BIN)/python -m pytest tests/integration tests/e2e
-	$(BIN)/python -m pytest tests/unit -n $(WORKERS) --maxprocesses 8
+	@mkdir -p build
+	@nice $(BIN)/python -m pytest tests/unit -n $(HALF) > build/unit.log 2>&1 & unit=$$!; \
+	  $(BIN)/python -m pytest tests/integration tests/e2e; failed=$$?; \
+	  wait $$unit || failed=1; cat build/unit.log; exit $$failed
 
 WORKERS ?= logical
+HALF = $(shell nproc 2>/dev/null | awk '{print ($$1 > 16 ? 8 : $$1 > 3 ? int($$1 / 2) : 1)}' | grep . || echo 1)
 unit: setup
 	$(BIN)/python -m pytest tests/unit -n $(WORKERS) --maxprocesses 8
 
