@@ -1,5 +1,6 @@
 """`stillery plan`: prints the plan of a config as a table or JSON; exits with 2 if the run cannot work."""
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from stillery.config.passthrough import check_tables
 from stillery.errors import UserError
 from stillery.plan.architecture import Architecture
 from stillery.plan.estimate import Models, Plan, StagePlan, make_plan, read_models
+from stillery.problems.files import count_rows
+from stillery.records import Split
 
 UNKNOWN = "?"
 
@@ -19,6 +22,7 @@ def plan_run(path: str | None, overrides: Sequence[str], *, as_json: bool, model
     """Print the plan. Raises UserError, after that, if it cannot work; its text says what would."""
     config = load_config(path, overrides)
     check_tables(config)
+    _count_problems(config)
     models = read_models(config, model_configs=dict(_model_config(argument) for argument in model_configs))
     plan = make_plan(config, models)
     print(json.dumps(to_data(plan, models), indent=1) if as_json else to_text(config, plan, models))
@@ -60,6 +64,21 @@ def to_text(config: Config, plan: Plan, models: Models) -> str:
     if config.plan.gpu_price_per_hour is None and plan.gpus:
         lines.append("note: no price without plan.gpu_price_per_hour")
     return "\n".join(lines)
+
+
+def _count_problems(config: Config) -> None:
+    """Set the numbers of problems that the config leaves open to those of the files' rows. Files that are not here, as
+    those of a cluster, leave them open; the plan then says so."""
+    prompts, plan = config.prompts, config.plan
+    if prompts.source != "file" or (plan.num_prompts is not None and plan.num_evaluated is not None):
+        return
+    with contextlib.suppress(UserError):
+        rows = count_rows(prompts)
+        limits = {Split.TRAIN: prompts.limit_train, Split.TEST: prompts.limit_test}
+        kept = {split: min(number, limits.get(split) or number) for split, number in rows.items()}
+        plan.num_prompts = plan.num_prompts or kept[Split.TRAIN]
+        evaluated = sum(kept.get(Split(split), 0) for split in config.evaluate.splits)
+        plan.num_evaluated = plan.num_evaluated or evaluated or None
 
 
 def _roles(models: Models) -> list[tuple[str, Architecture | None]]:

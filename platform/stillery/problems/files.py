@@ -94,6 +94,12 @@ def to_problems(
     return problems
 
 
+def count_rows(config: PromptsConfig) -> dict[Split, int]:
+    """Rows of each split's file, before faulty and repeated ones are left out. Raises UserError where one cannot be
+    read."""
+    return {split: sum(1 for _ in _read(split, name)) for split, name in split_names(config).items()}
+
+
 def check_settings(config: PromptsConfig) -> None:
     """Raise UserError for settings of files and datasets that cannot be meant."""
     kinds = [AUTO, *map(str, AnswerKind)]

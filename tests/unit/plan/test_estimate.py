@@ -180,3 +180,17 @@ def test_the_command_prints_the_plan_before_it_refuses_it(capsys: pytest.Capture
     both = capsys.readouterr()
     assert json.loads(both.out)["fits"] is False
     assert both.err.startswith("stillery: this plan cannot work:\nteacher: one replica takes 16 GPUs")
+
+
+@pytest.mark.parametrize(("limit", "sampled"), [("null", 20), ("3", 12)])
+def test_rows_of_local_files_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], limit: str, sampled: int
+) -> None:
+    for name, rows in (("train.jsonl", 5), ("test.jsonl", 2)):
+        row = json.dumps({"question": "1 + 1?", "answer": "2"}) + "\n"
+        (tmp_path / name).write_text(row * rows)
+    files = ["prompts.source=file", *(f"prompts.{s}={tmp_path}/{s}.jsonl" for s in ("train", "test"))]
+    arguments = ["plan", "--json", *files, f"prompts.limit_train={limit}", "teacher.samples_per_prompt=4"]
+    assert main([*arguments, "evaluate.samples_per_prompt=1", "evaluate.ks=[1]"]) == 0
+    stages = {stage["name"]: stage for stage in json.loads(capsys.readouterr().out)["stages"]}
+    assert (stages["generate"]["samples"], stages["evaluate_after"]["samples"]) == (sampled, 2)
