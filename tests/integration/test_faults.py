@@ -1,7 +1,5 @@
 """An engine killed in the middle: the work goes on, nothing is lost and nothing made twice."""
 
-import os
-import signal
 import sys
 import threading
 import time
@@ -19,6 +17,7 @@ from stillery.records import Generation, Message, Prompt, Request, from_table
 from stillery.sampling.backend import Backend, vllm_backend
 from stillery.sampling.engine import Engine
 from stillery.sampling.sampler import Samples, sample
+from support.ray_workers import kill_worker
 from support.small_run import small_config
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -28,23 +27,12 @@ def kill_when(condition: Callable[[], bool], actor_class: str) -> threading.Thre
     """Kill -9 the first process of a Ray actor class as soon as the condition holds."""
 
     def watch() -> None:
-        while not condition():
+        while not (condition() and kill_worker(actor_class)):
             time.sleep(0.02)
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and actor_class in _title(entry):
-                os.kill(int(entry.name), signal.SIGKILL)
-                return
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     return thread
-
-
-def _title(process: Path) -> str:
-    try:
-        return (process / "cmdline").read_bytes().decode(errors="replace")
-    except OSError:
-        return ""
 
 
 PROMPTS = [

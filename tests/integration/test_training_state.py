@@ -6,7 +6,6 @@ NEFTune's noise is drawn on each rank, so the losses depend on the random state 
 import datetime
 import json
 import os
-import signal
 import threading
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ from stillery.training.attention.files import calibrate, write_targets
 from stillery.training.checkpoints import RAY_TRAIN, publish_adapted, publish_checkpoint
 from stillery.training.data import prepare_data
 from stillery.training.loop import train_loop
+from support.ray_workers import kill_worker
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -113,10 +113,8 @@ def write_bonds(samples: Folder, out: Folder) -> Folder:
 def kill_a_worker(stored: Path) -> None:
     while not has_checkpoint(stored / "checkpoint_manager_snapshot.json"):
         time.sleep(0.02)
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and "RayTrainWorker" in title_of(entry):
-            os.kill(int(entry.name), signal.SIGKILL)
-            return
+    while not kill_worker("RayTrainWorker"):
+        time.sleep(0.02)
 
 
 def has_checkpoint(snapshot: Path) -> bool:
@@ -125,13 +123,6 @@ def has_checkpoint(snapshot: Path) -> bool:
     except (OSError, ValueError):
         # Not there yet, or being written.
         return False
-
-
-def title_of(process: Path) -> str:
-    try:
-        return (process / "cmdline").read_bytes().decode(errors="replace")
-    except OSError:
-        return ""
 
 
 @pytest.fixture(scope="module")
