@@ -20,6 +20,7 @@ from stillery.training.adapters import lora_config, quantization_config
 from stillery.training.attention.transfer import Transfer, transfer_rows, transfer_trainer
 from stillery.training.counts import BATCH
 from stillery.training.data import keep_shards, open_shards
+from stillery.training.precision import cpu_precision
 from stillery.training.reporting import live_callbacks, prompts_of, reporting_arguments
 from stillery.training.scratch import bring_checkpoint, node_scratch, upload
 from stillery.training.weights import weighted_rows, weighted_trainer
@@ -119,6 +120,8 @@ def trl_arguments(config: dict[str, Any], *, has_validation: bool) -> dict[str, 
     if not config["use_gpu"]:
         defaults |= {"use_cpu": True, "bf16": False, "gradient_checkpointing": False, "dataloader_pin_memory": False}
     merged = defaults | dict(config["trl"])
+    if not config["use_gpu"]:
+        merged = cpu_precision(merged)
     if str(merged.get("chat_template_path", "")).endswith((".jinja", ".j2")):
         # The rows are in tokens already, and a file of the driver's need not be here.
         del merged["chat_template_path"]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from stillery.training.precision import cpu_precision
 from stillery.training.reporting import reporting_arguments
 
 
@@ -47,6 +48,8 @@ def _shared(config: Mapping[str, Any]) -> dict[str, Any]:
     if not config["use_gpu"]:
         defaults |= {"use_cpu": True, "bf16": False, "gradient_checkpointing": False, "dataloader_pin_memory": False}
     merged = defaults | dict(config["trl"])
+    if not config["use_gpu"]:
+        merged = cpu_precision(merged)
     # A Hub repository that has pickled weights alone is refused.
     loading = {"use_safetensors": True, **({} if config["use_gpu"] else {"dtype": "float32"})}
     merged["model_init_kwargs"] = loading | (merged.get("model_init_kwargs") or {})
