@@ -66,7 +66,8 @@ def collect(token_ids: Sequence[int], steps: Iterable[Sequence[Alternative]], *,
     """The `k` likeliest of each step's alternatives; an unknown token is left out, so it counts among the rest."""
     top_ids = np.full((len(token_ids), k), NO_TOKEN, np.int32)
     top_logprobs = np.full((len(token_ids), k), -np.inf, np.float32)
-    for row, alternatives in zip(range(len(token_ids)), steps, strict=True):
+    # Where an engine tells of fewer steps than tokens, the last have none.
+    for row, alternatives in zip(range(len(token_ids)), steps, strict=False):
         known = [pair for pair in alternatives if pair[0] != NO_TOKEN and pair[1] > -np.inf]
         for place, (token, logprob) in enumerate(sorted(known, key=lambda pair: -pair[1])[:k]):
             top_ids[row, place], top_logprobs[row, place] = token, logprob

@@ -122,6 +122,23 @@ def test_what_the_teacher_did_not_write_or_cannot_name_has_none(conversation: Co
     assert not any(distill_columns(tokenizer, row, padding)[TOP_IDS])
 
 
+def test_a_text_that_was_changed_has_alternatives_up_to_there(conversation: Conversation) -> None:
+    one = sample(5)
+    content = one.completion[0].content
+    tokens = written(conversation, content)
+    changed = content.replace("</think>", "So be it.\n</think>")
+    (row,) = conversation.rows([dataclasses.replace(one, completion=[Message("assistant", changed)])])
+    ids = distill_columns(conversation.tokenizer, row, top_of(tokens))[TOP_IDS][len(row.prompt_ids) :]
+    same = len(conversation.tokenize([content.partition("</think>")[0]])[0])
+    assert [bool(found) for found in ids[:same]] == [True] * same
+    assert not any(ids[same:])
+    # A stop string that the engine leaves out of the text is among its tokens.
+    stopped = [*written(conversation, content, ended=False), *conversation.tokenize(["\nQuestion:"])[0]]
+    (row,) = conversation.rows([one])
+    ids = distill_columns(conversation.tokenizer, row, top_of(stopped))[TOP_IDS][len(row.prompt_ids) :]
+    assert [bool(found) for found in ids[: len(tokens)]] == [True] * (len(tokens) - 1) + [False]
+
+
 def test_characters_of_several_tokens_find_their_places(conversation: Conversation) -> None:
     text = "<think>\nπ ≈ 3\n</think>\n<answer>é\U0001f600</answer>"
     one = dataclasses.replace(sample(4), completion=[Message("assistant", text)])

@@ -14,6 +14,9 @@ from stillery.records import TopLogprobs
 from stillery.sampling.chat.conversation import ChatRow
 from stillery.sampling.top_logprobs import NO_TOKEN
 
+# So many characters at the beginning say where a text is.
+ANCHOR = 64
+
 TOP_IDS, TOP_LOGPROBS = "top_ids", "top_logprobs"
 
 
@@ -40,14 +43,17 @@ def _places(tokenizer: Any, completion: Sequence[int], top: TopLogprobs) -> dict
     theirs = theirs[: theirs.index(NO_TOKEN)] if NO_TOKEN in theirs else theirs
     starts, text = _starts(tokenizer, theirs)
     ours, whole = _starts(tokenizer, completion)
-    shift = _shift(text, whole, last=_body(tokenizer, theirs, starts, text))
-    if shift is None:
+    found = _match(text, whole, last=_body(tokenizer, theirs, starts, text))
+    if found is None:
         return {}
-    numbered = dict(zip(_numbered([start + shift for start in starts]), range(len(theirs)), strict=True))
+    shift, same = found
+    ends = [*starts[1:], len(text)]
+    shifted = _numbered([start + shift for start in starts])
+    known = {key: place for place, key in enumerate(shifted) if ends[place] <= same}
     return {
-        place: numbered[key]
+        place: known[key]
         for place, key in enumerate(_numbered(ours))
-        if key in numbered and theirs[numbered[key]] == completion[place]
+        if key in known and theirs[known[key]] == completion[place]
     }
 
 
@@ -73,15 +79,21 @@ def _body(tokenizer: Any, tokens: Sequence[int], starts: Sequence[int], text: st
     return end
 
 
-def _shift(text: str, whole: str, *, last: int) -> int | None:
-    """By how much the text, white space at its ends left out, is shifted in the whole; None where it is not there, also
-    without what stands behind `last`."""
+def _match(text: str, whole: str, *, last: int) -> tuple[int, int] | None:
+    """By how much the text, white space at its beginning left out, is shifted in the whole, and up to where the two are
+    the same: they part at a stop string, another end of turn or a rewritten part. None where the beginning of what
+    stands before `last` is not there."""
     left = len(text) - len(text.lstrip())
-    for wanted in (text.strip(), text[:last].strip()):
-        found = whole.find(wanted) if wanted else -1
-        if found >= 0:
-            return found - left
-    return None
+    begin = text[left:last][:ANCHOR].rstrip()
+    found = whole.find(begin) if begin else -1
+    if found < 0:
+        return None
+    return found - left, left + _num_same(text[left:], whole[found:])
+
+
+def _num_same(one: str, other: str) -> int:
+    """The characters at the beginnings of two texts that are the same."""
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _numbered(starts: Sequence[int]) -> list[tuple[int, int]]:
