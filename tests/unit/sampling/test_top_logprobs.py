@@ -3,6 +3,7 @@ again."""
 
 import dataclasses
 import math
+import queue
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,11 +11,13 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from misbehaving_server import Server, always, endpoint, reply, request
 
 from stillery.config import EndpointConfig, TeacherConfig
 from stillery.errors import UserError
 from stillery.io.storage import Folder
 from stillery.records import Generation, ScoredGeneration, TopLogprobs, schema_of
+from stillery.sampling.backends.openai import EndpointEngine
 from stillery.sampling.chat.conversation import load_tokenizer
 from stillery.sampling.sample_log import SCORES, SampleLog
 from stillery.sampling.stored_logprobs import ScoreReader, write_scores
@@ -107,6 +110,30 @@ def test_chat_and_plain_completions_are_read_alike(tokenizer: Any) -> None:
         assert top.token_ids.tolist() == [a]
         assert top.top_ids.tolist() == [a, b, NO_TOKEN]
     assert from_server({}, ids=ids, k=3) is None
+
+
+def test_a_server_is_asked_for_them_and_one_that_says_them_otherwise_gives_none(server: Server, tokenizer: Any) -> None:
+    told: list[Any] = [
+        {"content": [{"token": "4", "logprob": -0.5, "top_logprobs": [{"token": "4", "logprob": -0.5}]}]},
+        {"content": [{"token": "4", "logprob": -0.5, "top_logprobs": [{"word": "4"}]}]},
+        None,
+    ]
+    engine = EndpointEngine(endpoint(server), model_id="m-id", top_logprobs=(2, TokenIds(tokenizer)))
+    rows: list[Any] = []
+    for number, logprobs in enumerate(told):
+        body = reply("4")
+        body["choices"][0]["logprobs"] = logprobs
+        server.behave = always(body)
+        made: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        engine.submit(request("q", number), sampling={"logprobs": True, "top_logprobs": 2}, done=made.put)
+        rows.append(made.get(timeout=60))
+    engine.close()
+    assert server.bodies[0]["top_logprobs"] == 2
+    assert all(isinstance(row, ScoredGeneration) and row.completion == "4" for row in rows)
+    four = tokenizer("4", add_special_tokens=False)["input_ids"]
+    assert rows[0].top.token_ids.tolist() == four
+    assert rows[0].top.top_ids.tolist() == [*four, NO_TOKEN]
+    assert [row.top for row in rows[1:]] == [None, None]
 
 
 def test_the_log_keeps_scores_through_compaction_and_reads_them_only_when_asked(tmp_path: Path) -> None:

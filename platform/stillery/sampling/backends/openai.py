@@ -185,7 +185,11 @@ class EndpointEngine:
         if self._top_logprobs is None:
             return made
         k, ids = self._top_logprobs
-        top = from_server(reply.logprobs, ids=ids, k=k)
+        try:
+            top = from_server(reply.logprobs, ids=ids, k=k)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            # The boundary: what a server says in another form is not known, and the sample is none the worse.
+            top = None
         return ScoredGeneration(**{f.name: getattr(made, f.name) for f in dataclasses.fields(made)}, top=top)
 
     def _failed(self, submitted: _SubmittedRequest, error: str) -> Generation:
