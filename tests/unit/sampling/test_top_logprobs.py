@@ -112,7 +112,7 @@ def test_chat_and_plain_completions_are_read_alike(tokenizer: Any) -> None:
     assert from_server({}, ids=ids, k=3) is None
 
 
-def test_a_server_is_asked_for_them_and_one_that_says_them_otherwise_gives_none(server: Server, tokenizer: Any) -> None:
+def test_a_servers_are_kept_and_one_that_gives_none_ends_the_run_at_once(server: Server, tokenizer: Any) -> None:
     told: list[Any] = [
         {"content": [{"token": "4", "logprob": -0.5, "top_logprobs": [{"token": "4", "logprob": -0.5}]}]},
         {"content": [{"token": "4", "logprob": -0.5, "top_logprobs": [{"word": "4"}]}]},
@@ -129,11 +129,14 @@ def test_a_server_is_asked_for_them_and_one_that_says_them_otherwise_gives_none(
         rows.append(made.get(timeout=60))
     engine.close()
     assert server.bodies[0]["top_logprobs"] == 2
-    assert all(isinstance(row, ScoredGeneration) and row.completion == "4" for row in rows)
+    assert all(isinstance(row, ScoredGeneration) and row.completion == "4" for row in rows[:2])
     four = tokenizer("4", add_special_tokens=False)["input_ids"]
     assert rows[0].top.token_ids.tolist() == four
     assert rows[0].top.top_ids.tolist() == [*four, NO_TOKEN]
-    assert [row.top for row in rows[1:]] == [None, None]
+    # In another form than these are known by, they are none.
+    assert rows[1].top is None
+    assert isinstance(rows[2], UserError)
+    assert "answers without log-probabilities: set teacher.top_logprobs=0" in str(rows[2])
 
 
 def test_the_log_keeps_scores_through_compaction_and_reads_them_only_when_asked(tmp_path: Path) -> None:

@@ -185,6 +185,11 @@ class EndpointEngine:
         if self._top_logprobs is None:
             return made
         k, ids = self._top_logprobs
+        if reply.completion and not reply.logprobs:
+            raise UserError(
+                f"{self._endpoint.base_url} answers without log-probabilities: set teacher.top_logprobs=0, or ask a "
+                "server that gives them"
+            )
         try:
             top = from_server(reply.logprobs, ids=ids, k=k)
         except (AttributeError, KeyError, TypeError, ValueError):

@@ -86,15 +86,13 @@ def generate(
     tables = samples.tables(rows=SCORED_ROWS_PER_FILE if scored else ROWS_PER_FILE, scored=scored)
     counts = _write(tables, num_prompts=len(asked), out=out)
     summary = counts.summary()
-    if scored:
-        summary["num_scored"] = counts.num_scored
-        if not counts.num_scored:
-            raise UserError(
-                f"generate: teacher.top_logprobs is {config.top_logprobs}, and no sample came with log-probabilities: "
-                "this server gives none; set it to 0"
-            )
     share = check_failures("generate", counts.failures, num_samples=summary["num_samples"], most=max_failure_share)
-    return {**summary, "failed": share}
+    if scored and not counts.num_scored:
+        raise UserError(
+            f"generate: teacher.top_logprobs is {config.top_logprobs}, and no sample came with log-probabilities that "
+            "could be read; set it to 0"
+        )
+    return {**summary, **({"num_scored": counts.num_scored} if scored else {}), "failed": share}
 
 
 def recorded_of(config: TeacherConfig) -> Recorded:
