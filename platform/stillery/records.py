@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 SCHEMA_VERSION = 1
 
@@ -130,6 +132,34 @@ class Generation:
     attempt: int
     surplus: bool
     error: str | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TopLogprobs:
+    """What a teacher held to be likeliest at each token that it wrote. `token_ids` (T) are the tokens, and `top_ids`
+    and `top_logprobs` (T * k, the k of a token together, likeliest first) their alternatives with the log-probabilities
+    in nats, of the model before temperature. An id of -1 stands for none: a token that the tokenizer does not know."""
+
+    k: int
+    token_ids: NDArray[np.int32]
+    top_ids: NDArray[np.int32]
+    top_logprobs: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredGeneration(Generation):
+    """A sample with what distillation learns from. The log of samples holds it, where it was asked for; outputs have it
+    in a table of its own (`StoredLogprobs`), since it is many times as large as the rest."""
+
+    top: TopLogprobs | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLogprobs:
+    """A sample's log-probabilities, None where the engine gave none."""
+
+    sample_id: str
+    top: TopLogprobs | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,9 +382,15 @@ def _arrow_type(annotation: Any) -> tuple[pa.DataType, bool]:
     """The pyarrow type of an annotation, and whether it may be null."""
     if get_origin(annotation) in (Union, types.UnionType):
         (inner,) = [a for a in get_args(annotation) if a is not type(None)]
+        if dataclasses.is_dataclass(inner):
+            # Where there is none its fields are null too.
+            return pa.struct([f.with_nullable(True) for f in _fields(inner)]), True
         return _arrow_type(inner)[0], True
     if get_origin(annotation) is list:
         return pa.large_list(_arrow_type(get_args(annotation)[0])[0]), False
+    if get_origin(annotation) is np.ndarray:
+        (scalar,) = get_args(get_args(annotation)[1])
+        return pa.large_list(pa.from_numpy_dtype(scalar)), False
     if dataclasses.is_dataclass(annotation):
         return pa.struct(_fields(annotation)), False
     return _SCALARS[annotation], False

@@ -88,7 +88,7 @@ def train(
             "student": "embedded:student", "out": out.uri, "scratch": str(out.local / "scratch"),
             "has_validation": False, "seed": 0, "use_gpu": False, "threads": 1, "trl": table, "where": {},
             "observed": {}, "num_workers": 2, "peft": peft, "quantize": None,
-            "mean_weight": counts.get("mean_weight"), "attention": transfer,
+            "mean_weight": counts.get("mean_weight"), "attention": transfer, "distill": None,
         },
         scaling_config=ScalingConfig(num_workers=2, resources_per_worker={"CPU": 1}),
         run_config=RunConfig(
@@ -179,7 +179,7 @@ def test_a_killed_worker_changes_no_loss_of_an_adapter_whose_attention_is_drawn(
     last = Folder((tmp_path / "killed" / "last").read_text())
     out = Folder(str(tmp_path / "student"))
     config = SftConfig(peft=peft)
-    publish_adapted(config, last, out / "checkpoint", adapter=out / "adapter", describe=_as_it_is)
+    publish_adapted(config.student, last, out / "checkpoint", adapter=out / "adapter", describe=_as_it_is)
     assert is_trained(out.local / "checkpoint"), "the published model is the one that training began with"
 
 

@@ -30,7 +30,14 @@ from stillery.config.sampling import (
     RecordedConfig,
     TeacherConfig,
 )
-from stillery.config.student import ExportConfig, ParityThresholds, RegisterConfig, ReportConfig, SftConfig
+from stillery.config.student import (
+    DistillConfig,
+    ExportConfig,
+    ParityThresholds,
+    RegisterConfig,
+    ReportConfig,
+    SftConfig,
+)
 from stillery.config.suggestion import suggest
 
 __all__ = [
@@ -43,6 +50,7 @@ __all__ = [
     "Config",
     "CurateConfig",
     "DecontaminateConfig",
+    "DistillConfig",
     "EndpointConfig",
     "EngineConfig",
     "EvaluateConfig",

@@ -199,3 +199,7 @@ class CurateConfig:
     """The share of a step's weight in training that it has from its bonds, 0 to 1 (needs bonds): the loss of what the
     answer rests on, and of what checks that, weighs more than the loss of branches that are given up. Steps that are
     later corrected then carry none. 0: all steps weigh alike."""
+    bond_tags: float = 0.0
+    """The share of training samples, 0 to 1, whose question begins with a line that names the bonds of the trace, such
+    as `[bonds: reflect 1, explore 0]` (needs bonds; docs/guides/training.md). Half of them leaves the student able to
+    answer without. 0: none."""

@@ -186,6 +186,7 @@ def check_tables(config: Config) -> None:
     if config.refine.enabled:
         target = REFINE_CONFIGS.get(config.refine.method, GRPO_CONFIG)
         tables += [("refine.trl", config.refine.trl, target), ("refine.engine", config.refine.engine, ENGINE_ARGS)]
+        tables += [("refine.peft", config.refine.peft or {}, LORA_CONFIG)]
     problems = [p for prefix, table, target in tables for p in problems_of(table, target, prefix=prefix)]
     problems += fault_of_reporters(config.sft.trl, prefix="sft.trl")
     if config.refine.enabled:

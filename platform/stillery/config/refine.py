@@ -86,6 +86,9 @@ class RefineConfig:
     """A folder on each node's own disk."""
     cpu_kv_cache_gb: int = 1
     """Of a worker's vLLM, without GPUs."""
+    peft: dict[str, Any] | None = None
+    """Passes through to peft's `LoraConfig`: an adapter on the fine-tuned student is refined (`{}`: its defaults, on
+    all linear layers). Null: all weights are."""
     engine: dict[str, Any] = field(default_factory=dict[str, Any])
     """Passes through to vLLM's `EngineArgs`, without GPUs. With them only `max_model_len` is read, and TRL starts
     vLLM."""

@@ -126,6 +126,10 @@ class TeacherConfig(EngineConfig):
     few others. 0: no problem is given up."""
     sampling: dict[str, Any] = field(default_factory=lambda: {"temperature": 1.0, "max_tokens": 512})
     """Passes through to vLLM's `SamplingParams`, or into the body of an endpoint's requests."""
+    top_logprobs: int = 0
+    """The likeliest tokens, with their log-probabilities, that are stored for each token of a sample: what
+    `sft.distill` learns from. Of an endpoint the server must give them, and `endpoint.tokenizer` be the teacher's own.
+    0: none."""
     resample: dict[str, Any] | None = None
     """Overrides of `sampling` for a second try at a sample that was cut off for length, such as `{max_tokens: 4096}`.
     Null: no second try."""

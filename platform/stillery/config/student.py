@@ -8,6 +8,18 @@ from typing import Any
 
 
 @dataclass
+class DistillConfig:
+    """Offline distillation: the loss draws the student to what the teacher held to be likely at each token
+    (docs/guides/training.md). It needs `teacher.top_logprobs`, and a teacher with the student's vocabulary."""
+
+    weight: float = 0.0
+    """The share of a token's loss that is the divergence from the teacher, 0 to 1; the rest is the cross-entropy of the
+    text. 0: the text alone."""
+    temperature: float = 1.0
+    """Above 1 the less likely tokens count for more."""
+
+
+@dataclass
 class SftConfig:
     """Supervised fine-tuning of the student, with TRL under Ray Train."""
 
@@ -50,6 +62,7 @@ class SftConfig:
     completion: str = "whole"
     """What of a sample the student learns to write: `whole`, or `answer_only`, what follows the thinking: fine-tuning
     on answers alone, the baseline that traces have to beat."""
+    distill: DistillConfig = field(default_factory=DistillConfig)
     peft: dict[str, Any] | None = None
     """Passes through to peft's `LoraConfig`: an adapter is trained (`{}`: its defaults, on all linear layers). Null:
     all weights are."""

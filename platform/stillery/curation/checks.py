@@ -21,7 +21,13 @@ def check_curation(config: Config) -> None:
     check_rules(curate.rules, target_pattern=curate.target_pattern, bonds=config.bonds.enabled)
     if not 0 <= curate.bond_weight <= 1:
         raise UserError(f"curate.bond_weight is {curate.bond_weight}; a share lies between 0 and 1")
-    for key, is_set in (("mask_corrected", curate.mask_corrected), ("bond_weight", curate.bond_weight > 0)):
+    if not 0 <= curate.bond_tags <= 1:
+        raise UserError(f"curate.bond_tags is {curate.bond_tags}; a share lies between 0 and 1")
+    for key, is_set in (
+        ("mask_corrected", curate.mask_corrected),
+        ("bond_weight", curate.bond_weight > 0),
+        ("bond_tags", curate.bond_tags > 0),
+    ):
         if is_set and not config.bonds.enabled:
             raise UserError(f"curate.{key} needs molecules; set bonds.enabled=true or leave it out")
     for key, bound in (

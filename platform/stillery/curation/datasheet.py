@@ -8,6 +8,7 @@ _WEIGHTS = {
     "not_by_bonds": "no bond leads to the answer: every step weighs 1",
     "masked": "with steps that carry no loss",
 }
+_TAGS = {"with_tag": "begins with a line that names the trace's bonds", "without_tag": "as it was asked"}
 
 
 def write_card(summary: Mapping[str, Any], *, settings: Mapping[str, Any], name: str) -> str:
@@ -33,6 +34,7 @@ def write_card(summary: Mapping[str, Any], *, settings: Mapping[str, Any], name:
         *_table("Teachers", "teacher", summary["by_teacher"]),
         *_table("Left out", "reason", summary["dropped"]),
         *_table("Weights", "loss", {_WEIGHTS[key]: n for key, n in summary.get("weighted", {}).items()}),
+        *_table("Bond tags", "question", {_TAGS[key]: n for key, n in summary.get("tagged", {}).items()}),
         "## Lengths",
         f"Completions have {summary['tokens']['min']:,} to {summary['tokens']['max']:,} of the teacher's tokens, "
         f"{summary['tokens']['mean']:,.0f} on average; {summary['tokens']['total']:,} together.",

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from stillery.config import CurateConfig
+from stillery.curation.bond_tags import TAGGED, is_tagged, tagged
 from stillery.curation.choosing import Row, choose, load_filters
 from stillery.curation.mixture import Cell, cell_of, difficulty_of, stays
 from stillery.curation.samples import to_sample
@@ -94,7 +95,10 @@ def curate_file(
         difficulty = _difficulty(verdict for _, verdict in of_prompt)
         for generation in kept:
             molecule = molecules.get(generation.sample_id)
-            samples.append(to_sample(generation, prompt, weights=weights_of(config, molecule)))
+            sample = to_sample(generation, prompt, weights=weights_of(config, molecule))
+            if config.bond_tags and sample.split == Split.TRAIN:
+                sample = tagged(sample, molecule, share=config.bond_tags, seed=seed)
+            samples.append(sample)
             _count_sample(counts, samples[-1], generation.num_tokens, difficulty)
             if molecule is not None:
                 count_pattern(counts["patterns"], generation.model, molecule)
@@ -152,6 +156,7 @@ def new_counts() -> dict[str, Any]:
         "tokens_by_cell",
         "patterns",
         "weighted",
+        "tagged",
     )
     lists = ("shortest", "longest", "prompt_ids")
     return {**{name: Counter[str]() for name in names}, **{name: list[Any]() for name in lists}}
@@ -178,6 +183,7 @@ def _count_sample(counts: Counts, sample: Sample, num_tokens: int, difficulty: s
     counts["by_teacher"][sample.teacher] += 1
     counts["weighted"][BY_BONDS] += any(weight > 0 for _, _, weight in sample.weights)
     counts["weighted"][MASKED] += any(weight == 0 for _, _, weight in sample.weights)
+    counts["tagged"][TAGGED] += is_tagged(sample)
     counts["tokens"]["total"] += num_tokens
     counts["shortest"] = [min([*counts["shortest"], num_tokens])]
     counts["longest"] = [max([*counts["longest"], num_tokens])]

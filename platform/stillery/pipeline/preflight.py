@@ -21,6 +21,7 @@ from stillery.sampling.chat.conversation import load_tokenizer, student_format
 from stillery.sampling.chat.lengths import Lengths, check_limits
 from stillery.sampling.hub import find_on_hub
 from stillery.sampling.models import check_model, is_folder, is_remote, resolve_model
+from stillery.sampling.top_logprobs import check_top_logprobs
 from stillery.sampling.weights import check_context, check_files, check_trainable, check_vocabulary
 from stillery.stages.export import check as check_export
 from stillery.telemetry.logs import logger
@@ -28,6 +29,8 @@ from stillery.training.adapters import check_adapter
 from stillery.training.adapters import check_settings as check_adapter_settings
 from stillery.training.attention.checks import check_attention
 from stillery.training.counts import check_elastic, check_most
+from stillery.training.distillation.checks import check_distillation
+from stillery.training.refine.checks import check_most as check_most_refined
 from stillery.training.refine.checks import check_refinement
 from stillery.verify.checks import check_verification
 
@@ -47,7 +50,9 @@ def check(config: Config, *, lengths: Sequence[Lengths] = ()) -> None:
     _check_teacher(config)
     check_model("sft.student", config.sft.student)
     check_refinement(config.refine, teacher=config.teacher, student=config.sft.student)
+    check_most_refined(config)
     check_attention(config)
+    check_distillation(config)
     check_export(config.export)
     check_name(config.register)
     check_limits(config, lengths)
@@ -56,6 +61,7 @@ def check(config: Config, *, lengths: Sequence[Lengths] = ()) -> None:
 
 def _check_teacher(config: Config) -> None:
     teacher = config.teacher
+    check_top_logprobs(teacher)
     if teacher.kind == "vllm":
         check_model("teacher.model", teacher.model)
     elif teacher.kind == "endpoint":
@@ -82,7 +88,10 @@ def _check_student(config: Config) -> None:
         tokenizer = load_tokenizer(chat.model, key="sft.student")
         check_vocabulary(named, folder, tokenizer)
         check_context(named, folder, tokenizer, max_model_len=config.evaluate.engine.get("max_model_len"))
-    check_adapter(config.sft, resolve_model(chat.model, weights=False))
+    source, student = resolve_model(chat.model, weights=False), config.sft.student
+    check_adapter(config.sft.peft, source, key="sft.peft", student=student)
+    if config.refine.enabled:
+        check_adapter(config.refine.peft, source, key="refine.peft", student=student)
     _, end = open_student(chat)
     if not end.is_stop:
         logger.info(

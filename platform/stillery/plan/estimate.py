@@ -11,7 +11,7 @@ from pathlib import Path
 from stillery.config import Config, EngineConfig
 from stillery.errors import UserError
 from stillery.plan.architecture import Architecture, read_architecture
-from stillery.plan.fitting import cluster_problems, engine_problem, training_problem
+from stillery.plan.fitting import cluster_problems, engine_problem, refinement_problem, training_problem
 from stillery.plan.memory import GIB, TRAIN_BATCH, engine_memory, engine_weights, max_length, training_memory
 from stillery.plan.quantities import (
     check_section,
@@ -23,6 +23,7 @@ from stillery.plan.quantities import (
     num_trained,
     times,
 )
+from stillery.plan.refinement import answer_tokens, answers_of, refinement_memory, refinement_seconds
 from stillery.plan.stopping import Expected, expect
 
 # Tokens in a million, by which endpoints are paid.
@@ -112,6 +113,7 @@ def make_plan(config: Config, models: Models) -> Plan:
     )
     prompts = times(num_prompts(config), expected.made)
     stages = [_generate(config, models, prompts), _verify(config, prompts), _train(config, models, expected)]
+    stages += [_refine(config, models)] if config.refine.enabled else []
     stages += _evaluations(config, models)
     problems = [*_fit_problems(config, models), *cluster_problems(config, {s.name: s.gpus for s in stages})]
     problems += _cost_problems(config, stages)
@@ -162,6 +164,23 @@ def _train(config: Config, models: Models, expected: Expected) -> StagePlan:
     )
 
 
+def _refine(config: Config, models: Models) -> StagePlan:
+    """Its samples are the completions that it learns from and those of its validations; its tokens are theirs."""
+    refine = config.refine
+    learnt, validated = answers_of(config)
+    samples = None if validated is None else learnt + validated
+    gpus, seconds = float(refine.num_workers if refine.use_gpu else 0), refinement_seconds(config)
+    return StagePlan(
+        "refine",
+        gpus=gpus,
+        memory_gib=refinement_memory(config, models.student, models.teacher),
+        samples=samples,
+        tokens=times(samples, answer_tokens(config)),
+        seconds=seconds,
+        price=_gpu_price(config, gpus, seconds),
+    )
+
+
 def _evaluations(config: Config, models: Models) -> Iterator[StagePlan]:
     plan, evaluate = config.plan, config.evaluate
     samples = times(num_evaluated(config), evaluate.samples_per_prompt)
@@ -174,7 +193,8 @@ def _evaluations(config: Config, models: Models) -> Iterator[StagePlan]:
         seconds = divide(tokens, plan.teacher_tokens_per_s)
         price = _endpoint_price(config, samples, tokens)
         yield StagePlan("evaluate_teacher", samples=samples, tokens=tokens, seconds=seconds, price=price)
-    for name in ("evaluate_before", "evaluate_after"):
+    tuned = ("evaluate_sft",) if config.refine.enabled else ()
+    for name in ("evaluate_before", *tuned, "evaluate_after"):
         yield _engine_stage(name, config, evaluate, models.student, samples, tokens, plan.student_tokens_per_s)
 
 
@@ -209,6 +229,9 @@ def _fit_problems(config: Config, models: Models) -> list[str]:
         engine_problem("evaluate", models.student, config.evaluate, config.plan),
         training_problem(models.student, config.sft, config.plan),
     ]
+    if config.refine.enabled:
+        memory = refinement_memory(config, models.student, models.teacher)
+        problems.append(refinement_problem(models.student, config, memory))
     if models.teacher is not None:
         problems.insert(0, engine_problem("teacher", models.teacher, config.teacher, config.plan))
     return [problem for problem in problems if problem is not None]

@@ -66,6 +66,20 @@ def training_problem(model: Architecture, sft: SftConfig, plan: PlanConfig) -> s
     return f"{head}. {_would_fit(_training_remedies(model, sft, plan, fits))}"
 
 
+def refinement_problem(model: Architecture, config: Config, memory: Mapping[str, float]) -> str | None:
+    """Why a worker of the stage refine does not fit onto its GPU, or None; `memory` is in GiB by what it is for."""
+    refine, limit = config.refine, config.plan.gpu_memory_gib
+    if not refine.use_gpu or limit is None or sum(memory.values()) <= limit:
+        return None
+    told = ", ".join(f"{size:.1f} {part}" for part, size in memory.items() if size)
+    return (
+        f"refine: {model.name} does not fit: a worker takes {sum(memory.values()):.1f} GiB of a GPU's {limit:g} GiB "
+        f"({told}). What may: a smaller refine.trl.per_device_train_batch_size, a shorter "
+        "refine.max_completion_length, refine.trl.gradient_checkpointing=true, refine.peft={}, a lower "
+        "refine.trl.vllm_gpu_memory_utilization"
+    )
+
+
 def cluster_problems(config: Config, gpus: Mapping[str, float]) -> Iterator[str]:
     """Stages that take more GPUs than the plan has, and replicas that are larger than a node."""
     plan = config.plan

@@ -13,11 +13,12 @@ from stillery.io.storage import Folder
 from stillery.records import Message
 from stillery.sampling.backends.openai import EndpointEngine
 from stillery.sampling.backends.openai_api import PATHS, OpenAIServer, read_key, write_messages
-from stillery.sampling.chat.conversation import ChatFormat
+from stillery.sampling.chat.conversation import ChatFormat, load_tokenizer
 from stillery.sampling.cost import Account, spent_before
 from stillery.sampling.engine import Engine
 from stillery.sampling.models import context_length, model_id
 from stillery.sampling.prompting import render
+from stillery.sampling.top_logprobs import TokenIds, asking_for
 
 # Fields of a request's body that stillery sets.
 TAKEN = ("model", "messages", "prompt", "n", "stream", "seed")
@@ -44,14 +45,20 @@ def vllm_backend(
     chat: ChatFormat | None = None,
     two_step: bool = False,
     stop_token_ids: Sequence[int] = (),
+    top_logprobs: int = 0,
 ) -> Backend:
     """A model that vLLM runs on this cluster, in the chat format `chat` (null: its own files'). Generation stops at
-    `stop_token_ids` besides the model's own."""
+    `stop_token_ids` besides the model's own; so many `top_logprobs` of each token are kept."""
     from stillery.sampling.backends.vllm import VllmEngine
 
     identity = model_id(model, engine) + "".join(f"+stop{token}" for token in stop_token_ids)
     start: Callable[[], Engine] = functools.partial(
-        VllmEngine, model, engine, model_id=identity, stop_token_ids=tuple(stop_token_ids)
+        VllmEngine,
+        model,
+        engine,
+        model_id=identity,
+        stop_token_ids=tuple(stop_token_ids),
+        top_logprobs=top_logprobs,
     )
     return Backend(
         identity=identity,
@@ -59,33 +66,49 @@ def vllm_backend(
         start=functools.partial(_start_two_step, start) if two_step else start,
         # A sample of two requests does not tell how long each of them was.
         max_model_len=None if two_step else context_length(model, engine.engine),
+        extra={"logprobs": top_logprobs} if top_logprobs else {},
     )
 
 
-def endpoint_source(teacher: TeacherConfig, *, logs: Folder, now: datetime.datetime | None = None) -> Backend:
+def endpoint_source(
+    teacher: TeacherConfig, *, logs: Folder, now: datetime.datetime | None = None, scored: bool = False
+) -> Backend:
     """A model behind an OpenAI-compatible server, the same one wherever it moves. The key is read where an engine
-    starts; what the samples in the run's `logs` cost counts towards the cap."""
+    starts; what the samples in the run's `logs` cost counts towards the cap. `scored` keeps `teacher.top_logprobs`."""
     endpoint = endpoint_of(teacher)
     # Servers are told the chat template's arguments in the body.
     arguments = teacher.chat_template_kwargs if endpoint.api == "chat" else {}
     identity = f"endpoint:{teacher.model}"
-    start: Callable[[], Engine] = functools.partial(_start_endpoint, endpoint, model_id=identity, logs=logs)
+    start: Callable[[], Engine] = functools.partial(
+        _start_endpoint, endpoint, model_id=identity, logs=logs, scored_by=teacher if scored else None
+    )
     prices = (teacher.endpoint.input_price, teacher.endpoint.output_price)
     return Backend(
         identity=identity,
         render=functools.partial(_render_for_endpoint, teacher=teacher, now=now),
         start=functools.partial(_start_two_step, start) if teacher.two_step else start,
         prices=None if prices == (None, None) else (prices[0] or 0.0, prices[1] or 0.0),
-        extra={"chat_template_kwargs": dict(arguments)} if arguments else {},
+        extra={
+            **({"chat_template_kwargs": dict(arguments)} if arguments else {}),
+            **(asking_for(teacher) if scored else {}),
+        },
     )
 
 
-def teacher_backend(teacher: TeacherConfig, *, logs: Folder, now: datetime.datetime | None = None) -> Backend:
+def teacher_backend(
+    teacher: TeacherConfig, *, logs: Folder, now: datetime.datetime | None = None, scored: bool = False
+) -> Backend:
     """The teacher of a config, of kind vllm or endpoint; `logs` holds the run's samples, and `now` is the time that a
-    chat template may print (null: the clock's)."""
+    chat template may print (null: the clock's). With `scored` its samples come with `teacher.top_logprobs`."""
     if teacher.kind == "endpoint":
-        return endpoint_source(teacher, logs=logs, now=now)
-    return vllm_backend(teacher.model, teacher, chat=teacher_format(teacher, now=now), two_step=teacher.two_step)
+        return endpoint_source(teacher, logs=logs, now=now, scored=scored)
+    return vllm_backend(
+        teacher.model,
+        teacher,
+        chat=teacher_format(teacher, now=now),
+        two_step=teacher.two_step,
+        top_logprobs=teacher.top_logprobs if scored else 0,
+    )
 
 
 def teacher_format(teacher: TeacherConfig, *, now: datetime.datetime | None = None) -> ChatFormat:
@@ -142,12 +165,18 @@ def _render_for_endpoint(
     return render(conversations, chat=teacher_format(teacher, now=now), two_step=teacher.two_step)
 
 
-def _start_endpoint(endpoint: OpenAIServer, *, model_id: str, logs: Folder) -> Engine:
+def _start_endpoint(
+    endpoint: OpenAIServer, *, model_id: str, logs: Folder, scored_by: TeacherConfig | None = None
+) -> Engine:
     """An engine whose account begins with what the run has spent; read here, it also holds for an engine that replaces
-    one that died."""
+    one that died. `scored_by` is the teacher whose log-probabilities are kept."""
     is_capped = endpoint.max_cost is not None
     account = spent_before(logs, endpoint=endpoint, model_id=model_id) if is_capped else Account()
-    return EndpointEngine(endpoint, model_id=model_id, account=account)
+    top = None
+    if scored_by is not None and scored_by.top_logprobs:
+        tokenizer = load_tokenizer(scored_by.endpoint.tokenizer or scored_by.model, key="teacher.endpoint.tokenizer")
+        top = (scored_by.top_logprobs, TokenIds(tokenizer))
+    return EndpointEngine(endpoint, model_id=model_id, account=account, top_logprobs=top)
 
 
 def _start_two_step(start: Callable[[], Engine]) -> Engine:

@@ -28,11 +28,13 @@ import pyarrow.parquet as pq
 
 from stillery.errors import UserError
 from stillery.io.storage import Folder
-from stillery.records import Generation, conform, schema_of, to_table
+from stillery.records import Generation, ScoredGeneration, conform, schema_of, to_table
 from stillery.telemetry.logs import logger, with_fields
 
 OWNER = "owner"
 QUARANTINE = "quarantine/"
+# The column that a ScoredGeneration has more than a Generation: many times as large as all else.
+SCORES = "top"
 _REPLACES = b"stillery.replaces"
 # What Arrow raises for a file that is no Parquet file, or not a whole one.
 _PARSE_ERRORS = (pa.ArrowException, OSError, ValueError)
@@ -79,7 +81,8 @@ class SampleLog:
         Raises UserError, and adds nothing, if the log has been claimed by another since.
         """
         self._check_owner(f"; {len(rows)} samples of this start were not kept")
-        return self._write(batch, to_table(rows, Generation), number=number)
+        scored = any(isinstance(row, ScoredGeneration) for row in rows)
+        return self._write(batch, to_table(rows, ScoredGeneration if scored else Generation), number=number)
 
     def files(self, batch: str = "") -> list[str]:
         """The names of the files that are whole, in order of batch and number; of one batch if told."""
@@ -87,23 +90,26 @@ class SampleLog:
         names = [posixpath.join(batch, name) for name in found]
         return [n for n in names if not n.startswith(QUARANTINE) and not posixpath.basename(n).startswith(".")]
 
-    def read(self, names: Iterable[str], *, columns: Sequence[str] | None = None) -> "Contents":
-        """What is in some files: all columns of a Generation, or those told.
+    def read(self, names: Iterable[str], *, columns: Sequence[str] | None = None, scored: bool = False) -> "Contents":
+        """What is in some files: all columns of a Generation, or those told; with `scored` of files that have them
+        those of a ScoredGeneration.
 
         A file that cannot be read is moved aside; one that has gone meanwhile is left out.
         """
+        wanted = columns or (None if scored else schema_of(Generation).names)
         tables: dict[str, pa.Table] = {}
         replaced: set[str] = set()
         for name in sorted(set(names)):
             try:
-                table = self._table(name, columns)
+                table = self._table(name, wanted)
             except FileNotFoundError:
                 continue
             except UnreadableLogError as error:
                 self._move_aside(name, error)
                 continue
             replaced.update(json.loads((table.schema.metadata or {}).get(_REPLACES, b"[]")))
-            tables[name] = conform(table, Generation) if columns is None else table
+            record = ScoredGeneration if SCORES in table.column_names else Generation
+            tables[name] = conform(table, record) if columns is None else table
         return Contents({name: table for name, table in tables.items() if name not in replaced}, replaced)
 
     def compact(self, batch: str) -> "Compaction | None":
@@ -114,13 +120,14 @@ class SampleLog:
         found = self.files(batch)
         if len(found) < 2:
             return None
-        contents = self.read(found)
+        contents = self.read(found, scored=True)
         # Whoever was killed between writing and removing has left files for which another stands. What stood for files
         # that have gone is named on, for a driver that was told of them.
         old = contents.replaced.union(contents.tables if len(contents.tables) > 1 else ())
         compaction = None
         if len(contents.tables) > 1:
-            table = pa.concat_tables(contents.tables.values())
+            # A file of failures alone has no scores.
+            table = pa.concat_tables(contents.tables.values(), promote_options="default")
             self._check_owner("; its files were not put together")
             name = self._write(batch, table, number=next_number(found), replaces=sorted(old))
             compaction = Compaction(name, table.column("sample_id").to_pylist(), sorted(old))

@@ -9,7 +9,16 @@ import pyarrow as pa
 from stillery.config import EngineConfig
 from stillery.errors import UserError
 from stillery.io.run_folder import Run
-from stillery.records import Generation, Message, Prompt, RenderedPrompt, conform, digest, schema_of
+from stillery.records import (
+    Generation,
+    Message,
+    Prompt,
+    RenderedPrompt,
+    ScoredGeneration,
+    conform,
+    digest,
+    schema_of,
+)
 from stillery.sampling.backend import Backend
 from stillery.sampling.engine import Judge
 from stillery.sampling.engine_actors import run_batches
@@ -30,9 +39,10 @@ class Samples:
     needed: dict[str, int]
     plan: SamplingPlan
 
-    def tables(self, *, rows: int) -> Iterator[pa.Table]:
-        """The samples as tables of Generation, a prompt's together and in order of index, those beyond what counts
-        marked as surplus; in parts of about `rows`, so that a run of any size fits into memory.
+    def tables(self, *, rows: int, scored: bool = False) -> Iterator[pa.Table]:
+        """The samples as tables of Generation (with `scored` of ScoredGeneration), a prompt's together and in order of
+        index, those beyond what counts marked as surplus; in parts of about `rows`, so that a run of any size fits into
+        memory.
 
         Raises UserError if a sample that was there is no longer.
         """
@@ -43,11 +53,13 @@ class Samples:
             names = {name for prompt in part for name in prompt.files}
             # A file that two parts share is read once.
             tables = {name: table for name, table in tables.items() if name in names}
-            tables |= self.plan.log.read(names - tables.keys()).tables
-            yield self._part(part, [tables[name] for name in sorted(tables)])
+            tables |= self.plan.log.read(names - tables.keys(), scored=scored).tables
+            record = ScoredGeneration if scored else Generation
+            yield self._part(part, [tables[name] for name in sorted(tables)], record)
 
-    def _part(self, prompts: list[RenderedPrompt], tables: list[pa.Table]) -> pa.Table:
-        table = pa.concat_tables(tables) if tables else schema_of(Generation).empty_table()
+    def _part(self, prompts: list[RenderedPrompt], tables: list[pa.Table], record: type[Any]) -> pa.Table:
+        # A file of failures alone has no scores.
+        table = pa.concat_tables([schema_of(record).empty_table(), *tables], promote_options="default")
         rows: dict[str, list[_Row]] = {}
         columns = [table.column(name).to_pylist() for name in ("sample_id", *_DECISIVE)]
         for number, (sample, *how) in enumerate(zip(*columns, strict=True)):
@@ -68,7 +80,7 @@ class Samples:
                 surplus += [index >= needed] * len(found)
         taken = table.take(pa.array(chosen, pa.int64()))
         place = table.schema.get_field_index("surplus")
-        return conform(taken.set_column(place, "surplus", pa.array(surplus, pa.bool_())), Generation)
+        return conform(taken.set_column(place, "surplus", pa.array(surplus, pa.bool_())), record)
 
     def _ids(self, prompt: RenderedPrompt, index: int) -> list[str]:
         """The ids of a sample's first try, and of its second where there may be one."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from stillery.config import Config, CurateConfig, TeacherConfig, settings_of
+from stillery.curation.bond_tags import TAGGED, WITHOUT_TAG
 from stillery.curation.datasheet import write_card
 from stillery.curation.files import Counts, Inputs, curate_file, new_counts, read_cells, thin_file
 from stillery.curation.mixture import fit_rates, kept_shares, shares_of
@@ -126,6 +127,8 @@ def _summary(config: CurateConfig, counts: Counts) -> dict[str, Any]:
                 f"curate: {weighted[BY_BONDS]:,} of {funnel['kept']:,} samples are weighted by their bonds; in the "
                 "others no bond leads to the answer, and every step weighs 1"
             )
+    if config.bond_tags:
+        summary["tagged"] = {TAGGED: counts["tagged"][TAGGED], WITHOUT_TAG: funnel["train"] - counts["tagged"][TAGGED]}
     return summary
 
 
@@ -200,7 +203,7 @@ def needs_bonds(config: Config) -> bool:
     """Whether what the config asks of curation rests on molecules."""
     curate, rules = config.curate, [rule.partition(":")[0] for rule in config.curate.rules]
     compares_teachers = bool(curate.sources) and config.bonds.enabled
-    weighted = curate.mask_corrected or curate.bond_weight > 0
+    weighted = curate.mask_corrected or curate.bond_weight > 0 or curate.bond_tags > 0
     return compares_teachers or weighted or any(rule in NEED_BONDS for rule in rules)
 
 
@@ -218,7 +221,9 @@ def _settings(config: Config) -> dict[str, Any]:
     if not curate.bond_weight:
         # What is not asked for leaves the fingerprint as it was.
         del settings["bond_weight"]
-    draws = curate.mixture or curate.sources or curate.balance or "random" in curate.rules
+    if not curate.bond_tags:
+        del settings["bond_tags"]
+    draws = curate.mixture or curate.sources or curate.balance or "random" in curate.rules or curate.bond_tags
     if config.curate.filters:
         named = [function_identity(name, key="curate.filters", arguments=2) for name in config.curate.filters]
         settings["filters"] = named

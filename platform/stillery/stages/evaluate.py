@@ -14,7 +14,9 @@ from stillery.stages.stage import MEASURED, REFINED, TUNED, Stage, StageContext
 from stillery.telemetry.logs import logger
 
 # Fields of the teacher's section that shape its sampling for training, not its prompts.
-_TRAINING_ONLY = ("sampling", "samples_per_prompt", "accepted_per_prompt", "lookahead", "futility", "resample")
+_TRAINING_ONLY = (
+    "sampling", "samples_per_prompt", "accepted_per_prompt", "lookahead", "futility", "resample", "top_logprobs",
+)  # fmt: skip
 
 
 def _settings(config: Config) -> dict[str, Any]:

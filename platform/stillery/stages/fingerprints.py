@@ -24,6 +24,9 @@ def sampling_settings(section: EngineConfig) -> dict[str, Any]:
     settings = {key: value for key, value in settings_of(section).items() if key not in ENGINE_SECTION}
     settings["engine"] = shaping_engine(section)
     if isinstance(section, TeacherConfig):
+        if not section.top_logprobs:
+            # What is not asked for leaves the fingerprint as it was.
+            del settings["top_logprobs"]
         settings["endpoint"] = _endpoint(section) if section.kind == "endpoint" else None
     return settings
 

@@ -14,6 +14,7 @@ import json
 import os
 import posixpath
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from stillery.config import Config, RefineConfig, SftConfig, settings_of
@@ -31,7 +32,15 @@ from stillery.stages.fingerprints import chat_settings, teacher_identity, verifi
 from stillery.stages.stage import TRAINED, TUNED, Stage, StageContext
 from stillery.telemetry import logs
 from stillery.telemetry import metrics as observe
-from stillery.training.checkpoints import RAY_TRAIN, count_parameters, publish_checkpoint, remove_unfinished, storage_of
+from stillery.training.checkpoints import (
+    ADAPTER,
+    RAY_TRAIN,
+    count_parameters,
+    publish_adapted,
+    publish_checkpoint,
+    remove_unfinished,
+    storage_of,
+)
 from stillery.training.refine.checks import check_counts, code_of
 from stillery.training.refine.data import lengths_of, write_pairs, write_problems
 from stillery.training.refine.loop import refine_loop
@@ -42,7 +51,7 @@ from stillery.training.refine.validation import STANDARD_ERROR
 _WORKER_SETTINGS = (
     "method", "steps", "num_generations", "temperature", "max_completion_length", "rewards", "rollouts",
     "validate_every", "validation_problems", "validation_samples", "use_gpu", "scratch", "cpu_kv_cache_gb", "engine",
-    "trl",
+    "trl", "peft",
 )  # fmt: skip
 
 
@@ -85,13 +94,18 @@ def refine(
     result = _fit(config, {**told, **(reporting or {})}, out=out)
     history: list[dict[str, Any]] = result.return_value
     kept = best_step(history)
-    _publish(result, kept, student=Folder(student), out=out, describe=(conversation, end))
+    adapted = config.peft is not None
+    _publish(result, kept, student=Folder(student), out=out, describe=(conversation, end), adapted=adapted)
     out.write_bytes("history.json", json.dumps(history, indent=1).encode())
-    return {**counts, **_outcome(history, kept), **_made(out / "checkpoint")}
+    made = _made(out / "checkpoint")
+    if adapted and kept:
+        made["num_adapter_parameters"] = count_parameters(out / ADAPTER)
+    return {**counts, **_outcome(history, kept), **made}
 
 
-def _publish(result: Any, kept: int, *, student: Folder, out: Folder, describe: tuple[Any, Any]) -> None:
-    """Make the model folder of the step that is kept: a copy of the student for step 0."""
+def _publish(result: Any, kept: int, *, student: Folder, out: Folder, describe: tuple[Any, Any], adapted: bool) -> None:
+    """Make the model folder of the step that is kept: a copy of the student for step 0. Of one with an adapter it is
+    merged into the student, and kept by itself too."""
     checkpoint = out / "checkpoint"
     if kept == 0:
         publish_model(checkpoint, [(student, [name for name in student.names() if name != SUMS])])
@@ -99,7 +113,14 @@ def _publish(result: Any, kept: int, *, student: Folder, out: Folder, describe: 
     (found,) = [path for path, metrics in result.best_checkpoints if metrics["step"] == kept]
     conversation, end = describe
     stored = out / RAY_TRAIN / posixpath.basename(found.path)
-    publish_checkpoint(stored, checkpoint, describe=lambda folder: write_format(folder, conversation, end))
+
+    def write(folder: Path) -> None:
+        write_format(folder, conversation, end)
+
+    if adapted:
+        publish_adapted(student.uri, stored, checkpoint, adapter=out / ADAPTER, describe=write)
+    else:
+        publish_checkpoint(stored, checkpoint, describe=write)
 
 
 def _made(checkpoint: Folder) -> dict[str, Any]:
@@ -186,6 +207,9 @@ def _settings(config: Config) -> dict[str, Any]:
     """Rewards of the user's own count by their code."""
     settings = {key: value for key, value in settings_of(config.refine).items() if key not in REFINE_SECTION}
     settings |= {"trl": shaping(config.refine.trl, neutral=SFT_CONFIG), "engine": None}
+    if config.refine.peft is None:
+        # What is not asked for leaves the fingerprint as it was.
+        del settings["peft"]
     if config.refine.seed is None:
         settings["seed"] = config.run.seed
     if config.refine.rollouts == "vllm":

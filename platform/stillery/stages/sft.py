@@ -25,6 +25,7 @@ from stillery.sampling.chat.checkpoint import open_student, write_format
 from stillery.sampling.chat.conversation import student_format
 from stillery.sampling.models import model_id
 from stillery.sampling.neutral import SFT_CONFIG, shaping
+from stillery.sampling.stored_logprobs import TOP_LOGPROBS
 from stillery.stages.fingerprints import chat_settings
 from stillery.stages.stage import Stage, StageContext
 from stillery.telemetry import logs
@@ -40,6 +41,7 @@ from stillery.training.checkpoints import (
     storage_of,
 )
 from stillery.training.data import prepare_data
+from stillery.training.distillation.checks import is_on as distils
 from stillery.training.loop import train_loop
 
 
@@ -53,16 +55,18 @@ def fine_tune(
     reporting: Mapping[str, Any] | None = None,
     attention: AttentionConfig | None = None,
     targets: Folder | None = None,
+    scores: Folder | None = None,
 ) -> dict[str, Any]:
     """Train the student and write its checkpoint. Returns counts, the losses and what was dropped.
 
     `now` is the time that a chat template may print, `reporting` says where curves go meanwhile (`training.reporting`).
-    With `targets` the student's attention is drawn towards them, as `attention` says. Raises UserError if too few rows
+    With `targets` the student's attention is drawn towards them, as `attention` says; with `scores`, the teacher's
+    stored log-probabilities, it is distilled as `config.distill` says. Raises UserError if too few rows
     can be learnt, and Ray Train's TrainingFailedError if the workers failed more than `config.max_failures` times.
     """
     chat = student_format(config, now=now)
     conversation, end = open_student(chat)
-    counts = prepare_data(config, chat, samples=samples, data=out / "data", targets=targets)
+    counts = prepare_data(config, chat, samples=samples, data=out / "data", targets=targets, scores=scores)
     has_validation = counts[Split.VALIDATION] > 0
     remove_unfinished(out / RAY_TRAIN)
     transfer = None
@@ -74,6 +78,7 @@ def fine_tune(
             "scale": counts["attention"]["scale"],
         }
     weighing = {"mean_weight": counts.get("mean_weight"), "attention": transfer}
+    weighing["distill"] = None if scores is None else settings_of(config.distill)
     told = {"has_validation": has_validation, **weighing, **(reporting or {})}
     result = _fit(config, seed=seed, out=out, told=told)
     best = _best_checkpoint(result, has_validation=has_validation)
@@ -83,7 +88,10 @@ def fine_tune(
     if config.peft is None:
         publish_checkpoint(source, checkpoint, describe=describe)
     else:
-        publish_adapted(config, source, checkpoint, adapter=out / ADAPTER, describe=describe)
+        quantized = config.quantize is not None
+        publish_adapted(
+            config.student, source, checkpoint, adapter=out / ADAPTER, describe=describe, is_quantized=quantized
+        )
     history = result.return_value
     out.write_bytes("history.json", json.dumps(history, indent=1).encode())
     model = model_id(checkpoint.uri)
@@ -166,7 +174,8 @@ def _settings(config: Config) -> dict[str, Any]:
     if is_on(config):
         keys = ("weight", "anneal_until", "student_layer")
         transfer = {"attention": {key: getattr(config.attention, key) for key in keys}}
-    return {**placed, "trl": trl, "seed": config.run.seed, **student, **adapter, **part, **transfer}
+    distill = {"distill": settings_of(config.sft.distill)} if distils(config) else {}
+    return {**placed, "trl": trl, "seed": config.run.seed, **student, **adapter, **part, **transfer, **distill}
 
 
 def _run(context: StageContext) -> dict[str, Any]:
@@ -184,6 +193,7 @@ def _run(context: StageContext) -> dict[str, Any]:
             reporting={"live": live, "reporters": reporters_of(config.sft.trl), "run_name": name},
             attention=config.attention,
             targets=context.folder("attention") if is_on(config) else None,
+            scores=context.folder("generate") / TOP_LOGPROBS if distils(config) else None,
         )
 
 
@@ -191,7 +201,7 @@ STAGE = Stage(
     "sft",
     version=2,
     needs=("curate",),
-    also_needs=lambda config: ("attention",) if is_on(config) else (),
+    also_needs=lambda config: (*(("attention",) if is_on(config) else ()), *(("generate",) if distils(config) else ())),
     settings=_settings,
     run=_run,
 )

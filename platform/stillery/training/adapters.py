@@ -1,12 +1,12 @@
-"""Low-rank adapters in training: what of `sft.peft` and `sft.quantize` can work, known before the teacher runs, and a
-trained adapter made into a student.
+"""Low-rank adapters in training: what of `sft.peft`, `refine.peft` and `sft.quantize` can work, known before the
+teacher runs, the weights of a model that has one, and a trained adapter made into a student.
 
 In: the tables, a student's config, a training checkpoint that holds an adapter. Out: peft's and bitsandbytes' configs;
 the adapter as a folder of its own and the whole model with it merged in.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,24 +49,28 @@ def quantization_config(kind: str | None) -> Any:
 
 
 def check_settings(config: SftConfig) -> None:
-    """Raise UserError for a setting of the adapter that cannot work whatever the student is."""
+    """Raise UserError for a setting of fine-tuning's adapter that cannot work whatever the student is."""
     if config.quantize is not None:
         _check_quantize(config)
-    table = config.peft
+    check_table(config.peft, key="sft.peft")
+    fsdp: Mapping[str, Any] = config.trl.get("fsdp_config") or {}
+    if config.peft is not None and config.trl.get("fsdp") and "SHARDED" in str(fsdp.get("state_dict_type", "")):
+        raise UserError(
+            "sft.peft with sft.trl.fsdp_config.state_dict_type=SHARDED_STATE_DICT saves no adapter; set FULL_STATE_DICT"
+        )
+
+
+def check_table(table: Mapping[str, Any] | None, *, key: str) -> None:
+    """Raise UserError for a setting of LoRA that stillery cannot follow; `key` is the table's."""
     if table is None:
         return
     if table.get("init_lora_weights", True) not in INITIALIZATIONS:
         raise UserError(
-            f"sft.peft.init_lora_weights={table['init_lora_weights']} changes the base's own weights, to which the "
+            f"{key}.init_lora_weights={table['init_lora_weights']} changes the base's own weights, to which the "
             "adapter could not be merged; set true, false, gaussian or orthogonal"
         )
     if table.get("layer_replication") is not None:
-        raise UserError("sft.peft.layer_replication makes another model of the student; repeat its layers and save it")
-    fsdp: Mapping[str, Any] = config.trl.get("fsdp_config") or {}
-    if config.trl.get("fsdp") and "SHARDED" in str(fsdp.get("state_dict_type", "")):
-        raise UserError(
-            "sft.peft with sft.trl.fsdp_config.state_dict_type=SHARDED_STATE_DICT saves no adapter; set FULL_STATE_DICT"
-        )
+        raise UserError(f"{key}.layer_replication makes another model of the student; repeat its layers and save it")
 
 
 def _check_quantize(config: SftConfig) -> None:
@@ -86,10 +90,10 @@ def _check_quantize(config: SftConfig) -> None:
         raise UserError("sft.quantize needs bitsandbytes, which is not installed: pip install bitsandbytes")
 
 
-def check_adapter(config: SftConfig, source: str) -> None:
-    """Raise UserError if peft cannot put the adapter of `sft.peft` into the student; `source` is the path or Hub name
-    of its config. No weight is read."""
-    if config.peft is None:
+def check_adapter(table: Mapping[str, Any] | None, source: str, *, key: str, student: str) -> None:
+    """Raise UserError if peft cannot put the adapter of a table into the student; `source` is the path or Hub name of
+    its config. No weight is read."""
+    if table is None:
         return
     quiet_peft()
     import warnings
@@ -104,42 +108,70 @@ def check_adapter(config: SftConfig, source: str) -> None:
         warnings.simplefilter("ignore")
         model: Any = AutoModelForCausalLM.from_config(settings)
         modules = [name for name, _ in model.named_modules() if name]
-        _check_names(config, modules, is_tied=bool(settings.get_text_config().tie_word_embeddings))
+        is_tied = bool(settings.get_text_config().tie_word_embeddings)
+        _check_names(table, modules, key=key, student=student, is_tied=is_tied)
         try:
-            get_peft_model(model, lora_config(config.peft))
+            get_peft_model(model, lora_config(table))
         except Exception as error:
             # The boundary: peft raises all kinds for settings that do not go together.
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise UserError(f"sft.peft: {lines[0][:300]}; correct it, or leave it out") from None
+            raise UserError(f"{key}: {lines[0][:300]}; correct it, or leave it out") from None
 
 
-def _check_names(config: SftConfig, modules: list[str], *, is_tied: bool) -> None:
+def _check_names(table: Mapping[str, Any], modules: list[str], *, key: str, student: str, is_tied: bool) -> None:
     """Raise UserError for a named module that the student lacks (peft looks for one match of all only), or one that
     shares its weights with another."""
     last = sorted({name.rpartition(".")[2] for name in modules if not name.rpartition(".")[2].isdigit()})
-    for key in ("target_modules", "exclude_modules", "modules_to_save"):
-        named = (config.peft or {}).get(key)
+    for field in ("target_modules", "exclude_modules", "modules_to_save"):
+        named = table.get(field)
         names = [named] if isinstance(named, str) and named in last else named if isinstance(named, list) else []
         for name in map(str, names):
             if not any(module == name or module.endswith(f".{name}") for module in modules):
                 near = suggest(name, last) or f"; it has {', '.join(last)}"
-                raise UserError(f"sft.peft.{key}: {config.student} has no module {name}{near}")
-            if is_tied and name.rpartition(".")[2] in ("lm_head", "embed_tokens") and key != "exclude_modules":
+                raise UserError(f"{key}.{field}: {student} has no module {name}{near}")
+            if is_tied and name.rpartition(".")[2] in ("lm_head", "embed_tokens") and field != "exclude_modules":
                 raise UserError(
-                    f"sft.peft.{key}: {name} of {config.student} shares its weights with another module "
+                    f"{key}.{field}: {name} of {student} shares its weights with another module "
                     "(tie_word_embeddings), and could not be merged; leave it out"
                 )
 
 
-def keep_adapter(config: SftConfig, source: Folder, described: Folder, target: Path) -> list[str]:
-    """Write a training checkpoint's adapter into a local folder, naming its base as the config does, with what says how
-    it is spoken to. Returns the names of the files."""
+def whole_weights(model: Any) -> Iterator[tuple[str, Any]]:
+    """The weights by name that a model computes with: of one with an adapter, those of its base with the adapter merged
+    in. The model itself is left as it was, to the last bit."""
+    if not hasattr(model, "get_base_model"):
+        yield from ((name, tensor.detach()) for name, tensor in model.named_parameters())
+        return
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    base: Any = model.get_base_model()
+    for name, layer in base.named_modules():
+        if isinstance(layer, BaseTunerLayer):
+            weight: Any = layer.get_base_layer().weight
+            before = weight.detach().clone()
+            layer.merge()
+            merged = weight.detach().clone()
+            layer.unmerge()
+            # Subtracting what was added leaves rounding.
+            weight.data.copy_(before)
+            yield f"{name}.weight", merged
+    for name, tensor in base.named_parameters():
+        parts = name.split(".")
+        is_merged = parts[-2:] == ["base_layer", "weight"]
+        if not is_merged and "original_module" not in parts and not any(part.startswith("lora_") for part in parts):
+            kept = name.replace(".base_layer.", ".").replace(".modules_to_save.default.", ".")
+            yield kept, tensor.detach()
+
+
+def keep_adapter(base: str, source: Folder, described: Folder, target: Path) -> list[str]:
+    """Write a training checkpoint's adapter into a local folder, naming its `base` as the config does, with what says
+    how it is spoken to. Returns the names of the files."""
     kept = Folder(str(target))
     copy_files(source, kept, [ADAPTER_WEIGHTS, ADAPTER_CONFIG])
     speaking = [name for name in described.names() if name not in ("config.json", ADAPTER_CONFIG)]
     copy_files(described, kept, speaking)
     settings = json.loads((target / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    settings["base_model_name_or_path"] = name_of_base(config.student)
+    settings["base_model_name_or_path"] = name_of_base(base)
     (target / ADAPTER_CONFIG).write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return kept.names()
 
@@ -152,7 +184,6 @@ def name_of_base(student: str) -> str:
     return str(path.absolute()) if path.exists() else student
 
 
-def merge_trained(config: SftConfig, adapter: Path, out: Path, *, dtype: str) -> None:
-    """The student with its trained adapter, as a whole model in `out`: in `dtype`, which it was trained in, or where it
-    was quantized for training, in its own."""
-    merge("sft", resolve_model(config.student), adapter, out, dtype="auto" if config.quantize else dtype)
+def merge_trained(base: str, adapter: Path, out: Path, *, dtype: str) -> None:
+    """A student with its trained adapter, as a whole model in `out`, with its weights in `dtype`."""
+    merge("adapter", resolve_model(base), adapter, out, dtype=dtype)

@@ -10,7 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from stillery.config import SftConfig
 from stillery.io.copies import cache_home
 from stillery.io.storage import Folder
 from stillery.io.transfer import copy_files, publish_model
@@ -88,15 +87,23 @@ def count_parameters(checkpoint: Folder) -> int:
 
 
 def publish_adapted(
-    config: SftConfig, source: Folder, target: Folder, *, adapter: Folder, describe: Callable[[Path], None]
+    base: str,
+    source: Folder,
+    target: Folder,
+    *,
+    adapter: Folder,
+    describe: Callable[[Path], None],
+    is_quantized: bool = False,
 ) -> None:
-    """Make a model folder of a training checkpoint that holds an adapter, merged into the student on this machine, and
-    a folder of the `adapter` alone. `describe` is as for `publish_checkpoint`."""
+    """Make a model folder of a training checkpoint that holds an adapter, merged into the `base` on this machine, and a
+    folder of the `adapter` alone. `describe` is as for `publish_checkpoint`. The weights are as wide as they were in
+    training, or where the base was quantized for that, as its own."""
     with _described(source, describe) as (scratch, described, _):
         kept, whole = scratch / "adapter", scratch / "whole"
         trained = json.loads((described.local / "config.json").read_text(encoding="utf-8"))
-        keep_adapter(config, source, described, kept.local)
-        merge_trained(config, kept.local, whole.local, dtype=trained.get("dtype") or "auto")
+        keep_adapter(base, source, described, kept.local)
+        dtype = "auto" if is_quantized else trained.get("dtype") or "auto"
+        merge_trained(base, kept.local, whole.local, dtype=dtype)
         publish_model(adapter, [(kept, kept.names())])
         # What the model is, as it was merged: the trained one may have been quantized.
         model = [n for n in whole.names() if n == "config.json" or ".safetensors" in n]

@@ -12,7 +12,7 @@ import contextlib
 import functools
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,33 +26,50 @@ from stillery.io.storage import Folder
 from stillery.records import AttentionTarget, Sample, Split, from_table
 from stillery.sampling.chat.conversation import ChatFormat, ChatRow, Conversation, open_conversation
 from stillery.sampling.chat.lengths import LONG, check_dropped, max_length
+from stillery.sampling.stored_logprobs import ScoreReader
 from stillery.telemetry.logs import logger
 from stillery.thinking import split_thinking
 from stillery.training.attention.files import targets_name
 from stillery.training.attention.targets import check_target
 from stillery.training.attention.transfer import MASSES, SOURCES, attention_columns
 from stillery.training.counts import check_counts
+from stillery.training.distillation.columns import TOP_IDS, TOP_LOGPROBS, distill_columns
 from stillery.training.weights import COLUMN, check_weighted, has_weights, masked_labels, token_weights
 
 ROWS_AT_ONCE = 256
 # What of a sample's completion is learnt, by `sft.completion`.
 WHOLE, ANSWER_ONLY = "whole", "answer_only"
 
-_IDS = pa.list_(pa.int32())
-_SCHEMA = pa.schema([("sample_id", pa.large_string()), ("input_ids", _IDS), ("labels", _IDS)])
-_WEIGHTED = _SCHEMA.append(pa.field(COLUMN, pa.list_(pa.float32())))
-_ATTENDING = _WEIGHTED.append(pa.field(SOURCES, _IDS)).append(pa.field(MASSES, pa.list_(pa.list_(pa.float32()))))
+_IDS, _NUMBERS = pa.list_(pa.int32()), pa.list_(pa.float32())
+_COLUMNS = {
+    "sample_id": pa.large_string(),
+    "input_ids": _IDS,
+    "labels": _IDS,
+    COLUMN: _NUMBERS,
+    SOURCES: _IDS,
+    MASSES: pa.list_(_NUMBERS),
+    TOP_IDS: pa.list_(_IDS),
+    TOP_LOGPROBS: pa.list_(_NUMBERS),
+}
+_PLAIN = ("sample_id", "input_ids", "labels")
 _READ_BYTES = 8 << 20
 _SPLITS = (Split.TRAIN.value, Split.VALIDATION.value)
 
 
 def prepare_data(
-    config: SftConfig, chat: ChatFormat, *, samples: Folder, data: Folder, targets: Folder | None = None
+    config: SftConfig,
+    chat: ChatFormat,
+    *,
+    samples: Folder,
+    data: Folder,
+    targets: Folder | None = None,
+    scores: Folder | None = None,
 ) -> dict[str, Any]:
     """Tokenize all samples into shards, on the whole cluster. Returns the counts of rows kept and left out, and where
-    samples have weights or attention `targets`, `mean_weight` over the tokens of training that the loss falls on; with
-    targets also `attention`: how many rows they have in training, the sum of their weights, and `scale`, the tokens
-    over that sum.
+    samples have weights, attention `targets` or stored log-probabilities (`scores`), `mean_weight` over the tokens of
+    training that the loss falls on; with targets also `attention`: how many rows they have in training, the sum of
+    their weights, and `scale`, the tokens over that sum; with scores `distill`: how many of these tokens have some, and
+    how many rows have none at all.
 
     TRL would cut a row at `max_length`, in the middle of its thinking: longer ones are left out whole, as is a row of
     which the chat template leaves something out. Raises UserError if that is all of them, more are too long than
@@ -63,13 +80,13 @@ def prepare_data(
     names = samples.names(".parquet")
     files = ray.data.from_items([{"name": name} for name in names], override_num_blocks=len(names))
     files.context.enable_progress_bars = False
-    weighted = config.completion == WHOLE and (targets is not None or has_weights(samples))
-    task = functools.partial(
-        _prepare_file, config=config, chat=chat, samples=samples, data=data, weighted=weighted, targets=targets
-    )
+    has_more = targets is not None or scores is not None
+    weighted = config.completion == WHOLE and (has_more or has_weights(samples))
+    beside: dict[str, Any] = {"weighted": weighted, "targets": targets, "scores": scores}
+    task = functools.partial(_prepare_file, config=config, chat=chat, samples=samples, data=data, **beside)
     counts: Counter[str] = Counter()
     total, num_tokens, length = 0.0, 0, 0
-    mass, num_attending = 0.0, 0
+    mass, num_attending, num_scored, num_without = 0.0, 0, 0, 0
     for number, row in enumerate(files.map(task, num_cpus=1).iter_rows(), 1):
         if row["fault"] is not None:
             raise UserError(row["fault"])
@@ -78,6 +95,8 @@ def prepare_data(
         total, num_tokens = total + prepared["weight"], num_tokens + prepared["num_tokens"]
         length += prepared["length"]
         mass, num_attending = mass + prepared["mass"], num_attending + prepared["num_attending"]
+        num_scored += prepared["num_scored"]
+        num_without += prepared["num_without"]
         if len(names) > 1:
             logger.info(f"sft: prepared {number} of {len(names)} files, {counts.total():,} rows")
     kept = {split: counts.pop(split, 0) for split in _SPLITS}
@@ -92,6 +111,17 @@ def prepare_data(
         if not mass:
             raise UserError("sft: no sample to train on has anything to attend to; set attention.target=null")
         found["attention"] = {"rows": num_attending, "mass": mass, "scale": num_tokens / mass}
+    if scores is not None:
+        if not num_scored:
+            raise UserError(
+                "sft: no token to train on has a log-probability of the teacher's: the student's chat template, or the "
+                "text that was kept, is not what the teacher wrote; set sft.distill.weight=0"
+            )
+        logger.info(
+            f"sft: the teacher's likeliest tokens are known for {num_scored / num_tokens:.1%} of the tokens to learn; "
+            f"{num_without:,} samples have none"
+        )
+        found["distill"] = {"tokens": num_scored, "without": num_without}
     return {**kept, "dropped": dict(counts), **found}
 
 
@@ -107,7 +137,8 @@ def _prepare_file(row: dict[str, str], **settings: Any) -> dict[str, str | None]
 class Prepared:
     """A prepared file: its rows of each split, and those left out for each reason; where rows are weighted, the sum of
     the weights over the `num_tokens` of training that the loss falls on. `length` is that of all rows of training;
-    `num_attending` of their positions have attention targets, of the weight `mass` together."""
+    `num_attending` of their positions have attention targets, of the weight `mass` together; `num_scored` of the tokens
+    have the teacher's log-probabilities, and `num_without` rows have none."""
 
     counts: Counter[str] = field(default_factory=Counter[str])
     weight: float = 0.0
@@ -115,6 +146,8 @@ class Prepared:
     length: int = 0
     num_attending: int = 0
     mass: float = 0.0
+    num_scored: int = 0
+    num_without: int = 0
 
     def count(self, tokens: dict[str, Any]) -> None:
         """Count a row of training."""
@@ -126,6 +159,11 @@ class Prepared:
         masses = [mass for mass in tokens.get(MASSES, ()) if mass]
         self.num_attending += len(masses)
         self.mass += sum(map(sum, masses))
+        if TOP_IDS in tokens:
+            pairs = zip(tokens[TOP_IDS], tokens["labels"], strict=True)
+            num_scored = sum(bool(ids) and label != -100 for ids, label in pairs)
+            self.num_scored += num_scored
+            self.num_without += not num_scored
 
     def to_json(self) -> str:
         # dataclasses.asdict would count the counter's items.
@@ -141,15 +179,21 @@ def prepare_file(
     data: Folder,
     weighted: bool = False,
     targets: Folder | None = None,
+    scores: Folder | None = None,
 ) -> Prepared:
-    """Tokenize one file of samples into its two shards, with a weight a token if they are `weighted`, and with what to
-    attend to where there are attention `targets`. Raises UserError for a target that does not fit its sample."""
+    """Tokenize one file of samples into its two shards, with a weight a token if they are `weighted`, with what to
+    attend to where there are attention `targets`, and with the teacher's log-probabilities where there are `scores`.
+    Raises UserError for a target that does not fit its sample."""
     conversation = open_conversation(chat, key="sft.student")
     if weighted:
         check_weighted(config.trl, conversation)
     limit, of_prompt = max_length(config.trl), config.trl.get("completion_only_loss") is False
-    prepared, schema = Prepared(), _SCHEMA if not weighted else _WEIGHTED if targets is None else _ATTENDING
+    names = [*_PLAIN, *([COLUMN] if weighted else [])]
+    names += [] if targets is None else [SOURCES, MASSES]
+    names += [] if scores is None else [TOP_IDS, TOP_LOGPROBS]
+    prepared, schema = Prepared(), _schema(names)
     attended = None if targets is None else _targets(targets, name)
+    scored = None if scores is None else _scores(scores, name, samples)
     with contextlib.ExitStack() as stack:
         writers: dict[str, pq.ParquetWriter] = {}
         for split in _SPLITS:
@@ -170,6 +214,8 @@ def prepare_file(
                         _weigh(tokens, [1.0] * len(row.prompt_ids) + token_weights(conversation, row, sample))
                     if target is not None:
                         tokens |= _attend(conversation, row, sample, target)
+                    if scored is not None:
+                        tokens |= distill_columns(conversation.tokenizer, row, scored.take(sample.sample_id))
                     if sample.split == Split.TRAIN:
                         prepared.count(tokens)
                     ready[sample.split].append({"sample_id": sample.sample_id, **tokens})
@@ -191,6 +237,17 @@ def _targets(targets: Folder, name: str) -> Iterator[AttentionTarget]:
     with targets.open_file(targets_name(name)) as source:
         for batch in pq.ParquetFile(source, buffer_size=_READ_BYTES).iter_batches(ROWS_AT_ONCE):
             yield from from_table(pa.Table.from_batches([batch]), AttentionTarget)
+
+
+def _schema(names: Sequence[str]) -> pa.Schema:
+    return pa.schema([(name, _COLUMNS[name]) for name in names])
+
+
+def _scores(scores: Folder, name: str, samples: Folder) -> ScoreReader:
+    """The stored log-probabilities of a file of samples. Curation keeps a file's name but for its beginning."""
+    with samples.open_file(name) as source:
+        wanted: list[str] = pq.read_table(source, columns=["sample_id"]).column(0).to_pylist()
+    return ScoreReader(scores, name.replace("samples-", "generations-"), wanted=set(wanted))
 
 
 def _check(target: AttentionTarget | None, sample: Sample) -> None:
@@ -225,7 +282,7 @@ def keep_shards(data: Folder, split: str, file: Path) -> None:
     names = [name for name in data.names(".parquet") if name.startswith(f"{split}-")]
     with data.open_file(names[0]) as source:
         columns = pq.read_schema(source).names
-    schema = _ATTENDING if MASSES in columns else _WEIGHTED if COLUMN in columns else _SCHEMA
+    schema = _schema(columns)
     with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
         for name in names:
             with data.open_file(name) as source:

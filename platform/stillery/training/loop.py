@@ -17,13 +17,17 @@ from stillery.telemetry import logs
 from stillery.telemetry import metrics as observe
 from stillery.telemetry.bars import Bar
 from stillery.training.adapters import lora_config, quantization_config
-from stillery.training.attention.transfer import Transfer, transfer_rows, transfer_trainer
+from stillery.training.attention.transfer import MASSES, SOURCES, Transfer, transfer_trainer
 from stillery.training.counts import BATCH
 from stillery.training.data import keep_shards, open_shards
+from stillery.training.distillation.columns import TOP_IDS, TOP_LOGPROBS
+from stillery.training.distillation.loss import Distillation, distilling
 from stillery.training.precision import cpu_precision
 from stillery.training.reporting import live_callbacks, prompts_of, reporting_arguments
 from stillery.training.scratch import bring_checkpoint, node_scratch, upload
 from stillery.training.weights import weighted_rows, weighted_trainer
+
+_SHOWN = ("loss", "eval_loss", "attention_kl", "distill_kl", "learning_rate")
 
 
 def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
@@ -53,17 +57,21 @@ def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
         table["per_device_train_batch_size"] = batch // ray.train.get_context().get_world_size()
         arguments = SFTConfig(output_dir=str(scratch), **table)
         train, validation = _datasets(config, scratch)
-        weight, attention = config["mean_weight"], config["attention"]
+        weight, attention, distill = config["mean_weight"], config["attention"], config["distill"]
         kind: type[Any] = SFTTrainer
         if weight is not None:
             arguments.dataset_kwargs = {"skip_prepare_dataset": True}
             packed = bool(arguments.packing if arguments.eval_packing is None else arguments.eval_packing)
-            ready = weighted_rows if attention is None else transfer_rows
-            train = ready(train, arguments, packing=bool(arguments.packing))
-            validation = None if validation is None else ready(validation, arguments, packing=packed)
+            beside = [*([] if attention is None else (SOURCES, MASSES))]
+            beside += [] if distill is None else (TOP_IDS, TOP_LOGPROBS)
+            train = weighted_rows(train, arguments, packing=bool(arguments.packing), beside=beside)
+            if validation is not None:
+                validation = weighted_rows(validation, arguments, packing=packed, beside=beside)
             kind = weighted_trainer(mean_weight=weight)
             if attention is not None:
                 kind = transfer_trainer(Transfer(**attention), mean_weight=weight)
+            if distill is not None:
+                kind = distilling(kind, Distillation(**distill))
         trainer: Any = kind(
             model=student,
             args=arguments,
@@ -138,6 +146,13 @@ def trl_arguments(config: dict[str, Any], *, has_validation: bool) -> dict[str, 
     return merged | {"seed": config["seed"], "report_to": "none"}
 
 
+def complete_checkpoint(folder: Path, *, model: Any, processing_class: Any, **_: Any) -> None:
+    """Write into a saved checkpoint what says how to read the model: FSDP's shards and adapters come without."""
+    if not (folder / "config.json").exists():
+        for described in (model.config, model.generation_config, processing_class):
+            described.save_pretrained(folder)
+
+
 def report_checkpoint(folder: Path, metrics: dict[str, Any]) -> None:
     """Hand a checkpoint that all workers have saved their part of to Ray Train.
 
@@ -175,14 +190,8 @@ def _report_callback() -> Any:
             for row in state.log_history:
                 metrics |= {key: row[key] for key in ("loss", "eval_loss", "epoch") if key in row}
             folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-            if state.is_world_process_zero and not (folder / "config.json").exists():
-                # FSDP's shards and adapters come without what says how to read the model.
-                for described in (
-                    kwargs["model"].config,
-                    kwargs["model"].generation_config,
-                    kwargs["processing_class"],
-                ):
-                    described.save_pretrained(folder)
+            if state.is_world_process_zero:
+                complete_checkpoint(folder, **kwargs)
             report_checkpoint(folder, metrics)
 
         def on_step_end(
@@ -193,9 +202,7 @@ def _report_callback() -> Any:
 
         def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
             row = state.log_history[-1]
-            shown = [
-                f"{key} {row[key]:.4f}" for key in ("loss", "eval_loss", "attention_kl", "learning_rate") if key in row
-            ]
+            shown = [f"{key} {row[key]:.4f}" for key in _SHOWN if key in row]
             if shown and state.is_world_process_zero:
                 seconds = time.monotonic() - self._started
                 numbers = {key: row[key] for key in ("loss", "eval_loss", "learning_rate") if key in row}

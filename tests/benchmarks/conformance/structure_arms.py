@@ -1,61 +1,102 @@
-"""Does training on structure help a student? Arms that differ in one thing, on one curated set, in turn in one process.
+"""Does training on structure, or refining, help a student? Arms that differ in one thing, on one curated set, in turn
+in one process.
 
     PYTHONPATH=platform:tests python tests/benchmarks/conformance/structure_arms.py --run RUN --samples 600 --epochs 4
 
 RUN is a finished run's folder (`~/.stillery/runs/demo`), whose curated samples, generations and problems are reused.
-The arms are plain fine-tuning, a loss weighted by bonds, and attention drawn to the teacher's, to the bonds, and to the
-bonds' shares dealt out anew among the sources of each row, a control. All begin with the same student and see the same
-rows in the same order; the test problems are sampled with the same seeds. Prints pass@1 by task, the paired difference
-to plain with its 95% interval, CPU seconds a step and how far the student's attention was from its target. No Ray: what
-is compared is the loss, with the trainers that the stage has.
+
+    plain       fine-tuning on the texts: what the others are compared with
+    weighted    a loss weighted by bonds                        teacher    attention drawn to the teacher's
+    bonds       attention drawn to the bonds                    dealt      … to bonds dealt out anew, a control
+    tagged      questions that name the trace's bonds, half of them; asked without a tag, and with one (`tag asked`)
+    topk        distilled from the teacher's likeliest tokens, which a forward pass over its samples gives
+    grpo, dpo, distill    the plain student refined: rewards, pairs, the teacher on the student's own completions
+
+All that are fine-tuned begin with the same student and see the same rows in the same order; the refined ones begin with
+the plain student and end at their last step. The test problems are sampled with the same seeds. Prints pass@1 by task,
+the paired difference to plain with its 95% interval, and CPU seconds. `topk` and `distill` need a teacher with the
+student's vocabulary, and are left out, and said so, where it has not. No Ray: what is compared is what is learnt, with
+the trainers that the stages have.
 """
 
 import argparse
 import dataclasses
+import functools
 import gc
 import random
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from stillery.bonds import analyze
-from stillery.config import AttentionConfig, CurateConfig, SftConfig
+from stillery.config import AttentionConfig, CurateConfig, RefineConfig, SftConfig
 from stillery.config.sampling import EngineConfig
+from stillery.curation.bond_tags import bond_tag, tagged
 from stillery.curation.weights import weights_of
+from stillery.errors import UserError
 from stillery.io.storage import Folder
 from stillery.metrics import Gain, gain_of
-from stillery.records import AttentionTarget, Generation, Message, Prompt, Sample, Split
+from stillery.records import (
+    AttentionTarget,
+    Generation,
+    Message,
+    Prompt,
+    Sample,
+    ScoredGeneration,
+    Split,
+    to_table,
+)
 from stillery.sampling.adapters import quiet_peft
-from stillery.sampling.chat.conversation import Conversation, open_conversation, student_format
+from stillery.sampling.chat.checkpoint import stops_of
+from stillery.sampling.chat.conversation import Conversation, load_tokenizer, open_conversation, student_format
 from stillery.sampling.models import resolve_model
+from stillery.sampling.stored_logprobs import write_scores
+from stillery.sampling.top_logprobs import collect
+from stillery.stages.refine import worker_config
+from stillery.training.attention.checks import layer_of
 from stillery.training.attention.files import calibrate, targets_name, write_targets
-from stillery.training.attention.transfer import Transfer, transfer_rows, transfer_trainer
+from stillery.training.attention.transfer import MASSES, SOURCES, Transfer, transfer_trainer
 from stillery.training.data import keep_shards, open_shards, prepare_file
+from stillery.training.distillation.columns import TOP_IDS, TOP_LOGPROBS
+from stillery.training.distillation.loss import Distillation, distilling
+from stillery.training.distillation.vocabularies import check_vocabularies
 from stillery.training.loop import trl_arguments
-from stillery.training.refine.data import RefineProblem
+from stillery.training.refine.data import RefineProblem, lengths_of, write_pairs, write_problems
+from stillery.training.refine.loop import TRAINERS
 from stillery.training.refine.rollouts import Sampling, VllmSampler
 from stillery.training.refine.validation import Validation
 from stillery.training.weights import weighted_rows, weighted_trainer
 
-ARMS = ("plain", "weighted", "teacher", "bonds", "dealt")
+TUNED = ("plain", "weighted", "teacher", "bonds", "dealt", "tagged", "topk")
+REFINED = ("grpo", "dpo", "distill")
+ASKED = "tag asked"
 FILE = "samples-00000.parquet"
-LAYER = 2
+TEACHER = "embedded:teacher"
+NUM_TOP = 20
+TAG = bond_tag(reflecting=1, exploring=0)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--arms", nargs="*", default=ARMS, choices=ARMS)
+    parser.add_argument("--student", default="embedded:student")
+    parser.add_argument("--arms", nargs="*", default=(*TUNED, *REFINED), choices=(*TUNED, *REFINED))
     parser.add_argument("--samples", type=int, default=600)
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=float, default=4)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--learning-rate", type=float, default=0.004)
+    parser.add_argument("--learning-rate", type=float, help="default: 4e-3 for the embedded student, else 1e-4")
     parser.add_argument("--bond-weight", type=float, default=0.5)
-    parser.add_argument("--weight", type=float, default=0.1)
+    parser.add_argument("--bond-tags", type=float, default=0.5)
+    parser.add_argument("--distill-weight", type=float, default=0.5)
+    parser.add_argument("--weight", type=float, default=0.1, help="of attention transfer")
+    parser.add_argument("--steps", type=int, default=30, help="of grpo; distill takes as many, dpo twice as many")
+    parser.add_argument("--completions", type=int, default=128, help="of a step of grpo; distill takes half")
+    parser.add_argument("--problems", type=int, help="test problems at most, spread over them")
     parser.add_argument("--answers", type=int, default=4, help="samples of each test problem")
+    parser.add_argument("--max-tokens", type=int, default=512, help="of an answer")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parsed = parser.parse_args()
@@ -80,50 +121,76 @@ def stage_folder(run: Path, stage: str) -> Folder:
     return Folder(str(max(outputs, key=lambda path: path.stat().st_mtime)))
 
 
-def run_arms(parsed: argparse.Namespace, scratch: Path) -> Any:
-    """Train and measure one arm after the other."""
-    curated, prompts = stage_folder(parsed.run, "curate"), stage_folder(parsed.run, "prompts")
-    rows = [s for s in curated.read_all(Sample).to_pylist() if s["split"] == Split.TRAIN]
-    chosen = rows[:: max(1, len(rows) // parsed.samples)][: parsed.samples]
-    samples = [_revived(row) for row in chosen]
+def arms_of(parsed: argparse.Namespace) -> list[str]:
+    """The arms to run, the plain one first: without those that need the teacher's vocabulary where it is another."""
+    wanted = list(dict.fromkeys(["plain", *parsed.arms]))
+    try:
+        check_vocabularies(TEACHER, parsed.student, key="topk, distill", instead="left out")
+    except UserError as error:
+        print(error, flush=True)
+        return [arm for arm in wanted if arm not in ("topk", "distill")]
+    return wanted
+
+
+def run_arms(parsed: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, Any]]:
+    """Each arm's right answers by problem, the problems, and its CPU seconds a step."""
+    tables = {name: stage_folder(parsed.run, name) for name in ("prompts", "generate", "verify", "curate")}
+    samples = some_of(tables["curate"], parsed.samples)
     wanted = {sample.sample_id for sample in samples}
-    written = [
-        g for name in stage_folder(parsed.run, "generate").names(".parquet")
-        for g in stage_folder(parsed.run, "generate").read_rows(name, Generation) if g.sample_id in wanted
-    ]  # fmt: skip
     generations = Folder(str(scratch / "generations"))
-    generations.write_rows("generations-00000.parquet", written, Generation)
-    config = SftConfig()
-    conversation = open_conversation(student_format(config), key="sft.student")
-    problems = [p for p in prompts.read_rows("prompts.parquet", Prompt) if p.split in (Split.TEST, Split.HELD_OUT)]
-    trainers: dict[str, Any] = {}
-    measure = measuring(problems, conversation, answers=parsed.answers, seed=parsed.seed, threads=parsed.threads)
-    for arm in parsed.arms:
+    rows = (g for name in tables["generate"].names(".parquet") for g in tables["generate"].read_rows(name, Generation))
+    generations.write_rows("generations-00000.parquet", [g for g in rows if g.sample_id in wanted], Generation)
+    conversation = open_conversation(student_format(SftConfig(student=parsed.student)), key="sft.student")
+    all_problems = tables["prompts"].read_rows("prompts.parquet", Prompt)
+    problems = [p for p in all_problems if p.split in (Split.TEST, Split.HELD_OUT)]
+    if parsed.problems is not None and parsed.problems < len(problems):
+        problems = [problems[n * len(problems) // parsed.problems] for n in range(parsed.problems)]
+    held: dict[str, Any] = {}
+    measure = Measure(problems, conversation, parsed=parsed, model=lambda: held["trainer"].model)
+    for arm in arms_of(parsed):
         folder = scratch / arm
         began = time.perf_counter()
-        trainer = trainer_of(arm, samples, generations, parsed=parsed, folder=folder)
+        held.clear()
+        gc.collect()
+        if arm in REFINED:
+            trainer = refiner_of(arm, tables, conversation, parsed=parsed, student=scratch / "student", folder=folder)
+            held["trainer"] = trainer
+            if arm != "dpo":
+                trainer.sample_with(measure.sampler)
+        else:
+            trainer = held["trainer"] = trainer_of(arm, samples, generations, parsed=parsed, folder=folder)
         prepared = time.perf_counter() - began
-        trainers["now"] = trainer
-        if arm == parsed.arms[0]:
-            untouched = measure(lambda: trainers["now"].model)
-            print(f"untouched: pass@1 {fmean(untouched.values()):.3f}", flush=True)
+        if arm == "plain":
+            print(f"untouched: pass@1 {fmean(measure.rates().values()):.3f}", flush=True)
         began = time.process_time()
         trainer.train()
         seconds = time.process_time() - began
-        rates = measure(lambda: trainers["now"].model)
-        history = trainer.state.log_history
-        divergence = [row["attention_kl"] for row in history if "attention_kl" in row]
-        losses = [row["loss"] for row in history if "loss" in row]
-        told = f"{arm}: {trainer.state.global_step} steps, last loss {losses[-1]:.3f}"
-        if divergence:
-            told += f", attention KL {divergence[0]:.2f} to {divergence[-1]:.2f}"
-        print(
-            f"{told}, {prepared:.0f} s prepared, {seconds:.0f} CPU s trained, pass@1 {fmean(rates.values()):.3f}",
-            flush=True,
-        )
+        rates = measure.rates()
+        tell(arm, trainer, f"{prepared:.0f} s prepared, {seconds:.0f} CPU s trained", rates)
         yield arm, (rates, problems, seconds / trainer.state.global_step)
-        del trainer
-        gc.collect()
+        if arm == "plain":
+            trainer.model.save_pretrained(scratch / "student")
+            conversation.tokenizer.save_pretrained(scratch / "student")
+        if arm == "tagged":
+            rates = measure.rates(tag=TAG)
+            print(f"{ASKED}: pass@1 {fmean(rates.values()):.3f} with {TAG.strip()}", flush=True)
+            yield ASKED, (rates, problems, seconds / trainer.state.global_step)
+
+
+def tell(arm: str, trainer: Any, took: str, rates: dict[str, float]) -> None:
+    """Print what an arm came to, with the first and last of what its history has."""
+    history, told = trainer.state.log_history, [f"{arm}: {trainer.state.global_step} steps"]
+    for key in ("loss", "attention_kl", "distill_kl", "reward", "kl", "completions/mean_length", "rewards/margins"):
+        if values := [row[key] for row in history if row.get(key) is not None]:
+            told.append(f"{key} {values[0]:.3f} to {values[-1]:.3f}")
+    print(", ".join([*told, took, f"pass@1 {fmean(rates.values()):.3f}"]), flush=True)
+
+
+def some_of(curated: Folder, num: int) -> list[Sample]:
+    """So many of the samples that train, spread over all."""
+    rows = [s for s in curated.read_all(Sample).to_pylist() if s["split"] == Split.TRAIN]
+    chosen = rows[:: max(1, len(rows) // num)][:num]
+    return [_revived(row) for row in chosen]
 
 
 def _revived(row: dict[str, Any]) -> Sample:
@@ -134,41 +201,46 @@ def _revived(row: dict[str, Any]) -> Sample:
 def trainer_of(
     arm: str, samples: Sequence[Sample], generations: Folder, *, parsed: argparse.Namespace, folder: Path
 ) -> Any:
-    """The trainer of an arm, with its data prepared as the stages do it."""
+    """The trainer of an arm that is fine-tuned, with its data prepared as the stages do it."""
     from transformers import AutoTokenizer, PrinterCallback
     from trl import SFTConfig, SFTTrainer
 
-    config = SftConfig(trl={"max_length": 768})
+    config = SftConfig(student=parsed.student, trl={"max_length": 768})
     shards, data = Folder(str(folder / "samples")), Folder(str(folder / "data"))
-    weighted = [weigh(sample, share=parsed.bond_weight) for sample in samples] if arm == "weighted" else list(samples)
-    shards.write_rows(FILE, weighted, Sample)
-    targets = None
+    shards.write_rows(FILE, [changed(arm, sample, parsed=parsed) for sample in samples], Sample)
+    targets = scores = None
     if arm in ("teacher", "bonds", "dealt"):
         targets = targets_of(arm, shards, generations, out=Folder(str(folder / "targets")), parsed=parsed)
-    needs_weights = arm != "plain"
+    if arm == "topk":
+        scores = scores_of(generations, Folder(str(folder / "scores")))
+    needs_weights = arm not in ("plain", "tagged")
     prepared = prepare_file(
         FILE, config=config, chat=student_format(config), samples=shards, data=data, weighted=needs_weights,
-        targets=targets,
+        targets=targets, scores=scores,
     )  # fmt: skip
     keep_shards(data, "train", folder / "train.arrow")
     rows = open_shards(folder / "train.arrow")
+    rate = parsed.learning_rate or (4e-3 if parsed.student == "embedded:student" else 1e-4)
     settings = {
-        "num_train_epochs": parsed.epochs, "per_device_train_batch_size": parsed.batch,
-        "learning_rate": parsed.learning_rate, "adam_beta2": 0.95, "lr_scheduler_type": "cosine", "warmup_steps": 20,
-        "weight_decay": 0.01, "save_strategy": "no", "logging_steps": 5,
+        "num_train_epochs": parsed.epochs, "per_device_train_batch_size": parsed.batch, "learning_rate": rate,
+        "adam_beta2": 0.95, "lr_scheduler_type": "cosine", "warmup_steps": 20, "weight_decay": 0.01,
+        "save_strategy": "no", "logging_steps": 5,
     }  # fmt: skip
     trl = trl_arguments({"trl": settings, "use_gpu": False, "seed": parsed.seed}, has_validation=False)
     arguments = SFTConfig(output_dir=str(folder / "out"), **trl)
     kind: Any = SFTTrainer
     if needs_weights:
         arguments.dataset_kwargs = {"skip_prepare_dataset": True}
-        ready = weighted_rows if targets is None else transfer_rows
-        rows = ready(rows, arguments, packing=False)
+        beside = [*([] if targets is None else (SOURCES, MASSES)), *([] if scores is None else (TOP_IDS, TOP_LOGPROBS))]
+        rows = weighted_rows(rows, arguments, packing=False, beside=beside)
         mean = prepared.weight / prepared.num_tokens
         kind = weighted_trainer(mean_weight=mean)
         if targets is not None:
-            scale = prepared.num_tokens / prepared.mass
-            kind = transfer_trainer(Transfer(parsed.weight, 2 / 3, LAYER, scale), mean_weight=mean)
+            layer, scale = layer_of(AttentionConfig(), parsed.student), prepared.num_tokens / prepared.mass
+            kind = transfer_trainer(Transfer(parsed.weight, 2 / 3, layer, scale), mean_weight=mean)
+        if scores is not None:
+            kind = distilling(kind, Distillation(parsed.distill_weight, 1.0))
+            print(f"topk: {prepared.num_scored / prepared.num_tokens:.1%} of the tokens have alternatives", flush=True)
     student = resolve_model(config.student)
     trainer = kind(
         model=student, args=arguments, train_dataset=rows, processing_class=AutoTokenizer.from_pretrained(student)
@@ -177,17 +249,20 @@ def trainer_of(
     return trainer
 
 
-def weigh(sample: Sample, *, share: float) -> Sample:
-    """The sample with the weights that curation would give it."""
+def changed(arm: str, sample: Sample, *, parsed: argparse.Namespace) -> Sample:
+    """The sample with the weights or the tag that curation would give it for this arm."""
+    if arm not in ("weighted", "tagged"):
+        return sample
     molecule = analyze(sample.completion[0].content, question=sample.prompt[0].content, markers=False)
-    return dataclasses.replace(sample, weights=weights_of(CurateConfig(bond_weight=share), molecule))
+    if arm == "tagged":
+        return tagged(sample, molecule, share=parsed.bond_tags, seed=parsed.seed)
+    return dataclasses.replace(sample, weights=weights_of(CurateConfig(bond_weight=parsed.bond_weight), molecule))
 
 
 def targets_of(arm: str, samples: Folder, generations: Folder, *, out: Folder, parsed: argparse.Namespace) -> Folder:
     config = AttentionConfig(target="teacher" if arm == "teacher" else "bonds", weight=parsed.weight)
     given: dict[str, Any] = {
-        "teacher": resolve_model("embedded:teacher") if arm == "teacher" else None, "samples": samples,
-        "generations": generations,
+        "teacher": resolve_model(TEACHER) if arm == "teacher" else None, "samples": samples, "generations": generations,
     }  # fmt: skip
     calibration = calibrate(config, **given)
     counts = write_targets(FILE, config=config, calibration=calibration, out=out, **given)
@@ -204,36 +279,99 @@ def _deal(target: AttentionTarget, rng: random.Random) -> AttentionTarget:
     return dataclasses.replace(target, rows=rows)
 
 
-def measuring(
-    problems: Sequence[Prompt], conversation: Conversation, *, answers: int, seed: int, threads: int
-) -> Callable[[Callable[[], Any]], dict[str, float]]:
-    """What answers the problems with a model's weights: the share of right answers by prompt_id. One engine serves all
-    arms."""
-    asked = [
-        RefineProblem(
-            p.prompt_id, p.task, p.question, p.answer or "", p.answer_kind, p.choices, p.num_steps,
-            conversation.render([Message("user", p.question)], ask=True),
-        )
-        for p in problems
-    ]  # fmt: skip
-    stop = conversation.tokenizer.eos_token_id
-    held: dict[str, Any] = {}
+def scores_of(generations: Folder, out: Folder) -> Folder:
+    """The teacher's likeliest tokens at each token of its samples, as `teacher.top_logprobs` has vLLM store them."""
+    import torch
+    from transformers import AutoModelForCausalLM
 
-    def measure(model: Callable[[], Any]) -> dict[str, float]:
-        if not held:
-            engine = EngineConfig(
-                engine={"max_model_len": 1024, "logprobs_mode": "processed_logprobs"}, threads=threads
+    tokenizer = load_tokenizer(TEACHER, key="teacher.model")
+    loaded: Any = AutoModelForCausalLM
+    model: Any = loaded.from_pretrained(resolve_model(TEACHER), dtype=torch.float32).eval()
+    (name,) = generations.names(".parquet")
+    scored: list[ScoredGeneration] = []
+    for row in generations.read_rows(name, Generation):
+        prompt, tokens = tokenizer([row.rendered, row.completion], add_special_tokens=False)["input_ids"]
+        tokens += [tokenizer.eos_token_id] if row.finish_reason == "stop" else []
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([prompt + tokens])).logits[0, len(prompt) - 1 : -1]
+        found = torch.log_softmax(logits, dim=-1).topk(NUM_TOP)
+        pairs = zip(found.indices.tolist(), found.values.tolist(), strict=True)
+        top = collect(tokens, [list(zip(*pair, strict=True)) for pair in pairs], k=NUM_TOP)
+        fields = {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
+        scored.append(ScoredGeneration(**fields, top=top))
+    write_scores(out, name, to_table(scored, ScoredGeneration))
+    return out
+
+
+def refiner_of(
+    arm: str, tables: dict[str, Folder], conversation: Conversation, *, parsed: argparse.Namespace, student: Path,
+    folder: Path,
+) -> Any:  # fmt: skip
+    """The trainer of an arm that is refined, without validations: it ends at its last step."""
+    from transformers import PrinterCallback
+
+    batch = {"grpo": parsed.completions, "distill": max(1, parsed.completions // 2), "dpo": 16}[arm]
+    each = min(batch, 64)
+    trl: dict[str, Any] = {"per_device_train_batch_size": each, "gradient_accumulation_steps": batch // each}
+    trl |= {"learning_rate": 1e-4} if arm == "grpo" else {"learning_rate": 5e-5, "beta": 0.1 if arm == "dpo" else 1.0}
+    config = RefineConfig(
+        enabled=True, method=arm, steps=parsed.steps * (2 if arm == "dpo" else 1), num_generations=min(8, batch),
+        max_completion_length=parsed.max_tokens, rollouts="transformers", threads=parsed.threads, trl=trl,
+    )  # fmt: skip
+    out = Folder(str(folder))
+    read = {"prompts": tables["prompts"], "generations": tables["generate"], "verdicts": tables["verify"]}
+    lengths = lengths_of(**read) if arm == "grpo" else {}
+    write_problems(conversation, prompts=tables["prompts"], data=out / "data", lengths=lengths)
+    if arm == "dpo":
+        num = write_pairs(conversation, **read, data=out / "data", most=2, max_length=None)
+        print(f"dpo: {num} pairs", flush=True)
+    told = worker_config(config, student=str(student), teacher=TEACHER, seed=parsed.seed, out=out)
+    trainer, _ = TRAINERS[arm](told, str(student), folder / "out")
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+class Measure:
+    """Answers the problems with a model's weights. One engine serves all arms, and samples for those that are
+    refined."""
+
+    def __init__(
+        self, problems: Sequence[Prompt], conversation: Conversation, *, parsed: argparse.Namespace,
+        model: Callable[[], Any],
+    ) -> None:  # fmt: skip
+        self._problems = problems
+        self._conversation = conversation
+        self._parsed = parsed
+        self._model = model
+        self._stops = stops_of(parsed.student, conversation.tokenizer)
+
+    @functools.cached_property
+    def sampler(self) -> VllmSampler:
+        engine = EngineConfig(
+            engine={"max_model_len": 512 + self._parsed.max_tokens, "logprobs_mode": "processed_logprobs"},
+            threads=self._parsed.threads,
+        )
+        sampling = Sampling(
+            temperature=1.0, max_tokens=self._parsed.max_tokens, stop_token_ids=self._stops, seed=self._parsed.seed
+        )
+        return VllmSampler(self._parsed.student, engine, sampling=sampling, model=self._model)
+
+    def rates(self, *, tag: str = "") -> dict[str, float]:
+        """The share of right answers by prompt_id; with a `tag`, asked with it."""
+        asked = [
+            RefineProblem(
+                p.prompt_id, p.task, p.question, p.answer or "", p.answer_kind, p.choices, p.num_steps,
+                self._conversation.render([Message("user", tag + p.question)], ask=True),
             )
-            sampling = Sampling(temperature=1.0, max_tokens=512, stop_token_ids=(stop,), seed=seed)
-            held["sampler"] = VllmSampler("embedded:student", engine, sampling=sampling, model=model)
+            for p in self._problems
+        ]  # fmt: skip
         validation = Validation(
-            asked, num_samples=answers, sampler=held["sampler"], tokenizer=conversation.tokenizer, stops=(stop,)
-        )
-        held["sampler"].sync_weights()
+            asked, num_samples=self._parsed.answers, sampler=self.sampler, tokenizer=self._conversation.tokenizer,
+            stops=self._stops,
+        )  # fmt: skip
+        self.sampler.sync_weights()
         rates, _ = validation._rates(asked, draw="test")
-        return dict(zip((p.prompt_id for p in problems), rates, strict=True))
-
-    return measure
+        return dict(zip((p.prompt_id for p in self._problems), rates, strict=True))
 
 
 def table(results: dict[str, Any]) -> str:

@@ -194,3 +194,51 @@ def test_rows_of_local_files_are_counted(
     assert main([*arguments, "evaluate.samples_per_prompt=1", "evaluate.ks=[1]"]) == 0
     stages = {stage["name"]: stage for stage in json.loads(capsys.readouterr().out)["stages"]}
     assert (stages["generate"]["samples"], stages["evaluate_after"]["samples"]) == (sampled, 2)
+
+
+REFINED = (
+    "refine.enabled=true", "refine.steps=30", "refine.num_workers=2", "refine.validate_every=10",
+    "refine.validation_problems=5", "refine.validation_samples=4", "plan.completion_tokens=50", "plan.prompt_tokens=10",
+    "plan.student_tokens_per_s=100", "plan.training_tokens_per_s=60",
+    "refine.trl={per_device_train_batch_size: 8, gradient_accumulation_steps: 2, beta: 0.0}",
+)  # fmt: skip
+
+
+def test_a_refinement_is_its_rollouts_its_validations_and_its_updates() -> None:
+    found = stages(*REFINED)
+    assert "refine" not in stages()
+    # 30 steps of 8 x 2 x 2 completions, and five problems four times before and at steps 10, 20 and 30.
+    learnt, validated = 30 * 32, 4 * 5 * 4
+    refine = found["refine"]
+    assert (refine.samples, refine.tokens) == (learnt + validated, (learnt + validated) * 50)
+    assert refine.seconds == pytest.approx((learnt + validated) * 50 / 100 / 2 + learnt * 60 / 60 / 2)
+    assert found["evaluate_sft"].samples == found["evaluate_after"].samples
+    # What the student is compared with is gone through too, at a third of the time.
+    compared = stages(*REFINED, "refine.trl.beta=0.001")["refine"]
+    assert compared.seconds == pytest.approx((learnt + validated) * 50 / 100 / 2 + learnt * 60 / 60 / 2 * 4 / 3)
+    # Pairs are not sampled, and have two rows each.
+    pairs = stages(*REFINED, "refine.method=dpo")["refine"]
+    assert pairs.seconds == pytest.approx(validated * 50 / 100 / 2 + 2 * learnt * 60 / 60 / 2 * 4 / 3)
+    assert stages(*REFINED, "prompts.source=file", "refine.validation_problems=null")["refine"].samples is None
+
+
+def test_a_worker_of_a_refinement_holds_what_it_learns_compares_and_samples_with() -> None:
+    plain = stages(*REFINED)["refine"].memory_gib
+    weights = 4 * TINY.num_parameters / 2**30
+    assert plain["engine"] == pytest.approx(weights + 1)
+    assert "reference" not in plain
+    assert stages(*REFINED, "refine.trl.beta=0.1")["refine"].memory_gib["reference"] == pytest.approx(weights)
+    adapted = stages(*REFINED, "refine.trl.beta=0.1", "refine.peft={}")["refine"].memory_gib
+    assert adapted["reference"] == 0
+    assert adapted["optimizer"] < plain["optimizer"]
+    teacher = stages(*REFINED, "refine.method=distill", models=Models(LARGE, TINY))["refine"].memory_gib
+    assert teacher["reference"] == pytest.approx(4 * LARGE.num_parameters / 2**30)
+    assert "engine" not in stages(*REFINED, "refine.rollouts=transformers")["refine"].memory_gib
+
+
+def test_a_refinement_that_does_not_fit_is_a_problem() -> None:
+    on_gpu = ("refine.use_gpu=true", "plan.gpu_memory_gib=79.6", "refine.trl.beta=0.1")
+    (problem,) = [p for p in planned(*REFINED, *on_gpu, models=Models(TINY, LARGE)).problems if p.startswith("refine")]
+    assert "reference" in problem
+    assert "refine.peft={}" in problem
+    assert not [p for p in planned(*REFINED, *on_gpu).problems if p.startswith("refine")]

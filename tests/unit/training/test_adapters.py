@@ -16,7 +16,7 @@ from stillery.errors import UserError
 from stillery.io.storage import Folder
 from stillery.pipeline.preflight import check
 from stillery.sampling.models import check_model, model_id, resolve_model
-from stillery.training.adapters import lora_config
+from stillery.training.adapters import lora_config, whole_weights
 from stillery.training.checkpoints import publish_adapted
 from support.chat_models import STUDENT
 
@@ -34,6 +34,14 @@ REFUSED = {
     "another start of the base": (["sft.peft={init_lora_weights: pissa}"], "changes the base's own weights"),
     "four bits of all weights": (["sft.quantize=nf4"], r"set sft\.peft=\{\}"),
     "four bits without CUDA": (["sft.quantize=nf4", "sft.peft={}"], r"needs CUDA: set sft\.use_gpu=true"),
+    "a module to refine that is not there": (
+        ["refine.enabled=true", "refine.peft={target_modules: [k_prj]}"],
+        r"refine\.peft\.target_modules: embedded:student has no module k_prj; did you mean k_proj\?",
+    ),
+    "a key of refinement's adapter that peft does not know": (
+        ["refine.enabled=true", "refine.peft={rang: 8}"],
+        r"refine\.peft\.rang: peft .* no such field",
+    ),
     "bits that nobody knows": (["sft.quantize=fp3", "sft.peft={}"], "must be null or nf4"),
 }
 
@@ -99,7 +107,7 @@ def test_what_is_published_is_the_adapter_and_the_same_model_merged(tmp_path: Pa
     out = Folder(str(tmp_path / "out"))
     config = load_config(None, ["sft.peft={r: 4}"]).sft
     source = Folder(str(checkpoint_of(model, tmp_path / "trained")))
-    publish_adapted(config, source, out / "checkpoint", adapter=out / "adapter", describe=lambda _: None)
+    publish_adapted(config.student, source, out / "checkpoint", adapter=out / "adapter", describe=lambda _: None)
 
     check_model("student", str(out.local / "checkpoint"))
     assert not list((out.local / "checkpoint").glob("adapter*"))
@@ -116,6 +124,23 @@ def test_what_is_published_is_the_adapter_and_the_same_model_merged(tmp_path: Pa
     check(load_config(None, [f"sft.student={student}"]))
     again = AutoModelForCausalLM.from_pretrained(resolve_model(student), dtype=torch.float32)
     assert (logits_of(again) - logits_of(model)).abs().max() < 1e-4
+
+
+def test_what_an_engine_is_given_is_the_base_with_the_adapter_and_the_model_stays_as_it_is(tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = adapted()
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    given = dict(whole_weights(model))
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+    plain = AutoModelForCausalLM.from_pretrained(STUDENT, dtype=torch.float32)
+    assert set(given) == {name for name, _ in plain.named_parameters()}
+    whole = AutoModelForCausalLM.from_pretrained(STUDENT, dtype=torch.float32)
+    whole.load_state_dict(given, strict=False)
+    assert (logits_of(whole) - logits_of(model)).abs().max() < 1e-4
+    assert (logits_of(plain) - logits_of(model)).abs().max() > 0.1
+    assert all(torch.equal(weight, dict(plain.named_parameters())[name]) for name, weight in whole_weights(plain))
 
 
 def test_an_adapter_is_known_by_its_weights_and_its_base(tmp_path: Path) -> None:

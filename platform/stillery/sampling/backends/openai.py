@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stillery.errors import UserError
-from stillery.records import Generation, Request
+from stillery.records import Generation, Request, ScoredGeneration
 from stillery.sampling.backends.openai_api import (
     PATHS,
     EndpointError,
@@ -33,6 +33,7 @@ from stillery.sampling.backends.openai_api import (
 )
 from stillery.sampling.cost import Account, SpendingCap
 from stillery.sampling.engine import settings_json
+from stillery.sampling.top_logprobs import TokenIds, from_server
 
 if TYPE_CHECKING:
     import aiohttp
@@ -60,7 +61,17 @@ class EndpointEngine:
     gets past breaks the engine: what is under way may still finish, then everyone else is handed the error.
     """
 
-    def __init__(self, endpoint: OpenAIServer, *, model_id: str, account: Account | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: OpenAIServer,
+        *,
+        model_id: str,
+        account: Account | None = None,
+        top_logprobs: tuple[int, TokenIds] | None = None,
+    ) -> None:
+        """`top_logprobs` says how many are kept of each token, for which the sampling settings must ask, and finds the
+        ids of their tokens."""
+        self._top_logprobs = top_logprobs
         self.account = Account() if account is None else account
         self._budget = SpendingCap(self.account, endpoint=endpoint)
         self._endpoint, self._model_id = endpoint, model_id
@@ -166,8 +177,25 @@ class EndpointEngine:
                 await asyncio.sleep(_backoff(tries, endpoint=self._endpoint))
             else:
                 self._num_given_up_in_a_row = 0
-                return _generation(submitted, reply, model_id=self._model_id, error=None)
+                return self._made(submitted, reply)
         return None
+
+    def _made(self, submitted: _SubmittedRequest, reply: ServerReply) -> Generation:
+        made = _generation(submitted, reply, model_id=self._model_id, error=None)
+        if self._top_logprobs is None:
+            return made
+        k, ids = self._top_logprobs
+        if reply.completion and not reply.logprobs:
+            raise UserError(
+                f"{self._endpoint.base_url} answers without log-probabilities: set teacher.top_logprobs=0, or ask a "
+                "server that gives them"
+            )
+        try:
+            top = from_server(reply.logprobs, ids=ids, k=k)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            # The boundary: what a server says in another form is not known, and the sample is none the worse.
+            top = None
+        return ScoredGeneration(**{f.name: getattr(made, f.name) for f in dataclasses.fields(made)}, top=top)
 
     def _failed(self, submitted: _SubmittedRequest, error: str) -> Generation:
         return _generation(submitted, ServerReply("", None, None, None, None), model_id=self._model_id, error=error)

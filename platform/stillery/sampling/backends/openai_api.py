@@ -4,7 +4,7 @@ import email.utils
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import environ
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -63,13 +63,14 @@ class OpenAIServer:
 
 @dataclass(frozen=True, slots=True)
 class ServerReply:
-    """One answer of a server. Token counts are None where it reports no usage."""
+    """One answer of a server. Token counts are None where it reports no usage; `logprobs` is as it came."""
 
     completion: str
     finish_reason: str | None
     num_prompt_tokens: int | None
     num_tokens: int | None
     mean_logprob: float | None
+    logprobs: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 class TransientError(Exception):
@@ -145,14 +146,15 @@ def read_reply(body: Any) -> ServerReply:
         content = message.get("content") or message.get("refusal")
         finish_reason = choice.get("finish_reason")
         completion = whole_text(join_thinking(thinking, content, truncated=finish_reason == "length"))
-        logprobs = _logprobs(choice.get("logprobs") or {})
+        scores: Mapping[str, Any] = choice.get("logprobs") or {}
+        logprobs = _logprobs(scores)
         counts = usage.get("prompt_tokens"), usage.get("completion_tokens")
     except (AttributeError, KeyError, IndexError, TypeError):
         raise ValueError("an answer without a sample") from None
     if finish_reason == "error":
         raise ValueError("a sample that failed half-way")
     mean_logprob = sum(logprobs) / len(logprobs) if logprobs else None
-    return ServerReply(completion, finish_reason, counts[0], counts[1], mean_logprob)
+    return ServerReply(completion, finish_reason, counts[0], counts[1], mean_logprob, scores)
 
 
 def _logprobs(given: Mapping[str, Any]) -> list[float]:

@@ -15,9 +15,10 @@ from concurrent.futures import Future
 from typing import Any
 
 from stillery.config import EngineConfig
-from stillery.records import Generation, Request
+from stillery.records import Generation, Request, ScoredGeneration
 from stillery.sampling.engine import settings_json
 from stillery.sampling.models import TRUST, resolve_model
+from stillery.sampling.top_logprobs import from_vllm
 
 
 def load_engine(model: str, config: EngineConfig) -> Any:
@@ -57,9 +58,19 @@ def load_engine(model: str, config: EngineConfig) -> Any:
 class VllmEngine:
     """vLLM's own engine loop in a thread: requests join the running batch as they come, with no barrier."""
 
-    def __init__(self, model: str, config: EngineConfig, *, model_id: str, stop_token_ids: Sequence[int] = ()) -> None:
-        """`stop_token_ids` end a sample besides those of the model's own files and of its sampling settings."""
+    def __init__(
+        self,
+        model: str,
+        config: EngineConfig,
+        *,
+        model_id: str,
+        stop_token_ids: Sequence[int] = (),
+        top_logprobs: int = 0,
+    ) -> None:
+        """`stop_token_ids` end a sample besides those of the model's own files and of its sampling settings; so many
+        `top_logprobs` are kept of each token, for which the sampling settings must ask."""
         self._model_id = model_id
+        self._top_logprobs = top_logprobs
         self._stop_token_ids = stop_token_ids
         self._inbox: queue.SimpleQueue[_Submitted | None] = queue.SimpleQueue()
         self._running: dict[str, _Submitted] = {}
@@ -134,7 +145,11 @@ class VllmEngine:
 
     def _finish(self, output: Any) -> None:
         submitted = self._running.pop(output.request_id)
-        submitted.done(_finished(submitted, output, self._model_id))
+        made = _finished(submitted, output, self._model_id)
+        if self._top_logprobs:
+            top = from_vllm(output.outputs[0], k=self._top_logprobs)
+            made = ScoredGeneration(**{f.name: getattr(made, f.name) for f in dataclasses.fields(made)}, top=top)
+        submitted.done(made)
 
     def _fail(self, error: Exception) -> None:
         waiting: list[_Submitted | None] = list(self._running.values())

@@ -13,15 +13,18 @@ from typing import Any
 import pyarrow as pa
 
 from stillery.config import Config, CurateConfig, TeacherConfig, VerifyConfig
+from stillery.errors import UserError
 from stillery.io.readers.files import fingerprints
 from stillery.io.run_folder import Run
 from stillery.io.storage import Folder
 from stillery.metrics import check_failures
-from stillery.records import Generation, Prompt, Split, from_table, to_table
+from stillery.records import Generation, Prompt, Split, conform, from_table, to_table
 from stillery.sampling.backend import teacher_backend
 from stillery.sampling.backends.recorded import Recorded, RecordedCounts, read_recorded
 from stillery.sampling.prompting import messages_of
+from stillery.sampling.sample_log import SCORES
 from stillery.sampling.sampler import sample
+from stillery.sampling.stored_logprobs import TOP_LOGPROBS, write_scores
 from stillery.stages.fingerprints import grading_settings, sampling_settings, teacher_identity
 from stillery.stages.generate.judging import VerdictJudge, start_grader
 from stillery.stages.generate.recorded import in_order
@@ -30,6 +33,8 @@ from stillery.telemetry.logs import logger
 from stillery.verify.acceptance import Acceptance
 
 ROWS_PER_FILE = 20_000
+# With log-probabilities a sample takes kilobytes to megabytes.
+SCORED_ROWS_PER_FILE = 2_000
 
 
 def generate(
@@ -65,7 +70,7 @@ def generate(
     samples = sample(
         asked,
         conversations,
-        source=teacher_backend(config, logs=run.logs, now=run.started),
+        source=teacher_backend(config, logs=run.logs, now=run.started, scored=True),
         engine=config,
         sampling={**config.sampling, "seed": seed},
         num_samples=config.samples_per_prompt,
@@ -77,10 +82,17 @@ def generate(
         resample=config.resample,
         judge=judge,
     )
-    counts = _write(samples.tables(rows=ROWS_PER_FILE), num_prompts=len(asked), out=out)
+    scored = config.top_logprobs > 0
+    tables = samples.tables(rows=SCORED_ROWS_PER_FILE if scored else ROWS_PER_FILE, scored=scored)
+    counts = _write(tables, num_prompts=len(asked), out=out)
     summary = counts.summary()
     share = check_failures("generate", counts.failures, num_samples=summary["num_samples"], most=max_failure_share)
-    return {**summary, "failed": share}
+    if scored and not counts.num_scored:
+        raise UserError(
+            f"generate: teacher.top_logprobs is {config.top_logprobs}, and no sample came with log-probabilities that "
+            "could be read; set it to 0"
+        )
+    return {**summary, **({"num_scored": counts.num_scored} if scored else {}), "failed": share}
 
 
 def recorded_of(config: TeacherConfig) -> Recorded:
@@ -98,7 +110,11 @@ def recorded_of(config: TeacherConfig) -> Recorded:
 def _write(parts: Iterable[pa.Table], *, num_prompts: int, out: Folder) -> "GenerationCounts":
     counts = GenerationCounts(num_prompts=num_prompts)
     for number, table in enumerate(parts):
-        out.write_table(f"generations-{number:05d}.parquet", table)
+        name = f"generations-{number:05d}.parquet"
+        if SCORES in table.column_names:
+            counts.num_scored += write_scores(out / TOP_LOGPROBS, name, table)
+            table = conform(table, Generation)
+        out.write_table(name, table)
         counts.add(table)
     return counts
 
@@ -109,6 +125,8 @@ class GenerationCounts:
     def __init__(self, *, num_prompts: int) -> None:
         self._counts = Counter[str](num_prompts=num_prompts)
         self._reasons = Counter[str]()
+        # Samples with log-probabilities.
+        self.num_scored = 0
         # How often an engine gave each reason for giving no sample.
         self.failures = Counter[str]()
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from stillery.bonds.analysis import analyze
 from stillery.bonds.steps.segmentation import segment
+from stillery.curation.bond_tags import without_tag
 from stillery.records import AttentionSource, Bond, BondKind, Claim, Molecule, Sample
 
 Floats = NDArray[np.float64]
@@ -53,9 +54,9 @@ class Draft:
 
 
 def texts_of(sample: Sample) -> tuple[str, str]:
-    """The question and the completion that positions in a target count in."""
+    """The question, without a bond tag, and the completion that positions in a target count in."""
     asked = [message.content for message in sample.prompt if message.role == "user"]
-    return asked[-1] if asked else "", "".join(message.content for message in sample.completion)
+    return without_tag(asked[-1]) if asked else "", "".join(message.content for message in sample.completion)
 
 
 def draft(sample: Sample) -> Draft:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from stillery.curation.bond_tags import without_tag
 from stillery.errors import UserError
 from stillery.records import Generation, Sample
 from stillery.training.attention.alignment import align
@@ -52,7 +53,7 @@ class TeacherAttention:
         question, content = texts_of(sample)
         prompt, completion = generation.rendered, generation.completion
         if not self._as_written:
-            asked_by = [{"role": message.role, "content": message.content} for message in sample.prompt]
+            asked_by = [{"role": m.role, "content": without_tag(m.content)} for m in sample.prompt]
             prompt = self._tokenizer.apply_chat_template(asked_by, tokenize=False, add_generation_prompt=True)
             completion = content
         aligned = align(

@@ -15,7 +15,7 @@ from stillery.records import AttentionTarget, Sample
 from stillery.sampling.chat.conversation import ChatRow, Conversation
 from stillery.training.attention.alignment import align
 from stillery.training.attention.drafts import texts_of
-from stillery.training.weights import weighted_collator, weighted_rows, weighted_trainer
+from stillery.training.weights import weighted_collator, weighted_trainer
 
 SOURCES, MASSES = "attention_sources", "attention_masses"
 QUERIES = "attention_queries"
@@ -64,11 +64,6 @@ def attention_columns(
         if sum(seen) > 0:
             masses[position] = [mass * sum(asked.mass) / sum(seen) for mass in seen]
     return {SOURCES: aligned.sources, MASSES: masses}
-
-
-def transfer_rows(rows: Any, arguments: Any, *, packing: bool) -> Any:
-    """`weighted_rows` with the two columns kept."""
-    return weighted_rows(rows, arguments, packing=packing, beside=(SOURCES, MASSES))
 
 
 def transfer_trainer(transfer: Transfer, *, mean_weight: float) -> type[Any]:

@@ -16,7 +16,7 @@ from stillery.records import Rollout
 from stillery.telemetry import metrics as observe
 from stillery.telemetry.bars import Bar
 from stillery.telemetry.logs import logger, report
-from stillery.training.loop import report_checkpoint
+from stillery.training.loop import complete_checkpoint, report_checkpoint
 from stillery.training.refine.stopping import ACCURACY, STOPPED, validations_of, why_stop
 from stillery.training.refine.validation import STANDARD_ERROR
 
@@ -96,6 +96,8 @@ class Watch(TrainerCallback):
         if rollouts:
             self._out.write_rows(f"rollouts-{step:06d}.parquet", rollouts, Rollout)
         folder = Path(str(args.output_dir)) / f"checkpoint-{step}"
+        if state.is_world_process_zero:
+            complete_checkpoint(folder, **kwargs)
         # Ray keeps what it holds to be the best, and takes the later of equal ones.
         metrics = {"step": step, "accuracy": validations_of(state.log_history)[step] - step * 1e-9}
         report_checkpoint(folder, metrics)

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stillery.config import RefineConfig, TeacherConfig
+from stillery.config import Config, RefineConfig, TeacherConfig
 from stillery.errors import UserError
 from stillery.records import AnswerKind, Prompt, Split
-from stillery.sampling.chat.conversation import load_tokenizer
+from stillery.training.adapters import check_table
+from stillery.training.distillation.vocabularies import check_vocabularies
 from stillery.training.refine.arguments import batch_of
 from stillery.training.refine.rewards import check_parts, load_parts
 from stillery.training.rewards.combined import check_weights
@@ -29,10 +30,11 @@ def check_refinement(config: RefineConfig, *, teacher: TeacherConfig, student: s
     if config.rollouts not in ("vllm", "transformers"):
         raise UserError(f"refine.rollouts is {config.rollouts!r}; it must be vllm or transformers")
     _check_numbers(config)
+    check_table(config.peft, key="refine.peft")
     if config.method != "dpo":
         _check_sampling(config)
     if config.method == "distill":
-        _check_vocabularies(teacher, student)
+        _check_teacher(teacher, student)
     if config.method == "grpo":
         _check_groups(config)
         check_weights(config.reward_weights)
@@ -53,20 +55,15 @@ def _check_numbers(config: RefineConfig) -> None:
         )
 
 
-def _check_vocabularies(teacher: TeacherConfig, student: str) -> None:
+def _check_teacher(teacher: TeacherConfig, student: str) -> None:
     """Distributions are compared token by token: TRL itself compares the sizes of the vocabularies alone."""
     if teacher.kind != "vllm":
         raise UserError(
             "refine.method=distill reads the teacher's distribution over all tokens, which "
             f"teacher.kind={teacher.kind} does not give: train on its texts (sft), or take refine.method=grpo or dpo"
         )
-    theirs, ours = (load_tokenizer(m, key="model").get_vocab() for m in (teacher.model, student))
-    differing = {token for token in theirs.keys() | ours.keys() if theirs.get(token) != ours.get(token)}
-    if differing:
-        raise UserError(
-            f"refine.method=distill: the vocabularies of {teacher.model} and {student} differ in {len(differing)} "
-            f"tokens, such as {min(differing)!r}: train on the teacher's texts (sft), or take refine.method=grpo or dpo"
-        )
+    instead = "train on the teacher's texts (sft), or take refine.method=grpo or dpo"
+    check_vocabularies(teacher.model, student, key="refine.method=distill", instead=instead)
 
 
 def _check_groups(config: RefineConfig) -> None:
@@ -115,6 +112,25 @@ def check_counts(config: RefineConfig, counts: Mapping[str, int]) -> None:
             f"refine: a step of {config.num_workers} workers takes {max(needed, config.num_workers)} {what}, and there "
             f"are {there}: lower refine.num_workers or refine.trl.per_device_train_batch_size"
         )
+
+
+def check_most(config: Config) -> None:
+    """Raise UserError if generated problems, or the teacher's samples, cannot be enough for a step or a validation."""
+    refine, prompts = config.refine, config.prompts
+    if not refine.enabled:
+        return
+    if refine.method == "dpo" and config.teacher.samples_per_prompt == 1:
+        raise UserError(
+            "refine.method=dpo compares a right sample of a prompt with a wrong one, and teacher.samples_per_prompt is "
+            "1: raise it"
+        )
+    if prompts.source != "tasks":
+        return
+    if prompts.num_validation == 0:
+        raise UserError(
+            "refine chooses its checkpoint by accuracy on validation problems: raise prompts.num_validation"
+        )
+    check_counts(refine, {Split.TRAIN: prompts.num_train, "pairs": prompts.num_train * refine.max_pairs_per_prompt})
 
 
 def code_of(config: RefineConfig) -> dict[str, str]:

@@ -12,8 +12,10 @@ from typing import Any
 from stillery.config import EngineConfig, RewardWeights, StopRules
 from stillery.io.storage import Folder
 from stillery.records import Split
+from stillery.sampling.adapters import quiet_peft
 from stillery.telemetry import logs
 from stillery.telemetry import metrics as observe
+from stillery.training.adapters import lora_config
 from stillery.training.loop import wait_for_uploads
 from stillery.training.refine.arguments import distill_arguments, dpo_arguments, grpo_arguments
 from stillery.training.refine.data import PreferencePair, RefineProblem, first_of
@@ -28,6 +30,8 @@ BATCH_SIZE = 64
 
 def refine_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
     """Refine from the latest checkpoint that Ray holds, else from the student. Returns the history."""
+    # TRL imports peft.
+    quiet_peft()
     import datasets
     import ray.train
     import torch
@@ -48,8 +52,7 @@ def refine_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
         resumed = None if checkpoint is None else bring_checkpoint(checkpoint, scratch)
         if resumed is not None and (history := ended(resumed, steps=config["steps"])) is not None:
             return history
-        make = {"grpo": _grpo_trainer, "dpo": _dpo_trainer, "distill": _distill_trainer}[config["method"]]
-        trainer, sampler = make(config, student, scratch)
+        trainer, sampler = TRAINERS[config["method"]](config, student, scratch)
         trainer.add_callback(_watch(config, trainer, sampler))
         trainer.remove_callback(PrinterCallback)
         for callback in live_callbacks(config):
@@ -86,6 +89,7 @@ def _grpo_trainer(config: dict[str, Any], student: str, scratch: Path) -> tuple[
         args=GRPOConfig(output_dir=str(scratch), **grpo_arguments(config)),
         train_dataset=Dataset.from_list(_problem_rows(config)),
         processing_class=tokenizer,
+        peft_config=_peft(config),
     )
     return trainer, _attached(config, student, trainer)
 
@@ -103,6 +107,7 @@ def _distill_trainer(config: dict[str, Any], student: str, scratch: Path) -> tup
         args=DistillationConfig(output_dir=str(scratch), **distill_arguments(config)),
         train_dataset=Dataset.from_list([{"prompt": row["prompt"]} for row in _problem_rows(config)]),
         processing_class=_tokenizer(student),
+        peft_config=_peft(config),
     )
     return trainer, _attached(config, student, trainer)
 
@@ -138,8 +143,13 @@ def _dpo_trainer(config: dict[str, Any], student: str, scratch: Path) -> tuple[A
         args=DPOConfig(output_dir=str(scratch), **dpo_arguments(config)),
         train_dataset=Dataset.from_list([{name: getattr(pair, name) for name in ids} for pair in pairs]),
         processing_class=tokenizer,
+        peft_config=_peft(config),
     )
     return trainer, _sampler(config, student, trainer, stops=_stops(student, tokenizer))
+
+
+# The trainer of a method and what it samples with, from a worker's config, the student's path and a scratch folder.
+TRAINERS = {"grpo": _grpo_trainer, "dpo": _dpo_trainer, "distill": _distill_trainer}
 
 
 def _watch(config: dict[str, Any], trainer: Any, sampler: RolloutSampler) -> Any:
@@ -166,6 +176,10 @@ def _watch(config: dict[str, Any], trainer: Any, sampler: RolloutSampler) -> Any
         rules=StopRules(**config["stop"]),
         out=out,
     )
+
+
+def _peft(config: dict[str, Any]) -> Any:
+    return None if config["peft"] is None else lora_config(config["peft"])
 
 
 def _tokenizer(student: str) -> Any:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from stillery.config import EngineConfig
 from stillery.records import digest, seed_of
 from stillery.sampling.backends.vllm import load_engine
+from stillery.training.adapters import whole_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,8 @@ class VllmSampler:
 
     def sync_weights(self) -> None:
         """Give the engine the model's weights, and forget what the old ones had computed."""
-        pairs = [(name, tensor.detach()) for name, tensor in self._model().named_parameters()]
-        self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(pairs)})
+        pairs = whole_weights(self._model())
+        self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": pairs})
         self._llm.apply_model(pack_tied_head)
         self._llm.reset_prefix_cache()
 

@@ -22,7 +22,6 @@ from stillery.training.attention.transfer import (
     attention_columns,
     divergence_of,
     transfer_collator,
-    transfer_rows,
     transfer_trainer,
 )
 from stillery.training.weights import COLUMN, token_weights, weighted_rows, weighted_trainer
@@ -85,7 +84,8 @@ def trainer_of(
         **{"max_steps": 4, "gradient_checkpointing": False, "gradient_accumulation_steps": 2, **settings},
     )  # fmt: skip
     data = Dataset.from_list(rows)
-    data = (weighted_rows if transfer is None else transfer_rows)(data, arguments, packing=packing)
+    beside = () if transfer is None else (SOURCES, MASSES)
+    data = weighted_rows(data, arguments, packing=packing, beside=beside)
     kind = weighted_trainer(mean_weight=1.0) if transfer is None else transfer_trainer(transfer, mean_weight=1.0)
     tokenizer = AutoTokenizer.from_pretrained(STUDENT)
     return kind(model=str(STUDENT), args=arguments, train_dataset=data, processing_class=tokenizer)

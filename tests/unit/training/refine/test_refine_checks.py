@@ -9,7 +9,7 @@ from stillery.config import RefineConfig, StopRules, TeacherConfig, load_config
 from stillery.config.passthrough import check_tables
 from stillery.errors import UserError
 from stillery.sampling.chat.conversation import load_tokenizer
-from stillery.training.refine.checks import check_counts, check_refinement, code_of
+from stillery.training.refine.checks import check_counts, check_most, check_refinement, code_of
 
 
 def config(**changes: Any) -> RefineConfig:
@@ -37,6 +37,7 @@ def check(config: RefineConfig, *, teacher: TeacherConfig | None = None) -> None
         ({"rewards": {"support.refine_rewards:f": 1.0}}, "refine_rewards has no function f"),
         ({"rewards": {"support.refine_rewards:nan": 1.0}}, "reward nan is nan"),
         ({"rewards": {"support.refine_rewards:broken": 1.0}}, "reward broken failed: KeyError: 'solution'"),
+        ({"peft": {"init_lora_weights": "pissa"}}, "refine.peft.init_lora_weights=pissa"),
         ({"steps": 0}, "refine.steps is 0"),
         ({"temperature": 0.0}, "refine.temperature is 0.0"),
         ({"stop": StopRules(patience=0)}, "refine.stop.patience"),
@@ -63,6 +64,25 @@ def test_a_teacher_is_distilled_from_only_where_the_vocabularies_are_equal(tmp_p
     other.save_pretrained(tmp_path)
     with pytest.raises(UserError, match=r"differ in 1 tokens, such as '<other>': train on the teacher's texts"):
         check(config(method="distill"), teacher=TeacherConfig(model=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["prompts.num_validation=0"], "raise prompts.num_validation"),
+        (
+            ["refine.num_workers=4", "refine.method=dpo", "prompts.num_train=1"],
+            "4 workers takes 4 pairs, and there are 2",
+        ),
+        (["refine.method=dpo", "teacher.samples_per_prompt=1"], "teacher.samples_per_prompt is 1"),
+        (["prompts.num_train=3", "refine.trl={per_device_train_batch_size: 32}"], "takes 4 training problems"),
+    ],
+)
+def test_what_generated_problems_cannot_give_is_said_before_the_first_stage(overrides: list[str], named: str) -> None:
+    with pytest.raises(UserError, match=named):
+        check_most(load_config(None, ["refine.enabled=true", *overrides]))
+    check_most(load_config(None, ["refine.enabled=true"]))
+    check_most(load_config(None, overrides))
 
 
 def test_too_little_data_for_a_step() -> None:
