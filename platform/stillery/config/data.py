@@ -187,6 +187,10 @@ class CurateConfig:
     """The share of each teacher by its name in the samples (`endpoint:NAME` for one that was a server), as several
     files, runs and teachers are read together by `teacher.recorded.files`. Others are left out. With `bonds.enabled` a
     warning says where their bond patterns differ. Empty: all of each."""
+    licenses: dict[str, str] = field(default_factory=dict[str, str])
+    """Licences for the card of the training set: of the `problems`, and of teachers by their name in the samples or in
+    `teacher.model`, such as `{problems: mit, "endpoint:big": cc-by-4.0}`. What is not named here is read from the cards
+    (README.md) beside the problems, the model or the recorded generations."""
     balance: dict[str, float] = field(default_factory=dict[str, float])
     """Evens out `task`, `length` (bands from a power of two to the next), `difficulty` (always, mostly or seldom
     solved) or `teacher`: a group of n samples gets a share like n to this power; 1 changes nothing, 0 makes all equal.

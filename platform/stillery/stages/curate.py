@@ -17,6 +17,7 @@ from typing import Any
 from stillery.config import Config, CurateConfig, TeacherConfig, settings_of
 from stillery.curation.datasheet import write_card
 from stillery.curation.files import Counts, Inputs, curate_file, new_counts, read_cells, thin_file
+from stillery.curation.licenses import Source, find_sources
 from stillery.curation.mixture import fit_rates, kept_shares, shares_of
 from stillery.curation.rules import NEED_BONDS
 from stillery.curation.screening import screen_prompts
@@ -45,13 +46,15 @@ def curate(
     molecules: Folder | None = None,
     seed: int = 0,
     name: str = "run",
+    sources: Callable[[Mapping[str, int]], Sequence[Source]] = lambda _: [],
     on_ray: bool = False,
 ) -> dict[str, Any]:
     """Write samples-*.parquet, their card and the choices, and return the funnel.
 
-    `stopping` is the rule under which the generations were made, if any. With `on_ray` files are worked on by Ray
-    tasks, else one after the other. Raises UserError if nothing at all was accepted for training: there is nothing to
-    train on.
+    `stopping` is the rule under which the generations were made, if any; `sources` says of the teachers, with how many
+    samples of each are kept, and of the problems where they come from, for the card. With `on_ray` files are worked on
+    by Ray tasks, else one after the other. Raises UserError if nothing at all was accepted for training: there is
+    nothing to train on.
     """
     by_id = {p.prompt_id: p for p in from_table(prompts.read_all(Prompt), Prompt)}
     screened = screen_prompts(config, list(by_id.values()))
@@ -92,6 +95,7 @@ def curate(
     if funnel["train"] == 0:
         raise UserError(_nothing_accepted(counts["dropped"]))
     summary = _summary(config, counts) | {"prompts_without_samples": without}
+    summary["sources"] = [dataclasses.asdict(source) for source in sources(summary["by_teacher"])]
     summary |= {"stay": stay} if stay else {}
     summary |= {"warnings": warnings} if warnings else {}
     out.write_bytes("README.md", write_card(summary, settings=settings_of(config), name=name).encode())
@@ -218,6 +222,8 @@ def _settings(config: Config) -> dict[str, Any]:
     if not curate.bond_weight:
         # What is not asked for leaves the fingerprint as it was.
         del settings["bond_weight"]
+    if not curate.licenses:
+        del settings["licenses"]
     draws = curate.mixture or curate.sources or curate.balance or "random" in curate.rules
     if config.curate.filters:
         named = [function_identity(name, key="curate.filters", arguments=2) for name in config.curate.filters]
@@ -236,6 +242,7 @@ def _run(context: StageContext) -> dict[str, Any]:
         out=context.out,
         seed=context.config.run.seed,
         name=context.config.run.name,
+        sources=functools.partial(find_sources, context.config),
         on_ray=True,
     )
 
