@@ -138,6 +138,12 @@ class DecontaminateConfig:
 
     files: list[str] = field(default_factory=list[str])
     """The sets: paths, globs or folders of files with a column of questions."""
+    sets: list[str] = field(default_factory=list[str])
+    """Standard sets by name: `aime24`, `aime25`, `arc_challenge`, `gpqa`, `gsm8k`, `livecodebench`, `math500`, `mmlu`;
+    `AIME 2024` and the like are understood. They are read from `data`, else from the Hugging Face Hub."""
+    data: str | None = None
+    """A folder of standard sets for machines without a network, each as NAME.jsonl, NAME/test.jsonl (any format that
+    problems are read from), or as the folder NAME of a downloaded dataset."""
     column: str | None = None
     """Their column of questions; null: `question`, `problem` or `prompt`."""
     ngram: int = 13

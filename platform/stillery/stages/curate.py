@@ -20,12 +20,11 @@ from stillery.curation.files import Counts, Inputs, curate_file, new_counts, rea
 from stillery.curation.licenses import Source, find_sources
 from stillery.curation.mixture import fit_rates, kept_shares, shares_of
 from stillery.curation.rules import NEED_BONDS
-from stillery.curation.screening import screen_prompts
+from stillery.curation.screening import evaluation_fingerprints, screen_prompts
 from stillery.curation.similar_traces import SIGNATURES, find_repeated, sign_file
 from stillery.curation.teacher_patterns import absent_kinds, differing
 from stillery.curation.weights import BY_BONDS, MASKED, UNWEIGHTED
 from stillery.errors import UserError
-from stillery.io.readers.files import fingerprints
 from stillery.io.storage import Folder
 from stillery.io.tables import TableRows
 from stillery.metrics import StoppingRule
@@ -216,7 +215,7 @@ def _stopping(teacher: TeacherConfig) -> StoppingRule | None:
 
 
 def _settings(config: Config) -> dict[str, Any]:
-    against = fingerprints(config.curate.decontaminate.files, key="curate.decontaminate.files")
+    against = evaluation_fingerprints(config.curate.decontaminate)
     stopping, curate = _stopping(config.teacher), config.curate
     settings = {**settings_of(curate), "stopping": None if stopping is None else dataclasses.asdict(stopping)}
     if not curate.bond_weight:
@@ -224,6 +223,8 @@ def _settings(config: Config) -> dict[str, Any]:
         del settings["bond_weight"]
     if not curate.licenses:
         del settings["licenses"]
+    # What sets hold is in `evaluation_sets`, wherever they lie and however they are spelled.
+    del settings["decontaminate"]["data"], settings["decontaminate"]["sets"]
     draws = curate.mixture or curate.sources or curate.balance or "random" in curate.rules
     if config.curate.filters:
         named = [function_identity(name, key="curate.filters", arguments=2) for name in config.curate.filters]
