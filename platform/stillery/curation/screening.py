@@ -77,8 +77,8 @@ def standard_sets(config: DecontaminateConfig) -> list[StandardSet]:
         one = find_set(name)
         if one is None:
             raise UserError(
-                f"{_KEY}.sets: no set {name!r} is known{suggest(name, list(STANDARD_SETS))}; give the path of another in "
-                f"{_KEY}.files"
+                f"{_KEY}.sets: no set {name!r} is known{suggest(name, list(STANDARD_SETS))}; give the path of another "
+                f"in {_KEY}.files"
             )
         found[one.name] = one
     return list(found.values())
