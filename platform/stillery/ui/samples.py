@@ -7,6 +7,7 @@ the files: a sample's page reads its own, and a search goes through all of them 
 
 import itertools
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -80,26 +81,28 @@ class Samples:
     def running(self, run: RunView) -> Index | None:
         """The index of the samples that a run has logged so far, those that failed left out; None if there are none.
 
-        It is some seconds old at most, and where it takes long to make, twenty times as old as that.
+        It is some seconds old at most, and where it takes long to make, twenty times as old as that, unless one of its
+        files has gone.
         """
         log, prompts = log_of(run), run.chosen(RUNNING, fetch=("prompts",))
         if log is None or "prompts" not in prompts:
             return None
         with self._lock:
             key, made, took = self._latest.get(log, ((), 0.0, 0.0))
-            begun = time.monotonic()
-            if key in self._indexes and begun - made < max(_RUNNING_FOR_S, 20 * took):
-                return self._indexes[key]
-            return read_log(log, lambda files: self._build_running(log, files, _files(prompts, "prompts"), begun))
+            found, begun = self._indexes.get(key), time.monotonic()
+            is_new = begun - made < max(_RUNNING_FOR_S, 20 * took)
+            if found is None or not is_new or not all(map(os.path.exists, found.texts)):
+                found = read_log(log, lambda files: self._build_running(log, files, _files(prompts, "prompts"), begun))
+        return found if found.num_rows else None
 
-    def _build_running(self, log: Path, files: list[Path], prompts: list[str], begun: float) -> Index | None:
+    def _build_running(self, log: Path, files: list[Path], prompts: list[str], begun: float) -> Index:
         if not files:
-            return None
+            return Index("", [], [], 0, {}, frozenset())
         names = {"generate": [str(file) for file in files], "prompts": prompts}
         key = (str(log), digest("files", names["generate"]))
         index = self._kept(key, lambda: self._build(names, _stopped_rates({}), logged=True))
         self._latest[log] = (key, begun, time.monotonic() - begun)
-        return index if index.num_rows else None
+        return index
 
     def _kept(self, key: tuple[str, ...], build: Callable[[], Index]) -> Index:
         """The index of a key, made if it is not there; those that were not looked at for longest are forgotten."""

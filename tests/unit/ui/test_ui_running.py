@@ -59,6 +59,9 @@ def test_samples_so_far_are_shown_once_each_and_nothing_is_touched(run: Path, cl
     assert "Problem 1: 7 and 9 more? &lt;i&gt;1&lt;/i&gt;" in page
     assert "<script>document" not in client.get("/runs/early/samples/bb0").text
     assert files_of(run) == before
+    # The files of what is shown are put together meanwhile.
+    log(run).compact("b1")
+    assert "made again" in client.get("/runs/early/samples/aa1?samples=running").text
 
 
 def test_what_is_not_whole_is_passed_over_and_stays(run: Path, client: TestClient) -> None:
