@@ -1,17 +1,24 @@
-"""The sample log on S3: engines in processes of their own write what the driver, which listed before, must find."""
+"""The sample log on S3: engines in processes of their own write what the driver, which listed before, must find; and
+`stillery ui` over a run there."""
 
 import multiprocessing
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 
 from stillery.io.storage import Folder
-from stillery.records import RenderedPrompt
+from stillery.io.transfer import copy_tree
+from stillery.records import Generation, RenderedPrompt
 from stillery.sampling.inventory import Inventory
 from stillery.sampling.sample_log import QUARANTINE, SampleLog
 from stillery.sampling.sampler import Samples
 from stillery.sampling.sampling_plan import SamplingPlan
+from stillery.ui.app import make_app
+from stillery.ui.runs import RunList
 from support.s3_server import S3Server, s3_server
+from support.ui_runs import make_ui_run
 from unit.sampling.test_engine_actors import BATCHES, work
 
 PROMPTS = [prompt for batch in BATCHES for prompt in batch]
@@ -59,3 +66,24 @@ def test_an_empty_object_is_moved_aside(server: S3Server) -> None:
     assert log.read(log.files()).tables == {}
     assert log.files() == []
     assert log.folder.find() == [f"{QUARANTINE}b/000001-x.parquet"]
+
+
+def test_a_run_is_looked_at_where_it_lies(server: S3Server, tmp_path: Path) -> None:
+    local = make_ui_run(tmp_path / "adder").local
+    store = Folder(f"{server.uri}/ui/adder")
+    copy_tree(local, store)
+    made = Folder(str(local / "stages" / "generate" / "generate-1")).read_table("generations-00000.parquet", Generation)
+    store.write_table("log/key/b1/000001-x.parquet", made.slice(0, 1))
+    before = {name: store.read_bytes(name) for name in store.find()}
+    pages = ("samples?verdict=wrong&sort=-stability", "samples/p01s2", "problems/test0?i=1")
+    for page in pages:
+        asked = f"/runs/adder/{page}"
+        with (
+            TestClient(make_app(RunList([str(local)])), base_url="http://127.0.0.1") as here,
+            TestClient(make_app(RunList([store.uri])), base_url="http://127.0.0.1") as there,
+        ):
+            assert there.get(asked).text == here.get(asked).text
+    with TestClient(make_app(RunList([store.uri])), base_url="http://127.0.0.1") as there:
+        assert "1 of 1 samples" in there.get("/runs/adder/samples?samples=running").text
+        assert f"<code>{store.uri}</code>" in there.get("/runs/adder").text
+    assert {name: store.read_bytes(name) for name in store.find()} == before

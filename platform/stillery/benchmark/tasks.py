@@ -1,4 +1,4 @@
-"""The benchmarks that are known by name: where their problems are, how a model is asked, and how it is sampled.
+"""The benchmarks: a set of problems each, how a model is asked, and how it is sampled.
 
 `samples` and `sampling` are those that reasoning models are usually quoted with: DeepSeek-R1 (arXiv 2501.12948, section
 3) samples at temperature 0.6 and top-p 0.95 with at most 32,768 tokens, 64 times a problem where there are few.
@@ -10,6 +10,7 @@ from typing import Any
 
 from stillery.config import suggest
 from stillery.errors import UserError
+from stillery.problems.standard_sets import STANDARD_SETS, StandardSet, find_set
 
 # Before each question, as DeepSeek-R1 and Qwen recommend it for mathematics.
 BOXED = r"Please reason step by step, and put your final answer within \boxed{}."
@@ -21,40 +22,30 @@ GREEDY: dict[str, Any] = {"temperature": 0.0, "max_tokens": 32_768}
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A benchmark. `dataset`, `subset` and `split` are its place on the Hugging Face Hub (None: only in a folder),
-    `columns` our names to theirs, `answer_format` and `answer_kind` as in the config's section `prompts`; `wrong` are
-    the columns of wrong choices where there is no column of choices."""
+    """A benchmark: its problems, and how they are put to a model."""
 
-    name: str
-    dataset: str | None = None
-    subset: str | None = None
-    split: str = "test"
-    columns: Mapping[str, str] = field(default_factory=dict[str, str])
-    answer_format: str = "text"
-    answer_kind: str = "auto"
-    wrong: tuple[str, ...] = ()
+    problems: StandardSet
     instruction: str = BOXED
     samples: int = 1
     sampling: Mapping[str, Any] = field(default_factory=lambda: dict(GREEDY))
 
+    @property
+    def name(self) -> str:
+        return self.problems.name
 
-_MATHS = {"question": "problem", "answer": "answer"}
+
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
-        Task("gsm8k", "openai/gsm8k", "main", answer_format="hash", answer_kind="number"),
-        Task("math500", "HuggingFaceH4/MATH-500", columns=_MATHS, samples=4, sampling=_QUOTED),
-        Task("aime24", "HuggingFaceH4/aime_2024", split="train", columns=_MATHS, answer_kind="number", samples=64,
-             sampling=_QUOTED),
-        Task("aime25", "math-ai/aime25", columns=_MATHS, answer_kind="number", samples=64, sampling=_QUOTED),
-        Task("gpqa", "Idavidrein/gpqa", "gpqa_diamond", "train", {"question": "Question", "answer": "Correct Answer"},
-             wrong=("Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3"), answer_kind="choice",
-             instruction=_LETTER, samples=8, sampling=_QUOTED),
-        Task("mmlu", "cais/mmlu", "all", answer_kind="choice", instruction=_LETTER),
-        Task("arc_challenge", "allenai/ai2_arc", "ARC-Challenge", columns={"answer": "answerKey"},
-             answer_kind="choice", instruction=_LETTER),
+        Task(STANDARD_SETS["gsm8k"]),
+        Task(STANDARD_SETS["math500"], samples=4, sampling=_QUOTED),
+        Task(STANDARD_SETS["aime24"], samples=64, sampling=_QUOTED),
+        Task(STANDARD_SETS["aime25"], samples=64, sampling=_QUOTED),
+        Task(STANDARD_SETS["gpqa"], instruction=_LETTER, samples=8, sampling=_QUOTED),
+        Task(STANDARD_SETS["mmlu"], instruction=_LETTER),
+        Task(STANDARD_SETS["arc_challenge"], instruction=_LETTER),
     )
-}  # fmt: skip
+}
 
 
 def find_tasks(names: str, *, own: list[str]) -> list[Task]:
@@ -66,8 +57,19 @@ def find_tasks(names: str, *, own: list[str]) -> list[Task]:
     chosen = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
     if not chosen:
         raise UserError(f"--tasks: name one or more of {', '.join(TASKS)}, or files of the --data folder")
-    for name in chosen:
-        if name not in TASKS and name not in own:
-            there = f"; --data holds {', '.join(own)}" if own else ""
-            raise UserError(f"--tasks: no task {name!r}{suggest(name, [*TASKS, *own])}{there}")
-    return [TASKS.get(name) or Task(name) for name in chosen]
+    return list({task.name: task for task in (_find_task(name, own) for name in chosen)}.values())
+
+
+def _find_task(name: str, own: list[str]) -> Task:
+    known = find_set(name)
+    if known is not None and known.name in TASKS:
+        return TASKS[known.name]
+    if name in own:
+        return Task(StandardSet(name))
+    if known is not None:
+        raise UserError(
+            f"--tasks: {known.name} is known to keep its problems out of training alone, and is not measured here: its "
+            "hidden tests are not read"
+        )
+    there = f"; --data holds {', '.join(own)}" if own else ""
+    raise UserError(f"--tasks: no task {name!r}{suggest(name, [*TASKS, *own])}{there}")

@@ -11,7 +11,8 @@ from typing import Literal
 
 from stillery.config import RegisterConfig
 from stillery.errors import UserError
-from stillery.export.manifest import CARD, MANIFEST
+from stillery.export.manifest import MANIFEST
+from stillery.io.cards import CARD, licenses_in
 from stillery.io.run_folder import find_run, manifests_of
 from stillery.registry import mlflow_store
 from stillery.registry.resolve import fetch, find_version, is_registered
@@ -34,7 +35,9 @@ def push(source: str, *, to: str | None, out: Path | None, private: bool, tracki
         kind = _stage(source, folder, tracking_uri=tracking_uri)
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         size = sum(path.stat().st_size for path in files)
-        what = f"{len(files)} files, {size / 1e6:.1f} MB, as a {kind}"
+        licenses = ", ".join(licenses_in((folder / CARD).read_text(encoding="utf-8")))
+        told = f"licence {licenses}" if licenses else "its card states no licence"
+        what = f"{len(files)} files, {size / 1e6:.1f} MB, as a {kind}; {told}"
         if to is None:
             return f"{folder}: {what}; nothing was uploaded"
         return f"{_upload(folder, to, kind=kind, private=private)}: {what}"

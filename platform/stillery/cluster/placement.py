@@ -55,6 +55,7 @@ def check_config(config: Config) -> None:
     for section, labels in (
         ("teacher", config.teacher.labels),
         ("evaluate", config.evaluate.labels),
+        ("verify.judge", config.verify.judge.labels),
         ("sft", config.sft.labels),
         ("refine", config.refine.labels),
     ):
@@ -66,6 +67,8 @@ def check_config(config: Config) -> None:
     if config.teacher.kind == "vllm":
         _check_parallel_size("teacher", config.teacher)
     _check_parallel_size("evaluate", config.evaluate)
+    if config.verify.judge.kind == "vllm":
+        _check_parallel_size("verify.judge", config.verify.judge)
 
 
 def check(config: Config, stages: Collection[str]) -> None:
@@ -82,6 +85,8 @@ def demands_of(config: Config, stages: Collection[str]) -> list[Demand]:
         demands.append(_engines("generate", "teacher", teacher, beside_cpus=beside))
     if "verify" in stages:
         demands.append(Demand("verify", "verify", "checker", 1, {"CPU": READ_CPUS + config.verify.num_cpus}))
+        if config.verify.judge.kind != "none":
+            demands.append(_engines("verify", "verify.judge", config.verify.judge))
     if "attention" in stages:
         reading = {"CPU": config.attention.num_cpus}
         if config.attention.target == "teacher" and config.attention.num_gpus:

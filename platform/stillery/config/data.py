@@ -138,6 +138,12 @@ class DecontaminateConfig:
 
     files: list[str] = field(default_factory=list[str])
     """The sets: paths, globs or folders of files with a column of questions."""
+    sets: list[str] = field(default_factory=list[str])
+    """Standard sets by name: `aime24`, `aime25`, `arc_challenge`, `gpqa`, `gsm8k`, `livecodebench`, `math500`, `mmlu`;
+    `AIME 2024` and the like are understood. They are read from `data`, else from the Hugging Face Hub."""
+    data: str | None = None
+    """A folder of standard sets for machines without a network, each as NAME.jsonl, NAME/test.jsonl (any format that
+    problems are read from), or as the folder NAME of a downloaded dataset."""
     column: str | None = None
     """Their column of questions; null: `question`, `problem` or `prompt`."""
     ngram: int = 13
@@ -187,6 +193,10 @@ class CurateConfig:
     """The share of each teacher by its name in the samples (`endpoint:NAME` for one that was a server), as several
     files, runs and teachers are read together by `teacher.recorded.files`. Others are left out. With `bonds.enabled` a
     warning says where their bond patterns differ. Empty: all of each."""
+    licenses: dict[str, str] = field(default_factory=dict[str, str])
+    """Licences for the card of the training set: of the `problems`, and of teachers by their name in the samples or in
+    `teacher.model`, such as `{problems: mit, "endpoint:big": cc-by-4.0}`. What is not named here is read from the cards
+    (README.md) beside the problems, the model or the recorded generations."""
     balance: dict[str, float] = field(default_factory=dict[str, float])
     """Evens out `task`, `length` (bands from a power of two to the next), `difficulty` (always, mostly or seldom
     solved) or `teacher`: a group of n samples gets a share like n to this power; 1 changes nothing, 0 makes all equal.

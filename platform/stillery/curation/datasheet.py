@@ -1,7 +1,9 @@
 """The card of a training set: what is in it, where it came from, and what was left out, in Markdown."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from stillery.io.cards import license_lines
 
 _WEIGHTS = {
     "by_bonds": "steps weighted by the bonds that hold the answer",
@@ -19,6 +21,7 @@ def write_card(summary: Mapping[str, Any], *, settings: Mapping[str, Any], name:
     kept, generated = summary["kept"], summary["generated"]
     lines = [
         "---",
+        *_license(summary["sources"]),
         "configs:",
         "- config_name: default",
         "  data_files: samples-*.parquet",
@@ -29,9 +32,9 @@ def write_card(summary: Mapping[str, Any], *, settings: Mapping[str, Any], name:
         f"{summary['train']:,} to train on, {summary['validation']:,} to validate on. Columns `prompt` and "
         "`completion` hold messages; `weights` are (start, end, weight) spans of characters of the completion.",
         "",
+        *(_sources(summary["sources"]) or _table("Teachers", "teacher", summary["by_teacher"])),
         *_table("Parts", "part", summary["by_part"]),
         *_table("Tasks", "task", summary["by_task"]),
-        *_table("Teachers", "teacher", summary["by_teacher"]),
         *_table("Left out", "reason", summary["dropped"]),
         *_table("Weights", "loss", {_WEIGHTS[key]: n for key, n in summary.get("weighted", {}).items()}),
         *_table("Bond tags", "question", {_TAGS[key]: n for key, n in summary.get("tagged", {}).items()}),
@@ -43,10 +46,34 @@ def write_card(summary: Mapping[str, Any], *, settings: Mapping[str, Any], name:
         *_stayed(summary.get("stay", {})),
         "## Settings",
         *(f"- `{key}`: {value}" for key, value in settings.items() if value not in (None, [], {}, False)),
-        "",
-        "Licences: those of the problems' source and of the teacher hold; this card knows neither.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _license(sources: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The licences of all sources; `unknown` among them where one of several does not state its own."""
+    known = [name for source in sources for name in source["licenses"]]
+    unstated = any(not source["licenses"] for source in sources)
+    return license_lines([*known, *(["unknown"] if known and unstated else [])])
+
+
+def _sources(sources: Sequence[Mapping[str, Any]]) -> list[str]:
+    rows = [
+        f"| {one['kind']} | {one['name']} | {one['num_samples']:,} | {', '.join(one['licenses']) or 'not stated'} "
+        f"| {one['stated_in']} |"
+        for one in sources
+    ]
+    if not rows:
+        return []
+    return [
+        "## Sources",
+        "| what | name | samples | licence | stated in |",
+        "|---|---|---:|---|---|",
+        *rows,
+        "",
+        "The licences of all of them hold. Of one that is not stated, ask before you share what was made of it.",
+        "",
+    ]
 
 
 def _stayed(stay: Mapping[str, Mapping[str, float]]) -> list[str]:

@@ -22,11 +22,12 @@ from stillery.errors import UserError
 from stillery.export.card import write_card
 from stillery.export.checkpoint import Checkpoint
 from stillery.export.formats import Format
-from stillery.export.manifest import CARD, MANIFEST, describe, report_failure, write_json
+from stillery.export.manifest import MANIFEST, describe, report_failure, write_json
 from stillery.export.parity.figures import Parity, Reference, compare
 from stillery.export.parity.gate import ParityCheck, judge, thresholds_for, weight_bits
 from stillery.export.parity.speed import Speed, measure_speed
 from stillery.export.sources import ExportSource
+from stillery.io.cards import CARD
 
 _PARTIAL = ".partial-"
 # Prompts and new tokens that speed is measured with.

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from stillery.io.cards import SEE_TEXT, license_lines
+
 _TITLES = {"gguf": "GGUF", "onnx": "ONNX Runtime GenAI", "executorch": "ExecuTorch", "litert": "LiteRT-LM"}
 
 
@@ -45,7 +47,7 @@ def write_card(manifest: Mapping[str, Any], *, name: str) -> str:
 
 
 def _front_matter(m: Mapping[str, Any]) -> list[str]:
-    known = [] if m["license"] in ("not stated", "see LICENSE") else [f"license: {m['license']}"]
+    known = [] if m["license"] in ("not stated", SEE_TEXT) else license_lines(m["license"].split(", "))
     return ["---", *known, f"tags: [{m['format']}, {m['quantization'].lower()}]", "---", ""]
 
 

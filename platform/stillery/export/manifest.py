@@ -20,11 +20,12 @@ from stillery.export.parity.figures import Parity
 from stillery.export.parity.gate import ParityCheck
 from stillery.export.parity.speed import Speed
 from stillery.export.sources import ExportSource
+from stillery.io.cards import licenses_of
 from stillery.io.hashing import file_fingerprint, model_fingerprint
 from stillery.io.run_folder import git_revision
+from stillery.io.storage import Folder
 
 MANIFEST = "manifest.json"
-CARD = "README.md"
 
 _PACKAGES = ("gguf", "xllamacpp", "onnxruntime", "onnxruntime-genai", "executorch", "torchao", "torch", "transformers")
 
@@ -108,12 +109,7 @@ def tokenizer_hash(folder: Path) -> str:
 
 def license_of(folder: Path) -> str:
     """What the checkpoint's card says under `license`, `see LICENSE` beside such a file, else `not stated`."""
-    card = folder / "README.md"
-    if card.is_file():
-        match = re.search(r"\A---\n(?:.*\n)*?license:\s*(\S+)", card.read_text(encoding="utf-8"))
-        if match:
-            return match[1]
-    return "see LICENSE" if (folder / "LICENSE").is_file() else "not stated"
+    return ", ".join(licenses_of(Folder(str(folder)))) or "not stated"
 
 
 def processor() -> str:

@@ -13,11 +13,18 @@ _BATCH_ROWS = 256
 
 
 def read_hub(
-    dataset: str, *, subset: str | None, revision: str | None, splits: Sequence[str]
+    dataset: str,
+    *,
+    subset: str | None,
+    revision: str | None,
+    splits: Sequence[str],
+    columns: Sequence[str] | None = None,
+    key: str = "prompts.dataset",
 ) -> dict[str, Iterator[Row]]:
-    """The named splits of a dataset on the Hugging Face Hub, or of a local folder that `datasets` can load.
+    """The named splits of a dataset on the Hugging Face Hub, or of a local folder that `datasets` can load; only the
+    `columns`, of which it need not have all, where they are given.
 
-    Raises UserError if it cannot be loaded or has no such split.
+    Raises UserError, naming the config's `key`, if it cannot be loaded or has no such split.
     """
     import datasets
     from datasets.exceptions import DatasetsError
@@ -25,20 +32,25 @@ def read_hub(
     datasets.disable_progress_bars()
     try:
         loaded: Any = datasets.load_dataset(dataset, subset, revision=revision)
-    except (FileNotFoundError, ValueError, OSError, DatasetsError) as error:
+    except (FileNotFoundError, ValueError, OSError, DatasetsError, RuntimeError) as error:
+        # RuntimeError: a dataset that is a script.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"prompts.dataset={dataset}{f', prompts.subset={subset}' if subset else ''}: cannot be loaded ({reason}); "
+            f"{key}={dataset}{f', subset={subset}' if subset else ''}: cannot be loaded ({reason}); "
             "check the name and the network, or give a local folder"
         ) from None
     for split in splits:
         if split not in loaded:
             raise UserError(f"{dataset}: has no split {split!r}; it has {', '.join(map(str, loaded))}")
+    if columns is not None:
+        for split in splits:
+            loaded[split] = loaded[split].select_columns([c for c in columns if c in loaded[split].column_names])
     return {split: _rows(loaded[split], f"{dataset}[{split}]") for split in splits}
 
 
-def hub_revision(dataset: str) -> str | None:
-    """The Hub's commit that a dataset is read at; None for a local folder. Raises UserError if the Hub cannot say."""
+def hub_revision(dataset: str, *, key: str = "prompts.dataset") -> str | None:
+    """The Hub's commit that a dataset is read at; None for a local folder. Raises UserError, naming the config's `key`,
+    if the Hub cannot say."""
     if Path(dataset).exists():
         return None
     from huggingface_hub import HfApi
@@ -49,7 +61,7 @@ def hub_revision(dataset: str) -> str | None:
     except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"prompts.dataset={dataset}: the Hub cannot say its revision ({reason}); check the name and the "
+            f"{key}={dataset}: the Hub cannot say its revision ({reason}); check the name and the "
             "network, or download it and give the folder"
         ) from None
 

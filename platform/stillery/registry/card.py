@@ -1,9 +1,11 @@
 """The model card of a registered version: recipe, figures, lineage, licences; Markdown with the Hub's front matter."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
+
+from stillery.io.cards import license_lines
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _MODELS = {
@@ -19,12 +21,20 @@ _RECIPE = (
 
 
 def write_card(
-    *, name: str, version: str, settings: Mapping[str, Any], metrics: Mapping[str, float], tags: Mapping[str, str]
+    *,
+    name: str,
+    version: str,
+    settings: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    tags: Mapping[str, str],
+    licenses: Mapping[str, Sequence[str]] = {},
 ) -> str:
     """The card of version `version` of the registered model `name`.
 
-    `settings` is the run's config as nested data, `metrics` and `tags` are those of its MLflow run.
+    `settings` is the run's config as nested data, `metrics` and `tags` are those of its MLflow run; `licenses` are
+    those of what it was made from, by its name. Only where they are all the same one has the model it, too.
     """
+    known = {tuple(names) for names in licenses.values()}
     teacher, base = (_public(str(model)) for model in (settings["teacher"]["model"], settings["sft"]["student"]))
     refined = bool((settings.get("refine") or {}).get("enabled"))
     writes = "answers" if settings["sft"].get("completion") == "answer_only" else "reasoning"
@@ -36,6 +46,7 @@ def write_card(
         "---",
         "library_name: transformers",
         *([f"base_model: {base}"] if _HUB_NAME.fullmatch(base) else []),
+        *(license_lines(known.pop()) if len(known) == 1 else []),
         "tags: [reasoning, distillation, stillery]",
         "---",
         f"# {name}, version {version}",
@@ -56,7 +67,10 @@ def write_card(
         "",
         "## Licences",
         "",
-        "Those of the base model, of the teacher and of the problems hold; this card knows none of them.",
+        "Those of the base model, of the teacher and of the problems hold. Of one that is not stated, ask before you "
+        "share the model.",
+        "",
+        *(f"- {source}: {', '.join(names) or 'not stated'}" for source, names in licenses.items()),
         "",
     ]
     return "\n".join(lines)

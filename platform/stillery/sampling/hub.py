@@ -1,8 +1,10 @@
-"""Metadata of a model on the Hugging Face Hub, before anything is paid for it: exists, readable, loadable."""
+"""Metadata on the Hugging Face Hub: whether a model exists, may be read and loaded, and licences by their cards."""
 
 from pathlib import Path
+from typing import Literal
 
 from stillery.errors import UserError
+from stillery.io.cards import CARD, licenses_in
 
 _TIMEOUT_S = 5.0
 
@@ -45,3 +47,31 @@ def _cached(model: str) -> str | None:
 
     found = try_to_load_from_cache(model, "config.json")
     return str(Path(found).parent) if isinstance(found, str) else None
+
+
+def licenses_on_hub(name: str, *, kind: Literal["model", "dataset"]) -> list[str]:
+    """The licences that the card of a model or data set on the Hub names, by this machine's copy of the card where it
+    has one. Empty where the card names none, or cannot be had."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(name, CARD, repo_type=kind)
+        return licenses_in(Path(found).read_text(encoding="utf-8") if isinstance(found, str) else _card(name, kind))
+    except HFValidationError:
+        return []
+
+
+def _card(name: str, kind: Literal["model", "dataset"]) -> str:
+    """The text of a card, from the Hub. Empty where it cannot be had."""
+    from huggingface_hub import HfApi, hf_hub_download
+
+    try:
+        api = HfApi()
+        info = api.model_info if kind == "model" else api.dataset_info
+        # Bounded: a download tries for minutes where nothing answers.
+        info(name, timeout=_TIMEOUT_S)
+        return Path(hf_hub_download(name, CARD, repo_type=kind)).read_text(encoding="utf-8")
+    except Exception:
+        # The boundary: offline, a proxy, a time-out, or no card. A licence that is not known is said to be not stated.
+        return ""

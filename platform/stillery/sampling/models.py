@@ -31,7 +31,7 @@ def resolve_model(model: str, *, weights: bool = True) -> str:
     """The path or Hub name to load. Resolved on the machine that loads it: the package may lie elsewhere there, and of
     a folder at a URI that machine gets a copy, without the weights where they are not wanted."""
     if not is_remote(model):
-        return _whole(model, Path(_locate(model)))
+        return _whole(model, Path(locate_folder(model)))
     copy = fetch_model(Folder(model), weights=weights)
     if is_adapter(copy):
         return _whole(model, fetch_model(Folder(model)))
@@ -45,8 +45,8 @@ def fetch_adapter(folder: Folder) -> Path:
     return folder.local if folder.is_local else fetch_model(folder)
 
 
-def _locate(model: str) -> str:
-    """The local path or Hub name of a model that is not at a URI, an adapter not merged."""
+def locate_folder(model: str) -> str:
+    """The local path or Hub name of a model that is not at a URI, as it is: an adapter not merged."""
     if model.startswith(EMBEDDED):
         name = model.removeprefix(EMBEDDED)
         if name not in ("teacher", "student"):
@@ -88,7 +88,7 @@ def is_folder(model: str) -> bool:
     """Whether a model is meant as a folder rather than a Hub name, which has one slash and no dots before."""
     if is_remote(model):
         return True
-    resolved = _locate(model)
+    resolved = locate_folder(model)
     return Path(resolved).exists() or resolved.startswith(("/", ".", "~", "file://")) or resolved.count("/") > 1
 
 
@@ -99,7 +99,7 @@ def check_model(key: str, model: str) -> None:
     """
     if not is_folder(model):
         return
-    folder = fetch_model(Folder(model), weights=False) if is_remote(model) else Path(_locate(model))
+    folder = fetch_model(Folder(model), weights=False) if is_remote(model) else Path(locate_folder(model))
     if not folder.is_dir():
         raise UserError(f"{key}={model}: no such folder; give a Hugging Face model folder or a Hub name")
     if is_adapter(folder):
@@ -116,7 +116,7 @@ def _check_adapter(named: str, folder: Path) -> None:
         raise UserError(f"{named}: {ADAPTER_WEIGHTS} {fault}")
     key = f"{named}: base_model_name_or_path"
     if is_folder(base):
-        if not is_remote(base) and Path(_locate(base)).resolve() == folder.resolve():
+        if not is_remote(base) and Path(locate_folder(base)).resolve() == folder.resolve():
             raise UserError(
                 f"{named}: names itself as its base; correct base_model_name_or_path in its {ADAPTER_CONFIG}"
             )
@@ -207,7 +207,7 @@ def model_id(model: str, engine: EngineConfig | None = None) -> str:
     if is_remote(model):
         identity = "sha:" + _remote_id(model)
     elif is_folder(model):
-        folder = Path(_locate(model))
+        folder = Path(locate_folder(model))
         reads_all = shaped.get("load_format", "safetensors") != "safetensors"
         if is_adapter(folder):
             identity = "sha:" + _adapter_id(folder, str(read_adapter(model, folder)["base_model_name_or_path"]))

@@ -35,7 +35,7 @@ OWNER = "owner"
 QUARANTINE = "quarantine/"
 # The column that a ScoredGeneration has more than a Generation: many times as large as all else.
 SCORES = "top"
-_REPLACES = b"stillery.replaces"
+REPLACES = b"stillery.replaces"
 # What Arrow raises for a file that is no Parquet file, or not a whole one.
 _PARSE_ERRORS = (pa.ArrowException, OSError, ValueError)
 
@@ -107,7 +107,7 @@ class SampleLog:
             except UnreadableLogError as error:
                 self._move_aside(name, error)
                 continue
-            replaced.update(json.loads((table.schema.metadata or {}).get(_REPLACES, b"[]")))
+            replaced.update(json.loads((table.schema.metadata or {}).get(REPLACES, b"[]")))
             record = ScoredGeneration if SCORES in table.column_names else Generation
             tables[name] = conform(table, record) if columns is None else table
         return Contents({name: table for name, table in tables.items() if name not in replaced}, replaced)
@@ -179,7 +179,7 @@ class SampleLog:
     def _write(self, batch: str, table: pa.Table, *, number: int, replaces: Sequence[str] = ()) -> str:
         if replaces:
             table = table.replace_schema_metadata(
-                {**(table.schema.metadata or {}), _REPLACES: json.dumps(list(replaces)).encode()}
+                {**(table.schema.metadata or {}), REPLACES: json.dumps(list(replaces)).encode()}
             )
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd", write_page_checksum=True)

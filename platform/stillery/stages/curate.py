@@ -18,14 +18,14 @@ from stillery.config import Config, CurateConfig, TeacherConfig, settings_of
 from stillery.curation.bond_tags import TAGGED, WITHOUT_TAG
 from stillery.curation.datasheet import write_card
 from stillery.curation.files import Counts, Inputs, curate_file, new_counts, read_cells, thin_file
+from stillery.curation.licenses import Source, find_sources
 from stillery.curation.mixture import fit_rates, kept_shares, shares_of
 from stillery.curation.rules import NEED_BONDS
-from stillery.curation.screening import screen_prompts
+from stillery.curation.screening import evaluation_fingerprints, screen_prompts
 from stillery.curation.similar_traces import SIGNATURES, find_repeated, sign_file
 from stillery.curation.teacher_patterns import absent_kinds, differing
 from stillery.curation.weights import BY_BONDS, MASKED, UNWEIGHTED
 from stillery.errors import UserError
-from stillery.io.readers.files import fingerprints
 from stillery.io.storage import Folder
 from stillery.io.tables import TableRows
 from stillery.metrics import StoppingRule
@@ -46,13 +46,15 @@ def curate(
     molecules: Folder | None = None,
     seed: int = 0,
     name: str = "run",
+    sources: Callable[[Mapping[str, int]], Sequence[Source]] = lambda _: [],
     on_ray: bool = False,
 ) -> dict[str, Any]:
     """Write samples-*.parquet, their card and the choices, and return the funnel.
 
-    `stopping` is the rule under which the generations were made, if any. With `on_ray` files are worked on by Ray
-    tasks, else one after the other. Raises UserError if nothing at all was accepted for training: there is nothing to
-    train on.
+    `stopping` is the rule under which the generations were made, if any; `sources` says of the teachers, with how many
+    samples of each are kept, and of the problems where they come from, for the card. With `on_ray` files are worked on
+    by Ray tasks, else one after the other. Raises UserError if nothing at all was accepted for training: there is
+    nothing to train on.
     """
     by_id = {p.prompt_id: p for p in from_table(prompts.read_all(Prompt), Prompt)}
     screened = screen_prompts(config, list(by_id.values()))
@@ -93,6 +95,7 @@ def curate(
     if funnel["train"] == 0:
         raise UserError(_nothing_accepted(counts["dropped"]))
     summary = _summary(config, counts) | {"prompts_without_samples": without}
+    summary["sources"] = [dataclasses.asdict(source) for source in sources(summary["by_teacher"])]
     summary |= {"stay": stay} if stay else {}
     summary |= {"warnings": warnings} if warnings else {}
     out.write_bytes("README.md", write_card(summary, settings=settings_of(config), name=name).encode())
@@ -215,7 +218,7 @@ def _stopping(teacher: TeacherConfig) -> StoppingRule | None:
 
 
 def _settings(config: Config) -> dict[str, Any]:
-    against = fingerprints(config.curate.decontaminate.files, key="curate.decontaminate.files")
+    against = evaluation_fingerprints(config.curate.decontaminate)
     stopping, curate = _stopping(config.teacher), config.curate
     settings = {**settings_of(curate), "stopping": None if stopping is None else dataclasses.asdict(stopping)}
     if not curate.bond_weight:
@@ -223,6 +226,10 @@ def _settings(config: Config) -> dict[str, Any]:
         del settings["bond_weight"]
     if not curate.bond_tags:
         del settings["bond_tags"]
+    if not curate.licenses:
+        del settings["licenses"]
+    # What sets hold is in `evaluation_sets`, wherever they lie and however they are spelled.
+    del settings["decontaminate"]["data"], settings["decontaminate"]["sets"]
     draws = curate.mixture or curate.sources or curate.balance or "random" in curate.rules or curate.bond_tags
     if config.curate.filters:
         named = [function_identity(name, key="curate.filters", arguments=2) for name in config.curate.filters]
@@ -241,6 +248,7 @@ def _run(context: StageContext) -> dict[str, Any]:
         out=context.out,
         seed=context.config.run.seed,
         name=context.config.run.name,
+        sources=functools.partial(find_sources, context.config),
         on_ray=True,
     )
 

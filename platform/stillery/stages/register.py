@@ -15,6 +15,7 @@ from typing import Any, cast
 import yaml
 
 from stillery.config import Config, RegisterConfig, settings_of, to_yaml
+from stillery.curation.licenses import model_licenses
 from stillery.errors import UserError
 from stillery.io.run_folder import MANIFEST, Output
 from stillery.io.storage import Folder
@@ -92,6 +93,7 @@ def register(
                 settings=settings,
                 metrics=metrics_of(outputs),
                 tags={**tags, **lineage},
+                licenses=_licenses(settings, outputs),
             )
             store.client.update_model_version(config.name, version.version, description=card)
             _set_aliases(store, name=config.name, version=version, outputs=outputs, measure=measure)
@@ -117,6 +119,13 @@ def find_tuned(config: RegisterConfig, *, fingerprint: str) -> str | None:
             and DECISION_TAG in version.tags
         ]
     return str(max(found)) if found else None
+
+
+def _licenses(settings: Mapping[str, Any], outputs: Mapping[str, Output]) -> dict[str, list[str]]:
+    """The licences of what the student was made from: of its base, and of what its training set came from."""
+    base, _ = model_licenses(str(settings["sft"]["student"]))
+    sources = outputs["curate"].summary.get("sources", []) if "curate" in outputs else []
+    return {"base model": base} | {f"{source['kind']} {source['name']}": source["licenses"] for source in sources}
 
 
 def _run_tags(settings: Mapping[str, Any], outputs: Mapping[str, Output], *, git_revision: str) -> dict[str, str]:

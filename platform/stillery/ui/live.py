@@ -14,7 +14,8 @@ from pathlib import Path
 
 from stillery.config import Config, EndpointConfig
 from stillery.stages.stage import Stage
-from stillery.ui.database import Database
+from stillery.ui.database import Database, Row
+from stillery.ui.log_files import log_of, read_log
 from stillery.ui.runs import RunView
 
 # The rate is that of the samples of so many seconds.
@@ -78,15 +79,30 @@ class RunState:
 def state_of(run: RunView, database: Database) -> RunState:
     """The state of a run now."""
     started = (run.path / "run.yaml").stat().st_mtime
-    is_running = holds_lock(run.path / ".lock")
     found = [_stage_state(run, stage) for stage in run.stages()]
+    is_running = _is_running(run, found)
     if is_running:
         at = _running(run, found, started)
         if at is not None:
             name = found[at].name
-            progress = _progress(run, name, database, started)
+            progress = _progress(run, name, database, _begun(found, started))
             found[at] = replace(found[at], state="running", progress=progress, seconds=None, finished=None)
     return RunState(is_running, datetime.fromtimestamp(started, UTC), found)
+
+
+def is_sampling(state: RunState) -> bool:
+    """Whether the teacher's samples are not finished: they are being made, or were when the run stopped."""
+    return any(stage.name == "generate" and stage.state != "finished" for stage in state.stages)
+
+
+def _is_running(run: RunView, stages: Sequence[StageState]) -> bool | None:
+    """Whether a driver works on a run. An object store has no lock: who wrote in the last minutes is at work, unless
+    all is finished, and of others nobody can tell."""
+    if run.copy is None:
+        return holds_lock(run.path / ".lock")
+    if all(stage.state == "finished" for stage in stages):
+        return False
+    return True if run.copy.is_at_work else None
 
 
 def holds_lock(path: Path) -> bool | None:
@@ -125,53 +141,64 @@ def _running(run: RunView, stages: Sequence[StageState], started: float) -> int 
     return next(touched, next((i for i in behind if stages[i].state != "finished"), None))
 
 
+def _begun(stages: Sequence[StageState], started: float) -> float:
+    """When the running stage began: at the start of the run, or when the stage before it was finished."""
+    finished = [datetime.fromisoformat(stage.finished).timestamp() for stage in stages if stage.finished]
+    return max(started, *finished)
+
+
 def _newest(folder: Path) -> float:
     """When something in a folder was last written."""
     return max((path.stat().st_mtime for path in (folder, *folder.rglob("*"))), default=0.0)
 
 
-def _progress(run: RunView, stage: str, database: Database, started: float) -> Progress | None:
+def _progress(run: RunView, stage: str, database: Database, begun: float) -> Progress | None:
     config = run.config()
     if config is None:
         return None
     if stage in _SAMPLING:
-        return _sampled(run, stage, config, database, started)
+        return _sampled(run, stage, config, database, begun)
     folders = list(_unfinished(run, stage))
     if not folders:
         return None
     if stage in _ROWS_OF:
-        made, most = _count(folders[-1], database), run.finished(_ROWS_OF[stage])[0].output.folder.num_rows()
-        return Progress("samples", made, most, made / max(1.0, time.time() - folders[-1].stat().st_ctime))
-    return _trained(folders[-1])
+        made = _count(run.fetch(folders[-1]), database)
+        most = run.finished(_ROWS_OF[stage])[0].output.summary.get("num_samples")
+        return Progress("samples", made, most, made / max(1.0, time.time() - begun))
+    return _trained(folders[-1], begun)
 
 
-def _sampled(run: RunView, stage: str, config: Config, database: Database, started: float) -> Progress | None:
+def _sampled(run: RunView, stage: str, config: Config, database: Database, begun: float) -> Progress | None:
     """What the log holds of the problems of a sampling stage. With a stopping rule fewer samples than `most` do."""
-    logs = [path for path in (run.path / "log").glob("*/") if any(path.rglob("*.parquet"))]
     prompts = run.finished("prompts")
     if not prompts:
         return None
     section, splits = (
         (config.teacher, ["train", "validation"]) if stage == "generate" else (config.evaluate, config.evaluate.splits)
     )
-    tables = str(prompts[0].output.folder.local / "*.parquet")
+    tables = str(run.fetch(prompts[0].output.folder.local) / "*.parquet")
     asked = "SELECT prompt_id FROM read_parquet($prompts) WHERE split IN (SELECT unnest($splits))"
     values = {"prompts": tables, "splits": list(splits)}
     most = database.value(f"SELECT count(*) FROM ({asked})", values) * section.samples_per_prompt
-    if not logs:
+    log, now = log_of(run), time.time()
+    since = max(begun, now - _RATE_WINDOW_S)
+
+    def count(files: list[Path]) -> Row | None:
+        if not files:
+            return None
+        recent = [str(path) for path in files if path.stat().st_mtime > since]
+        query = (
+            "SELECT count(*) AS made, count(*) FILTER (filename IN (SELECT unnest($recent))) AS recent, "
+            "sum(num_tokens) AS tokens, sum(num_prompt_tokens) AS prompt_tokens FROM ("
+            "SELECT filename, num_tokens, num_prompt_tokens FROM read_parquet($log, filename = true) "
+            f"WHERE error IS NULL AND prompt_id IN ({asked}) QUALIFY row_number() OVER (PARTITION BY sample_id) = 1)"
+        )
+        return database.rows(query, {**values, "log": [str(path) for path in files], "recent": recent})[0]
+
+    row = None if log is None else read_log(log, count)
+    if row is None:
         return Progress("samples", 0, most)
-    log = max(logs, key=_newest)
-    now = time.time()
-    files = [path for path in log.rglob("*.parquet") if "quarantine" not in path.parts]
-    recent = {str(path) for path in files if path.stat().st_mtime > max(started, now - _RATE_WINDOW_S)}
-    row = database.rows(
-        "SELECT count(*) AS made, count(*) FILTER (filename IN (SELECT unnest($recent))) AS recent, "
-        "sum(num_tokens) AS tokens, sum(num_prompt_tokens) AS prompt_tokens FROM ("
-        "SELECT filename, num_tokens, num_prompt_tokens FROM read_parquet($log, filename = true) "
-        f"WHERE error IS NULL AND prompt_id IN ({asked}) QUALIFY row_number() OVER (PARTITION BY sample_id) = 1)",
-        {**values, "log": [str(path) for path in files], "recent": list(recent)},
-    )[0]
-    per_s = row["recent"] / min(_RATE_WINDOW_S, max(1.0, now - started)) if row["recent"] else None
+    per_s = row["recent"] / min(_RATE_WINDOW_S, max(1.0, now - begun)) if row["recent"] else None
     is_priced = config.teacher.kind == "endpoint" and stage in ("generate", "evaluate_teacher")
     cost = _cost(config.teacher.endpoint, row["prompt_tokens"] or 0, row["tokens"] or 0) if is_priced else None
     return Progress("samples", row["made"], most, per_s, cost)
@@ -189,11 +216,11 @@ def _count(folder: Path, database: Database) -> int:
     return database.value("SELECT count(*) FROM read_parquet($files)", {"files": files}) if files else 0
 
 
-def _trained(folder: Path) -> Progress | None:
+def _trained(folder: Path, begun: float) -> Progress | None:
     """The step of the latest checkpoint; there is one an epoch."""
     states = sorted(folder.rglob("trainer_state.json"), key=lambda path: path.stat().st_mtime)
     if not states:
         return None
     told = json.loads(states[-1].read_bytes())
-    seconds = states[-1].stat().st_mtime - folder.stat().st_ctime
+    seconds = states[-1].stat().st_mtime - begun
     return Progress("steps", told["global_step"], told["max_steps"], told["global_step"] / max(1.0, seconds))

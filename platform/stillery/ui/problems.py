@@ -63,7 +63,7 @@ class Problems:
 
 def sides_of(run: RunView, samples: str | None = None) -> list[Side]:
     """The models of a run that were measured, teacher first. Raises KeyError if there are no such `samples`."""
-    chosen = run.chosen(samples)
+    chosen = run.chosen(samples, fetch=EVALUATIONS)
     sides = [
         Side(run, role, [str(chosen[stage].folder.local / name) for name in chosen[stage].folder.names(".parquet")])
         for stage, role in EVALUATIONS.items()

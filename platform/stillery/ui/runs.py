@@ -1,8 +1,11 @@
-"""Which runs there are, and which of a run's outputs belong together."""
+"""Which runs there are, and which of a run's outputs belong together.
+
+A run in an object store is read from a copy on this machine, of which a page brings what it shows.
+"""
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +16,10 @@ from stillery.io.storage import Folder
 from stillery.pipeline.order import STAGES
 from stillery.pipeline.runner import input_key, stages_of
 from stillery.stages.stage import Stage
+from stillery.ui.run_copy import RunCopy
+
+# In the place of a fingerprint: the samples that are being made.
+RUNNING = "running"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,42 +43,68 @@ class RunList:
     """
 
     def __init__(self, runs: Sequence[str] = ()) -> None:
-        """Raises UserError for a run that is not there, or lies where there is no local path."""
-        self._named: dict[str, Path] = {}
+        """Raises UserError for a run that is not there."""
+        self._named: dict[str, RunView] = {}
         for run in runs:
-            path = find_run(run).local
-            name, number = path.name, 2
+            source = find_run(run)
+            copy = None if source.is_local else RunCopy(source)
+            path = source.local if copy is None else copy.path
+            plain, number = source.uri.rstrip("/").rpartition("/")[2], 2
+            name = plain
             while name in self._named:
-                name, number = f"{path.name}-{number}", number + 1
-            self._named[name] = path
+                name, number = f"{plain}-{number}", number + 1
+            self._named[name] = RunView(name, path, source, copy)
         self._folder = home() / "runs"
 
     @property
     def roots(self) -> list[Path]:
         """The folders below which everything lies that is read."""
-        return list(self._named.values()) or [self._folder]
+        return [run.path for run in self._named.values()] or [self._folder]
 
-    def all(self) -> dict[str, Path]:
-        """The runs' folders by name."""
+    @property
+    def places(self) -> list[str]:
+        """Where the runs lie, for a person."""
+        return [run.source.uri for run in self._named.values()] or [str(self._folder)]
+
+    def all(self) -> list["RunView"]:
+        """The runs, each as it is now."""
         if self._named:
-            return self._named
-        return {path.parent.name: path.parent for path in sorted(self._folder.glob("*/run.yaml"))}
+            return [run.refreshed() for run in self._named.values()]
+        found = sorted(path.parent for path in self._folder.glob("*/run.yaml"))
+        return [RunView(path.name, path, Folder(str(path))) for path in found]
 
     def find(self, name: str) -> "RunView":
         """Raises KeyError if there is no run of this name."""
-        return RunView(name, self.all()[name])
+        if self._named:
+            return self._named[name].refreshed()
+        return {run.name: run for run in self.all()}[name]
 
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """A run: its name in addresses, and its folder."""
+    """A run: its name in addresses, the folder that is read, where the run lies, and what keeps the one like the other
+    where they differ."""
 
     name: str
     path: Path
+    source: Folder
+    copy: RunCopy | None = None
 
     @property
     def folder(self) -> Folder:
         return Folder(str(self.path))
+
+    def refreshed(self) -> "RunView":
+        """The run, with what is small of it as it is now. Raises OSError if it cannot be reached."""
+        if self.copy is not None:
+            self.copy.refresh()
+        return self
+
+    def fetch(self, folder: Path) -> Path:
+        """A folder of the run, with its tables on this machine. Raises OSError if they cannot be reached."""
+        if self.copy is not None:
+            self.copy.fetch(folder)
+        return folder
 
     def config(self) -> Config | None:
         """The config of the latest start; None where another version of stillery wrote it."""
@@ -88,14 +121,17 @@ class RunView:
         found = (_read(stage, path, folder) for path in (self.path / "stages" / stage).glob(f"*/{MANIFEST}"))
         return sorted((one for one in found if one), key=lambda one: (one.finished, one.fingerprint), reverse=True)
 
-    def chosen(self, samples: str | None = None) -> dict[str, Output]:
-        """The outputs that belong to one set of teacher's samples, by stage: the latest, or that with the fingerprint
-        `samples`. Of each stage, the latest output that was made of the others.
+    def chosen(self, samples: str | None = None, *, fetch: Collection[str] = ()) -> dict[str, Output]:
+        """The outputs that belong to one set of teacher's samples, by stage: the latest, that with the fingerprint
+        `samples`, or RUNNING, which none is finished of. Of each stage, the latest output that was made of the others.
+        The tables of the stages `fetch` are on this machine.
 
         Raises KeyError if there is no such set.
         """
         of_teacher = self.finished("generate")
-        if samples is not None:
+        if samples == RUNNING:
+            of_teacher = []
+        elif samples is not None:
             of_teacher = [one for one in of_teacher if one.fingerprint == samples]
             if not of_teacher:
                 raise KeyError(samples)
@@ -108,6 +144,9 @@ class RunView:
             fitting = (one for one in candidates if one in of_teacher or _fits(one, chosen, told=stage.reads_summaries))
             if (latest := next(fitting, None)) is not None:
                 chosen[stage.name] = latest.output
+        for stage, output in chosen.items():
+            if stage in fetch:
+                self.fetch(output.folder.local)
         return chosen
 
 

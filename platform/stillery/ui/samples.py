@@ -1,15 +1,18 @@
 """The teacher's samples of a run as one table that answers fast.
 
-In: the Parquet files of generate, verify, bonds, curate and prompts. Out: rows of an index in memory, a narrow one
-without the texts, built when a run's samples are first asked for. The texts stay in the files: a sample's page reads
-its own, and a search goes through all of them once.
+In: the Parquet files of generate (while it runs: of the log of samples), verify, bonds, curate and prompts. Out: rows
+of an index in memory, a narrow one without the texts, built when a run's samples are first asked for. The texts stay in
+the files: a sample's page reads its own, and a search goes through all of them once.
 """
 
 import itertools
 import json
+import os
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from stillery.curation.files import CHOICES
@@ -17,47 +20,18 @@ from stillery.io.run_folder import MANIFEST, Output
 from stillery.io.storage import Folder
 from stillery.metrics import StoppingRule
 from stillery.metrics.stopping import stopped_rates
-from stillery.records import BondKind
+from stillery.records import digest
 from stillery.ui.database import Database, Row
-from stillery.ui.filters import BOND_COLUMNS, KEPT, ROWS_PER_PAGE, TableQuery
+from stillery.ui.filters import ROWS_PER_PAGE, TableQuery
+from stillery.ui.log_files import log_of, read_log
+from stillery.ui.runs import RUNNING, RunView
+from stillery.ui.sample_table import SOURCES, create_table
 
 # Indexes and searches that are kept. While it makes an index of 800,000 rows the process takes up to 1.2 GB.
 _KEPT_INDEXES, _KEPT_SEARCHES = 3, 16
-_SOURCES = ("generate", "verify", "bonds", "curate", "prompts")
+# How old the index of samples that are being made may be, in seconds.
+_RUNNING_FOR_S = 5.0
 _FACETS = ("task", "split", "verdict", "outcome", "finish_reason")
-
-_BONDS = ", ".join(
-    f"len(list_filter(bonds, lambda b: b.kind = '{kind.value}'))::INTEGER AS {BOND_COLUMNS[kind]}" for kind in BondKind
-)
-# What a stage adds to a sample's row, and what stands there where the stage has not run.
-_PARTS = {
-    "verify": (
-        "SELECT sample_id, verdict, flags, predicted, template FROM read_parquet($verify)",
-        "NULL::VARCHAR AS verdict, NULL::VARCHAR[] AS flags, NULL::VARCHAR AS predicted, NULL::VARCHAR AS template",
-    ),
-    "bonds": (
-        f"SELECT sample_id, stability, conflict, {_BONDS} FROM read_parquet($bonds) WHERE error IS NULL",
-        "NULL::DOUBLE AS stability, NULL::DOUBLE AS conflict, "
-        + ", ".join(f"NULL::INTEGER AS {column}" for column in BOND_COLUMNS.values()),
-    ),
-    "curate": (
-        f"SELECT sample_id, coalesce(reason, '{KEPT}') AS outcome FROM read_parquet($curate)",
-        "NULL::VARCHAR AS outcome",
-    ),
-}
-_PROMPTS = (
-    "SELECT prompt_id, task, split, question, answer FROM read_parquet($prompts)",
-    "NULL::VARCHAR AS task, NULL::VARCHAR AS split, NULL::VARCHAR AS question, NULL::VARCHAR AS answer",
-)
-# The share of correct samples of a problem, as metrics.pass_rate has it under the stopping rule.
-_RATES = """
-    SELECT prompt_id, coalesce(rate, accepted / nullif(counted, 0)) AS pass_rate
-    FROM (SELECT prompt_id, count(*) AS counted, count(*) FILTER (verdict = 'correct') AS accepted FROM joined
-          WHERE NOT surplus AND verdict NOT IN ('timeout', 'error', 'unchecked')
-                AND outcome IS DISTINCT FROM 'tried again'
-          GROUP BY prompt_id)
-    LEFT JOIN (SELECT unnest($made) AS counted, unnest($right) AS accepted, unnest($rates) AS rate)
-    USING (counted, accepted)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +65,8 @@ class Samples:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._indexes: dict[tuple[str, ...], Index] = {}
+        # Of each log the index that was made last, when, and how long it took.
+        self._latest: dict[Path, tuple[tuple[str, ...], float, float]] = {}
         self._searches: dict[tuple[str, str], str] = {}
         self._numbers = itertools.count()
         self._lock = threading.Lock()
@@ -98,12 +74,42 @@ class Samples:
     def index(self, chosen: Mapping[str, Output]) -> Index:
         """The index of the samples of a run's outputs, made if it is not there. Raises KeyError without the stage
         generate."""
-        key = (chosen["generate"].folder.uri, *(chosen[s].fingerprint if s in chosen else "" for s in _SOURCES))
+        key = (chosen["generate"].folder.uri, *(chosen[s].fingerprint if s in chosen else "" for s in SOURCES))
         with self._lock:
-            found = self._indexes.pop(key, None) or self._build(chosen)
-            self._indexes[key] = found
-            while len(self._indexes) > _KEPT_INDEXES:
-                self._forget(self._indexes.pop(next(iter(self._indexes))))
+            return self._kept(key, lambda: self._build(_all_files(chosen), _stopped_rates(chosen)))
+
+    def running(self, run: RunView) -> Index | None:
+        """The index of the samples that a run has logged so far, those that failed left out; None if there are none.
+
+        It is some seconds old at most, and where it takes long to make, twenty times as old as that, unless one of its
+        files has gone.
+        """
+        log, prompts = log_of(run), run.chosen(RUNNING, fetch=("prompts",))
+        if log is None or "prompts" not in prompts:
+            return None
+        with self._lock:
+            key, made, took = self._latest.get(log, ((), 0.0, 0.0))
+            found, begun = self._indexes.get(key), time.monotonic()
+            is_new = begun - made < max(_RUNNING_FOR_S, 20 * took)
+            if found is None or not is_new or not all(map(os.path.exists, found.texts)):
+                found = read_log(log, lambda files: self._build_running(log, files, _files(prompts, "prompts"), begun))
+        return found if found.num_rows else None
+
+    def _build_running(self, log: Path, files: list[Path], prompts: list[str], begun: float) -> Index:
+        if not files:
+            return Index("", [], [], 0, {}, frozenset())
+        names = {"generate": [str(file) for file in files], "prompts": prompts}
+        key = (str(log), digest("files", names["generate"]))
+        index = self._kept(key, lambda: self._build(names, _stopped_rates({}), logged=True))
+        self._latest[log] = (key, begun, time.monotonic() - begun)
+        return index
+
+    def _kept(self, key: tuple[str, ...], build: Callable[[], Index]) -> Index:
+        """The index of a key, made if it is not there; those that were not looked at for longest are forgotten."""
+        found = self._indexes.pop(key, None) or build()
+        self._indexes[key] = found
+        while len(self._indexes) > _KEPT_INDEXES:
+            self._forget(self._indexes.pop(next(iter(self._indexes))))
         return found
 
     def page(self, index: Index, query: TableQuery) -> Page:
@@ -123,7 +129,8 @@ class Samples:
         if not found:
             return None
         texts = self._database.rows(
-            "SELECT * FROM read_parquet($file) WHERE sample_id = $id", {"file": found[0]["file"], "id": sample_id}
+            "SELECT * FROM read_parquet($file) WHERE sample_id = $id ORDER BY error NULLS FIRST LIMIT 1",
+            {"file": found[0]["file"], "id": sample_id},
         )
         problem = self._database.rows(
             "SELECT question, choices, answer_kind FROM read_parquet($files) WHERE prompt_id = $id",
@@ -175,31 +182,15 @@ class Samples:
                 self._database.rows(f"DROP TABLE {self._searches.pop(next(iter(self._searches)))}")
         return table
 
-    def _build(self, chosen: Mapping[str, Output]) -> Index:
-        files = {stage: _files(chosen, stage) for stage in _SOURCES}
+    def _build(self, told: Mapping[str, list[str]], stopped: Mapping[str, Any], *, logged: bool = False) -> Index:
+        """The index of the files of each stage; of the log of samples in the place of generate's, where `logged`."""
+        files = {stage: names for stage, names in told.items() if names}
         table = f"samples_{next(self._numbers)}"
-        joins = "".join(
-            f" LEFT JOIN ({part}) AS of_{stage} USING (sample_id)"
-            for stage, (part, _) in _PARTS.items()
-            if files[stage]
-        )
-        joins += f" LEFT JOIN ({_PROMPTS[0]}) AS problem USING (prompt_id)" if files["prompts"] else ""
-        missing = [empty for stage, (_, empty) in _PARTS.items() if not files[stage]]
-        missing += [] if files["prompts"] else [_PROMPTS[1]]
-        self._database.rows(
-            f"CREATE TABLE {table} AS WITH made AS ("
-            "SELECT row_number() OVER () AS place, filename AS file, sample_id, prompt_id, sample_index, num_tokens, "
-            "finish_reason, surplus, attempt FROM read_parquet($generate, filename = true)), "
-            f"joined AS MATERIALIZED (SELECT {', '.join(['*', *missing])} FROM made{joins}) "
-            f"SELECT joined.* REPLACE (left(question, 240) AS question), pass_rate FROM joined "
-            f"LEFT JOIN ({_RATES}) AS rates USING (prompt_id) ORDER BY place",
-            {**{stage: names for stage, names in files.items() if names}, **_stopped_rates(chosen)},
-        )
+        self._database.rows(create_table(table, frozenset(files), logged=logged), {**files, **stopped})
         facets = {column: self._count(table, column) for column in _FACETS}
         facets["flag"] = self._count(f"(SELECT unnest(flags) AS flag FROM {table})", "flag")
         num_rows = self._database.value(f"SELECT count(*) FROM {table}")
-        there = frozenset(stage for stage, names in files.items() if names)
-        return Index(table, files["generate"], files["prompts"], num_rows, facets, there)
+        return Index(table, files["generate"], files.get("prompts", []), num_rows, facets, frozenset(files))
 
     def _count(self, source: str, column: str) -> dict[str, int]:
         rows = self._database.rows(
@@ -212,6 +203,10 @@ class Samples:
         for key in [key for key in self._searches if key[0] == index.table]:
             self._database.rows(f"DROP TABLE {self._searches.pop(key)}")
         self._database.rows(f"DROP TABLE {index.table}")
+
+
+def _all_files(chosen: Mapping[str, Output]) -> dict[str, list[str]]:
+    return {stage: _files(chosen, stage) for stage in SOURCES}
 
 
 def _files(chosen: Mapping[str, Output], stage: str) -> list[str]:

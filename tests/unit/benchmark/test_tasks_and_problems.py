@@ -75,6 +75,12 @@ def test_a_file_of_ones_own_is_a_task(tmp_path: Path) -> None:
     assert one(task, tmp_path).task == "mine"
 
 
+def test_a_name_is_understood_as_it_is_usually_written() -> None:
+    assert [task.name for task in find_tasks("AIME 2024, MATH-500,aime24", own=[])] == ["aime24", "math500"]
+    with pytest.raises(UserError, match="livecodebench is known to keep its problems out of training alone"):
+        find_tasks("LiveCodeBench", own=[])
+
+
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no task 'gsm8'; did you mean gsm8k"):
         find_tasks("gsm8", own=[])

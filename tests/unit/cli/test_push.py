@@ -51,7 +51,10 @@ def test_an_artifact_goes_up_as_it_is(
     assert main(["push", str(artifact), "--to", "me/student", "--private"]) == 0
     assert hub[0] == {"made": "me/student", "repo_type": "model", "private": True, "exist_ok": True}
     assert hub[1]["files"] == ["README.md", "manifest.json", "model.gguf"]
-    assert capsys.readouterr().out == "https://hub.example/me/student: 3 files, 0.0 MB, as a model\n"
+    assert (
+        capsys.readouterr().out
+        == "https://hub.example/me/student: 3 files, 0.0 MB, as a model; its card states no licence\n"
+    )
 
 
 def test_a_training_set_goes_up_as_a_data_set_without_what_was_left_out(
@@ -68,7 +71,9 @@ def test_a_folder_shows_what_would_go_up(
     artifact: Path, tmp_path: Path, hub: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "look"
+    (artifact / "README.md").write_text("---\nlicense: mit\n---\n")
     assert main(["push", str(artifact), "--out", str(out)]) == 0
+    assert "as a model; licence mit; nothing was uploaded" in capsys.readouterr().out
     assert sorted(path.name for path in out.iterdir()) == ["README.md", "manifest.json", "model.gguf"]
     assert main(["push", str(artifact), "--out", str(out)]) == 2
     assert "is not empty" in capsys.readouterr().err

@@ -34,6 +34,16 @@ def test_the_demo_fits_the_head_that_we_start_ourselves() -> None:
     check_demands(demands_of(load_config("jobs/configs/demo.yaml"), STAGES), [node(CPU=4)])
 
 
+def test_a_judge_that_fits_nowhere_is_refused() -> None:
+    judged = ["verify.judge.kind=vllm", "verify.judge.model=embedded:teacher", "verify.judge.num_gpus=1"]
+    message = refusal(load_config(None, judged), [node(2, CPU=8)])
+    assert "verify: 1 replica with 1 CPU, 1 GPU will never fit" in message
+    assert "Lower verify.judge.num_gpus" in message
+    check_demands(demands_of(load_config(None, judged[:2]), STAGES), [node(CPU=4)])
+    with pytest.raises(UserError, match=r"set verify\.judge\.num_gpus=2"):
+        check_config(load_config(None, [*judged, "verify.judge.engine.tensor_parallel_size=2"]))
+
+
 def test_more_gpus_than_any_node_has_is_refused_with_what_there_is() -> None:
     config = load_config(None, ["teacher.num_gpus=8"])
     message = refusal(config, [node(2, CPU=32, GPU=4)])

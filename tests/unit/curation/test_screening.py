@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from stillery.config import CurateConfig, DecontaminateConfig
+from stillery.config import Config, CurateConfig, DecontaminateConfig
+from stillery.curation.checks import check_curation
 from stillery.curation.contamination import EvaluationIndex, contaminated
 from stillery.curation.near_duplicates import find_near_duplicates
-from stillery.curation.screening import screen_prompts
+from stillery.curation.screening import evaluation_fingerprints, screen_prompts
 from stillery.curation.words import words_of
 from stillery.errors import UserError
 from stillery.problems.tasks.words import WORDS
 from stillery.records import Prompt
+from support.shared_data import shared_data
 
 EVALUATION = [
     r"Let $f(x) = 3x + 12{,}000$. Find the value of $f(7)$ and write your answer as a \textbf{single} integer number.",
@@ -122,3 +124,30 @@ def test_screened_problems_carry_their_evidence(tmp_path: Path) -> None:
     config.decontaminate.column = "text"
     with pytest.raises(UserError, match=r"no column of questions \(text\)"):
         screen_prompts(config, prompts)
+
+
+def test_standard_sets_are_told_by_name() -> None:
+    folder = shared_data("math500").parent
+    first = json.loads((folder / "math500" / "test.jsonl").read_text().splitlines()[0])["problem"]
+    against = DecontaminateConfig(sets=["MATH-500", "gsm8k"], data=str(folder))
+    prompts = [prompt(0, f"Now, {first}"), prompt(1, " ".join(WORDS[:40]))]
+    screened = screen_prompts(CurateConfig(decontaminate=against), prompts)
+    assert {name: reason for name, (reason, _) in screened.items()} == {"p0": "contaminated: math500"}
+    spelled = DecontaminateConfig(sets=["math500", "GSM8K"], data=str(folder))
+    assert evaluation_fingerprints(against) == evaluation_fingerprints(spelled)
+
+
+@pytest.mark.parametrize(
+    ("sets", "data", "told"),
+    [
+        (["aime42"], None, r"curate.decontaminate.sets: no set 'aime42' is known.*curate.decontaminate.files"),
+        (["aime24"], None, r"aime24=.*give its path \(curate.decontaminate.data=DATA\)"),
+        (["aime24"], "gone", r"curate.decontaminate.data=gone: no such folder"),
+    ],
+)
+def test_a_set_that_is_nowhere_is_an_error_before_anything_is_sampled(
+    sets: list[str], data: str | None, told: str
+) -> None:
+    config = Config(curate=CurateConfig(decontaminate=DecontaminateConfig(sets=sets, data=data)))
+    with pytest.raises(UserError, match=told):
+        check_curation(config)

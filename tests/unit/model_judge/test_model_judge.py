@@ -1,16 +1,20 @@
 """A model as judge: what it is asked, how its reply is read, and for which answers it is asked at all."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stillery.config import load_config
 from stillery.errors import UserError
+from stillery.io.storage import Folder
 from stillery.model_judge.asking import is_open, teacher_of
 from stillery.model_judge.checks import check_answer_kinds, check_judge
 from stillery.model_judge.wording import ask, settle
 from stillery.records import Generation, Prompt, Split, Verdict
+from stillery.sampling.backend import teacher_backend
+from stillery.sampling.chat.conversation import load_tokenizer
 from stillery.stages.fingerprints import grading_settings
 from stillery.verify import grade
 
@@ -54,6 +58,9 @@ def test_the_reply_is_the_evidence_and_one_that_says_nothing_is_a_failure() -> N
         "It is fine, I suppose.": "has no verdict",
         "Verdict: correct\nVerdict: wrong": "has two verdicts",
         "": "has no verdict",
+        # What a model writes that knows nothing but problems and answers.
+        "<think>\n2 + 2 = 4\n</think>\n<answer>correct</answer>": "has no verdict",
+        "<think>\nVerdict: wrong": "has no verdict",
     }
     for reply, said in failures.items():
         verdict = replied(reply)
@@ -71,6 +78,19 @@ def test_an_answer_cannot_close_its_tags() -> None:
     alone = ask(dataclasses.replace(PROMPT, answer=None), answer="x", sample_id="s", system_prompt="Be strict.")
     assert [turn.role for turn in alone] == ["system", "user"]
     assert "<reference-" not in alone[1].content
+
+
+def test_a_model_of_this_cluster_is_asked_in_its_own_format_and_context(tmp_path: Path) -> None:
+    config = load_config(None, ["verify.judge.kind=vllm", "verify.judge.model=embedded:teacher"])
+    check_judge(config)
+    backend = teacher_backend(teacher_of(config.verify.judge), logs=Folder(str(tmp_path)))
+    (rendered,) = backend.render([ask(PROMPT, answer="Short waves.", sample_id="s", system_prompt=None)])
+    assert "Short waves." in rendered
+    assert "assistant" in rendered[-30:]
+    tokens = load_tokenizer("embedded:teacher", key="model")(rendered)["input_ids"]
+    assert backend.max_model_len is not None
+    assert len(tokens) < backend.max_model_len - 200
+    assert grading_settings(config)["judge"]["model"] == backend.identity
 
 
 def test_settings_are_checked_and_count_in_the_fingerprint() -> None:

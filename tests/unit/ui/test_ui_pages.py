@@ -142,9 +142,9 @@ def test_two_runs_are_compared_problem_by_problem(client: TestClient) -> None:
 def test_what_is_missing_is_said(client: TestClient) -> None:
     early = client.get("/runs/early").text
     assert "No model has been measured in this run yet." in early
-    assert "samples are not finished yet" in early
+    assert "The teacher has written no samples yet." in early
     assert early.count('class="state waiting"') > 5
-    assert "not finished yet" in client.get("/runs/early/samples").text
+    assert "The teacher has written no samples yet" in client.get("/runs/early/samples").text
     assert "No model has been measured" in client.get("/runs/early/problems").text
     ungraded = client.get("/runs/ungraded/samples").text
     assert "The stage bonds did not run" in ungraded

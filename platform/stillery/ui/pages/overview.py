@@ -1,6 +1,6 @@
 """All runs, and one run: its stages live, its results, and the funnel that opens its samples."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,8 @@ from stillery.records import Split
 from stillery.registry.lineage import EVALUATIONS, redact
 from stillery.report.page import POLICY as REPORT_POLICY
 from stillery.ui.filters import DROPPED, KEPT
-from stillery.ui.live import state_of
+from stillery.ui.live import is_sampling, state_of
+from stillery.ui.log_files import log_of
 from stillery.ui.runs import RunView
 from stillery.ui.site import path, query_of, site_of
 
@@ -33,11 +34,10 @@ class Bar:
 def all_runs(request: Request) -> Response:
     """Every run with its state and what it reached."""
     site = site_of(request)
-    views = [RunView(name, folder) for name, folder in site.runs.all().items()]
-    rows = [(view, state_of(view, site.database), _results(view.chosen())) for view in views]
+    rows = [(view, state_of(view, site.database), _results(view.chosen())) for view in site.runs.all()]
     rows.sort(key=lambda row: (row[1].is_running is not True, -row[1].started.timestamp()))
     is_live = any(state.is_running for _, state, _ in rows)
-    return site.page(request, "runs.html", rows=rows, is_live=is_live, folder=", ".join(map(str, site.runs.roots)))
+    return site.page(request, "runs.html", rows=rows, is_live=is_live, folder=", ".join(map(redact, site.runs.places)))
 
 
 def overview(request: Request) -> Response:
@@ -61,6 +61,8 @@ def overview(request: Request) -> Response:
         registered=chosen["register"].summary if "register" in chosen else None,
         has_samples="generate" in chosen,
         sets=run.finished("generate"),
+        place=redact(run.source.uri),
+        is_sampling=is_sampling(state) and log_of(run) is not None,
         config="" if config is None else redact(to_yaml(config)),
     )
 
@@ -68,17 +70,18 @@ def overview(request: Request) -> Response:
 def report(request: Request) -> Response:
     """The report that the run wrote, under the report's own policy."""
     site = site_of(request)
-    chosen = chosen_of(site.run(request), query_of(request).get("samples"))
+    chosen = chosen_of(site.run(request), query_of(request).get("samples"), fetch=("report",))
     if "report" not in chosen:
         raise HTTPException(404, "This run has no report yet; `stillery report` writes one of what is finished.")
     page = chosen["report"].folder.read_bytes("report.html")
     return HTMLResponse(page, headers={"content-security-policy": REPORT_POLICY})
 
 
-def chosen_of(run: RunView, samples: str | None) -> dict[str, Output]:
-    """The outputs that are shown together. Raises HTTPException (404) if the run has no such samples."""
+def chosen_of(run: RunView, samples: str | None, *, fetch: Collection[str] = ()) -> dict[str, Output]:
+    """The outputs that are shown together, with the tables of the stages `fetch`. Raises HTTPException (404) if the run
+    has no such samples."""
     try:
-        return run.chosen(samples)
+        return run.chosen(samples, fetch=fetch)
     except KeyError:
         raise HTTPException(404, f"The run {run.name} has no finished samples {samples}.") from None
 

@@ -53,7 +53,7 @@ def compare(request: Request) -> Response:
     """Two models of any runs, problem by problem."""
     site = site_of(request)
     query = parse_table(query_of(request), sorts=SORTS)
-    options = [side for name, path in site.runs.all().items() for side in sides_of(RunView(name, path))]
+    options = [side for run in site.runs.all() for side in sides_of(run)]
     sides = _pair(site, query.given, options)
     found = list_problems(site.database, sides, query, pair=(0, 1)) if sides else None
     return site.page(

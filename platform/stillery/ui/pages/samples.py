@@ -1,7 +1,5 @@
 """The teacher's samples: the table, and one sample with all that is known of it."""
 
-from typing import Any
-
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -13,6 +11,7 @@ from stillery.ui.database import Row
 from stillery.ui.filters import KEPT, parse_samples
 from stillery.ui.pages.overview import chosen_of
 from stillery.ui.runs import RunView
+from stillery.ui.sample_table import SOURCES
 from stillery.ui.samples import Index
 from stillery.ui.site import Site, query_of, site_of
 from stillery.ui.trace import read_trace
@@ -35,10 +34,9 @@ def table(request: Request) -> Response:
     run = site.run(request)
     given = query_of(request)
     query = parse_samples(given)
-    chosen = chosen_of(run, given.get("samples"))
-    if "generate" not in chosen:
+    index, is_running = _index(site, run, given.get("samples"))
+    if index is None:
         return site.page(request, "no_samples.html", run=run, tab="samples", samples=None)
-    index = site.samples.index(chosen)
     page = site.samples.page(index, query)
     return site.page(
         request,
@@ -48,6 +46,7 @@ def table(request: Request) -> Response:
         samples=given.get("samples"),
         query=query,
         index=index,
+        is_running=is_running,
         page=page,
         dropped={reason: number for reason, number in index.facets["outcome"].items() if reason != KEPT},
         bounds=BOUNDS,
@@ -61,7 +60,7 @@ def sample(request: Request) -> Response:
     site = site_of(request)
     run, index, row = _asked(site, request)
     query = parse_samples(query_of(request))
-    found = follow(run.folder, row["sample_id"], near=index.texts.index(row["file"]))
+    found = follow(run.source, row["sample_id"], near=index.texts.index(row["file"]))
     return site.page(
         request,
         "sample.html",
@@ -108,12 +107,17 @@ def draw(text: str, *, question: str | None, title: str) -> Response:
 
 def _asked(site: Site, request: Request) -> tuple[RunView, Index, Row]:
     run = site.run(request)
-    chosen = chosen_of(run, query_of(request).get("samples"))
+    index, _ = _index(site, run, query_of(request).get("samples"))
     sample_id: str = request.path_params["sample"]
-    row: dict[str, Any] | None = None
+    row = None if index is None else site.samples.sample(index, sample_id)
+    if index is None or row is None:
+        raise HTTPException(404, f"The run {run.name} has no sample {sample_id} among those that are shown.")
+    return run, index, row
+
+
+def _index(site: Site, run: RunView, samples: str | None) -> tuple[Index | None, bool]:
+    """The index of a set of samples, and whether they are being made; where none is finished, of those so far."""
+    chosen = chosen_of(run, samples, fetch=SOURCES)
     if "generate" in chosen:
-        index = site.samples.index(chosen)
-        row = site.samples.sample(index, sample_id)
-        if row is not None:
-            return run, index, row
-    raise HTTPException(404, f"The run {run.name} has no sample {sample_id} among its finished ones.")
+        return site.samples.index(chosen), False
+    return site.samples.running(run), True
