@@ -76,6 +76,8 @@ ASKED = "tag asked"
 FILE = "samples-00000.parquet"
 TEACHER = "embedded:teacher"
 NUM_TOP = 20
+# Of DPO the strength of the pull back, of distillation the divergence: 1 is the reverse KL.
+BETA = {"dpo": 0.1, "distill": 1.0}
 TAG = bond_tag(reflecting=1, exploring=0)
 
 
@@ -88,6 +90,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=4)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--learning-rate", type=float, help="default: 4e-3 for the embedded student, else 1e-4")
+    parser.add_argument("--refine-rate", type=float, help="of grpo, dpo and distill half; default: 1e-4, or else 1e-5")
     parser.add_argument("--bond-weight", type=float, default=0.5)
     parser.add_argument("--bond-tags", type=float, default=0.5)
     parser.add_argument("--distill-weight", type=float, default=0.5)
@@ -313,7 +316,8 @@ def refiner_of(
     batch = {"grpo": parsed.completions, "distill": max(1, parsed.completions // 2), "dpo": 16}[arm]
     each = min(batch, 64)
     trl: dict[str, Any] = {"per_device_train_batch_size": each, "gradient_accumulation_steps": batch // each}
-    trl |= {"learning_rate": 1e-4} if arm == "grpo" else {"learning_rate": 5e-5, "beta": 0.1 if arm == "dpo" else 1.0}
+    rate = parsed.refine_rate or (1e-4 if parsed.student == "embedded:student" else 1e-5)
+    trl |= {"learning_rate": rate} if arm == "grpo" else {"learning_rate": rate / 2, "beta": BETA[arm]}
     config = RefineConfig(
         enabled=True, method=arm, steps=parsed.steps * (2 if arm == "dpo" else 1), num_generations=min(8, batch),
         max_completion_length=parsed.max_tokens, rollouts="transformers", threads=parsed.threads, trl=trl,
