@@ -31,6 +31,7 @@ from stillery.config.sampling import (
     TeacherConfig,
 )
 from stillery.config.student import (
+    AccuracyConfig,
     DistillConfig,
     ExportConfig,
     ParityThresholds,
@@ -43,6 +44,7 @@ from stillery.config.suggestion import suggest
 __all__ = [
     "TARGETS",
     "TEMPLATE_INSTRUCTION",
+    "AccuracyConfig",
     "AttentionConfig",
     "BondsConfig",
     "ClusterConfig",

@@ -37,8 +37,11 @@ def check_values(config: Config) -> None:
         raise UserError(f"evaluate.splits: no split {unknown[0]!r}{suggest(unknown[0], list(Split))}")
     if config.sft.completion not in ("whole", "answer_only"):
         raise UserError(f"sft.completion is {config.sft.completion!r}; it must be whole or answer_only")
-    if config.sft.trl.get("save_strategy") in ("no", False):
-        raise UserError("sft.trl.save_strategy is no: the student is one of the saved checkpoints; use epoch or steps")
+    if (strategy := config.sft.trl.get("save_strategy", "epoch")) not in ("epoch", "steps"):
+        shown = "no" if strategy is False else strategy
+        raise UserError(
+            f"sft.trl.save_strategy is {shown}: the student is one of the saved checkpoints; use epoch or steps"
+        )
     if not 0 <= config.curate.min_pass_rate <= config.curate.max_pass_rate <= 1:
         raise UserError("curate.min_pass_rate and curate.max_pass_rate must be a band within 0 and 1")
     if not 0 <= config.run.max_failure_share <= 1:

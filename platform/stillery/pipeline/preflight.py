@@ -25,6 +25,7 @@ from stillery.sampling.top_logprobs import check_top_logprobs
 from stillery.sampling.weights import check_context, check_files, check_trainable, check_vocabulary
 from stillery.stages.export import check as check_export
 from stillery.telemetry.logs import logger
+from stillery.training.accuracy import check_validation
 from stillery.training.adapters import check_adapter
 from stillery.training.adapters import check_settings as check_adapter_settings
 from stillery.training.attention.checks import check_attention
@@ -43,6 +44,7 @@ def check(config: Config, *, lengths: Sequence[Lengths] = ()) -> None:
     check_adapter_settings(config.sft)
     check_most(config)
     check_elastic(config.sft)
+    check_validation(config)
     placement.check_config(config)
     check_verification(config)
     check_judge(config)

@@ -8,6 +8,7 @@ import math
 
 from stillery.config import Config, SftConfig
 from stillery.errors import UserError
+from stillery.training.accuracy import needs_validation
 
 # TRL's own.
 BATCH = 8
@@ -71,8 +72,9 @@ def _check_workers(config: SftConfig, num_rows: int, *, told: str) -> None:
 
 def _check_validation(config: SftConfig, *, told: str) -> None:
     asked = config.trl.get("eval_strategy")
-    if asked not in (None, "no", False):
+    key = needs_validation(config) or (None if asked in (None, "no", False) else f"sft.trl.eval_strategy={asked}")
+    if key is not None:
         raise UserError(
-            f"sft.trl.eval_strategy={asked}: {told}; unset it, or raise prompts.num_validation (or give "
+            f"{key}: {told}; unset it, or raise prompts.num_validation (or give "
             "prompts.validation or prompts.validation_fraction)"
         )
