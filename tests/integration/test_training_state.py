@@ -131,7 +131,8 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     folder = Folder(str(tmp_path_factory.mktemp("samples")))
     rows = [
         Sample(
-            digest(i), f"p{i}", "t", "train" if i <= 96 else "validation", [Message("user", f"Solve for x: x + 1 = {i}")],
+            digest(i), f"p{i}", "t", "train" if i <= 96 else "validation",
+            [Message("user", f"Solve for x: x + 1 = {i}")],
             [Message("assistant", f"<think>\nx = {i} - 1 = {i - 1}\n</think>\n<answer>{i - 1}</answer>")], [], "r", "T",
         )
         for i in range(1, 101)

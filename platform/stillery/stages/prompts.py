@@ -19,6 +19,7 @@ from stillery.model_judge.checks import check_answer_kinds
 from stillery.problems.buckets import Bucket, check_disjoint, draw
 from stillery.problems.files import load_prompts, split_names
 from stillery.problems.hub import hub_revision
+from stillery.problems.runs import run_fingerprints, run_prompts
 from stillery.problems.tasks import HELD_OUT_TASK, TASKS, Problem
 from stillery.records import Prompt, Split, digest
 from stillery.stages.stage import Stage, StageContext
@@ -47,6 +48,10 @@ def make_prompts(config: PromptsConfig, *, seed: int, out: Folder) -> dict[str, 
         prompts = draw_prompts(config, seed=seed)
         out.write_rows("prompts.parquet", prompts, Prompt)
         return summarize_prompts(prompts)
+    if config.source == "run":
+        prompts = run_prompts(config)
+        out.write_rows("prompts.parquet", prompts, Prompt)
+        return summarize_prompts(prompts)
     revision = None if config.source != "hub" or config.dataset is None else hub_revision(config.dataset)
     loaded = load_prompts(config, revision=revision)
     out.write_rows("prompts.parquet", loaded.prompts, Prompt)
@@ -57,10 +62,12 @@ def make_prompts(config: PromptsConfig, *, seed: int, out: Folder) -> dict[str, 
 
 
 def source_fingerprints(config: PromptsConfig) -> dict[str, str]:
-    """What the problems are read from: SHA-256 by split for files, dataset and revision for the Hub, nothing for
-    tasks, which the seed determines. Raises UserError for a file or dataset that is not there."""
+    """What the problems are read from: SHA-256 by split for files, dataset and revision for the Hub, the sums of
+    another run's tables, nothing for tasks, which the seed determines. Raises UserError for what is not there."""
     if config.source == "tasks":
         return {}
+    if config.source == "run":
+        return run_fingerprints(config)
     if config.source == "file":
         return {str(split): _files_fingerprint(split, name) for split, name in split_names(config).items()}
     if config.dataset is None:
@@ -167,6 +174,10 @@ def _folder_fingerprint(folder: Path) -> str:
 
 def _settings(config: Config) -> dict[str, Any]:
     settings = {**settings_of(config.prompts), "seed": config.run.seed}
+    # Another run counts by its tables, and one that is not read does not count.
+    del settings["run"]
+    if config.prompts.source != "run":
+        del settings["failed_below"]
     return settings | {"files": source_fingerprints(config.prompts)}
 
 
