@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
 from stillery.config import AttentionConfig, SftConfig
 from stillery.io.storage import Folder
 from stillery.records import Message, Prompt, Sample, digest
+from stillery.sampling.adapters import ADAPTER_WEIGHTS
 from stillery.sampling.chat.conversation import student_format
 from stillery.stages.sft import fine_tune
 from stillery.training.attention.files import calibrate, write_targets
@@ -38,6 +40,11 @@ SHARDED: dict[str, Any] = TRL | {
         "transformer_layer_cls_to_wrap": ["Qwen3DecoderLayer"],
         "state_dict_type": "SHARDED_STATE_DICT",
     },
+}
+
+# Adapters are saved whole.
+SHARDED_WHOLE: dict[str, Any] = SHARDED | {
+    "fsdp_config": SHARDED["fsdp_config"] | {"state_dict_type": "FULL_STATE_DICT"}
 }
 
 
@@ -187,16 +194,23 @@ def test_a_killed_worker_changes_no_loss_of_shards(tmp_path: Path, samples: Fold
 def test_a_killed_worker_changes_no_loss_of_an_adapter_whose_attention_is_drawn(
     tmp_path: Path, samples: Folder
 ) -> None:
+    """Nor do shards of the model, but for rounding."""
     peft = {"r": 4, "lora_dropout": 0.1}
     whole = train(Folder(str(tmp_path / "whole")), samples, TRL, kill=False, peft=peft, attending=True)
     killed = train(Folder(str(tmp_path / "killed")), samples, TRL, kill=True, peft=peft, attending=True)
     assert len(whole) == 8
     assert killed == whole
-    last = Folder((tmp_path / "killed" / "last").read_text())
-    out = Folder(str(tmp_path / "student"))
-    config = SftConfig(peft=peft)
-    publish_adapted(config.student, last, out / "checkpoint", adapter=out / "adapter", describe=_as_it_is)
-    assert is_trained(out.local / "checkpoint"), "the published model is the one that training began with"
+    sharded = train(Folder(str(tmp_path / "sharded")), samples, SHARDED_WHOLE, kill=False, peft=peft, attending=True)
+    assert sharded == pytest.approx(whole, abs=1e-4)
+    student, adapters = SftConfig().student, list[dict[str, Any]]()
+    for name in ("killed", "sharded"):
+        last, out = Folder((tmp_path / name / "last").read_text()), Folder(str(tmp_path / f"{name}-student"))
+        publish_adapted(student, last, out / "checkpoint", adapter=out / "adapter", describe=_as_it_is)
+        assert is_trained(out.local / "checkpoint"), "the published model is the one that training began with"
+        adapters.append(load_file(out.local / "adapter" / ADAPTER_WEIGHTS))
+    assert adapters[0].keys() == adapters[1].keys()
+    for name, tensor in adapters[0].items():
+        assert (tensor - adapters[1][name]).abs().max() < 1e-4, name
 
 
 def _history(out: Folder) -> tuple[list[int], list[float]]:
