@@ -24,6 +24,7 @@ from stillery.problems.tasks import HELD_OUT_TASK, TASKS, Problem
 from stillery.records import Prompt, Split, digest
 from stillery.stages.stage import Stage, StageContext
 from stillery.telemetry.logs import logger
+from stillery.training.counts import check_problems
 
 # The splits that shape the student; the others are only measured on.
 TRAINED = (Split.TRAIN, Split.VALIDATION)
@@ -184,6 +185,12 @@ def _settings(config: Config) -> dict[str, Any]:
 def _run(context: StageContext) -> dict[str, Any]:
     summary = make_prompts(context.config.prompts, seed=context.config.run.seed, out=context.out)
     check_answer_kinds(context.config, summary["answer_kinds"])
+    counts = {split: summary["by_split"].get(split, 0) for split in TRAINED}
+    keys = {
+        Split.TRAIN: f"{counts[Split.TRAIN]} training problems",
+        Split.VALIDATION: "there are no validation problems",
+    }
+    check_problems(context.config, num_train=counts[Split.TRAIN], num_validation=counts[Split.VALIDATION], keys=keys)
     return summary
 
 
