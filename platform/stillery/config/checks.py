@@ -41,6 +41,12 @@ def check_values(config: Config) -> None:
         raise UserError(f"evaluate.splits: no split {unknown[0]!r}{suggest(unknown[0], list(Split))}")
     if config.sft.completion not in ("whole", "answer_only"):
         raise UserError(f"sft.completion is {config.sft.completion!r}; it must be whole or answer_only")
+    if not 0 < config.sft.answer_weight < float("inf"):
+        raise UserError(f"sft.answer_weight is {config.sft.answer_weight:g}; it must be above 0")
+    if config.sft.answer_weight != 1 and config.sft.completion == "answer_only":
+        raise UserError(
+            "sft.answer_weight weighs answers against their traces, and sft.completion=answer_only has none"
+        )
     if (strategy := config.sft.trl.get("save_strategy", "epoch")) not in ("epoch", "steps"):
         shown = "no" if strategy is False else strategy
         raise UserError(

@@ -81,6 +81,10 @@ class SftConfig:
     completion: str = "whole"
     """What of a sample the student learns to write: `whole`, or `answer_only`, what follows the thinking: fine-tuning
     on answers alone, the baseline that traces have to beat."""
+    answer_weight: float = 1.0
+    """How many times the loss of a token counts that follows the thinking, against one of the thinking. A short answer
+    behind a long trace is a small part of the loss: where a student reasons rightly and then answers otherwise, more
+    may help."""
     distill: DistillConfig = field(default_factory=DistillConfig)
     peft: dict[str, Any] | None = None
     """Passes through to peft's `LoraConfig`: an adapter is trained (`{}`: its defaults, on all linear layers). Null:

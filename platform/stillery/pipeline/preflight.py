@@ -33,6 +33,7 @@ from stillery.training.counts import check_elastic, check_most
 from stillery.training.distillation.checks import check_distillation
 from stillery.training.refine.checks import check_most as check_most_refined
 from stillery.training.refine.checks import check_refinement
+from stillery.training.weights import check_weighted
 from stillery.verify.checks import check_verification
 
 
@@ -94,7 +95,9 @@ def _check_student(config: Config) -> None:
     check_adapter(config.sft.peft, source, key="sft.peft", student=student)
     if config.refine.enabled:
         check_adapter(config.refine.peft, source, key="refine.peft", student=student)
-    _, end = open_student(chat)
+    conversation, end = open_student(chat)
+    if config.sft.answer_weight != 1 or config.curate.bond_weight or config.curate.mask_corrected:
+        check_weighted(config.sft.trl, conversation)
     if not end.is_stop:
         logger.info(
             f"{named}: its template ends an answer with {end.token}, at which generation does "

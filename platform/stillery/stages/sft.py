@@ -198,7 +198,8 @@ def _settings(config: Config) -> dict[str, Any]:
     student = {"student": model_id(config.sft.student), "chat": chat_settings(config.sft)}
     adapter = {} if config.sft.peft is None else {"peft": config.sft.peft, "quantize": config.sft.quantize}
     # What is not asked for leaves the fingerprint as it was.
-    part = {} if config.sft.completion == "whole" else {"completion": config.sft.completion}
+    part: dict[str, Any] = {} if config.sft.completion == "whole" else {"completion": config.sft.completion}
+    part |= {} if config.sft.answer_weight == 1 else {"answer_weight": config.sft.answer_weight}
     transfer = {}
     if is_on(config):
         keys = ("weight", "anneal_until", "student_layer")

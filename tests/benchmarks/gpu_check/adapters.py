@@ -58,7 +58,14 @@ def qlora(device: str) -> Figures:
             described.save_pretrained(saved)
         out = Folder(folder)
         describe = functools.partial(write_format, conversation=conversation, end=end)
-        publish_adapted(config, Folder(str(saved)), out / "checkpoint", adapter=out / "adapter", describe=describe)
+        publish_adapted(
+            STUDENT,
+            Folder(str(saved)),
+            out / "checkpoint",
+            adapter=out / "adapter",
+            describe=describe,
+            is_quantized=config.quantize is not None,
+        )
         apart = _merged_difference(student, out)
         count, expected = count_parameters(out / "checkpoint"), count_parameters(Folder(student))
     demand(apart <= MOST_APART, f"merged and apart, logits differ by {apart:.2g}")
