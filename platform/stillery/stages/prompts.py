@@ -185,12 +185,9 @@ def _settings(config: Config) -> dict[str, Any]:
 def _run(context: StageContext) -> dict[str, Any]:
     summary = make_prompts(context.config.prompts, seed=context.config.run.seed, out=context.out)
     check_answer_kinds(context.config, summary["answer_kinds"])
-    counts = {split: summary["by_split"].get(split, 0) for split in TRAINED}
-    keys = {
-        Split.TRAIN: f"{counts[Split.TRAIN]} training problems",
-        Split.VALIDATION: "there are no validation problems",
-    }
-    check_problems(context.config, num_train=counts[Split.TRAIN], num_validation=counts[Split.VALIDATION], keys=keys)
+    num_train, num_validation = (summary["by_split"].get(split, 0) for split in TRAINED)
+    keys = {"train": f"{num_train} training problems", "validation": "there are no validation problems"}
+    check_problems(context.config, num_train=num_train, num_validation=num_validation, keys=keys)
     return summary
 
 
