@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
 from stillery.config import AttentionConfig, SftConfig
 from stillery.io.storage import Folder
-from stillery.records import Message, Sample, digest
+from stillery.records import Message, Prompt, Sample, digest
+from stillery.sampling.adapters import ADAPTER_WEIGHTS
 from stillery.sampling.chat.conversation import student_format
 from stillery.stages.sft import fine_tune
 from stillery.training.attention.files import calibrate, write_targets
@@ -38,6 +40,11 @@ SHARDED: dict[str, Any] = TRL | {
         "transformer_layer_cls_to_wrap": ["Qwen3DecoderLayer"],
         "state_dict_type": "SHARDED_STATE_DICT",
     },
+}
+
+# Adapters are saved whole.
+SHARDED_WHOLE: dict[str, Any] = SHARDED | {
+    "fsdp_config": SHARDED["fsdp_config"] | {"state_dict_type": "FULL_STATE_DICT"}
 }
 
 
@@ -88,7 +95,8 @@ def train(
             "student": "embedded:student", "out": out.uri, "scratch": str(out.local / "scratch"),
             "has_validation": False, "seed": 0, "use_gpu": False, "threads": 1, "trl": table, "where": {},
             "observed": {}, "num_workers": 2, "peft": peft, "quantize": None,
-            "mean_weight": counts.get("mean_weight"), "attention": transfer, "distill": None,
+            "mean_weight": counts.get("mean_weight"), "attention": transfer, "distill": None, "accuracy": None,
+            "early_stopping": None,
         },
         scaling_config=ScalingConfig(num_workers=2, resources_per_worker={"CPU": 1}),
         run_config=RunConfig(
@@ -130,27 +138,42 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     folder = Folder(str(tmp_path_factory.mktemp("samples")))
     rows = [
         Sample(
-            digest(i), f"p{i}", "t", "train", [Message("user", f"Solve for x: x + 1 = {i}")],
+            digest(i), f"p{i}", "t", "train" if i <= 96 else "validation",
+            [Message("user", f"Solve for x: x + 1 = {i}")],
             [Message("assistant", f"<think>\nx = {i} - 1 = {i - 1}\n</think>\n<answer>{i - 1}</answer>")], [], "r", "T",
         )
-        for i in range(1, 97)
+        for i in range(1, 101)
     ]  # fmt: skip
     folder.write_rows("samples-00000.parquet", rows, Sample)
     return folder
 
 
 def test_a_killed_worker_changes_no_loss_of_the_stage(tmp_path: Path, samples: Folder) -> None:
-    config = SftConfig(trl=TRL, num_workers=2, threads=1)
+    """Validated by accuracy, too, with early stopping."""
+    table = TRL | {"metric_for_best_model": "accuracy"}
+    config = SftConfig(trl=table, num_workers=2, threads=1, early_stopping_patience=3)
+    config.accuracy.num_problems, config.accuracy.max_tokens = 3, 32
     whole, killed = Folder(str(tmp_path / "whole")), Folder(str(tmp_path / "killed"))
-    first = fine_tune(config, seed=0, now=datetime.datetime.now(), samples=samples, out=whole)
+    prompts = Folder(str(tmp_path / "prompts"))
+    rows = [
+        Prompt(f"p{i}", "t", f"Solve for x: x + 1 = {i}", str(i - 1), "number", [], "t", "validation", 1, None)
+        for i in range(97, 101)
+    ]
+    prompts.write_rows("prompts.parquet", rows, Prompt)
+    given: dict[str, Any] = {"now": datetime.datetime.now(), "samples": samples, "prompts": prompts}
+    first = fine_tune(config, seed=0, out=whole, **given)
     killer = threading.Thread(target=kill_a_worker, args=(killed.local / RAY_TRAIN,), daemon=True)
     killer.start()
-    second = fine_tune(config, seed=0, now=datetime.datetime.now(), samples=samples, out=killed)
+    second = fine_tune(config, seed=0, out=killed, **given)
     assert not killer.is_alive(), "no worker was killed"
     steps, losses = _history(whole)
     assert steps == list(range(1, 9))
     assert _history(killed) == (steps, losses), "steps were trained twice, or otherwise"
     assert second["last_loss"] == first["last_loss"] < first["first_loss"]
+    validated = {row["step"]: row["eval_accuracy"] for row in _rows(whole) if "eval_accuracy" in row}
+    assert list(validated) == [3, 6, 8]
+    assert validated == {row["step"]: row["eval_accuracy"] for row in _rows(killed) if "eval_accuracy" in row}
+    assert validated[second["kept_step"]] == second["best_eval_accuracy"] == first["best_eval_accuracy"]
     for checkpoint in (killed.local / RAY_TRAIN).glob("checkpoint_2*"):
         assert {"rng_state_0.pth", "rng_state_1.pth"} <= {path.name for path in checkpoint.iterdir()}
     assert is_trained(killed.local / "checkpoint"), "the published model is the one that training began with"
@@ -171,22 +194,33 @@ def test_a_killed_worker_changes_no_loss_of_shards(tmp_path: Path, samples: Fold
 def test_a_killed_worker_changes_no_loss_of_an_adapter_whose_attention_is_drawn(
     tmp_path: Path, samples: Folder
 ) -> None:
+    """Nor do shards of the model, but for rounding."""
     peft = {"r": 4, "lora_dropout": 0.1}
     whole = train(Folder(str(tmp_path / "whole")), samples, TRL, kill=False, peft=peft, attending=True)
     killed = train(Folder(str(tmp_path / "killed")), samples, TRL, kill=True, peft=peft, attending=True)
     assert len(whole) == 8
     assert killed == whole
-    last = Folder((tmp_path / "killed" / "last").read_text())
-    out = Folder(str(tmp_path / "student"))
-    config = SftConfig(peft=peft)
-    publish_adapted(config.student, last, out / "checkpoint", adapter=out / "adapter", describe=_as_it_is)
-    assert is_trained(out.local / "checkpoint"), "the published model is the one that training began with"
+    sharded = train(Folder(str(tmp_path / "sharded")), samples, SHARDED_WHOLE, kill=False, peft=peft, attending=True)
+    assert sharded == pytest.approx(whole, abs=1e-4)
+    student, adapters = SftConfig().student, list[dict[str, Any]]()
+    for name in ("killed", "sharded"):
+        last, out = Folder((tmp_path / name / "last").read_text()), Folder(str(tmp_path / f"{name}-student"))
+        publish_adapted(student, last, out / "checkpoint", adapter=out / "adapter", describe=_as_it_is)
+        assert is_trained(out.local / "checkpoint"), "the published model is the one that training began with"
+        adapters.append(load_file(out.local / "adapter" / ADAPTER_WEIGHTS))
+    assert adapters[0].keys() == adapters[1].keys()
+    for name, tensor in adapters[0].items():
+        assert (tensor - adapters[1][name]).abs().max() < 1e-4, name
 
 
 def _history(out: Folder) -> tuple[list[int], list[float]]:
     """The steps that a stage's output tells of, and their losses."""
-    rows = [row for row in json.loads(out.read_bytes("history.json")) if "loss" in row]
+    rows = [row for row in _rows(out) if "loss" in row]
     return [row["step"] for row in rows], [row["loss"] for row in rows]
+
+
+def _rows(out: Folder) -> list[dict[str, Any]]:
+    return json.loads(out.read_bytes("history.json"))
 
 
 def _as_it_is(folder: Path) -> None:

@@ -21,7 +21,7 @@ from stillery.config.data import (
 from stillery.config.loading import load_config, settings_of, to_yaml
 from stillery.config.refine import RefineConfig, StopRules
 from stillery.config.rewards import RewardWeights
-from stillery.config.run import ClusterConfig, Config, NodeGroup, PlanConfig, RunSettings
+from stillery.config.run import ClusterConfig, Config, NodeGroup, PlanConfig, RoundsConfig, RunSettings
 from stillery.config.sampling import (
     TEMPLATE_INSTRUCTION,
     EndpointConfig,
@@ -31,6 +31,7 @@ from stillery.config.sampling import (
     TeacherConfig,
 )
 from stillery.config.student import (
+    AccuracyConfig,
     DistillConfig,
     ExportConfig,
     ParityThresholds,
@@ -43,6 +44,7 @@ from stillery.config.suggestion import suggest
 __all__ = [
     "TARGETS",
     "TEMPLATE_INSTRUCTION",
+    "AccuracyConfig",
     "AttentionConfig",
     "BondsConfig",
     "ClusterConfig",
@@ -65,6 +67,7 @@ __all__ = [
     "RegisterConfig",
     "ReportConfig",
     "RewardWeights",
+    "RoundsConfig",
     "RunSettings",
     "SftConfig",
     "StopRules",

@@ -24,8 +24,12 @@ def check_values(config: Config) -> None:
         if value <= 0:
             raise UserError(f"{key} is {value}; it must be above 0")
     _check_teacher(config.teacher)
-    if config.prompts.source not in ("tasks", "file", "hub"):
-        raise UserError(f"prompts.source is {config.prompts.source!r}; it must be tasks, file or hub")
+    if config.prompts.source not in ("tasks", "file", "hub", "run"):
+        raise UserError(f"prompts.source is {config.prompts.source!r}; it must be tasks, file, hub or run")
+    failed_below = config.prompts.failed_below
+    if failed_below is not None and not 0 < failed_below <= 1:
+        raise UserError(f"prompts.failed_below is {failed_below:g}; it must be above 0 and at most 1, or null")
+    _check_rounds(config)
     above = [k for k in config.evaluate.ks if not 1 <= k <= config.evaluate.samples_per_prompt]
     if above:
         raise UserError(
@@ -37,8 +41,17 @@ def check_values(config: Config) -> None:
         raise UserError(f"evaluate.splits: no split {unknown[0]!r}{suggest(unknown[0], list(Split))}")
     if config.sft.completion not in ("whole", "answer_only"):
         raise UserError(f"sft.completion is {config.sft.completion!r}; it must be whole or answer_only")
-    if config.sft.trl.get("save_strategy") in ("no", False):
-        raise UserError("sft.trl.save_strategy is no: the student is one of the saved checkpoints; use epoch or steps")
+    if not 0 < config.sft.answer_weight < float("inf"):
+        raise UserError(f"sft.answer_weight is {config.sft.answer_weight:g}; it must be above 0")
+    if config.sft.answer_weight != 1 and config.sft.completion == "answer_only":
+        raise UserError(
+            "sft.answer_weight weighs answers against their traces, and sft.completion=answer_only has none"
+        )
+    if (strategy := config.sft.trl.get("save_strategy", "epoch")) not in ("epoch", "steps"):
+        shown = "no" if strategy is False else strategy
+        raise UserError(
+            f"sft.trl.save_strategy is {shown}: the student is one of the saved checkpoints; use epoch or steps"
+        )
     if not 0 <= config.curate.min_pass_rate <= config.curate.max_pass_rate <= 1:
         raise UserError("curate.min_pass_rate and curate.max_pass_rate must be a band within 0 and 1")
     if not 0 <= config.run.max_failure_share <= 1:
@@ -51,6 +64,17 @@ def check_values(config: Config) -> None:
             raise UserError(f"{section}.on_bad_row is {settings.on_bad_row!r}; it must be drop or error")
         if not 0 <= settings.max_bad_share <= 1:
             raise UserError(f"{section}.max_bad_share is {settings.max_bad_share:g}; it must lie between 0 and 1")
+
+
+def _check_rounds(config: Config) -> None:
+    rounds = config.rounds
+    for name in ("count", "tries", "more"):
+        if getattr(rounds, name) < 1:
+            raise UserError(f"rounds.{name} is {getattr(rounds, name)}; it must be at least 1")
+    if not 0 < rounds.failed_below <= 1:
+        raise UserError(f"rounds.failed_below is {rounds.failed_below:g}; it must be above 0 and at most 1")
+    if rounds.count > 1 and config.teacher.kind == "recorded":
+        raise UserError("rounds.count above 1 samples the teacher more, and teacher.kind=recorded samples nothing")
 
 
 def _check_teacher(teacher: TeacherConfig) -> None:

@@ -11,7 +11,7 @@ class PromptsConfig:
     """Where problems come from. Keys marked `tasks`, `file` or `hub` apply to that source only."""
 
     source: str = "tasks"
-    """`tasks` (exact generators), `file`, or `hub` (a Hugging Face dataset)."""
+    """`tasks` (exact generators), `file`, `hub` (a Hugging Face dataset), or `run` (another run's problems)."""
     tasks: list[str] = field(default_factory=list[str])
     """`tasks`: the generators to use; empty means all six that models train on. `dates` is always the held-out task and
     cannot be named."""
@@ -62,6 +62,11 @@ class PromptsConfig:
     """`file`, `hub`: how an answer names one of its row's `choices`: `letter`, `text`, `index` (from 0), `number` (from
     1), or `auto`: a letter or a text, or a whole number as an index from 0. A number that is the text of one choice and
     the index of another is an error."""
+    run: str | None = None
+    """`run`: the other run by its name, path or URI."""
+    failed_below: float | None = None
+    """`run`: of its training problems only those of whose samples there (as its stage `verify` has them) less than this
+    share is right. Null: all."""
     on_bad_row: str = "drop"
     """`file`, `hub`: what to do with a row that cannot be used. `drop`: leave it out, counted by reason; `error`: end
     the run."""

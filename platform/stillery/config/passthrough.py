@@ -84,7 +84,10 @@ SFT_CONFIG = Target(
         "data_seed": "set run.seed",
         "use_cpu": "set sft.use_gpu",
         "save_total_limit": "the run keeps two checkpoints, the best and the last; a node keeps none that is uploaded",
-        "load_best_model_at_end": "the checkpoint with the lowest validation loss becomes the student anyway",
+        "load_best_model_at_end": "the best checkpoint by metric_for_best_model becomes the student anyway",
+        "eval_delay": "each checkpoint has the validation that it is chosen by",
+        "greater_is_better": "it follows from metric_for_best_model",
+        "restore_callback_states_from_checkpoint": "early stopping that was killed goes on as it was",
         "assistant_only_loss": "the loss falls on the completion alone (completion_only_loss)",
     },
     # Annotated as text for the command line; true is what it wants.
@@ -120,6 +123,7 @@ _REFINED: dict[str, str] = {
     "eval_steps": "set refine.validate_every",
     "logging_steps": "every step is kept in the history",
     "load_best_model_at_end": "the checkpoint with the highest validation accuracy becomes the student anyway",
+    "metric_for_best_model": "the checkpoint with the highest validation accuracy becomes the student",
 }
 GRPO_CONFIG = Target(
     name="GRPOConfig",

@@ -27,6 +27,24 @@ class RunSettings:
 
 
 @dataclass
+class RoundsConfig:
+    """Repetition (docs/guides/training.md#rounds): a student's failures on training problems are sampled more from the
+    teacher, and the next student learns from all samples. A command that stops at a stage makes the first round's."""
+
+    count: int = 1
+    """Rounds: 1 is a run as it is, 2 trains a second student."""
+    tries: int = 2
+    """Answers of a student to each training problem, which tell what it fails."""
+    failed_below: float = 0.5
+    """A problem is failed if less than this share of them is right."""
+    more: int = 4
+    """For a failed problem, so many times `teacher.samples_per_prompt`, `teacher.accepted_per_prompt` and
+    `curate.max_per_prompt`, added to what is there."""
+    own_traces: bool = False
+    """Whether the student's own right answers are trained on, too, behind the teacher's."""
+
+
+@dataclass
 class NodeGroup:
     """A group of nodes that an autoscaler makes on demand: at most `max_nodes`, each with these resources (CPU, GPU,
     custom ones) and labels. Ray adds the label `ray.io/node-group`, the group's name, once a node runs: for a run that
@@ -97,6 +115,7 @@ class Config:
     """A whole run."""
 
     run: RunSettings = field(default_factory=RunSettings)
+    rounds: RoundsConfig = field(default_factory=RoundsConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     prompts: PromptsConfig = field(default_factory=PromptsConfig)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)

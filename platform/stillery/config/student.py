@@ -8,6 +8,19 @@ from typing import Any
 
 
 @dataclass
+class AccuracyConfig:
+    """Accuracy on validation problems while the student is fine-tuned: it answers them greedily at each validation
+    (`sft.trl.save_strategy`), beside the validation loss. Answers that only a model can judge are left out."""
+
+    num_problems: int = 0
+    """So many of the validation problems, spread over them. 0: accuracy is not measured."""
+    max_tokens: int = 512
+    """Tokens at which an answer is cut off."""
+    batch_size: int = 32
+    """Problems that a worker answers at a time."""
+
+
+@dataclass
 class DistillConfig:
     """Offline distillation: the loss draws the student to what the teacher held to be likely at each token
     (docs/guides/training.md). It needs `teacher.top_logprobs`, and a teacher with the student's vocabulary."""
@@ -59,9 +72,19 @@ class SftConfig:
     are uploaded (two at most), and the one that training goes on from. Null: `$STILLERY_CACHE/scratch`."""
     trl: dict[str, Any] = field(default_factory=dict[str, Any])
     """Passes through to TRL's `SFTConfig`."""
+    accuracy: AccuracyConfig = field(default_factory=AccuracyConfig)
+    early_stopping_patience: int | None = None
+    """Training stops after so many validations in a row without a better `sft.trl.metric_for_best_model` (`loss`, or
+    `accuracy`), by transformers' EarlyStoppingCallback. Null: it does not."""
+    early_stopping_threshold: float = 0.0
+    """By how much it must be better to count as better for early stopping."""
     completion: str = "whole"
     """What of a sample the student learns to write: `whole`, or `answer_only`, what follows the thinking: fine-tuning
     on answers alone, the baseline that traces have to beat."""
+    answer_weight: float = 1.0
+    """How many times the loss of a token counts that follows the thinking, against one of the thinking. A short answer
+    behind a long trace is a small part of the loss: where a student reasons rightly and then answers otherwise, more
+    may help."""
     distill: DistillConfig = field(default_factory=DistillConfig)
     peft: dict[str, Any] | None = None
     """Passes through to peft's `LoraConfig`: an adapter is trained (`{}`: its defaults, on all linear layers). Null:

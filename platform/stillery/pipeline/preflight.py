@@ -25,6 +25,7 @@ from stillery.sampling.top_logprobs import check_top_logprobs
 from stillery.sampling.weights import check_context, check_files, check_trainable, check_vocabulary
 from stillery.stages.export import check as check_export
 from stillery.telemetry.logs import logger
+from stillery.training.accuracy import check_validation
 from stillery.training.adapters import check_adapter
 from stillery.training.adapters import check_settings as check_adapter_settings
 from stillery.training.attention.checks import check_attention
@@ -32,6 +33,7 @@ from stillery.training.counts import check_elastic, check_most
 from stillery.training.distillation.checks import check_distillation
 from stillery.training.refine.checks import check_most as check_most_refined
 from stillery.training.refine.checks import check_refinement
+from stillery.training.weights import check_weighted
 from stillery.verify.checks import check_verification
 
 
@@ -43,6 +45,7 @@ def check(config: Config, *, lengths: Sequence[Lengths] = ()) -> None:
     check_adapter_settings(config.sft)
     check_most(config)
     check_elastic(config.sft)
+    check_validation(config)
     placement.check_config(config)
     check_verification(config)
     check_judge(config)
@@ -92,7 +95,9 @@ def _check_student(config: Config) -> None:
     check_adapter(config.sft.peft, source, key="sft.peft", student=student)
     if config.refine.enabled:
         check_adapter(config.refine.peft, source, key="refine.peft", student=student)
-    _, end = open_student(chat)
+    conversation, end = open_student(chat)
+    if config.sft.answer_weight != 1 or config.curate.bond_weight or config.curate.mask_corrected:
+        check_weighted(config.sft.trl, conversation)
     if not end.is_stop:
         logger.info(
             f"{named}: its template ends an answer with {end.token}, at which generation does "

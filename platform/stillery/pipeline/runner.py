@@ -26,11 +26,16 @@ from stillery.telemetry.logs import logger, with_fields
 
 
 def run_pipeline(config: Config, *, until: str | None = None) -> dict[str, Output]:
-    """Run every stage that has no finished output yet, up to and including `until`. Returns all outputs.
+    """Run every stage that has no finished output yet, up to and including `until`. Returns all outputs; with
+    `rounds.count` above 1, and to the end, those of the last round.
 
     Raises UserError for what a user can mend; a stage's own failure passes through. Either way what was finished
     stays, and the same command goes on from there.
     """
+    if config.rounds.count > 1 and until is None:
+        from stillery.pipeline.rounds import run_rounds
+
+        return run_rounds(config)
     check(config, lengths=written_lengths(config))
     wanted = stages_of(config, until)
     with open_run(config) as run, tracing.traced(config.run.name, git_revision=run.git_revision):

@@ -19,10 +19,12 @@ from stillery.model_judge.checks import check_answer_kinds
 from stillery.problems.buckets import Bucket, check_disjoint, draw
 from stillery.problems.files import load_prompts, split_names
 from stillery.problems.hub import hub_revision
+from stillery.problems.runs import run_fingerprints, run_prompts
 from stillery.problems.tasks import HELD_OUT_TASK, TASKS, Problem
 from stillery.records import Prompt, Split, digest
 from stillery.stages.stage import Stage, StageContext
 from stillery.telemetry.logs import logger
+from stillery.training.counts import check_problems
 
 # The splits that shape the student; the others are only measured on.
 TRAINED = (Split.TRAIN, Split.VALIDATION)
@@ -47,6 +49,10 @@ def make_prompts(config: PromptsConfig, *, seed: int, out: Folder) -> dict[str, 
         prompts = draw_prompts(config, seed=seed)
         out.write_rows("prompts.parquet", prompts, Prompt)
         return summarize_prompts(prompts)
+    if config.source == "run":
+        prompts = run_prompts(config)
+        out.write_rows("prompts.parquet", prompts, Prompt)
+        return summarize_prompts(prompts)
     revision = None if config.source != "hub" or config.dataset is None else hub_revision(config.dataset)
     loaded = load_prompts(config, revision=revision)
     out.write_rows("prompts.parquet", loaded.prompts, Prompt)
@@ -57,10 +63,12 @@ def make_prompts(config: PromptsConfig, *, seed: int, out: Folder) -> dict[str, 
 
 
 def source_fingerprints(config: PromptsConfig) -> dict[str, str]:
-    """What the problems are read from: SHA-256 by split for files, dataset and revision for the Hub, nothing for
-    tasks, which the seed determines. Raises UserError for a file or dataset that is not there."""
+    """What the problems are read from: SHA-256 by split for files, dataset and revision for the Hub, the sums of
+    another run's tables, nothing for tasks, which the seed determines. Raises UserError for what is not there."""
     if config.source == "tasks":
         return {}
+    if config.source == "run":
+        return run_fingerprints(config)
     if config.source == "file":
         return {str(split): _files_fingerprint(split, name) for split, name in split_names(config).items()}
     if config.dataset is None:
@@ -167,12 +175,19 @@ def _folder_fingerprint(folder: Path) -> str:
 
 def _settings(config: Config) -> dict[str, Any]:
     settings = {**settings_of(config.prompts), "seed": config.run.seed}
+    # Another run counts by its tables, and one that is not read does not count.
+    del settings["run"]
+    if config.prompts.source != "run":
+        del settings["failed_below"]
     return settings | {"files": source_fingerprints(config.prompts)}
 
 
 def _run(context: StageContext) -> dict[str, Any]:
     summary = make_prompts(context.config.prompts, seed=context.config.run.seed, out=context.out)
     check_answer_kinds(context.config, summary["answer_kinds"])
+    num_train, num_validation = (summary["by_split"].get(split, 0) for split in TRAINED)
+    keys = {"train": f"{num_train} training problems", "validation": "there are no validation problems"}
+    check_problems(context.config, num_train=num_train, num_validation=num_validation, keys=keys)
     return summary
 
 

@@ -45,8 +45,7 @@ from stillery.training.refine.checks import check_counts, code_of
 from stillery.training.refine.data import lengths_of, write_pairs, write_problems
 from stillery.training.refine.loop import refine_loop
 from stillery.training.refine.rewards import NEED_TEACHER
-from stillery.training.refine.stopping import ACCURACY, STOPPED, best_step
-from stillery.training.refine.validation import STANDARD_ERROR
+from stillery.training.refine.stopping import ACCURACY, STANDARD_ERROR, STOPPED, best_step
 
 _WORKER_SETTINGS = (
     "method", "steps", "num_generations", "temperature", "max_completion_length", "rewards", "rollouts",

@@ -5,7 +5,7 @@ was trained on, over-long rows taken out), history.json (the loss curve) and ray
 with `sft.peft` also adapter/ (what was trained, with the name of its base; checkpoint/ is both merged).
 
 Ray Train places the workers and restarts them from the last checkpoint if one dies; TRL's SFTTrainer does the
-training; the checkpoint with the lowest validation loss becomes the student.
+training; the checkpoint with the lowest validation loss, or the highest accuracy, becomes the student.
 """
 
 import datetime
@@ -21,15 +21,16 @@ from stillery.config.reporters import reporters_of
 from stillery.io.storage import Folder
 from stillery.records import Split
 from stillery.registry.live import live_run
-from stillery.sampling.chat.checkpoint import open_student, write_format
+from stillery.sampling.chat.checkpoint import open_student, stops_of, write_format
 from stillery.sampling.chat.conversation import student_format
 from stillery.sampling.models import model_id
 from stillery.sampling.neutral import SFT_CONFIG, shaping
 from stillery.sampling.stored_logprobs import TOP_LOGPROBS
-from stillery.stages.fingerprints import chat_settings
-from stillery.stages.stage import Stage, StageContext
+from stillery.stages.fingerprints import chat_settings, verifier_settings
+from stillery.stages.stage import TRAINED, Stage, StageContext
 from stillery.telemetry import logs
 from stillery.telemetry import metrics as observe
+from stillery.training.accuracy import ACCURACY, LOSS, SCORE, best_metric, write_problems
 from stillery.training.attention.checks import is_on, layer_of
 from stillery.training.checkpoints import (
     ADAPTER,
@@ -56,8 +57,12 @@ def fine_tune(
     attention: AttentionConfig | None = None,
     targets: Folder | None = None,
     scores: Folder | None = None,
+    prompts: Folder | None = None,
+    verify_function: str | None = None,
 ) -> dict[str, Any]:
     """Train the student and write its checkpoint. Returns counts, the losses and what was dropped.
+
+    `prompts` are the problems for `config.accuracy`, which `verify_function`, the user's verifier, may grade.
 
     `now` is the time that a chat template may print, `reporting` says where curves go meanwhile (`training.reporting`).
     With `targets` the student's attention is drawn towards them, as `attention` says; with `scores`, the teacher's
@@ -68,6 +73,12 @@ def fine_tune(
     conversation, end = open_student(chat)
     counts = prepare_data(config, chat, samples=samples, data=out / "data", targets=targets, scores=scores)
     has_validation = counts[Split.VALIDATION] > 0
+    accuracy = None
+    if config.accuracy.num_problems and prompts is not None:
+        num_problems = write_problems(config, conversation, prompts=prompts, out=out, verify_function=verify_function)
+        counts["validation_problems"] = num_problems
+        stops = sorted({end.token_id, *stops_of(config.student, conversation.tokenizer)})
+        accuracy = {**settings_of(config.accuracy), "stops": stops}
     remove_unfinished(out / RAY_TRAIN)
     transfer = None
     if attention is not None and targets is not None:
@@ -77,14 +88,20 @@ def fine_tune(
             "layer": layer_of(attention, config.student),
             "scale": counts["attention"]["scale"],
         }
-    weighing = {"mean_weight": counts.get("mean_weight"), "attention": transfer}
-    weighing["distill"] = None if scores is None else settings_of(config.distill)
-    told = {"has_validation": has_validation, **weighing, **(reporting or {})}
+    told = {
+        "has_validation": has_validation,
+        "mean_weight": counts.get("mean_weight"),
+        "attention": transfer,
+        "distill": None if scores is None else settings_of(config.distill),
+        "accuracy": accuracy,
+        "early_stopping": _early_stopping(config),
+        **(reporting or {}),
+    }
     result = _fit(config, seed=seed, out=out, told=told)
-    best = _best_checkpoint(result, has_validation=has_validation)
+    best = _best_checkpoint(result, by=best_metric(config) if has_validation else None)
     checkpoint = out / "checkpoint"
     describe = functools.partial(write_format, conversation=conversation, end=end)
-    source = out / RAY_TRAIN / posixpath.basename(best.path)
+    source = out / RAY_TRAIN / posixpath.basename(best[0].path)
     if config.peft is None:
         publish_checkpoint(source, checkpoint, describe=describe)
     else:
@@ -98,13 +115,15 @@ def fine_tune(
     made = {"model": model, "num_parameters": count_parameters(checkpoint), "parts": {"checkpoint": model}}
     if config.peft is not None:
         made["num_adapter_parameters"] = count_parameters(out / ADAPTER)
-    return {**counts, **_losses(history), **made}
+    return {**counts, **_outcome(history), "kept_step": best[1]["step"], **made}
 
 
 def _fit(config: SftConfig, *, seed: int, out: Folder, told: Mapping[str, Any]) -> Any:
     from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
+    kept_by = (LOSS, "min") if best_metric(config) == LOSS else (SCORE, "max")
+    attribute, order = kept_by if told["has_validation"] else (None, "max")
     # Workers of a crowded machine import torch and TRL slowly; Ray's own limit is 60 s.
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "300")
     # Otherwise Ray Train sends every printed line to the driver twice.
@@ -139,27 +158,37 @@ def _fit(config: SftConfig, *, seed: int, out: Folder, told: Mapping[str, Any]) 
             logging_config=LoggingConfig("WARNING"),
             failure_config=FailureConfig(max_failures=config.max_failures),
             checkpoint_config=CheckpointConfig(
-                num_to_keep=2,
-                checkpoint_score_attribute="eval_loss" if told["has_validation"] else None,
-                checkpoint_score_order="min" if told["has_validation"] else "max",
+                num_to_keep=2, checkpoint_score_attribute=attribute, checkpoint_score_order=order
             ),
         ),
     )
     return trainer.fit()
 
 
-def _best_checkpoint(result: Any, *, has_validation: bool) -> Any:
-    """The checkpoint with the lowest validation loss, or the last one where there is nothing to validate on."""
-    if not has_validation:
-        return result.checkpoint
-    return min(result.best_checkpoints, key=lambda pair: pair[1]["eval_loss"])[0]
+def _best_checkpoint(result: Any, *, by: str | None) -> tuple[Any, dict[str, Any]]:
+    """The best checkpoint by a metric, or the last one where there is nothing to validate on, with its metrics."""
+    if by is None:
+        return result.checkpoint, result.metrics
+    kept: list[tuple[Any, dict[str, Any]]] = result.best_checkpoints
+    if by == LOSS:
+        return min(kept, key=lambda pair: pair[1][LOSS])
+    return max(kept, key=lambda pair: pair[1][SCORE])
 
 
-def _losses(history: list[Mapping[str, Any]]) -> dict[str, float]:
+def _outcome(history: list[Mapping[str, Any]]) -> dict[str, float]:
+    """The first and the last loss, and the best of what validations have found."""
     train = [float(row["loss"]) for row in history if "loss" in row]
-    validation = [float(row["eval_loss"]) for row in history if "eval_loss" in row]
     losses = {"first_loss": train[0], "last_loss": train[-1]} if train else {}
-    return losses | ({"best_eval_loss": min(validation)} if validation else {})
+    validation = [float(row[LOSS]) for row in history if LOSS in row]
+    losses |= {"best_eval_loss": min(validation)} if validation else {}
+    answered = [float(row[ACCURACY]) for row in history if ACCURACY in row]
+    return losses | ({"best_eval_accuracy": max(answered)} if answered else {})
+
+
+def _early_stopping(config: SftConfig) -> dict[str, Any] | None:
+    if config.early_stopping_patience is None:
+        return None
+    return {"patience": config.early_stopping_patience, "threshold": config.early_stopping_threshold}
 
 
 def _settings(config: Config) -> dict[str, Any]:
@@ -169,13 +198,21 @@ def _settings(config: Config) -> dict[str, Any]:
     student = {"student": model_id(config.sft.student), "chat": chat_settings(config.sft)}
     adapter = {} if config.sft.peft is None else {"peft": config.sft.peft, "quantize": config.sft.quantize}
     # What is not asked for leaves the fingerprint as it was.
-    part = {} if config.sft.completion == "whole" else {"completion": config.sft.completion}
+    part: dict[str, Any] = {} if config.sft.completion == "whole" else {"completion": config.sft.completion}
+    part |= {} if config.sft.answer_weight == 1 else {"answer_weight": config.sft.answer_weight}
     transfer = {}
     if is_on(config):
         keys = ("weight", "anneal_until", "student_layer")
         transfer = {"attention": {key: getattr(config.attention, key) for key in keys}}
+    stopping = {} if (given := _early_stopping(config.sft)) is None else {"early_stopping": given}
+    accuracy = {}
+    if config.sft.accuracy.num_problems:
+        answered = {key: getattr(config.sft.accuracy, key) for key in ("num_problems", "max_tokens")}
+        accuracy = {"accuracy": {**answered, "verifier": verifier_settings(config.verify).get("function")}}
+    validated = {**stopping, **accuracy}
     distill = {"distill": settings_of(config.sft.distill)} if distils(config) else {}
-    return {**placed, "trl": trl, "seed": config.run.seed, **student, **adapter, **part, **transfer, **distill}
+    shaped = {**student, **adapter, **part, **transfer, **distill, **validated}
+    return {**placed, "trl": trl, "seed": config.run.seed, **shaped}
 
 
 def _run(context: StageContext) -> dict[str, Any]:
@@ -194,14 +231,21 @@ def _run(context: StageContext) -> dict[str, Any]:
             attention=config.attention,
             targets=context.folder("attention") if is_on(config) else None,
             scores=context.folder("generate") / TOP_LOGPROBS if distils(config) else None,
+            prompts=context.folder("prompts") if config.sft.accuracy.num_problems else None,
+            verify_function=config.verify.function,
         )
+
+
+def _also_needs(config: Config) -> tuple[str, ...]:
+    problems = (TRAINED,) if config.sft.accuracy.num_problems else ()
+    return (*problems, *(("attention",) if is_on(config) else ()), *(("generate",) if distils(config) else ()))
 
 
 STAGE = Stage(
     "sft",
     version=2,
     needs=("curate",),
-    also_needs=lambda config: (*(("attention",) if is_on(config) else ()), *(("generate",) if distils(config) else ())),
+    also_needs=_also_needs,
     settings=_settings,
     run=_run,
 )

@@ -1,27 +1,45 @@
 """Whether there are rows enough for the training that was asked for.
 
-In: the settings, and how many rows there are, or can be at most. Out: nothing, or a UserError, before workers start
-and, for generated problems, before the teacher does.
+In: the settings, and how many rows there are, or can be at most. Out: nothing, or a UserError: before workers start,
+and where there are too few problems already, before the teacher does.
 """
 
 import math
+from collections.abc import Mapping
 
 from stillery.config import Config, SftConfig
 from stillery.errors import UserError
+from stillery.training.accuracy import needs_validation
 
 # TRL's own.
 BATCH = 8
 
 
 def check_most(config: Config) -> None:
-    """Raise UserError if the generated problems cannot give a row for each worker, or none to validate on."""
+    """Raise UserError if the generated problems cannot give enough rows to train or validate on."""
     prompts = config.prompts
-    if prompts.source != "tasks":
-        return
-    most = prompts.num_train * config.curate.max_per_prompt
-    _check_workers(config.sft, most, told=f"prompts.num_train={prompts.num_train} gives at most {most} rows")
-    if prompts.num_validation == 0:
-        _check_validation(config.sft, told="prompts.num_validation is 0")
+    if prompts.source == "tasks":
+        keys = {
+            "train": f"the problems of prompts.num_train={prompts.num_train}",
+            "validation": "prompts.num_validation is 0",
+        }
+        check_problems(config, num_train=prompts.num_train, num_validation=prompts.num_validation, keys=keys)
+
+
+def check_problems(config: Config, *, num_train: int, num_validation: int, keys: Mapping[str, str]) -> None:
+    """Raise UserError if so many problems cannot give a row for each worker, a packed batch, or a row to validate on.
+    `keys` say where they come from: `train`, and `validation` if there are none."""
+    sft, most = config.sft, num_train * config.curate.max_per_prompt
+    told = f"{keys['train']} give at most {most} rows"
+    _check_workers(sft, most, told=told)
+    # A packed row holds at least one.
+    if sft.trl.get("packing") and most < _batch(sft):
+        raise UserError(
+            f"sft.trl.packing: {told}, less than one batch of {_batch(sft)}; unset it, lower "
+            "sft.trl.per_device_train_batch_size, or raise the number of problems"
+        )
+    if num_validation == 0:
+        _check_validation(sft, told=keys["validation"])
 
 
 def check_elastic(config: SftConfig) -> None:
@@ -54,7 +72,7 @@ def check_counts(config: SftConfig, *, num_train: int, num_validation: int, leng
     if not config.trl.get("packing"):
         return
     limit = int(config.trl.get("max_length") or 1024)
-    batch = int(config.trl.get("per_device_train_batch_size", BATCH)) * config.num_workers
+    batch = _batch(config)
     packed = -(-length // limit)
     if packed < batch:
         raise UserError(
@@ -64,6 +82,10 @@ def check_counts(config: SftConfig, *, num_train: int, num_validation: int, leng
         )
 
 
+def _batch(config: SftConfig) -> int:
+    return int(config.trl.get("per_device_train_batch_size", BATCH)) * config.num_workers
+
+
 def _check_workers(config: SftConfig, num_rows: int, *, told: str) -> None:
     if num_rows < config.num_workers:
         raise UserError(f"sft.num_workers={config.num_workers}: {told}; lower it, or raise the number of problems")
@@ -71,8 +93,9 @@ def _check_workers(config: SftConfig, num_rows: int, *, told: str) -> None:
 
 def _check_validation(config: SftConfig, *, told: str) -> None:
     asked = config.trl.get("eval_strategy")
-    if asked not in (None, "no", False):
+    key = needs_validation(config) or (None if asked in (None, "no", False) else f"sft.trl.eval_strategy={asked}")
+    if key is not None:
         raise UserError(
-            f"sft.trl.eval_strategy={asked}: {told}; unset it, or raise prompts.num_validation (or give "
+            f"{key}: {told}; unset it, or raise prompts.num_validation (or give "
             "prompts.validation or prompts.validation_fraction)"
         )

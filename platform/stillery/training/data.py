@@ -34,7 +34,7 @@ from stillery.training.attention.targets import check_target
 from stillery.training.attention.transfer import MASSES, SOURCES, attention_columns
 from stillery.training.counts import check_counts
 from stillery.training.distillation.columns import TOP_IDS, TOP_LOGPROBS, distill_columns
-from stillery.training.weights import COLUMN, check_weighted, has_weights, masked_labels, token_weights
+from stillery.training.weights import COLUMN, check_weighted, has_weights, masked_labels, token_weights, weigh_answer
 
 ROWS_AT_ONCE = 256
 # What of a sample's completion is learnt, by `sft.completion`.
@@ -80,7 +80,7 @@ def prepare_data(
     names = samples.names(".parquet")
     files = ray.data.from_items([{"name": name} for name in names], override_num_blocks=len(names))
     files.context.enable_progress_bars = False
-    has_more = targets is not None or scores is not None
+    has_more = targets is not None or scores is not None or config.answer_weight != 1
     weighted = config.completion == WHOLE and (has_more or has_weights(samples))
     beside: dict[str, Any] = {"weighted": weighted, "targets": targets, "scores": scores}
     task = functools.partial(_prepare_file, config=config, chat=chat, samples=samples, data=data, **beside)
@@ -200,7 +200,10 @@ def prepare_file(
             shard = stack.enter_context(data.create(f"{split}-{name}"))
             writers[split] = stack.enter_context(pq.ParquetWriter(shard, schema, compression="zstd"))
         for whole in _batches(samples, name):
-            batch = [answer_of(sample) for sample in whole] if config.completion == ANSWER_ONLY else whole
+            if config.completion == ANSWER_ONLY:
+                batch = [answer_of(sample) for sample in whole]
+            else:
+                batch = [weigh_answer(sample, config.answer_weight) for sample in whole]
             ready: dict[str, list[dict[str, Any]]] = {split: [] for split in _SPLITS}
             for sample, row in zip(batch, conversation.rows(batch), strict=True):
                 target = None if attended is None else next(attended, None)

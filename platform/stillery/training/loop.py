@@ -16,6 +16,15 @@ from stillery.sampling.chat.lengths import max_length
 from stillery.telemetry import logs
 from stillery.telemetry import metrics as observe
 from stillery.telemetry.bars import Bar
+from stillery.training.accuracy import (
+    ACCURACY,
+    LOSS,
+    SCORE,
+    accuracy_trainer,
+    early_stopping,
+    score_of,
+    stopped_history,
+)
 from stillery.training.adapters import lora_config, quantization_config
 from stillery.training.attention.transfer import MASSES, SOURCES, Transfer, transfer_trainer
 from stillery.training.counts import BATCH
@@ -27,7 +36,11 @@ from stillery.training.reporting import live_callbacks, prompts_of, reporting_ar
 from stillery.training.scratch import bring_checkpoint, node_scratch, upload
 from stillery.training.weights import weighted_rows, weighted_trainer
 
-_SHOWN = ("loss", "eval_loss", "attention_kl", "distill_kl", "learning_rate")
+# transformers' own.
+SAVE_STEPS = 500
+# Of a row of the history: what a log line has as a number, and what is shown.
+_NUMBERS = ("loss", LOSS, ACCURACY, "learning_rate")
+_SHOWN = ("loss", LOSS, ACCURACY, "attention_kl", "distill_kl", "learning_rate")
 
 
 def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
@@ -72,6 +85,8 @@ def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
                 kind = transfer_trainer(Transfer(**attention), mean_weight=weight)
             if distill is not None:
                 kind = distilling(kind, Distillation(**distill))
+        if config["accuracy"] is not None:
+            kind = accuracy_trainer(kind, config)
         trainer: Any = kind(
             model=student,
             args=arguments,
@@ -85,8 +100,12 @@ def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
         trainer.remove_callback(PrinterCallback)
         for callback in live_callbacks(config, shown=prompts_of(validation)):
             trainer.add_callback(callback)
+        if config["early_stopping"] is not None:
+            trainer.add_callback(early_stopping(**config["early_stopping"]))
         checkpoint = ray.train.get_checkpoint()
         resumed = None if checkpoint is None else bring_checkpoint(checkpoint, scratch)
+        if resumed is not None and config["early_stopping"] is not None and (ended := stopped_history(resumed)):
+            return ended
         trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
         # Uploads read from the scratch folder, which goes when the block ends.
         wait_for_uploads()
@@ -138,8 +157,9 @@ def trl_arguments(config: dict[str, Any], *, has_validation: bool) -> dict[str, 
     merged["model_init_kwargs"] = loading | (merged.get("model_init_kwargs") or {})
     if has_validation:
         merged["eval_strategy"] = merged["save_strategy"]
-        if "save_steps" in merged:
-            merged["eval_steps"] = merged["save_steps"]
+        merged["eval_steps"] = merged.setdefault("save_steps", SAVE_STEPS)
+    if config.get("early_stopping") is not None:
+        merged = {"metric_for_best_model": "loss", **merged, "restore_callback_states_from_checkpoint": True}
     if not merged.get("packing"):
         # Every row fits: TRL need not go through them to cut them.
         merged["max_length"] = None
@@ -188,7 +208,9 @@ def _report_callback() -> Any:
         def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
             metrics: dict[str, Any] = {"step": state.global_step}
             for row in state.log_history:
-                metrics |= {key: row[key] for key in ("loss", "eval_loss", "epoch") if key in row}
+                metrics |= {key: row[key] for key in ("loss", LOSS, ACCURACY, "epoch") if key in row}
+            if ACCURACY in metrics:
+                metrics[SCORE] = score_of(metrics)
             folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
             if state.is_world_process_zero:
                 complete_checkpoint(folder, **kwargs)
@@ -205,7 +227,7 @@ def _report_callback() -> Any:
             shown = [f"{key} {row[key]:.4f}" for key in _SHOWN if key in row]
             if shown and state.is_world_process_zero:
                 seconds = time.monotonic() - self._started
-                numbers = {key: row[key] for key in ("loss", "eval_loss", "learning_rate") if key in row}
+                numbers = {key: row[key] for key in _NUMBERS if key in row}
                 logs.report(
                     Bar(
                         "sft",

@@ -7,6 +7,7 @@ weight 1 that is TRL's own loss to the last bit; a token of weight 0 has the lab
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -15,6 +16,7 @@ from stillery.errors import UserError
 from stillery.io.storage import Folder
 from stillery.records import Sample
 from stillery.sampling.chat.conversation import ChatRow, Conversation, bare
+from stillery.thinking import split_thinking
 
 COLUMN = "loss_weights"
 
@@ -78,6 +80,19 @@ def check_weighted(trl: dict[str, Any], conversation: Conversation) -> None:
             "samples have weights or attention targets, which need a fast tokenizer (tokenizer.json); save the student "
             "with one"
         )
+
+
+def weigh_answer(sample: Sample, weight: float) -> Sample:
+    """The sample with this weight on what follows its thinking, whatever that weighed; as it is where it has none."""
+    content = sample.completion[-1].content
+    found = split_thinking(content)
+    answer = found.visible.strip()
+    if weight == 1 or not found.hidden or not answer:
+        return sample
+    end = sum(len(message.content) for message in sample.completion)
+    start = end - len(content) + content.rfind(answer)
+    # Of two spans the later one counts.
+    return replace(sample, weights=[*sample.weights, [float(start), float(start + len(answer)), weight]])
 
 
 def masked_labels(labels: Sequence[int], weights: Sequence[float]) -> list[int]:

@@ -63,11 +63,13 @@ from stillery.training.data import keep_shards, open_shards, prepare_file
 from stillery.training.distillation.columns import TOP_IDS, TOP_LOGPROBS
 from stillery.training.distillation.loss import Distillation, distilling
 from stillery.training.distillation.vocabularies import check_vocabularies
+from stillery.training.generation import Sampling
 from stillery.training.loop import trl_arguments
-from stillery.training.refine.data import RefineProblem, lengths_of, write_pairs, write_problems
+from stillery.training.problems import StudentProblem
+from stillery.training.refine.data import lengths_of, write_pairs, write_problems
 from stillery.training.refine.loop import TRAINERS
-from stillery.training.refine.rollouts import Sampling, VllmSampler
-from stillery.training.refine.validation import Validation
+from stillery.training.refine.rollouts import VllmSampler
+from stillery.training.validation import Validation
 from stillery.training.weights import weighted_rows, weighted_trainer
 
 TUNED = ("plain", "weighted", "teacher", "bonds", "dealt", "tagged", "topk")
@@ -363,7 +365,7 @@ class Measure:
     def rates(self, *, tag: str = "") -> dict[str, float]:
         """The share of right answers by prompt_id; with a `tag`, asked with it."""
         asked = [
-            RefineProblem(
+            StudentProblem(
                 p.prompt_id, p.task, p.question, p.answer or "", p.answer_kind, p.choices, p.num_steps,
                 self._conversation.render([Message("user", tag + p.question)], ask=True),
             )
@@ -374,8 +376,9 @@ class Measure:
             stops=self._stops,
         )  # fmt: skip
         self.sampler.sync_weights()
-        rates, _ = validation._rates(asked, draw="test")
-        return dict(zip((p.prompt_id for p in self._problems), rates, strict=True))
+        rates, _ = validation.answer(asked, draw="test")
+        found = zip((p.prompt_id for p in self._problems), rates, strict=True)
+        return {prompt_id: rate for prompt_id, rate in found if rate is not None}
 
 
 def table(results: dict[str, Any]) -> str:

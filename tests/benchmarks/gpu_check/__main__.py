@@ -24,6 +24,11 @@ PATHS = (
     CheckPath("attention", "benchmarks.gpu_check.attention:attention", ("torch", "transformers")),
     CheckPath("sft", "benchmarks.gpu_check.training:sft", ("torch", "transformers", "datasets", "trl", "ray")),
     CheckPath("fsdp", "benchmarks.gpu_check.training:fsdp", ("torch", "transformers", "datasets", "trl", "accelerate")),
+    CheckPath(
+        "qlora",
+        "benchmarks.gpu_check.adapters:qlora",
+        ("torch", "transformers", "datasets", "trl", "peft", "bitsandbytes"),
+    ),
     CheckPath("grpo_vllm", "benchmarks.gpu_check.grpo:grpo_vllm", ("torch", "transformers", "datasets", "trl", "vllm")),
     CheckPath("engine", "benchmarks.gpu_check.engine:engine", ("torch", "transformers", "vllm")),
     # Ray, Serve, an engine and its probe come up before the first request; that wait alone may take 300 s.

@@ -1,10 +1,21 @@
 """Problems and traces of the embedded tasks, as the paths train on them and ask them."""
 
+from pathlib import Path
+from typing import Any
+
+from stillery.config import SftConfig
+from stillery.io.storage import Folder
 from stillery.problems.buckets import Bucket
 from stillery.problems.problems import Problem
 from stillery.records import Message, Sample, Split
+from stillery.sampling.chat.checkpoint import open_student
+from stillery.sampling.chat.conversation import student_format
 from stillery.tiny_models.evaluate import problems_for
 from stillery.tiny_models.traces import write_trace
+from stillery.training.data import keep_shards, open_shards, prepare_file
+
+# So small a model learns these traces by heart within a minute.
+LEAST_FALL = 0.3
 
 
 def unseen_problems(per_task: int) -> list[Problem]:
@@ -21,6 +32,17 @@ def training_samples(per_task: int, *, validated: int = 0) -> list[Sample]:
     splits = [Split.VALIDATION] * validated + [Split.TRAIN] * (per_task - validated)
     problems = problems_for(Bucket.DISTILL, per_task=per_task, seed=0)
     return [_sample(problem, i, splits[i % per_task]) for i, problem in enumerate(problems)]
+
+
+def prepared_rows(config: SftConfig, folder: Path, *, per_task: int) -> tuple[Any, Any, Any]:
+    """Rows to train on as the stage prepares them, without Ray, in a folder; with the student's conversation and the
+    end of its turns."""
+    chat, root, name = student_format(config), Folder(str(folder)), "samples-00000.parquet"
+    conversation, end = open_student(chat)
+    (root / "samples").write_rows(name, training_samples(per_task), Sample)
+    prepare_file(name, config=config, chat=chat, samples=root / "samples", data=root / "data")
+    keep_shards(root / "data", "train", folder / "train.arrow")
+    return open_shards(folder / "train.arrow"), conversation, end
 
 
 def _sample(problem: Problem, number: int, split: str) -> Sample:

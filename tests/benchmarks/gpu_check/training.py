@@ -8,22 +8,18 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu_check.data import training_samples
+from benchmarks.gpu_check.data import LEAST_FALL, prepared_rows, training_samples
 from benchmarks.gpu_check.evidence import Figures, demand, fall_of
 from stillery.config import ClusterConfig, SftConfig
 from stillery.io.storage import Folder
 from stillery.records import Sample
-from stillery.sampling.chat.checkpoint import open_student, write_format
-from stillery.sampling.chat.conversation import student_format
+from stillery.sampling.chat.checkpoint import write_format
 from stillery.sampling.models import resolve_model
 from stillery.stages.sft import fine_tune
 from stillery.training.checkpoints import count_parameters, publish_checkpoint
-from stillery.training.data import keep_shards, open_shards, prepare_file
 from stillery.training.loop import trl_arguments
 
 STUDENT = "embedded:student"
-# So small a model learns these traces by heart within a minute.
-LEAST_FALL = 0.3
 # In float32, of logits.
 MOST_APART = 1e-2
 _TRL = {
@@ -89,16 +85,12 @@ def fsdp(device: str) -> Figures:
     settings = {"use_gpu": config.use_gpu, "seed": 0, "trl": config.trl}
     student = resolve_model(STUDENT)
     with tempfile.TemporaryDirectory() as folder:
-        chat, root, name = student_format(config), Folder(folder), "samples-00000.parquet"
-        conversation, end = open_student(chat)
-        (root / "samples").write_rows(name, training_samples(8), Sample)
-        prepare_file(name, config=config, chat=chat, samples=root / "samples", data=root / "data")
-        keep_shards(root / "data", "train", Path(folder) / "train.arrow")
+        rows, conversation, end = prepared_rows(config, Path(folder), per_task=8)
         arguments = SFTConfig(output_dir=f"{folder}/checkpoints", **trl_arguments(settings, has_validation=False))
         trainer = SFTTrainer(
             model=student,
             args=arguments,
-            train_dataset=open_shards(Path(folder) / "train.arrow"),
+            train_dataset=rows,
             processing_class=AutoTokenizer.from_pretrained(student),
         )
         trainer.train()

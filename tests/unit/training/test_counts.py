@@ -1,23 +1,46 @@
 """Too few rows for what the training asks: said before it starts, and before the teacher where that is known."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from stillery.config import SftConfig, load_config
 from stillery.errors import UserError
 from stillery.pipeline.preflight import check
+from stillery.pipeline.runner import run_pipeline
 from stillery.training.counts import check_counts, check_elastic
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["prompts.num_train=1", "curate.max_per_prompt=2", "sft.num_workers=3"], "gives at most 2 rows; lower it"),
+        (["prompts.num_train=1", "curate.max_per_prompt=2", "sft.num_workers=3"], "give at most 2 rows; lower it"),
         (["prompts.num_validation=0", "sft.trl.eval_strategy=epoch"], "prompts.num_validation is 0; unset it"),
+        (["prompts.num_validation=0", "sft.early_stopping_patience=2"], "early_stopping_patience: prompts.num_valid"),
+        (
+            ["prompts.num_train=7", "curate.max_per_prompt=1", "sft.trl.packing=true"],
+            "num_train=7 give at most 7 rows, less than one batch of 8",
+        ),
+        (["sft.trl.save_strategy=best"], "save_strategy is best: .* use epoch or steps"),
+        (["sft.trl.eval_delay=2"], r"sft\.trl\.eval_delay: stillery sets this field"),
+        (["sft.trl.greater_is_better=true"], "it follows from metric_for_best_model"),
     ],
 )
 def test_generated_problems_that_are_too_few_are_refused_before_the_teacher(overrides: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         check(load_config(None, overrides))
+
+
+def test_problems_of_a_file_that_are_too_few_are_refused_before_the_teacher(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        rows = [{"question": f"What is {split} {n}?", "answer": str(n)} for n in range(3)]
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    files = [f"prompts.{split}={tmp_path / split}.jsonl" for split in ("train", "test")]
+    overrides = ["prompts.source=file", *files, f"run.dir={tmp_path / 'run'}", "curate.max_per_prompt=1"]
+    with pytest.raises(UserError, match=r"sft\.num_workers=3: 2 training problems give at most 2 rows"):
+        run_pipeline(load_config(None, [*overrides, "sft.num_workers=3"]), until="prompts")
+    assert run_pipeline(load_config(None, [*overrides, "sft.num_workers=2"]), until="prompts")
 
 
 def test_rows_that_are_enough_pass() -> None:

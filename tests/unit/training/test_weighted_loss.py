@@ -19,6 +19,7 @@ from stillery.training.weights import (
     has_weights,
     masked_labels,
     token_weights,
+    weigh_answer,
     weighted_rows,
     weighted_trainer,
 )
@@ -71,6 +72,19 @@ def test_a_beginning_that_the_template_writes_with_the_prompt_shifts_nothing(con
     tokens = conversation.tokenize([begun.completion])[0]
     masked = [token for token, weight in zip(tokens, weights, strict=True) if weight == 0.0]
     assert "".join(conversation.tokenizer.decode(masked).split()) == STEPS[1].replace(" ", "")
+
+
+def test_the_answer_weighs_more_whatever_else_is_weighted(conversation: Conversation) -> None:
+    weighted = sample(5)
+    weighted.weights.append(span(weighted, STEPS[0], 0.0))
+    (row,) = conversation.rows([weighted])
+    weights = token_weights(conversation, row, weigh_answer(weighted, 4.0))
+    heavy = [token for token, weight in zip(row.completion_ids, weights, strict=True) if weight == 4.0]
+    assert conversation.tokenizer.decode(heavy).replace(" ", "") == "<answer>5</answer>"
+    assert set(weights) == {0.0, 1.0, 4.0}
+    assert weigh_answer(weighted, 1.0) == weighted
+    guessed = replace(weighted, completion=[Message("assistant", "5")], weights=[])
+    assert weigh_answer(guessed, 4.0) == guessed
 
 
 def test_a_file_of_weighted_samples_has_them_by_token(tmp_path: Path) -> None:

@@ -17,8 +17,7 @@ from stillery.telemetry import metrics as observe
 from stillery.telemetry.bars import Bar
 from stillery.telemetry.logs import logger, report
 from stillery.training.loop import complete_checkpoint, report_checkpoint
-from stillery.training.refine.stopping import ACCURACY, STOPPED, validations_of, why_stop
-from stillery.training.refine.validation import STANDARD_ERROR
+from stillery.training.refine.stopping import ACCURACY, STANDARD_ERROR, STOPPED, validations_of, why_stop
 
 # In this order they stand in a progress line: the key of the history, the name and the format.
 _SHOWN = (

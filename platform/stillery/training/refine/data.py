@@ -4,7 +4,7 @@ In: the run's prompts and, for preferences, the teacher's samples with their ver
 data/validation.parquet and data/pairs.parquet within the stage's output, which every worker reads whole.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -14,28 +14,10 @@ from stillery.errors import UserError
 from stillery.io.storage import Folder
 from stillery.records import Generation, Prompt, Split, Verdict, VerdictKind, from_table
 from stillery.sampling.chat.conversation import Conversation
-from stillery.sampling.prompting import messages_of
+from stillery.training.problems import StudentProblem, render_problem
 from stillery.training.rewards import teacher_lengths
 
 Row = tuple[Generation, Verdict]
-
-
-@dataclass(frozen=True, slots=True)
-class RefineProblem:
-    """A problem with its `rendered` prompt, the text that the student continues. `teacher_length` and `teacher_steps`
-    say how long, in characters and in steps, the teacher takes for such a one, where a reward asks for it."""
-
-    prompt_id: str
-    task: str
-    question: str
-    answer: str
-    answer_kind: str
-    choices: list[str]
-    num_steps: int | None
-    rendered: str
-    teacher_length: float | None = None
-    teacher_steps: int = 0
-    verify_function: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +50,12 @@ def write_problems(
     for split in (Split.TRAIN, Split.VALIDATION):
         wanted = [row for row in rows if row.split == split and row.answer]
         problems = [
-            _problem(conversation, row, lengths.get(row.prompt_id, (None, 0)), verify_function) for row in wanted
+            render_problem(
+                conversation, row, teacher=lengths.get(row.prompt_id, (None, 0)), verify_function=verify_function
+            )
+            for row in wanted
         ]
-        data.write_rows(f"{split}.parquet", problems, RefineProblem)
+        data.write_rows(f"{split}.parquet", problems, StudentProblem)
         counts[split.value] = len(problems)
     if not counts[Split.TRAIN]:
         raise UserError("refine: no training problem has an answer that could be rewarded")
@@ -80,26 +65,6 @@ def write_problems(
             "prompts.num_validation, prompts.validation or prompts.validation_fraction"
         )
     return counts
-
-
-def _problem(
-    conversation: Conversation, prompt: Prompt, teacher: tuple[float | None, int], verify_function: str | None
-) -> RefineProblem:
-    assert prompt.answer, "problems without an answer are left out"
-    rendered = conversation.render(messages_of(prompt), ask=True)
-    return RefineProblem(
-        prompt_id=prompt.prompt_id,
-        task=prompt.task,
-        question=prompt.question,
-        answer=prompt.answer,
-        answer_kind=prompt.answer_kind,
-        choices=prompt.choices,
-        num_steps=prompt.num_steps,
-        rendered=rendered,
-        teacher_length=teacher[0],
-        teacher_steps=teacher[1],
-        verify_function=verify_function,
-    )
 
 
 def lengths_of(*, prompts: Folder, generations: Folder, verdicts: Folder) -> dict[str, tuple[float, int]]:
@@ -181,10 +146,3 @@ def _rows(generations: Folder, verdicts: Folder) -> Iterator[Row]:
             verdict = next(checked)
             assert verdict.sample_id == generation.sample_id, f"verdicts out of order at {generation.sample_id}"
             yield generation, verdict
-
-
-def first_of(problems: Sequence[RefineProblem], most: int | None) -> list[RefineProblem]:
-    """The problems to validate on: all, or so many spread evenly over them, so that every task is there."""
-    if most is None or most >= len(problems):
-        return list(problems)
-    return [problems[number * len(problems) // most] for number in range(most)]

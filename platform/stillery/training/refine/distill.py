@@ -7,13 +7,14 @@ from typing import Any
 
 from trl import DistillationTrainer
 
-from stillery.training.refine.rollouts import RolloutSampler, TrlClient
+from stillery.training.generation import CompletionSampler
+from stillery.training.refine.rollouts import TrlClient
 
 
 class OnPolicyTrainer(DistillationTrainer):
     """On-policy distillation with our prompts in tokens and our sampler."""
 
-    def sample_with(self, sampler: RolloutSampler) -> None:
+    def sample_with(self, sampler: CompletionSampler) -> None:
         """Let this sampler make the completions, in the place of TRL's vLLM."""
         self.vllm_generation = TrlClient(self, sampler)
         self.use_vllm = True

@@ -12,8 +12,9 @@ from typing import Any
 from trl import GRPOTrainer
 
 from stillery.records import RewardPart, Rollout
+from stillery.training.generation import CompletionSampler
 from stillery.training.refine.rewards import Part, total
-from stillery.training.refine.rollouts import RolloutSampler, TrlClient
+from stillery.training.refine.rollouts import TrlClient
 
 # How the columns of TRL's log begin that are our parts, and those that the combined reward logs of itself.
 PART, WITHIN = "part/", "reward/"
@@ -59,7 +60,7 @@ class RefinementTrainer(GRPOTrainer):
         super().__init__(*args, **kwargs)
         self.kept: list[Rollout] = []
 
-    def sample_with(self, sampler: RolloutSampler) -> None:
+    def sample_with(self, sampler: CompletionSampler) -> None:
         """Let this sampler make the completions, in the place of TRL's vLLM; log-probabilities that it gives correct
         the update for what differs between the two models."""
         self.vllm_generation = TrlClient(self, sampler)

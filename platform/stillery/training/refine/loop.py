@@ -16,11 +16,13 @@ from stillery.sampling.adapters import quiet_peft
 from stillery.telemetry import logs
 from stillery.telemetry import metrics as observe
 from stillery.training.adapters import lora_config
+from stillery.training.generation import CompletionSampler, Sampling, TransformersSampler
 from stillery.training.loop import wait_for_uploads
+from stillery.training.problems import StudentProblem, first_of
 from stillery.training.refine.arguments import distill_arguments, dpo_arguments, grpo_arguments
-from stillery.training.refine.data import PreferencePair, RefineProblem, first_of
-from stillery.training.refine.rollouts import RolloutSampler, Sampling, TransformersSampler, TrlSampler, VllmSampler
-from stillery.training.refine.stopping import STOPPED
+from stillery.training.refine.data import PreferencePair
+from stillery.training.refine.rollouts import TrlSampler, VllmSampler
+from stillery.training.refine.stopping import STOPPED, validation_row
 from stillery.training.reporting import live_callbacks
 from stillery.training.scratch import bring_checkpoint, node_scratch
 
@@ -72,7 +74,7 @@ def ended(checkpoint: Path, *, steps: int) -> list[dict[str, Any]] | None:
     return history if is_over else None
 
 
-def _grpo_trainer(config: dict[str, Any], student: str, scratch: Path) -> tuple[Any, RolloutSampler]:
+def _grpo_trainer(config: dict[str, Any], student: str, scratch: Path) -> tuple[Any, CompletionSampler]:
     from datasets import Dataset
     from trl import GRPOConfig
 
@@ -94,7 +96,7 @@ def _grpo_trainer(config: dict[str, Any], student: str, scratch: Path) -> tuple[
     return trainer, _attached(config, student, trainer)
 
 
-def _distill_trainer(config: dict[str, Any], student: str, scratch: Path) -> tuple[Any, RolloutSampler]:
+def _distill_trainer(config: dict[str, Any], student: str, scratch: Path) -> tuple[Any, CompletionSampler]:
     from datasets import Dataset
     from trl import DistillationConfig
 
@@ -113,12 +115,12 @@ def _distill_trainer(config: dict[str, Any], student: str, scratch: Path) -> tup
 
 
 def _problem_rows(config: dict[str, Any]) -> list[dict[str, Any]]:
-    problems = (Folder(config["out"]) / "data").read_rows(f"{Split.TRAIN}.parquet", RefineProblem)
-    names = RefineProblem.__dataclass_fields__
+    problems = (Folder(config["out"]) / "data").read_rows(f"{Split.TRAIN}.parquet", StudentProblem)
+    names = StudentProblem.__dataclass_fields__
     return [{name: getattr(p, name) for name in names} | {"prompt": p.rendered} for p in problems]
 
 
-def _attached(config: dict[str, Any], student: str, trainer: Any) -> RolloutSampler:
+def _attached(config: dict[str, Any], student: str, trainer: Any) -> CompletionSampler:
     """The sampler of a trainer that makes completions, which it uses unless it is to sample by transformers, or has
     started vLLM itself."""
     if config["use_gpu"] and config["rollouts"] == "vllm":
@@ -129,7 +131,7 @@ def _attached(config: dict[str, Any], student: str, trainer: Any) -> RolloutSamp
     return sampler
 
 
-def _dpo_trainer(config: dict[str, Any], student: str, scratch: Path) -> tuple[Any, RolloutSampler]:
+def _dpo_trainer(config: dict[str, Any], student: str, scratch: Path) -> tuple[Any, CompletionSampler]:
     from datasets import Dataset
     from trl import DPOConfig
 
@@ -152,14 +154,14 @@ def _dpo_trainer(config: dict[str, Any], student: str, scratch: Path) -> tuple[A
 TRAINERS = {"grpo": _grpo_trainer, "dpo": _dpo_trainer, "distill": _distill_trainer}
 
 
-def _watch(config: dict[str, Any], trainer: Any, sampler: RolloutSampler) -> Any:
+def _watch(config: dict[str, Any], trainer: Any, sampler: CompletionSampler) -> Any:
     from accelerate.utils import gather_object
 
     from stillery.training.refine.callback import Watch
-    from stillery.training.refine.validation import Validation
+    from stillery.training.validation import Validation
 
     out, tokenizer = Folder(config["out"]), trainer.processing_class
-    problems = (out / "data").read_rows(f"{Split.VALIDATION}.parquet", RefineProblem)
+    problems = (out / "data").read_rows(f"{Split.VALIDATION}.parquet", StudentProblem)
     validation = Validation(
         first_of(problems, config["validation_problems"]),
         num_samples=config["validation_samples"],
@@ -170,7 +172,7 @@ def _watch(config: dict[str, Any], trainer: Any, sampler: RolloutSampler) -> Any
     gather: Callable[[list[Any]], list[Any]] = gather_object
     place = {"rank": trainer.accelerator.process_index, "world_size": trainer.accelerator.num_processes}
     return Watch(
-        measure=lambda step: validation.measure(step=step, **place, gather=gather),
+        measure=lambda step: validation_row(validation.measure(f"{step}", **place, gather=gather)),
         take_rollouts=trainer.take_rollouts if config["method"] == "grpo" else list,
         every=config["validate_every"],
         rules=StopRules(**config["stop"]),
@@ -194,7 +196,7 @@ def _stops(student: str, tokenizer: Any) -> tuple[int, ...]:
     return stops_of(student, tokenizer)
 
 
-def _sampler(config: dict[str, Any], student: str, trainer: Any, *, stops: Sequence[int]) -> RolloutSampler:
+def _sampler(config: dict[str, Any], student: str, trainer: Any, *, stops: Sequence[int]) -> CompletionSampler:
     sampling = Sampling(
         temperature=config["temperature"],
         max_tokens=config["max_completion_length"],

@@ -1,47 +1,17 @@
-"""What samples from the model that learns: vLLM in the worker's own process, or transformers.
+"""What samples from the model that learns, beside transformers itself (`training.generation`): vLLM in the worker.
 
 In: prompts in tokens. Out: completions in tokens and, by vLLM, their log-probabilities. TRL's own vLLM cannot run on a
 CPU, where weights are packed as they are loaded: here they are handed over and packed anew.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from stillery.config import EngineConfig
 from stillery.records import digest, seed_of
 from stillery.sampling.backends.vllm import load_engine
 from stillery.training.adapters import whole_weights
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """The sampled tokens, and the log-probability of each, in nats, after temperature; None where nobody says."""
-
-    tokens: list[int]
-    logprobs: list[float] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How completions are drawn. Nothing is cut from the distribution: what is learnt is what was sampled from."""
-
-    temperature: float
-    max_tokens: int
-    stop_token_ids: tuple[int, ...]
-    seed: int
-
-
-class RolloutSampler(Protocol):
-    """What answers prompts with the model that learns."""
-
-    def sync_weights(self) -> None:
-        """Take the model's weights as they are now."""
-        ...
-
-    def generate(self, prompts: Sequence[Sequence[int]], *, draw: str) -> list[Completion]:
-        """One completion of each prompt; `draw` names the draw, and with the seed decides it."""
-        ...
+from stillery.training.generation import Completion, CompletionSampler, Sampling
 
 
 class VllmSampler:
@@ -102,54 +72,6 @@ def pack_tied_head(model: Any) -> None:
     dispatch_cpu_unquantized_gemm(head, remove_weight=False)
 
 
-class TransformersSampler:
-    """The model itself, in batches of `batch_size`. Its draws follow torch's own random state."""
-
-    def __init__(self, *, sampling: Sampling, model: Callable[[], Any], pad_token_id: int, batch_size: int) -> None:
-        self._sampling = sampling
-        self._model = model
-        self._pad = pad_token_id
-        self._batch_size = batch_size
-
-    def sync_weights(self) -> None:
-        """It samples from the model that learns."""
-
-    def generate(self, prompts: Sequence[Sequence[int]], *, draw: str) -> list[Completion]:
-        import torch
-
-        del draw
-        model = self._model()
-        was_training = model.training
-        model.eval()
-        with torch.no_grad():
-            made = [
-                Completion(tokens, None)
-                for start in range(0, len(prompts), self._batch_size)
-                for tokens in self._batch(model, prompts[start : start + self._batch_size])
-            ]
-        model.train(was_training)
-        return made
-
-    def _batch(self, model: Any, prompts: Sequence[Sequence[int]]) -> list[list[int]]:
-        import torch
-
-        width = max(len(ids) for ids in prompts)
-        padded = torch.tensor([[self._pad] * (width - len(ids)) + list(ids) for ids in prompts])
-        mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts])
-        made = model.generate(
-            input_ids=padded.to(model.device),
-            attention_mask=mask.to(model.device),
-            do_sample=True,
-            temperature=self._sampling.temperature,
-            top_p=1.0,
-            top_k=0,
-            max_new_tokens=self._sampling.max_tokens,
-            eos_token_id=list(self._sampling.stop_token_ids),
-            pad_token_id=self._pad,
-        )
-        return [until_stop(row.tolist(), self._sampling.stop_token_ids) for row in made[:, width:].cpu()]
-
-
 class TrlSampler:
     """The vLLM that TRL itself runs, on a GPU, for validation."""
 
@@ -168,7 +90,7 @@ class TrlSampler:
 class TrlClient:
     """A sampler in the place of the client by which TRL's trainers call vLLM."""
 
-    def __init__(self, trainer: Any, sampler: RolloutSampler) -> None:
+    def __init__(self, trainer: Any, sampler: CompletionSampler) -> None:
         self._trainer = trainer
         self._sampler = sampler
 
@@ -187,8 +109,3 @@ class TrlClient:
 def _alternatives(completion: Completion) -> list[list[float]]:
     assert completion.logprobs is not None, "what stands for vLLM gives log-probabilities"
     return [[logprob] for logprob in completion.logprobs]
-
-
-def until_stop(tokens: list[int], stops: Sequence[int]) -> list[int]:
-    """A completion up to the first token at which generation stops, that included."""
-    return next((tokens[: end + 1] for end, token in enumerate(tokens) if token in stops), tokens)

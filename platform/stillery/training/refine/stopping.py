@@ -9,16 +9,28 @@ from statistics import fmean
 from typing import Any
 
 from stillery.config import StopRules
+from stillery.training.validation import Measured
 
 History = Sequence[Mapping[str, Any]]
 
 ACCURACY = "validation/pass@1"
+STANDARD_ERROR = "validation/standard_error"
+VALIDATED_LENGTH = "validation/mean_length"
 # The row of a refinement that ended by itself holds why.
 STOPPED = "stopped"
 LOGPROB_DIFFERENCE = "sampling/sampling_logp_difference/mean"
 LENGTH = "completions/mean_length"
 # So many steps make the average of a figure at one time.
 WINDOW = 5
+
+
+def validation_row(measured: Measured) -> dict[str, float]:
+    """What a history says of a validation."""
+    return {
+        ACCURACY: measured.accuracy,
+        STANDARD_ERROR: measured.standard_error,
+        VALIDATED_LENGTH: measured.mean_length,
+    }
 
 
 def best_step(history: History) -> int:

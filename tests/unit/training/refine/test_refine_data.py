@@ -8,11 +8,10 @@ from stillery.errors import UserError
 from stillery.io.storage import Folder
 from stillery.records import Prompt, Split
 from stillery.sampling.chat.conversation import ChatFormat, Conversation, open_conversation
+from stillery.training.problems import StudentProblem, first_of
 from stillery.training.refine.data import (
     PreferencePair,
-    RefineProblem,
     choose_pairs,
-    first_of,
     lengths_of,
     write_pairs,
     write_problems,
@@ -65,7 +64,7 @@ def test_problems_are_those_with_an_answer(tmp_path: Path, conversation: Convers
     data = Folder(str(tmp_path / "data"))
     counts = write_problems(conversation, prompts=tables["prompts"], data=data, lengths=lengths)
     assert counts == {"train": 16, "validation": 8}
-    problem = data.read_rows("train.parquet", RefineProblem)[0]
+    problem = data.read_rows("train.parquet", StudentProblem)[0]
     assert problem.question in problem.rendered
     assert problem.teacher_length == pytest.approx(lengths[problem.prompt_id][0])
     general = [p for p in small_prompts() if p.split != Split.VALIDATION]
@@ -77,6 +76,6 @@ def test_problems_are_those_with_an_answer(tmp_path: Path, conversation: Convers
 def test_validation_problems_are_spread_over_all(tmp_path: Path, conversation: Conversation) -> None:
     tables, data = write_tables(tmp_path), Folder(str(tmp_path / "data"))
     write_problems(conversation, prompts=tables["prompts"], data=data, lengths={})
-    problems = data.read_rows("train.parquet", RefineProblem)
+    problems = data.read_rows("train.parquet", StudentProblem)
     assert first_of(problems, 4) == problems[::4]
     assert first_of(problems, None) == first_of(problems, 99) == problems

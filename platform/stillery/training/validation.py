@@ -4,52 +4,64 @@ Every worker answers its share; all of them get the result, so that they decide 
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
 from stillery.records import FAILURES, Verdict, VerdictKind
 from stillery.thinking import opens_thinking
-from stillery.training.refine.data import RefineProblem
-from stillery.training.refine.rollouts import RolloutSampler
-from stillery.training.refine.stopping import ACCURACY
+from stillery.training.generation import CompletionSampler
+from stillery.training.problems import StudentProblem
 from stillery.verify import GradingPool, GradingTask
 
-STANDARD_ERROR = "validation/standard_error"
-VALIDATED_LENGTH = "validation/mean_length"
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """pass@1 with its standard error over problems, and the mean length of an answer in tokens."""
+
+    accuracy: float
+    standard_error: float
+    mean_length: float
 
 
 class Validation:
-    """The problems, how often each is answered, and what answers them."""
+    """The problems, how often each is answered, and what answers them. With `is_even` all workers answer as many, which
+    sharded weights need: whoever lacks one repeats another, which does not count."""
 
     def __init__(
         self,
-        problems: Sequence[RefineProblem],
+        problems: Sequence[StudentProblem],
         *,
         num_samples: int,
-        sampler: RolloutSampler,
+        sampler: CompletionSampler,
         tokenizer: Any,
         stops: Sequence[int],
+        is_even: bool = False,
     ) -> None:
         self._problems = problems
         self._num_samples = num_samples
         self._sampler = sampler
         self._tokenizer = tokenizer
         self._stops = stops
+        self._is_even = is_even
 
-    def measure(
-        self, *, step: int, rank: int, world_size: int, gather: Callable[[list[Any]], list[Any]]
-    ) -> dict[str, float]:
-        """pass@1 with its standard error over problems, and the mean length, as a row of the history.
+    def measure(self, draw: str, *, rank: int, world_size: int, gather: Callable[[list[Any]], list[Any]]) -> Measured:
+        """How well the model does now, over the problems of all workers; `draw` names the draw.
 
         `gather` joins the lists of all workers. What could not be graded counts in no rate.
         """
         mine = self._problems[rank::world_size]
+        repeated = -(-len(self._problems) // world_size) - len(mine) if self._is_even else 0
         # Sharded weights are gathered by all workers, also by one without a problem.
         self._sampler.sync_weights()
-        rates, lengths = self._rates(mine, draw=f"validation {step} {rank}") if mine else ([], [])
-        return summarize(gather(rates), gather(lengths))
+        asked = [*mine, *self._problems[:repeated]]
+        rates, lengths = self.answer(asked, draw=f"validation {draw} {rank}") if asked else ([], [])
+        count = len(mine)
+        own = [rate for rate in rates[:count] if rate is not None]
+        return summarize(gather(own), gather(lengths[: count * self._num_samples]))
 
-    def _rates(self, problems: Sequence[RefineProblem], *, draw: str) -> tuple[list[float], list[int]]:
+    def answer(self, problems: Sequence[StudentProblem], *, draw: str) -> tuple[list[float | None], list[int]]:
+        """Each problem's share of right answers, None where none could be graded, and the tokens of every answer."""
         asked = [problem for problem in problems for _ in range(self._num_samples)]
         prompts = self._tokenizer([p.rendered for p in asked], add_special_tokens=False)["input_ids"]
         completions = [made.tokens for made in self._sampler.generate(prompts, draw=draw)]
@@ -60,10 +72,10 @@ class Validation:
             rewards = [_is_right(verdict) for verdict in pool.grade_many(jobs)]
         n = self._num_samples
         by_problem = [[r for r in rewards[start : start + n] if r is not None] for start in range(0, len(rewards), n)]
-        return [fmean(found) for found in by_problem if found], [len(tokens) for tokens in completions]
+        return [fmean(found) if found else None for found in by_problem], [len(tokens) for tokens in completions]
 
 
-def _job(problem: RefineProblem, completion: str, *, reason: str) -> GradingTask:
+def _job(problem: StudentProblem, completion: str, *, reason: str) -> GradingTask:
     return GradingTask(
         completion=completion,
         answer=problem.answer,
@@ -81,9 +93,9 @@ def _is_right(verdict: Verdict) -> float | None:
     return None if verdict.verdict in FAILURES else float(verdict.verdict == VerdictKind.CORRECT)
 
 
-def summarize(rates: Sequence[float], lengths: Sequence[int]) -> dict[str, float]:
-    """The rows of the history that a validation makes of each problem's share of right answers."""
+def summarize(rates: Sequence[float], lengths: Sequence[int]) -> Measured:
+    """What each problem's share of right answers, and the answers' lengths, come to."""
     if not rates:
         raise RuntimeError("no validation answer could be graded")
     error = stdev(rates) / len(rates) ** 0.5 if len(rates) > 1 else 0.0
-    return {ACCURACY: fmean(rates), STANDARD_ERROR: error, VALIDATED_LENGTH: fmean(lengths)}
+    return Measured(fmean(rates), error, fmean(lengths))

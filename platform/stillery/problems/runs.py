@@ -1,0 +1,78 @@
+"""The problems of another run, and which of them whoever answered there failed: what a next round works on.
+
+In: a run by its name, path or URI. Out: Prompt rows, in its order.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from stillery.config import PromptsConfig
+from stillery.errors import UserError
+from stillery.io.run_folder import find_run, manifests_of
+from stillery.io.storage import Folder
+from stillery.records import FAILURES, Prompt, Split, Verdict, VerdictKind, from_table
+
+_UNCOUNTED = (*FAILURES, VerdictKind.UNCHECKED)
+
+
+def run_prompts(config: PromptsConfig) -> list[Prompt]:
+    """All problems of `config.run`; with `config.failed_below` of those to train on only the failed ones. Raises
+    UserError where the run has no such output, or none was failed."""
+    problems, verdicts = _outputs(config)
+    prompts = from_table(_folder(config, problems).read_all(Prompt), Prompt)
+    if verdicts is None or config.failed_below is None:
+        return prompts
+    found = _folder(config, verdicts)
+    rows = (row for name in found.names(".parquet") for row in found.read_rows(name, Verdict))
+    failed = failed_problems(rows, below=config.failed_below)
+    kept = [p for p in prompts if p.split != Split.TRAIN or p.prompt_id in failed]
+    if not any(p.split == Split.TRAIN for p in kept):
+        raise UserError(
+            f"prompts.run={config.run}: no training problem was solved in less than {config.failed_below:g} of its "
+            "samples; raise prompts.failed_below, or stop here: there is nothing left to learn from these problems"
+        )
+    return kept
+
+
+def run_fingerprints(config: PromptsConfig) -> dict[str, str]:
+    """What is read of the other run, by its contents. Raises UserError as `run_prompts` does."""
+    return {
+        f"{made['stage']}/{name}": checksum
+        for made in _outputs(config)
+        if made is not None
+        for name, checksum in made["files"].items()
+    }
+
+
+def failed_problems(verdicts: Iterable[Verdict], *, below: float) -> set[str]:
+    """The problems of whose answers less than this share is right. What could not be graded counts in no share, and a
+    problem without a graded answer is not known to be failed."""
+    right: dict[str, list[bool]] = {}
+    for verdict in verdicts:
+        if verdict.verdict not in _UNCOUNTED:
+            right.setdefault(verdict.prompt_id, []).append(verdict.verdict == VerdictKind.CORRECT)
+    return {prompt_id for prompt_id, found in right.items() if sum(found) < below * len(found)}
+
+
+def _outputs(config: PromptsConfig) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
+    """The manifests of the run's problems and, with `failed_below`, of the verdicts on its samples: the latest."""
+    if config.run is None:
+        raise UserError("prompts.source is run, but prompts.run is not set; name a run, or its folder")
+    run = find_run(config.run)
+    problems = manifests_of(run, "prompts")
+    if config.failed_below is None:
+        if not problems:
+            raise UserError(f"prompts.run={config.run}: its stage prompts has not finished")
+        return problems[-1], None
+    verdicts = manifests_of(run, "verify")
+    if not verdicts:
+        raise UserError(
+            f"prompts.run={config.run}: its stage verify has not finished, so which problems were failed is not known; "
+            "`stillery verify` makes it"
+        )
+    asked = verdicts[-1]["inputs"]["prompts.trained"]["fingerprint"]
+    return next(made for made in problems if made["fingerprint"] == asked), verdicts[-1]
+
+
+def _folder(config: PromptsConfig, made: Mapping[str, Any]) -> Folder:
+    return find_run(str(config.run)) / "stages" / made["stage"] / made["fingerprint"]

@@ -1,0 +1,58 @@
+"""Problems as a student is asked them: what it is validated on while it learns, and what a refinement works on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stillery.records import Prompt
+from stillery.sampling.chat.conversation import Conversation
+from stillery.sampling.prompting import messages_of
+
+
+@dataclass(frozen=True, slots=True)
+class StudentProblem:
+    """A problem with its `rendered` prompt, the text that the student continues. `teacher_length` and `teacher_steps`
+    say how long, in characters and in steps, the teacher takes for such a one, where a reward asks for it."""
+
+    prompt_id: str
+    task: str
+    question: str
+    answer: str
+    answer_kind: str
+    choices: list[str]
+    num_steps: int | None
+    rendered: str
+    teacher_length: float | None = None
+    teacher_steps: int = 0
+    verify_function: str | None = None
+
+
+def render_problem(
+    conversation: Conversation,
+    prompt: Prompt,
+    *,
+    teacher: tuple[float | None, int] = (None, 0),
+    verify_function: str | None,
+) -> StudentProblem:
+    """A problem that has an answer, as the student is asked it; `teacher` is the length and the steps of its traces,
+    `verify_function` the config's verifier."""
+    assert prompt.answer, "problems without an answer are left out"
+    return StudentProblem(
+        prompt_id=prompt.prompt_id,
+        task=prompt.task,
+        question=prompt.question,
+        answer=prompt.answer,
+        answer_kind=prompt.answer_kind,
+        choices=prompt.choices,
+        num_steps=prompt.num_steps,
+        rendered=conversation.render(messages_of(prompt), ask=True),
+        teacher_length=teacher[0],
+        teacher_steps=teacher[1],
+        verify_function=verify_function,
+    )
+
+
+def first_of(problems: Sequence[StudentProblem], most: int | None) -> list[StudentProblem]:
+    """The problems to validate on: all, or so many spread evenly over them, so that every task is there."""
+    if most is None or most >= len(problems):
+        return list(problems)
+    return [problems[number * len(problems) // most] for number in range(most)]
