@@ -156,7 +156,7 @@ def _add_ui(add_command: AddCommand) -> None:
         help="look at runs in the browser: stages, samples, problems, two models compared",
         description="A local web application over run folders, until Ctrl-C. It reads them and writes nothing.",
     )
-    ui.add_argument("runs", nargs="*", metavar="RUN", help="names or folders (default: every run here)")
+    ui.add_argument("runs", nargs="*", metavar="RUN", help="names, folders or URIs (default: every run here)")
     ui.add_argument("--host", default="127.0.0.1", help="address to listen on; another than loopback needs --keys")
     ui.add_argument("--port", type=int, default=8400, help="port to listen on (default 8400)")
     ui.add_argument("--keys", metavar="FILE", help="ask for a key of this file, as `stillery serve keys` makes them")

@@ -1,13 +1,15 @@
 """Licences of a training set: read from the cards beside problems and teachers, told by the config, never guessed."""
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from stillery.config import Config, CurateConfig, PromptsConfig, RecordedConfig, TeacherConfig
 from stillery.curation.datasheet import write_card
-from stillery.curation.licenses import find_sources
+from stillery.curation.licenses import Source, find_sources
 from stillery.io.cards import licenses_in
 from stillery.sampling.models import model_id
 
@@ -85,9 +87,7 @@ def test_the_config_is_believed_first_and_a_name_of_nobody_is_told(capsys: pytes
     assert "names 'small', which no kept sample is of; there are problems, endpoint:big" in capsys.readouterr().out
 
 
-def summary(found: list) -> dict:
-    import dataclasses
-
+def summary(found: list[Source]) -> dict[str, Any]:
     counts = {"kept": 5, "generated": 9, "prompts": 3, "prompts_kept": 2, "train": 4, "validation": 1}
     tables = {"by_part": {}, "by_task": {}, "by_teacher": {}, "dropped": {}}
     tokens = {"min": 1, "max": 2, "mean": 1.5, "total": 8}
