@@ -95,7 +95,7 @@ def curate(
     if funnel["train"] == 0:
         raise UserError(_nothing_accepted(counts["dropped"]))
     summary = _summary(config, counts) | {"prompts_without_samples": without}
-    summary["sources"] = [dataclasses.asdict(source) for source in sources(summary["by_teacher"])]
+    summary["sources"] = [dataclasses.asdict(source) for source in sources(dict(counts["by_teacher"]))]
     summary |= {"stay": stay} if stay else {}
     summary |= {"warnings": warnings} if warnings else {}
     out.write_bytes("README.md", write_card(summary, settings=settings_of(config), name=name).encode())
@@ -220,7 +220,10 @@ def _stopping(teacher: TeacherConfig) -> StoppingRule | None:
 def _settings(config: Config) -> dict[str, Any]:
     against = evaluation_fingerprints(config.curate.decontaminate)
     stopping, curate = _stopping(config.teacher), config.curate
-    settings = {**settings_of(curate), "stopping": None if stopping is None else dataclasses.asdict(stopping)}
+    settings: dict[str, Any] = {
+        **settings_of(curate),
+        "stopping": None if stopping is None else dataclasses.asdict(stopping),
+    }
     if not curate.bond_weight:
         # What is not asked for leaves the fingerprint as it was.
         del settings["bond_weight"]
