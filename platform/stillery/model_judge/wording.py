@@ -8,7 +8,7 @@ import dataclasses
 import re
 
 from stillery.records import Generation, Message, Prompt, Verdict, VerdictKind, digest
-from stillery.thinking import split_thinking
+from stillery.thinking import opens_thinking, split_thinking
 
 MAX_ANSWER_CHARS = 20_000
 MAX_EVIDENCE_CHARS = 2000
@@ -59,7 +59,10 @@ def read_reply(reply: Generation) -> tuple[VerdictKind, str]:
     """The verdict of a judge's reply, and its words."""
     if reply.error is not None:
         return VerdictKind.ERROR, f"it gave no reply ({reply.error})"
-    visible = split_thinking(reply.completion, prefilled=False).visible.strip()
+    prefilled = opens_thinking(reply.rendered)
+    split = split_thinking(reply.completion, prefilled=prefilled)
+    # Thinking that the prompt opened and nothing ended is no reply, whatever it weighs up.
+    visible = "" if prefilled and split.unclosed is not None else split.visible.strip()
     found = {_is_right(match) for match in _VERDICT.findall(visible)}
     if reply.finish_reason == "length":
         return VerdictKind.ERROR, f"its reply was cut off for length: {visible[-200:]!r}"

@@ -65,6 +65,9 @@ def test_the_reply_is_the_evidence_and_one_that_says_nothing_is_a_failure() -> N
     for reply, said in failures.items():
         verdict = replied(reply)
         assert (verdict.verdict, said in (verdict.detail or "")) == ("error", True)
+    opened = "<|im_start|>assistant\n<think>\n"
+    assert replied("Is it? Verdict: wrong", rendered=opened).verdict == "error"
+    assert replied("Verdict: wrong? No.\n</think>\nVerdict: correct", rendered=opened).verdict == "correct"
     assert "cut off" in (replied("Verdict: correct", finish_reason="length").detail or "")
     assert "no reply (HTTP 500)" in (replied("", error="HTTP 500").detail or "")
 
