@@ -15,7 +15,7 @@ from stillery.sampling.chat.conversation import ChatRow
 from stillery.sampling.top_logprobs import NO_TOKEN
 
 # So many characters at the beginning say where a text is.
-ANCHOR = 64
+ANCHOR = 16
 
 TOP_IDS, TOP_LOGPROBS = "top_ids", "top_logprobs"
 
