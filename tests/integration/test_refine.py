@@ -93,12 +93,15 @@ def test_dpo_learns_from_pairs(tmp_path: Path, tables: dict[str, Folder]) -> Non
     assert is_trained(tmp_path / "checkpoint") == (summary["kept_step"] > 0)
 
 
-def test_distillation_draws_the_student_to_the_teacher(tmp_path: Path, tables: dict[str, Folder]) -> None:
+def test_distillation_draws_an_adapter_to_the_teacher(tmp_path: Path, tables: dict[str, Folder]) -> None:
+    # An adapter's weights are merged for each sampling by vLLM.
     settings: dict[str, Any] = {"method": "distill", "steps": 6, "validate_every": 6, "trl": {**TRL, "beta": 0.5}}
-    _, history = run(tmp_path, tables, **settings)
+    summary, history = run(tmp_path, tables, **settings, peft={"r": 8})
     losses = [row["loss"] for row in history if "loss" in row]
     assert len(losses) == 6
     assert losses[-1] < losses[0]
+    assert is_trained(tmp_path / "checkpoint") == (summary["kept_step"] > 0)
+    assert (tmp_path / "adapter").exists() == (summary["kept_step"] > 0)
 
 
 def _curve(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
