@@ -143,7 +143,7 @@ def test_a_version_describes_itself_and_is_pushed_with_that_card(tmp_path: Path,
     out = tmp_path / "pushed"
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     said = push("models:/stillery-student@champion", to=None, out=out, private=False, tracking_uri=uri)
-    assert "as a model; nothing was uploaded" in said
+    assert "as a model; licence apache-2.0; nothing was uploaded" in said
     assert (out / "README.md").read_text() == card
     assert (out / "model.safetensors").read_bytes() == (checkpoint / "model.safetensors").read_bytes()
 

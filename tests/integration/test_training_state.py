@@ -54,13 +54,15 @@ def cpu_fsdp_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
     from accelerate import PartialState
     from accelerate.utils import DistributedType
 
-    class CpuFsdpConfig(trl.SFTConfig):
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            assert self.distributed_state is not None
-            PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+    plain = trl.SFTConfig.__post_init__
 
-    trl.SFTConfig = CpuFsdpConfig
+    def told_of_several(self: trl.SFTConfig) -> None:
+        plain(self)
+        assert self.distributed_state is not None
+        PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+
+    # Not a class of its own, which a checkpoint could not pickle.
+    trl.SFTConfig.__post_init__ = told_of_several
     return train_loop(config)
 
 
