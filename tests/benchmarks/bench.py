@@ -20,6 +20,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "platform"), str(ROOT / "tests")]
@@ -55,7 +56,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="few repeats, to see that all of it works; no history")
     parser.add_argument("--history", type=Path, default=HISTORY)
     options = parser.parse_args()
-    before = read_ratios(history[-1]["ratios"]) if (history := read_history(options.history)) else []
+    before = [ratio for entry in read_history(options.history) for ratio in read_ratios(entry["ratios"])]
     found: list[Ratio] = []
     failed: list[str] = []
     for key in options.only:
@@ -84,12 +85,13 @@ def run(script: Script, *, quick: bool) -> list[Ratio] | None:
         return read_ratios(json.loads(out.read_text())) if done.returncode == 0 and out.is_file() else None
 
 
-def read_history(path: Path) -> list[dict[str, object]]:
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """The runs so far, oldest first; each has the ratios of the scripts that were asked for."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
 def table(ratios: Sequence[Ratio], before: Sequence[Ratio]) -> str:
-    """One line a ratio: its value, the aim, and the value of the run before."""
+    """One line a ratio: its value, the aim, and the value when it was last measured; `before` is oldest first."""
     earlier = {ratio.name: ratio.value for ratio in before}
     width = max((len(ratio.name) for ratio in ratios), default=0)
     lines = [f"{'':<{width}}{'ratio':>8}{'aim':>10}{'before':>9}"]

@@ -67,10 +67,12 @@ def to_text(config: Config, plan: Plan, models: Models) -> str:
 
 
 def _count_problems(config: Config) -> None:
-    """Set the numbers of problems that the config leaves open to those of the files' rows. Files that are not here, as
-    those of a cluster, leave them open; the plan then says so."""
+    """Set the numbers of problems that the config leaves open to those of local files' rows. Files that are not here,
+    as those of a cluster or in a store, leave them open; the plan then says so."""
     prompts, plan = config.prompts, config.plan
     if prompts.source != "file" or (plan.num_prompts is not None and plan.num_evaluated is not None):
+        return
+    if any("://" in (name or "") for name in (prompts.train, prompts.validation, prompts.test)):
         return
     with contextlib.suppress(UserError):
         rows = count_rows(prompts)
