@@ -96,7 +96,7 @@ def trained(student: str, weight: float, *, parsed: argparse.Namespace) -> Any:
     settings = {
         "num_train_epochs": parsed.epochs, "per_device_train_batch_size": parsed.batch,
         "learning_rate": parsed.learning_rate, "adam_beta2": 0.95, "lr_scheduler_type": "cosine", "warmup_steps": 20,
-        "weight_decay": 0.01, "bf16": True, "save_strategy": "no", "logging_steps": 10,
+        "weight_decay": 0.01, "save_strategy": "no", "logging_steps": 10,
     }  # fmt: skip
     arguments = SFTConfig(
         output_dir=str(folder / "out"),

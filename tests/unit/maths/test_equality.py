@@ -1,12 +1,12 @@
 """Whether two expressions are equal: exactly, numerically, and never by chance or for ever."""
 
-import time
 from fractions import Fraction
 
 import pytest
 
 from stillery.maths import equal, evaluate, normalize, parse
 from stillery.maths.quotients import TermBudget, constant
+from support.cpu_limit import soon_done
 
 
 def compare(first: str, second: str) -> bool | None:
@@ -96,10 +96,9 @@ HOSTILE = [
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_expressions_are_cheap(text: str) -> None:
     compare("e^x", "e")  # Imports what only such comparisons need.
-    started = time.process_time()
-    compare(text, "(x+1)(y+1)")
-    compare(text, "17")
-    assert time.process_time() - started < 0.5
+    with soon_done():
+        compare(text, "(x+1)(y+1)")
+        compare(text, "17")
 
 
 def test_exact_values_are_computed_with() -> None:

@@ -1,10 +1,9 @@
 """Taking completions apart: states, prefilled thinking, hostile tags."""
 
-import time
-
 import pytest
 
 from stillery.verify.template import parse_template
+from support.cpu_limit import soon_done
 
 
 @pytest.mark.parametrize(
@@ -44,7 +43,6 @@ def test_a_prompt_may_have_opened_the_thinking() -> None:
 
 @pytest.mark.parametrize("piece", ["<think>", "</think>", "<answer>", "</answer>", "<answer></answer>", "<"])
 def test_a_megabyte_of_tags_takes_linear_time(piece: str) -> None:
-    started = time.process_time()
-    parts = parse_template(piece * (1_000_000 // len(piece)))
-    assert time.process_time() - started < 2
+    with soon_done():
+        parts = parse_template(piece * (1_000_000 // len(piece)))
     assert parts.state != "ok"

@@ -1,10 +1,9 @@
 """Two questions that differ only in their writing are the same; two that ask for other things are not."""
 
-import time
-
 import pytest
 
 from stillery.io.readers.normalization import normalize, question_key
+from support.cpu_limit import soon_done
 
 SAME = [
     ["What is 2 + 2?", "what is 2+2", " What  is\n2 +2 ?", "**What** is $2 + 2$?", "# What is *2 + 2*.",
@@ -55,6 +54,5 @@ def test_choices_count_in_any_order() -> None:
 
 @pytest.mark.parametrize("text", ["*", "* a", "**a ", "_a", " .", "?! ", "`a", "\\ ", "$", "((x) ", "a!", "{,}1"])
 def test_normalizing_is_linear(text: str) -> None:
-    started = time.process_time()
-    normalize(text * 10_000)
-    assert time.process_time() - started < 3
+    with soon_done():
+        normalize(text * 10_000)
