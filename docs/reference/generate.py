@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
 from stillery.bonds.draw.drawing import to_svg
-from stillery.cli.arguments import make_parser
 from stillery.cli.bonds import molecule_of, read_traces
+from stillery.cli.main import make_parser
 from stillery.config import Config
 from stillery.records import Molecule
 

@@ -46,7 +46,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asking:
+class _Protocol:
     """How problems are asked; tasks that share it are measured in one go, by one engine."""
 
     samples: int
@@ -55,7 +55,7 @@ class _Asking:
 
     @property
     def key(self) -> str:
-        return digest("asking", self.samples, dict(self.sampling), self.instruction)[:16]
+        return digest("protocol", self.samples, dict(self.sampling), self.instruction)[:16]
 
 
 def measure(subject: Subject, work: Sequence[tuple[Task, Problems]], config: Config, *, settings: Settings) -> Measured:
@@ -63,17 +63,17 @@ def measure(subject: Subject, work: Sequence[tuple[Task, Problems]], config: Con
 
     Raises UserError if more samples failed, for reasons that are not the model's, than `run.max_failure_share`.
     """
-    groups: dict[str, tuple[_Asking, list[tuple[str, Problems]]]] = {}
+    groups: dict[str, tuple[_Protocol, list[tuple[str, Problems]]]] = {}
     for task, found in work:
-        asking = asking_of(task, settings, writes_template=subject.writes_template)
-        groups.setdefault(asking.key, (asking, []))[1].append((task.name, found))
+        protocol = protocol_of(task, settings, writes_template=subject.writes_template)
+        groups.setdefault(protocol.key, (protocol, []))[1].append((task.name, found))
     where = dataclasses.replace(config.run, dir=str(home() / "benchmarks" / slug(subject.name)), name=subject.name)
     tasks: dict[str, Any] = {}
     scores: dict[str, list[Score]] = {}
     with open_run(dataclasses.replace(config, run=where)) as run:
         source = subject.source(run)
-        for asking, members in groups.values():
-            told, rows = _measure_group(asking, members, subject=subject, source=source, config=config, run=run)
+        for protocol, members in groups.values():
+            told, rows = _measure_group(protocol, members, subject=subject, source=source, config=config, run=run)
             tasks |= told
             scores |= {name: [row for row in rows if row.task == name] for name, _ in members}
         receipt = {
@@ -91,7 +91,7 @@ def measure(subject: Subject, work: Sequence[tuple[Task, Problems]], config: Con
 
 
 def _measure_group(
-    asking: _Asking,
+    protocol: _Protocol,
     members: Sequence[tuple[str, Problems]],
     *,
     subject: Subject,
@@ -101,20 +101,20 @@ def _measure_group(
 ) -> tuple[dict[str, Any], list[Score]]:
     """What a receipt says of each task, and all scores."""
     prompts = [prompt for _, found in members for prompt in found.prompts]
-    folder = run.folder / "measured" / digest("problems", asking.key, [p.prompt_id for p in prompts])[:16]
+    folder = run.folder / "measured" / digest("problems", protocol.key, [p.prompt_id for p in prompts])[:16]
     (folder / "problems").write_rows("prompts.parquet", prompts, Prompt)
     summary = evaluate(
         dataclasses.replace(
             config.evaluate,
             splits=[Split.TEST.value],
-            samples_per_prompt=asking.samples,
-            ks=sorted({1, asking.samples}),
-            sampling=dict(asking.sampling),
+            samples_per_prompt=protocol.samples,
+            ks=sorted({1, protocol.samples}),
+            sampling=dict(protocol.sampling),
         ),
         role=subject.name,
         source=source,
         engine=subject.engine,
-        asking={"system_prompt": None, "instruction": asking.instruction},
+        prompting={"system_prompt": None, "instruction": protocol.instruction},
         verify=config.verify,
         seed=config.run.seed,
         max_failure_share=config.run.max_failure_share,
@@ -125,16 +125,16 @@ def _measure_group(
     measures = summary["splits"].get(Split.TEST, {}).get("by_task", {})
     told: dict[str, Any] = {}
     for name, found in members:
-        rendered = source.render([messages_of(p, instruction=asking.instruction) for p in found.prompts])
+        rendered = source.render([messages_of(p, instruction=protocol.instruction) for p in found.prompts])
         told[name] = {
-            **_asked(asking, found),
+            **_protocol_fields(protocol, found),
             "rendered_prompts_sha256": hashlib.sha256("\0".join(rendered).encode()).hexdigest(),
             "result": measures.get(name),
         }
     return told, from_table(folder.read_all(Score), Score)
 
 
-def asking_of(task: Task, settings: Settings, *, writes_template: bool) -> _Asking:
+def protocol_of(task: Task, settings: Settings, *, writes_template: bool) -> _Protocol:
     """A task's settings with what overrides them."""
     told = settings.instruction
     own = None if writes_template else task.instruction
@@ -146,10 +146,10 @@ def asking_of(task: Task, settings: Settings, *, writes_template: bool) -> _Aski
     if samples > 1 and not sampling.get("temperature"):
         # The same greedy answer again would tell nothing: several samples need a temperature.
         sampling |= {"temperature": 0.6, "top_p": 0.95}
-    return _Asking(samples, sampling, instruction)
+    return _Protocol(samples, sampling, instruction)
 
 
-def _asked(asking: _Asking, problems: Problems) -> dict[str, Any]:
+def _protocol_fields(protocol: _Protocol, problems: Problems) -> dict[str, Any]:
     contents = sorted([p.prompt_id, p.question, p.answer, p.answer_kind, p.choices] for p in problems.prompts)
     return {
         "data": {
@@ -158,7 +158,7 @@ def _asked(asking: _Asking, problems: Problems) -> dict[str, Any]:
             "num_left_out": problems.num_left_out,
             "problems_sha256": digest("problems", contents),
         },
-        "samples_per_problem": asking.samples,
-        "sampling": dict(asking.sampling),
-        "instruction": asking.instruction,
+        "samples_per_problem": protocol.samples,
+        "sampling": dict(protocol.sampling),
+        "instruction": protocol.instruction,
     }

@@ -10,21 +10,6 @@ from stillery.serving.gateway.keys import add_key, read_keys, revoke_key
 _DAY_S = 24 * 60 * 60
 
 
-def fill_keys_parser(keys: argparse.ArgumentParser) -> None:
-    """Give the parser of `stillery serve keys` its three actions."""
-    keys.description = "The key file of an endpoint (gateway.key_file). A running one reads it again when it changes."
-    actions = keys.add_subparsers(dest="action", required=True, metavar="ACTION")
-    add = actions.add_parser("add", help="make a key, and show it this once")
-    add.add_argument("name", metavar="NAME", help="who uses it, such as phone-app; stands in logs and limits")
-    add.add_argument("--days", type=float, help="how long it is good for (without: until revoked)")
-    add.add_argument("--metrics", action="store_true", help="a key that opens the metrics and nothing else")
-    show = actions.add_parser("list", help="names and states; the keys themselves are kept nowhere")
-    revoke = actions.add_parser("revoke", help="revoke a key, from now on")
-    revoke.add_argument("name", metavar="NAME", help="the key's name or id")
-    for action in (add, show, revoke):
-        action.add_argument("--file", default="keys.jsonl", metavar="FILE", help="the key file (default: keys.jsonl)")
-
-
 def run_keys(parsed: argparse.Namespace) -> str:
     """Do what `stillery serve keys` was asked; return what to print. Raises UserError."""
     path = Path(parsed.file)

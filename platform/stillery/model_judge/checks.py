@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from stillery.config import Config
 from stillery.errors import UserError
-from stillery.model_judge.asking import teacher_of
+from stillery.model_judge.judging import teacher_of
 from stillery.records import AnswerKind
 from stillery.sampling.backend import check_teacher_endpoint
 from stillery.sampling.models import check_model

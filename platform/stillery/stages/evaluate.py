@@ -39,9 +39,9 @@ def _run_teacher(context: StageContext) -> dict[str, Any]:
     if teacher.kind == "recorded":
         logger.info("evaluate_teacher: a recorded teacher cannot be asked, so it is not measured")
         return {"ks": context.config.evaluate.ks, "splits": {}}
-    asking = {"system_prompt": teacher.system_prompt, "instruction": teacher.instruction}
+    prompting = {"system_prompt": teacher.system_prompt, "instruction": teacher.instruction}
     source = teacher_backend(teacher, logs=context.run.logs, now=context.run.started)
-    return measure(context, role="teacher", source=source, engine=teacher, asking=asking)
+    return measure(context, role="teacher", source=source, engine=teacher, prompting=prompting)
 
 
 def _run_before(context: StageContext) -> dict[str, Any]:

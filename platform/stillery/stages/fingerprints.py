@@ -12,7 +12,7 @@ from stillery.config import (
     VerifyConfig,
     settings_of,
 )
-from stillery.model_judge.asking import teacher_of
+from stillery.model_judge.judging import teacher_of
 from stillery.sampling.chat.conversation import student_format
 from stillery.sampling.models import model_id
 from stillery.sampling.neutral import ENGINE_SECTION, shaping_engine

@@ -20,7 +20,7 @@ from stillery.io.run_folder import Run
 from stillery.io.storage import Folder
 from stillery.io.transfer import publish_model
 from stillery.metrics import check_failures, summarize
-from stillery.model_judge.asking import judge_open
+from stillery.model_judge.judging import judge_open
 from stillery.records import FAILURES, Generation, Prompt, Score, Split, Verdict, digest, from_table
 from stillery.sampling.backend import Backend, vllm_backend
 from stillery.sampling.chat.checkpoint import missing_stops
@@ -44,7 +44,7 @@ def evaluate(
     role: str,
     source: Backend,
     engine: EngineConfig,
-    asking: Mapping[str, Any],
+    prompting: Mapping[str, Any],
     verify: VerifyConfig,
     seed: int,
     max_failure_share: float,
@@ -56,7 +56,7 @@ def evaluate(
     two models for their scores to be compared.
 
     `role` names the model in tables (teacher, student_before, student_after), `source` is the model, `engine` says what
-    it takes to run it; `asking` holds the `system_prompt` and `instruction` that shape its prompt, and whatever else
+    it takes to run it; `prompting` holds the `system_prompt` and `instruction` that shape its prompt, and whatever else
     does. Raises UserError if the prompts hold no problem of `config.splits`, and if a larger share of the samples than
     `max_failure_share` failed for a reason that is not the model's.
     """
@@ -64,7 +64,7 @@ def evaluate(
     if not chosen:
         raise UserError(f"evaluate: no problem in the splits {', '.join(config.splits)}; set evaluate.splits")
     conversations = [
-        messages_of(p, system_prompt=asking["system_prompt"], instruction=asking["instruction"]) for p in chosen
+        messages_of(p, system_prompt=prompting["system_prompt"], instruction=prompting["instruction"]) for p in chosen
     ]
     samples = sample(
         chosen,
@@ -84,7 +84,7 @@ def evaluate(
     failures = Counter(why_failed(v.detail, v.verdict) for v in verdicts if v.verdict in FAILURES)
     failed = check_failures(f"evaluate {role}", failures, num_samples=len(scores), most=max_failure_share)
     out.write_rows("scores.parquet", scores, Score)
-    protocol = _protocol(config, engine=engine, asking=asking, verify=verify, prompts=chosen)
+    protocol = _protocol(config, engine=engine, prompting=prompting, verify=verify, prompts=chosen)
     return {**summarize(scores, ks=config.ks), "failed": failed, "protocol": protocol}
 
 
@@ -106,7 +106,7 @@ def _protocol(
     config: EvaluateConfig,
     *,
     engine: EngineConfig,
-    asking: Mapping[str, Any],
+    prompting: Mapping[str, Any],
     verify: VerifyConfig,
     prompts: Sequence[Prompt],
 ) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def _protocol(
     return {
         "sampling": dict(config.sampling),
         "samples_per_prompt": config.samples_per_prompt,
-        "asking": dict(asking),
+        "asking": dict(prompting),
         "engine": {**dtype, **shaping_engine(engine)},
         "verifier": {"version": POLICY_VERSION, **verifier_settings(verify)},
         "evaluation_version": VERSION,
@@ -167,15 +167,15 @@ def measure_model(context: StageContext, checkpoint: Path) -> tuple[Folder, Mapp
 def measure_student(context: StageContext, *, role: str, model: str, chat: ChatFormat | None = None) -> dict[str, Any]:
     """Measure a student of the context's run, into the context's folder."""
     # Curation gives the student the bare question to train on, so that is how it is asked, before and after alike.
-    asking = {"system_prompt": None, "instruction": None}
+    prompting = {"system_prompt": None, "instruction": None}
     engine = context.config.evaluate
     chat = chat or student_format(context.config.sft, now=context.run.started)
     source = vllm_backend(model, engine, chat=chat, stop_token_ids=missing_stops(model, chat))
-    return measure(context, role=role, source=source, engine=engine, asking=asking)
+    return measure(context, role=role, source=source, engine=engine, prompting=prompting)
 
 
 def measure(
-    context: StageContext, *, role: str, source: Backend, engine: EngineConfig, asking: Mapping[str, Any]
+    context: StageContext, *, role: str, source: Backend, engine: EngineConfig, prompting: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Measure a model on the context's problems, into its folder; failures of ours are tried once more."""
     work = functools.partial(
@@ -184,7 +184,7 @@ def measure(
         role=role,
         source=source,
         engine=engine,
-        asking=asking,
+        prompting=prompting,
         verify=context.config.verify,
         seed=context.config.run.seed,
         max_failure_share=context.config.run.max_failure_share,

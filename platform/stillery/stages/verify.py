@@ -16,7 +16,7 @@ from stillery.io.run_folder import Run
 from stillery.io.storage import Folder
 from stillery.io.tables import TableRows
 from stillery.metrics import check_failures
-from stillery.model_judge.asking import judge_open
+from stillery.model_judge.judging import judge_open
 from stillery.model_judge.wording import JUDGED
 from stillery.records import FAILURES, Generation, Prompt, Verdict
 from stillery.stages.fingerprints import grading_settings

@@ -21,8 +21,8 @@ from stillery.cluster import connect as cluster  # noqa: E402
 from stillery.config import load_config  # noqa: E402
 from stillery.io.run_folder import open_run  # noqa: E402
 from stillery.io.storage import Folder  # noqa: E402
-from stillery.model_judge.asking import judge_open  # noqa: E402
 from stillery.model_judge.checks import check_judge  # noqa: E402
+from stillery.model_judge.judging import judge_open  # noqa: E402
 from stillery.model_judge.wording import read_reply  # noqa: E402
 from stillery.records import Generation, Prompt, Verdict, from_table  # noqa: E402
 from stillery.sampling.sample_log import SampleLog  # noqa: E402

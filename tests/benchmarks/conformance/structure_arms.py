@@ -20,64 +20,39 @@ the trainers that the stages have.
 """
 
 import argparse
-import dataclasses
-import functools
 import gc
-import random
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from stillery.bonds import analyze
-from stillery.config import AttentionConfig, CurateConfig, RefineConfig, SftConfig
-from stillery.config.sampling import EngineConfig
-from stillery.curation.bond_tags import bond_tag, tagged
-from stillery.curation.weights import weights_of
+from stillery.config import AttentionConfig, RefineConfig, SftConfig
+from stillery.curation.bond_tags import bond_tag
 from stillery.errors import UserError
 from stillery.io.storage import Folder
-from stillery.metrics import Gain, gain_of
-from stillery.records import (
-    AttentionTarget,
-    Generation,
-    Message,
-    Prompt,
-    Sample,
-    ScoredGeneration,
-    Split,
-    to_table,
-)
+from stillery.records import Generation, Message, Prompt, Sample, Split
 from stillery.sampling.adapters import quiet_peft
-from stillery.sampling.chat.checkpoint import stops_of
-from stillery.sampling.chat.conversation import Conversation, load_tokenizer, open_conversation, student_format
+from stillery.sampling.chat.conversation import Conversation, open_conversation, student_format
 from stillery.sampling.models import resolve_model
-from stillery.sampling.stored_logprobs import write_scores
-from stillery.sampling.top_logprobs import collect
 from stillery.stages.refine import worker_config
 from stillery.training.attention.checks import layer_of
-from stillery.training.attention.files import calibrate, targets_name, write_targets
 from stillery.training.attention.transfer import MASSES, SOURCES, Transfer, transfer_trainer
 from stillery.training.data import keep_shards, open_shards, prepare_file
 from stillery.training.distillation.columns import TOP_IDS, TOP_LOGPROBS
 from stillery.training.distillation.loss import Distillation, distilling
 from stillery.training.distillation.vocabularies import check_vocabularies
-from stillery.training.generation import Sampling
 from stillery.training.loop import trl_arguments
-from stillery.training.problems import StudentProblem
 from stillery.training.refine.data import lengths_of, write_pairs, write_problems
 from stillery.training.refine.loop import TRAINERS
-from stillery.training.refine.rollouts import VllmSampler
-from stillery.training.validation import Validation
 from stillery.training.weights import weighted_rows, weighted_trainer
+from support.arm_data import FILE, TEACHER, changed, scores_of, targets_of
+from support.arm_measure import Measure, table
 
 TUNED = ("plain", "weighted", "teacher", "bonds", "dealt", "tagged", "topk")
 REFINED = ("grpo", "dpo", "distill")
 ASKED = "tag asked"
-FILE = "samples-00000.parquet"
-TEACHER = "embedded:teacher"
-NUM_TOP = 20
 # Of DPO the strength of the pull back, of distillation the divergence: 1 is the reverse KL.
 BETA = {"dpo": 0.1, "distill": 1.0}
 TAG = bond_tag(reflecting=1, exploring=0)
@@ -254,60 +229,6 @@ def trainer_of(
     return trainer
 
 
-def changed(arm: str, sample: Sample, *, parsed: argparse.Namespace) -> Sample:
-    """The sample with the weights or the tag that curation would give it for this arm."""
-    if arm not in ("weighted", "tagged"):
-        return sample
-    molecule = analyze(sample.completion[0].content, question=sample.prompt[0].content, markers=False)
-    if arm == "tagged":
-        return tagged(sample, molecule, share=parsed.bond_tags, seed=parsed.seed)
-    return dataclasses.replace(sample, weights=weights_of(CurateConfig(bond_weight=parsed.bond_weight), molecule))
-
-
-def targets_of(arm: str, samples: Folder, generations: Folder, *, out: Folder, parsed: argparse.Namespace) -> Folder:
-    config = AttentionConfig(target="teacher" if arm == "teacher" else "bonds", weight=parsed.weight)
-    given: dict[str, Any] = {
-        "teacher": resolve_model(TEACHER) if arm == "teacher" else None, "samples": samples, "generations": generations,
-    }  # fmt: skip
-    calibration = calibrate(config, **given)
-    counts = write_targets(FILE, config=config, calibration=calibration, out=out, **given)
-    print(f"{arm}: {calibration}, {counts}", flush=True)
-    if arm == "dealt":
-        rng = random.Random(parsed.seed)
-        dealt = [_deal(target, rng) for target in out.read_rows(targets_name(FILE), AttentionTarget)]
-        out.write_rows(targets_name(FILE), dealt, AttentionTarget)
-    return out
-
-
-def _deal(target: AttentionTarget, rng: random.Random) -> AttentionTarget:
-    rows = [dataclasses.replace(row, mass=rng.sample(row.mass, len(row.mass))) for row in target.rows]
-    return dataclasses.replace(target, rows=rows)
-
-
-def scores_of(generations: Folder, out: Folder) -> Folder:
-    """The teacher's likeliest tokens at each token of its samples, as `teacher.top_logprobs` has vLLM store them."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    tokenizer = load_tokenizer(TEACHER, key="teacher.model")
-    loaded: Any = AutoModelForCausalLM
-    model: Any = loaded.from_pretrained(resolve_model(TEACHER), dtype=torch.float32).eval()
-    (name,) = generations.names(".parquet")
-    scored: list[ScoredGeneration] = []
-    for row in generations.read_rows(name, Generation):
-        prompt, tokens = tokenizer([row.rendered, row.completion], add_special_tokens=False)["input_ids"]
-        tokens += [tokenizer.eos_token_id] if row.finish_reason == "stop" else []
-        with torch.no_grad():
-            logits = model(input_ids=torch.tensor([prompt + tokens])).logits[0, len(prompt) - 1 : -1]
-        found = torch.log_softmax(logits, dim=-1).topk(NUM_TOP)
-        pairs = zip(found.indices.tolist(), found.values.tolist(), strict=True)
-        top = collect(tokens, [list(zip(*pair, strict=True)) for pair in pairs], k=NUM_TOP)
-        fields = {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
-        scored.append(ScoredGeneration(**fields, top=top))
-    write_scores(out, name, to_table(scored, ScoredGeneration))
-    return out
-
-
 def refiner_of(
     arm: str, tables: dict[str, Folder], conversation: Conversation, *, parsed: argparse.Namespace, student: Path,
     folder: Path,
@@ -335,75 +256,6 @@ def refiner_of(
     trainer, _ = TRAINERS[arm](told, str(student), folder / "out")
     trainer.remove_callback(PrinterCallback)
     return trainer
-
-
-class Measure:
-    """Answers the problems with a model's weights. One engine serves all arms, and samples for those that are
-    refined."""
-
-    def __init__(
-        self, problems: Sequence[Prompt], conversation: Conversation, *, parsed: argparse.Namespace,
-        model: Callable[[], Any],
-    ) -> None:  # fmt: skip
-        self._problems = problems
-        self._conversation = conversation
-        self._parsed = parsed
-        self._model = model
-        self._stops = stops_of(parsed.student, conversation.tokenizer)
-
-    @functools.cached_property
-    def sampler(self) -> VllmSampler:
-        engine = EngineConfig(
-            engine={"max_model_len": 512 + self._parsed.max_tokens, "logprobs_mode": "processed_logprobs"},
-            threads=self._parsed.threads,
-        )
-        sampling = Sampling(
-            temperature=1.0, max_tokens=self._parsed.max_tokens, stop_token_ids=self._stops, seed=self._parsed.seed
-        )
-        return VllmSampler(self._parsed.student, engine, sampling=sampling, model=self._model)
-
-    def rates(self, *, tag: str = "") -> dict[str, float]:
-        """The share of right answers by prompt_id; with a `tag`, asked with it."""
-        asked = [
-            StudentProblem(
-                p.prompt_id, p.task, p.question, p.answer or "", p.answer_kind, p.choices, p.num_steps,
-                self._conversation.render([Message("user", tag + p.question)], ask=True),
-            )
-            for p in self._problems
-        ]  # fmt: skip
-        validation = Validation(
-            asked, num_samples=self._parsed.answers, sampler=self.sampler, tokenizer=self._conversation.tokenizer,
-            stops=self._stops,
-        )  # fmt: skip
-        self.sampler.sync_weights()
-        rates, _ = validation.answer(asked, draw="test")
-        found = zip((p.prompt_id for p in self._problems), rates, strict=True)
-        return {prompt_id: rate for prompt_id, rate in found if rate is not None}
-
-
-def table(results: dict[str, Any]) -> str:
-    """pass@1 by task and, against the first arm, the paired difference over the test problems."""
-    arms = list(results)
-    problems = next(iter(results.values()))[1]
-    groups = {task: [p.prompt_id for p in problems if p.task == task] for task in sorted({p.task for p in problems})}
-    test = [p.prompt_id for p in problems if p.split == Split.TEST]
-    lines = [f"| | {' | '.join(arms)} |", "|---|" + "---:|" * len(arms)]
-    for name, ids in [
-        *((f"{task} ({len(ids)})", ids) for task, ids in groups.items()),
-        (f"**test ({len(test)})**", test),
-    ]:
-        cells = [f"{fmean(results[arm][0][i] for i in ids):.3f}" for arm in arms]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    first = results[arms[0]][0]
-    gains = [gain_of([results[arm][0][i] - first[i] for i in test]) for arm in arms[1:]]
-    lines.append(f"| {' | '.join([f'against {arms[0]}, points [95%]', '', *map(_points, gains)])} |")
-    steps = [results[arm][2] for arm in arms]
-    lines.append(f"| CPU seconds a step | {' | '.join(f'{step:.3f}' for step in steps)} |")
-    return "\n".join(lines)
-
-
-def _points(gain: Gain) -> str:
-    return f"{100 * gain.mean:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
 
 
 if __name__ == "__main__":

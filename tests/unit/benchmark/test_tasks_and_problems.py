@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stillery.benchmark.measuring import Settings, asking_of
+from stillery.benchmark.measuring import Settings, protocol_of
 from stillery.benchmark.problems import load_problems, own_tasks
 from stillery.benchmark.tasks import BOXED, TASKS, Task, find_tasks
 from stillery.errors import UserError
@@ -95,14 +95,14 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_settings_override_a_task() -> None:
     math = TASKS["math500"]
-    usual = asking_of(math, Settings(), writes_template=False)
+    usual = protocol_of(math, Settings(), writes_template=False)
     assert (usual.samples, usual.sampling["temperature"], usual.instruction) == (4, 0.6, BOXED)
-    assert asking_of(math, Settings(), writes_template=True).instruction is None
-    greedy = asking_of(math, Settings(greedy=True, max_tokens=100, instruction="Go."), writes_template=True)
+    assert protocol_of(math, Settings(), writes_template=True).instruction is None
+    greedy = protocol_of(math, Settings(greedy=True, max_tokens=100, instruction="Go."), writes_template=True)
     assert (greedy.samples, dict(greedy.sampling), greedy.instruction) == (
         1,
         {"temperature": 0.0, "max_tokens": 100},
         "Go.",
     )
-    several = asking_of(TASKS["gsm8k"], Settings(samples=8), writes_template=False)
+    several = protocol_of(TASKS["gsm8k"], Settings(samples=8), writes_template=False)
     assert several.sampling["temperature"] > 0

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 import stillery
-from stillery.cli.arguments import STAGE_COMMANDS, parse_arguments
-from stillery.cli.main import main
+from stillery.cli.commands import GROUPS
+from stillery.cli.commands.pipeline import STAGE_COMMANDS
+from stillery.cli.main import main, parse_arguments
 from stillery.config import load_config
 from stillery.config.loading import SHIPPED
 from stillery.errors import UserError
@@ -22,6 +23,13 @@ def said(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]
         code = int(stopped.code or 0)
     done = capsys.readouterr()
     return code, " ".join((done.out + done.err).split())
+
+
+def test_the_help_lists_every_command_with_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    code, text = said("--help", capsys=capsys)
+    assert code == 0
+    for command in (command for group in GROUPS.values() for command in group):
+        assert f"{command.name} {command.help}" in text
 
 
 @pytest.mark.parametrize("command", STAGE_COMMANDS)

@@ -6,7 +6,7 @@ import shlex
 import pytest
 from manifests import OVERLAYS, ROOT, Object, label_of, render
 
-from stillery.cli.arguments import parse_arguments
+from stillery.cli.main import parse_arguments
 
 PART = "app.kubernetes.io/component"
 # Services that KubeRay makes, by the object that it makes them for.

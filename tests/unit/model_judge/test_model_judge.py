@@ -9,8 +9,8 @@ import pytest
 from stillery.config import load_config
 from stillery.errors import UserError
 from stillery.io.storage import Folder
-from stillery.model_judge.asking import is_open, teacher_of
 from stillery.model_judge.checks import check_answer_kinds, check_judge
+from stillery.model_judge.judging import is_open, teacher_of
 from stillery.model_judge.wording import ask, settle
 from stillery.records import Generation, Prompt, Split, Verdict
 from stillery.sampling.backend import teacher_backend

@@ -10,9 +10,9 @@ from fractions import Fraction
 
 from stillery.bonds.claims import algebra
 from stillery.bonds.claims.expressions import Expression
-from stillery.bonds.claims.sides import MATHS, parse_at, parse_back
+from stillery.bonds.claims.operands import MATHS, parse_at, parse_back
+from stillery.bonds.claims.relations import NO_SUBJECT, decide, is_clean, is_clean_before
 from stillery.bonds.claims.tokens import Token
-from stillery.bonds.claims.truth import NO_SUBJECT, decide, is_clean, is_clean_before
 from stillery.maths.quotients import Quotient
 
 _MAX_SUBJECT_WORDS = 5

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from stillery.bonds.claims import algebra
-from stillery.bonds.claims.juxtaposition import FRACTION_WORDS, is_factorial, is_implicit_product, is_product_by_of
+from stillery.bonds.claims.implicit_products import FRACTION_WORDS, is_factorial, is_implicit_product, is_product_by_of
 from stillery.bonds.claims.numerals import read_numeral
 from stillery.bonds.claims.tokens import Token
 from stillery.bonds.claims.units import unit_length

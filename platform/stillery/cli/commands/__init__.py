@@ -1,0 +1,12 @@
+"""The commands by group: arguments and a call each. What takes work lies beside this folder, imported when it runs."""
+
+from stillery.cli.commands import endpoint, machine, models, pipeline, runs, traces
+
+GROUPS = {
+    "The pipeline, whole or up to a stage": pipeline.COMMANDS,
+    "Runs": runs.COMMANDS,
+    "Models": models.COMMANDS,
+    "Traces": traces.COMMANDS,
+    "The endpoint": endpoint.COMMANDS,
+    "This machine": machine.COMMANDS,
+}
