@@ -93,6 +93,14 @@ def _log_probabilities(runtime: Runtime, sequences: Sequence[list[int]]) -> np.n
     return np.concatenate([log_softmax(runtime.logits(sequence)) for sequence in sequences])
 
 
+def test_problems_answered_together_are_answered_as_alone(
+    reference: CheckpointRuntime, prompts: list[list[int]], answers: list[list[int]]
+) -> None:
+    assert len({len(prompt) for prompt in prompts}) > 1
+    assert len({len(answer) for answer in answers}) > 1
+    assert reference.generate_batch(prompts, max_new_tokens=48) == answers
+
+
 @pytest.mark.parametrize("form", _FORMS, ids=_name)
 def test_exactly_the_files_that_the_runners_need_are_written(artifacts: Artifacts, form: Form) -> None:
     folder = artifacts[form].result()

@@ -33,6 +33,9 @@ class TableRuntime:
             made.append(last)
         return made
 
+    def generate_batch(self, prompts: Sequence[Sequence[int]], *, max_new_tokens: int) -> list[list[int]]:
+        return [self.generate(prompt, max_new_tokens=max_new_tokens) for prompt in prompts]
+
     def tokenize(self, text: str) -> list[int]:
         for old, new in self.renames.items():
             text = text.replace(old, new)

@@ -17,7 +17,7 @@ from stillery.export.artifact import ArtifactOutcome, Exporter
 from stillery.export.budget import plot
 from stillery.export.formats import Format, all_formats, format_named
 from stillery.export.parity.corpus import build_corpus
-from stillery.export.parity.figures import Reference, ask_reference
+from stillery.export.parity.figures import Reference, answer_all, ask_reference
 from stillery.export.parity.reference import CheckpointRuntime
 from stillery.export.sources import ExportSource
 from stillery.records import Prompt, Split
@@ -164,5 +164,5 @@ def _calibration(runtime: CheckpointRuntime, training: Sequence[Prompt], referen
     """Training problems with the checkpoint's own answers: never the problems that the artifact is measured on."""
     rendered = [runtime.render(p.question) for p in training]
     prompts = [runtime.tokenize(text) for text in rendered]
-    answers = [runtime.generate(p, max_new_tokens=reference.max_new_tokens) for p in prompts]
+    answers = answer_all(runtime, prompts, max_new_tokens=reference.max_new_tokens)
     return [text + runtime.decode(answer) for text, answer in zip(rendered, answers, strict=True)]

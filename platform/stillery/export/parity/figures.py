@@ -8,7 +8,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,7 @@ _LEAST_MASS = 1e-9
 # llama.cpp adds a vocabulary's probabilities up in float32 and loses the small ones: up to 3e-4 with 49,152 tokens.
 _MASS_ERROR = 1e-3
 _REPORT_EVERY_S = 15.0
+_BATCH_SIZE = 16
 
 T = TypeVar("T")
 
@@ -103,8 +104,16 @@ class Parity:
     differing: list[str] = field(default_factory=list[str])
 
 
+class ReferenceRuntime(Runtime, Protocol):
+    """The checkpoint's runtime, which can answer many prompts together."""
+
+    def generate_batch(self, prompts: Sequence[Sequence[int]], *, max_new_tokens: int) -> list[list[int]]:
+        """`generate` for each prompt."""
+        ...
+
+
 def ask_reference(
-    runtime: Runtime,
+    runtime: ReferenceRuntime,
     problems: Sequence[Prompt],
     corpus: Sequence[Text],
     *,
@@ -119,7 +128,7 @@ def ask_reference(
     `context` is the longest sequence, in tokens, that every runtime holds.
     """
     prompts = [runtime.tokenize(runtime.render(problem.question)) for problem in problems]
-    made = [runtime.generate(p, max_new_tokens=max_new_tokens) for p in reported(prompts, "problems answered")]
+    made = answer_all(runtime, prompts, max_new_tokens=max_new_tokens)
     answers = [_answer(p, tokens, end_tokens, decode) for p, tokens in zip(problems, made, strict=True)]
     sequences: list[list[int]] = []
     for prompt, tokens in zip(prompts, made, strict=True):
@@ -140,6 +149,14 @@ def ask_reference(
         max_new_tokens=max_new_tokens,
         decode=decode,
     )
+
+
+def answer_all(runtime: ReferenceRuntime, prompts: Sequence[list[int]], *, max_new_tokens: int) -> list[list[int]]:
+    """The checkpoint's greedy answers. So many are decoded together that reading the weights, which is what a step of
+    one costs, is shared."""
+    batches = [prompts[start : start + _BATCH_SIZE] for start in range(0, len(prompts), _BATCH_SIZE)]
+    told = reported(batches, f"batches of {_BATCH_SIZE} problems answered")
+    return [answer for batch in told for answer in runtime.generate_batch(batch, max_new_tokens=max_new_tokens)]
 
 
 def compare(runtime: Runtime, reference: Reference) -> Parity:

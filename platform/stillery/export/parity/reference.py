@@ -13,7 +13,7 @@ from stillery.export.checkpoint import Checkpoint, open_checkpoint
 
 
 class CheckpointRuntime:
-    """See `formats.Runtime`."""
+    """See `figures.ReferenceRuntime`."""
 
     def __init__(self, folder: Path) -> None:
         """Load a checkpoint. Raises UserError for one that `open_checkpoint` refuses or that has no chat template."""
@@ -37,22 +37,25 @@ class CheckpointRuntime:
             return self._model(torch.tensor([list(tokens)])).logits[0].numpy()
 
     def generate(self, tokens: Sequence[int], *, max_new_tokens: int) -> list[int]:
+        return self.generate_batch([tokens], max_new_tokens=max_new_tokens)[0]
+
+    def generate_batch(self, prompts: Sequence[Sequence[int]], *, max_new_tokens: int) -> list[list[int]]:
         import torch
         from transformers import GenerationConfig
 
         ends = list(self.checkpoint.end_tokens)
+        padding = ends[0] if ends else 0
         # A config of its own: the checkpoint's holds sampling settings, which greedy decoding warns of.
         config = GenerationConfig(
-            do_sample=False,
-            max_new_tokens=max_new_tokens,
-            eos_token_id=ends or None,
-            pad_token_id=ends[0] if ends else 0,
+            do_sample=False, max_new_tokens=max_new_tokens, eos_token_id=ends or None, pad_token_id=padding
         )
-        prompt = torch.tensor([list(tokens)])
+        longest = max(map(len, prompts))
+        rows = torch.tensor([[padding] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
+        mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
         with torch.inference_mode(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="transformers")
-            made = self._model.generate(prompt, attention_mask=torch.ones_like(prompt), generation_config=config)
-        return made[0, prompt.shape[1] :].tolist()
+            made = self._model.generate(rows, attention_mask=mask, generation_config=config)
+        return [_until_end(answer, ends) for answer in made[:, longest:].tolist()]
 
     def tokenize(self, text: str) -> list[int]:
         return self._tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -90,3 +93,8 @@ class CheckpointRuntime:
 
         torch.set_num_threads(self._threads_before)
         self._model = None
+
+
+def _until_end(answer: list[int], ends: Sequence[int]) -> list[int]:
+    """An answer up to its end token, without what pads it to the longest of its batch."""
+    return answer[: next((at + 1 for at, token in enumerate(answer) if token in ends), len(answer))]
