@@ -16,7 +16,7 @@ from stillery.export.formats.litert import runtime as litert_runtime
 
 
 class Runtime(Protocol):
-    """An artifact (or the checkpoint) loaded in its own runtime, on one thread."""
+    """An artifact loaded in its own runtime, on one thread; or the checkpoint."""
 
     def logits(self, tokens: Sequence[int]) -> NDArray[np.float32]:
         """Return the next-token logits after each token, teacher forced: shape (len(tokens), vocabulary).

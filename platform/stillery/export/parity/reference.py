@@ -1,4 +1,4 @@
-"""The reference runtime: the checkpoint in transformers, float32, one thread."""
+"""The reference runtime: the checkpoint in transformers, float32, on as many threads as torch takes."""
 
 import warnings
 from collections.abc import Sequence
@@ -26,8 +26,6 @@ class CheckpointRuntime:
         self._tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         if self._tokenizer.chat_template is None:
             raise UserError(f"{folder}: tokenizer has no chat template; save one into it (tokenizer.chat_template)")
-        self._threads_before = torch.get_num_threads()
-        torch.set_num_threads(1)
         self._model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 
     def logits(self, tokens: Sequence[int]) -> NDArray[np.float32]:
@@ -89,9 +87,6 @@ class CheckpointRuntime:
         return self._tokenizer.decode(list(tokens), skip_special_tokens=True)
 
     def close(self) -> None:
-        import torch
-
-        torch.set_num_threads(self._threads_before)
         self._model = None
 
 
