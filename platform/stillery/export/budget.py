@@ -7,7 +7,7 @@ from stillery.export.artifact import ArtifactOutcome
 
 _WIDTH, _HEIGHT = 640, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 150, 40, 50
-_COLOURS = {"gguf": "#1b6ca8", "onnx": "#c0582b", "executorch": "#3c8d40", "litert": "#7d4ea8"}
+_COLOURS = {"gguf": "#1b6ca8", "onnx": "#c0582b", "executorch": "#3c8d40", "litert": "#7d4ea8", "vllm": "#8a6d1d"}
 
 
 def choose(

@@ -29,6 +29,7 @@ _DEFAULTS = {
     "onnx": ("int8", "int4-k-quant-mixed"),
     "executorch": ("8da4w",),
     "litert": ("int8", "int4"),
+    "vllm": ("int8", "int4"),
 }
 
 

@@ -5,7 +5,13 @@ from typing import Any
 
 from stillery.io.cards import SEE_TEXT, license_lines
 
-_TITLES = {"gguf": "GGUF", "onnx": "ONNX Runtime GenAI", "executorch": "ExecuTorch", "litert": "LiteRT-LM"}
+_TITLES = {
+    "gguf": "GGUF",
+    "onnx": "ONNX Runtime GenAI",
+    "executorch": "ExecuTorch",
+    "litert": "LiteRT-LM",
+    "vllm": "vLLM",
+}
 
 
 def write_card(manifest: Mapping[str, Any], *, name: str) -> str:

@@ -18,11 +18,12 @@ _KEPT_LINES = 15
 
 
 def require_packages(*modules: str, for_format: str) -> None:
-    """Raise UserError for a module of the `edge` extra that isn't installed, before any work is done."""
+    """Raise UserError for a module of the format's extra that isn't installed, before any work is done."""
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
         names = ", ".join(missing)
-        raise UserError(f"export to {for_format} needs {names}; install the extra: pip install 'stillery[edge]'")
+        extra = "cpu" if for_format == "vllm" else "edge"
+        raise UserError(f"export to {for_format} needs {names}; install the extra: pip install 'stillery[{extra}]'")
 
 
 def run_converter(

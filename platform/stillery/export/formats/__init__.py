@@ -78,12 +78,14 @@ FORMATS: dict[str, Callable[[], Format]] = {
     "onnx": _lazily("stillery.export.formats.onnx.format", "OnnxFormat"),
     "executorch": _lazily("stillery.export.formats.executorch.format", "ExecutorchFormat"),
     "litert": _lazily("stillery.export.formats.litert.format", "LitertFormat"),
+    "vllm": _lazily("stillery.export.formats.vllm.format", "VllmFormat"),
 }
 
 
 def all_formats() -> list[str]:
-    """What `all` stands for: every format, LiteRT only where its own environment is named."""
-    return [name for name in FORMATS if name != "litert" or litert_runtime.is_available()]
+    """What `all` stands for: every format for devices, LiteRT only where its own environment is named."""
+    names = (name for name in FORMATS if name != "vllm")
+    return [name for name in names if name != "litert" or litert_runtime.is_available()]
 
 
 def format_named(name: str) -> Format:

@@ -15,6 +15,8 @@ from stillery.export.parity.speed import measure_speed
 
 # A file by whose name a folder tells its format.
 _MARKS = {"gguf": "*.gguf", "onnx": "genai_config.json", "executorch": "*.pte", "litert": "*.litertlm"}
+# A folder of weights, which the others may have a file of this name beside.
+_WEIGHTS = "config.json"
 _NUM_START_PROMPTS = 1
 
 
@@ -26,6 +28,8 @@ def open_artifact(given: Path) -> tuple[Format, Path]:
     found = [
         (name, path) for name, mark in _MARKS.items() for path in sorted(folder.glob(mark)) if given in (folder, path)
     ]
+    if not found and given == folder and (folder / _WEIGHTS).is_file():
+        found = [("vllm", folder)]
     if len(found) != 1:
         names = ", ".join(path.name for _, path in found) or f"none of {', '.join(_MARKS.values())}"
         raise UserError(f"{given}: an artifact is one model file, or a folder with one; found {names}")

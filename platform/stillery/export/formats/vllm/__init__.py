@@ -1,0 +1,1 @@
+"""vLLM: weights in the format of compressed-tensors."""

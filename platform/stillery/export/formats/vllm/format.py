@@ -1,0 +1,74 @@
+"""vLLM: a checkpoint folder with quantized weights, for servers.
+
+In: a checkpoint. Out: the same folder with its weights in the format of compressed-tensors, which vLLM (and SGLang, and
+transformers) load as they are:
+
+- `int8-w8a8`: weights in 8 bits, a scale a row; activations quantized to 8 bits as they come, a scale a token.
+- `int4-w4a16`: weights in 4 bits, a scale for 32 along a row; embedding and output projection stay as they are.
+
+Both are rounded to nearest. `fp32` is the checkpoint itself, by which the gate knows vLLM's own share of a difference.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from stillery.errors import UserError
+from stillery.export.checkpoint import open_checkpoint
+from stillery.export.formats.vllm.runtime import VllmRuntime
+from stillery.export.formats.vllm.weights import INT4, INT8, quantization_config, write_weights
+from stillery.export.tokenizer_files import check_chat
+
+_COPIED = (".json", ".jinja", ".model", ".txt")
+_LEFT_OUT = ("model.safetensors.index.json", "manifest.json")
+
+
+class VllmFormat:
+    name = "vllm"
+    packages = ("vllm", "compressed_tensors")
+    quantizations = ("fp32", INT8, INT4)
+
+    def write(self, checkpoint: Path, out: Path, *, quantization: str, calibration: Sequence[str]) -> None:
+        """Write the folder; no quantization here uses calibration texts.
+
+        Raises UserError for a checkpoint that can't be exported and an unknown quantization.
+        """
+        if quantization not in self.quantizations:
+            raise UserError(f"vllm has no quantization {quantization!r}; it has {', '.join(self.quantizations)}")
+        opened = open_checkpoint(checkpoint)
+        check_chat(opened)
+        for path in sorted(checkpoint.iterdir()):
+            if path.suffix in _COPIED and path.name not in _LEFT_OUT:
+                shutil.copy(path, out)
+        if quantization == "fp32":
+            for path in sorted(checkpoint.glob("*.safetensors*")):
+                shutil.copy(path, out)
+            return
+        config = dict(opened.config) | {"quantization_config": quantization_config(opened, quantization)}
+        (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        write_weights(opened, out, quantization=quantization)
+
+    def load(self, folder: Path) -> VllmRuntime:
+        """Load what `write` left in a folder; UserError if it is damaged or incomplete."""
+        try:
+            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            size, context = int(config["vocab_size"]), int(config["max_position_embeddings"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise UserError(f"{folder}: has no config.json of a model; export it again") from None
+        return VllmRuntime(folder, vocabulary_size=size, context=context)
+
+    def how_to_run(self, folder: Path) -> str:
+        """Return Markdown with the command of a server."""
+        return _HOW_TO_RUN.format(folder=folder)
+
+
+_HOW_TO_RUN = """\
+An OpenAI-compatible server, on a CPU or a GPU (the gate ran it on a CPU):
+
+```sh
+vllm serve {folder} --served-model-name student
+```
+
+or, with keys, limits and the reasoning split out, `stillery serve {folder}`.
+"""
