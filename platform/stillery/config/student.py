@@ -140,8 +140,8 @@ class ExportConfig:
     quantizations to eight bits or more (half precision among them), to five or six, and to four."""
 
     formats: list[str] = field(default_factory=list[str])
-    """`gguf`, `onnx`, `executorch`, `litert`, or `all` alone (`litert` is part of it where `$STILLERY_LITERT_PYTHON` is
-    set). Empty: a run exports none; `stillery export` takes `gguf`."""
+    """`gguf`, `onnx`, `executorch`, `litert`, `vllm`, or `all` alone: all but `vllm`, and `litert` where
+    `$STILLERY_LITERT_PYTHON` is set. Empty: a run exports none; `stillery export` takes `gguf`."""
     quantizations: list[str] = field(default_factory=list[str])
     """Quantizations to try, of those that a format has. Empty: two usual ones of each."""
     split: str = "test"

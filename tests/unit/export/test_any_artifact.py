@@ -29,6 +29,15 @@ def test_one_file_of_several_is_that_one(tmp_path: Path) -> None:
         open_artifact(tmp_path)
 
 
+def test_a_folder_of_weights_is_for_vllm_and_one_with_a_file_of_another_format_is_not(tmp_path: Path) -> None:
+    pytest.importorskip("vllm")
+    (tmp_path / "config.json").write_text("{}")
+    edge_format, path = open_artifact(tmp_path)
+    assert (edge_format.name, path) == ("vllm", tmp_path)
+    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    assert open_artifact(tmp_path)[0].name == "gguf"
+
+
 def test_what_is_no_artifact_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no such file or folder"):
         open_artifact(tmp_path / "gone.gguf")

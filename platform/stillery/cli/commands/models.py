@@ -17,7 +17,7 @@ def fill_export(parser: argparse.ArgumentParser) -> None:
     )
     parser.usage = "stillery export MODEL [options] [KEY=VALUE ...] | stillery export [--config FILE] [KEY=VALUE ...]"
     parser.add_argument(
-        "--format", metavar="NAMES", help="gguf,onnx,executorch,litert or all (default: export.formats)"
+        "--format", metavar="NAMES", help="gguf,onnx,executorch,litert,vllm or all (default: export.formats)"
     )
     parser.add_argument(
         "--quantization", metavar="NAMES", help="such as Q8_0,Q4_K_M (default: two usual ones a format)"
@@ -176,8 +176,8 @@ COMMANDS = (
     Command(
         "parity",
         help="whether anyone's artifact answers like its checkpoint",
-        description="The gate of `export` for a GGUF file, or a folder of ONNX Runtime GenAI, ExecuTorch or LiteRT-LM: "
-        "every check with its limit; exit code 0 where all pass, 1 where one fails.",
+        description="The gate of `export` for a GGUF file, or a folder of ONNX Runtime GenAI, ExecuTorch, LiteRT-LM "
+        "or quantized weights for vLLM: every check with its limit; exit code 0 where all pass, 1 where one fails.",
         fill=_fill_parity,
         run=_parity,
     ),

@@ -4,9 +4,11 @@ In: a checkpoint. Out: the same folder with its weights in the format of compres
 transformers) load as they are:
 
 - `int8-w8a8`: weights in 8 bits, a scale a row; activations quantized to 8 bits as they come, a scale a token.
-- `int4-w4a16`: weights in 4 bits, a scale for 32 along a row; embedding and output projection stay as they are.
+- `int4-w4a16`: weights in 4 bits, a scale for 32 along a row; offered where this machine's vLLM has a kernel for them,
+  on a GPU or on a CPU with AVX-512.
 
-Both are rounded to nearest. `fp32` is the checkpoint itself, by which the gate knows vLLM's own share of a difference.
+Both are rounded to nearest; embedding and output projection stay as they are. `fp32` is the checkpoint itself, by which
+the gate knows vLLM's own share of a difference.
 """
 
 import json
@@ -21,21 +23,27 @@ from stillery.export.formats.vllm.weights import INT4, INT8, quantization_config
 from stillery.export.tokenizer_files import check_chat
 
 _COPIED = (".json", ".jinja", ".model", ".txt")
+_MADE = ("fp32", INT8, INT4)
 _LEFT_OUT = ("model.safetensors.index.json", "manifest.json")
 
 
 class VllmFormat:
+    """See `formats.Format`."""
+
     name = "vllm"
     packages = ("vllm", "compressed_tensors")
-    quantizations = ("fp32", INT8, INT4)
+
+    @property
+    def quantizations(self) -> tuple[str, ...]:
+        return _MADE if _four_bits_run() else _MADE[:-1]
 
     def write(self, checkpoint: Path, out: Path, *, quantization: str, calibration: Sequence[str]) -> None:
         """Write the folder; no quantization here uses calibration texts.
 
         Raises UserError for a checkpoint that can't be exported and an unknown quantization.
         """
-        if quantization not in self.quantizations:
-            raise UserError(f"vllm has no quantization {quantization!r}; it has {', '.join(self.quantizations)}")
+        if quantization not in _MADE:
+            raise UserError(f"vllm has no quantization {quantization!r}; it has {', '.join(_MADE)}")
         opened = open_checkpoint(checkpoint)
         check_chat(opened)
         for path in sorted(checkpoint.iterdir()):
@@ -61,6 +69,16 @@ class VllmFormat:
     def how_to_run(self, folder: Path) -> str:
         """Return Markdown with the command of a server."""
         return _HOW_TO_RUN.format(folder=folder)
+
+
+def _four_bits_run() -> bool:
+    import torch
+    from vllm.platforms import current_platform
+
+    if not current_platform.is_cpu():
+        return True
+    current_platform.import_kernels()
+    return hasattr(torch.ops._C, "cpu_gemm_wna16")
 
 
 _HOW_TO_RUN = """\
