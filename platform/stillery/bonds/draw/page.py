@@ -8,12 +8,12 @@ even if that failed.
 
 import base64
 import hashlib
-import html
-import json
 import math
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any
+
+from jinja2 import Environment, StrictUndefined, Template
 
 from stillery.bonds.draw.force import force_positions
 from stillery.bonds.draw.layout import state_of, summarize
@@ -41,32 +41,15 @@ def molecule_page(
     for name, molecule in molecules:
         if not molecule.atoms:
             raise ValueError(f"molecule {name!r} has no atoms: there is nothing to show")
-    style, script = _asset("page.css"), _script()
-    asked = f'<p class="question">{html.escape(question)}</p>' if question else ""
-    page = f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy_of()}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{html.escape(title)}</title>
-<link rel="icon" href="data:,">
-<style>
-{style}</style>
-</head>
-<body>
-<header>
-<h1>{html.escape(title)}</h1>
-{asked}
-</header>
-<noscript><p class="missing">This page draws its molecules with JavaScript, which is switched off here.</p></noscript>
-<main data-layout="{html.escape(layout)}"></main>
-<script type="application/json" id="molecules">{_json([_data(name, m) for name, m in molecules])}</script>
-<script>{script}</script>
-</body>
-</html>
-"""
+    page = _template().render(
+        policy=policy_of(),
+        style=_asset("page.css"),
+        script=_script(),
+        title=title,
+        question=question,
+        layout=layout,
+        molecules=[_data(name, molecule) for name, molecule in molecules],
+    )
     # Half a surrogate pair, which a tokenizer may leave behind, has no place in UTF-8.
     return page.encode("utf-8", "replace").decode()
 
@@ -79,6 +62,12 @@ def policy_of() -> str:
     )
 
 
+def _template() -> Template:
+    environment = Environment(autoescape=True, undefined=StrictUndefined)
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
+    return environment.from_string(_asset("page.html"))
+
+
 def _script() -> str:
     return "\n".join(map(_asset, SCRIPTS))
 
@@ -89,12 +78,6 @@ def _asset(name: str) -> str:
 
 def _sha256(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def _json(value: Any) -> str:
-    """JSON that is safe inside a script element: without `<`, `>` and `&` nothing in it can end or open a tag."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _data(name: str, molecule: Molecule) -> dict[str, Any]:
