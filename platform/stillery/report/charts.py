@@ -1,4 +1,8 @@
-"""What the charts of templates/charts.html are drawn from: bars as they are, and lines with their places and ticks."""
+"""What the charts of templates/charts.html are drawn from: bars as they are, and lines with their places and ticks.
+
+Matplotlib's SVG scales as a whole, its letters to half their size on a phone, and brings colours of its own into a page
+that turns dark, so the report's charts are templates.
+"""
 
 import math
 from collections.abc import Sequence
@@ -35,8 +39,8 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class LineChart:
-    """Lines and ticks (place, text) at their places: x from the left of the plot and y from its top, as shares of it, and
-    errors too. Of a chart that `is_marked` every point is."""
+    """Lines and ticks (place, text) by shares of the plot: x from its left, y from its top, errors of its height. Of a
+    chart that `is_marked` every point is."""
 
     x_name: str
     x_ticks: Sequence[tuple[float, str]]
