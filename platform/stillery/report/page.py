@@ -13,17 +13,16 @@ from stillery.report.charts import line_chart
 from stillery.report.data import SPLIT_NAMES, Evaluation, Refinement, ReportData
 from stillery.report.molecules import KINDS, ROLES, drawings, mix
 from stillery.report.results import Measures, by_length, by_split, by_task, gain, of_several
-from stillery.report.templating import make_environment
 from stillery.report.traces import choose_samples, choose_traces
 from stillery.report.training import accuracy, losses, rewards, steps
+from stillery.templating import make_environment
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
 def render(data: ReportData) -> str:
     """The report of a run as one HTML document, complete without network. What did not run is said to be missing."""
-    environment = make_environment()
-    environment.filters |= {"in_points": in_points, "line_chart": line_chart}
+    environment = make_environment("stillery.report", in_points=in_points, line_chart=line_chart)
     samples = choose_samples(data)
     return environment.get_template("report.html").render(
         data=data,

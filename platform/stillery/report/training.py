@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stillery.report.charts import Point, Series
-from stillery.report.templating import NONE
+from stillery.templating import NONE
 
 _ACCURACY, _ERROR = "validation/pass@1", "validation/standard_error"
 # What the table of refinement's steps shows of the history: name and format.

@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from stillery.records import BondKind
-from stillery.report.templating import count, make_environment, words
+from stillery.report.data import SPLIT_NAMES
+from stillery.templating import count, make_environment, words
 from stillery.ui.database import Database
 from stillery.ui.problems import ROLES
 from stillery.ui.runs import RunList, RunView
@@ -24,9 +25,9 @@ class Site:
         self.has_keys = has_keys
         self.database = Database(runs.roots)
         self.samples = Samples(self.database)
-        self._pages = make_environment("stillery.ui")
-        self._pages.filters |= {"points": points, "number": number, "options": options}
-        self._pages.globals |= {"path": path, "ROLES": ROLES, "BONDS": [kind.value for kind in BondKind]}
+        self._pages = make_environment("stillery.ui", "stillery.report", points=points, number=number, options=options)
+        self._pages.globals |= {"path": path, "ROLES": ROLES, "SPLIT_NAMES": SPLIT_NAMES}
+        self._pages.globals["BONDS"] = [kind.value for kind in BondKind]
 
     def run(self, request: Request) -> RunView:
         """The run that an address names, or a 404."""

@@ -5,9 +5,9 @@ from xml.etree import ElementTree
 import pytest
 
 from stillery.report.charts import Bar, Point, Series, line_chart
-from stillery.report.templating import make_environment
+from stillery.templating import make_environment
 
-CHARTS: Any = make_environment().get_template("charts.html").module
+CHARTS: Any = make_environment("stillery.report").get_template("charts.html").module
 HOSTILE = '<script>alert("x")</script>'
 
 

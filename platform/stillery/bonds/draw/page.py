@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined, Template
-
 from stillery.bonds.draw.force import force_positions
 from stillery.bonds.draw.layout import state_of, summarize
 from stillery.records import Atom, BondKind, Molecule
+from stillery.templating import make_environment
 
 KINDS = tuple(BondKind)
 # One script on the page, in this order.
@@ -41,14 +40,18 @@ def molecule_page(
     for name, molecule in molecules:
         if not molecule.atoms:
             raise ValueError(f"molecule {name!r} has no atoms: there is nothing to show")
-    page = _template().render(
-        policy=policy_of(),
-        style=_asset("page.css"),
-        script=_script(),
-        title=title,
-        question=question,
-        layout=layout,
-        molecules=[_data(name, molecule) for name, molecule in molecules],
+    page = (
+        make_environment("stillery.bonds.draw")
+        .get_template("page.html")
+        .render(
+            policy=policy_of(),
+            style=_asset("page.css"),
+            script=_script(),
+            title=title,
+            question=question,
+            layout=layout,
+            molecules=[_data(name, molecule) for name, molecule in molecules],
+        )
     )
     # Half a surrogate pair, which a tokenizer may leave behind, has no place in UTF-8.
     return page.encode("utf-8", "replace").decode()
@@ -60,12 +63,6 @@ def policy_of() -> str:
         f"default-src 'none'; script-src 'sha256-{_sha256(_script())}'; style-src 'unsafe-inline'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
-
-
-def _template() -> Template:
-    environment = Environment(autoescape=True, undefined=StrictUndefined)
-    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
-    return environment.from_string(_asset("page.html"))
 
 
 def _script() -> str:

@@ -1,14 +1,12 @@
-"""Pages are jinja2 templates; these are the environment that they are made in and the way they write numbers.
+"""Pages and drawings are jinja2 templates; these are their environment and the way that they write numbers.
 
-Model output is hostile input: templates escape whatever they are given, so a text reaches a page as text. The report's
-templates stand beside this file; `elements.html` among them is also for pages that have templates of their own.
+Model output is hostile input: templates escape whatever they are given, so a text reaches a page as text.
 """
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
-
-from stillery.report.data import SPLIT_NAMES
 
 NONE = "–"
 
@@ -45,18 +43,28 @@ def excerpt(text: str) -> str:
     return textwrap.shorten(text, 100, placeholder=" …")
 
 
-def make_environment(*packages: str) -> Any:
-    """The templates of these packages' folders `templates`, then the report's."""
+def printable(text: str) -> str:
+    """The text without the characters that XML does not allow, a blank for each."""
+    return "".join(
+        c if c >= " " and not 0xD800 <= ord(c) <= 0xDFFF and ord(c) not in (0xFFFE, 0xFFFF) else " " for c in text
+    )
+
+
+@cache
+def make_environment(*packages: str, **filters: Callable[..., Any]) -> Any:
+    """The templates of these packages' folders `templates`, the first that has a name giving it."""
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     # Jinja's own types allow no filter or global but its own.
     made: Any = Environment(
-        loader=ChoiceLoader([PackageLoader(package) for package in (*packages, "stillery.report")]),
+        loader=ChoiceLoader([PackageLoader(package) for package in packages]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {write.__name__: write for write in (count, duration, excerpt, percent, with_error, words)}
-    made.globals |= {"NONE": NONE, "SPLIT_NAMES": SPLIT_NAMES}
+    made.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
+    shared = (count, duration, excerpt, percent, printable, with_error, words)
+    made.filters |= {write.__name__: write for write in shared} | filters
+    made.globals["NONE"] = NONE
     return made
