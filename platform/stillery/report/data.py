@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from stillery.records import Molecule, Rollout, Score, Split
 
@@ -29,6 +29,14 @@ class Evaluation:
     def measures_by(self, split: str, grouping: str) -> Mapping[str, Any]:
         """Measures by group; grouping is `by_task` or `by_num_steps`."""
         return self.summary["splits"].get(split, {}).get(grouping, {})
+
+
+class Model(NamedTuple):
+    """An evaluated model, and the class of its series in the stylesheet."""
+
+    style: str
+    name: str
+    evaluation: Evaluation
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +92,15 @@ class ReportData:
     num_traces: int = 6
 
     @property
-    def models(self) -> list[tuple[str, str, Evaluation]]:
-        """The evaluated models as (style, name, evaluation), in the order in which every table shows them."""
+    def models(self) -> list[Model]:
+        """The evaluated models, in the order in which every table shows them."""
         rows = [
             ("before", "Student before", self.before),
             ("tuned", "Student fine-tuned", self.tuned),
             ("after", "Student after", self.after),
             ("teacher", "Teacher", self.teacher),
         ]
-        return [(style, name, evaluation) for style, name, evaluation in rows if evaluation is not None]
+        return [Model(style, name, evaluation) for style, name, evaluation in rows if evaluation is not None]
 
     @property
     def splits(self) -> list[str]:

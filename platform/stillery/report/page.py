@@ -5,87 +5,56 @@ no text a model wrote could load or run anything even if its escaping failed.
 """
 
 from importlib import resources
+from typing import Any
 
-from stillery.report.artifacts import artifacts
-from stillery.report.benchmarks import benchmarks
-from stillery.report.data import ReportData
-from stillery.report.making import training, training_data
-from stillery.report.markup import NONE, details, duration, escape, paragraph, section, table, verbatim
-from stillery.report.molecules import bonds
-from stillery.report.refinement import refinement
-from stillery.report.results import breakdown, comparison, headline
-from stillery.report.traces import demonstration, samples
+from stillery.metrics import in_points
+from stillery.records import Split
+from stillery.report.charts import line_chart
+from stillery.report.data import SPLIT_NAMES, Evaluation, Refinement, ReportData
+from stillery.report.molecules import KINDS, ROLES, drawings, mix
+from stillery.report.results import Measures, by_length, by_split, by_task, gain, of_several
+from stillery.report.traces import choose_samples, choose_traces
+from stillery.report.training import accuracy, losses, rewards, steps
+from stillery.templating import make_environment
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
 def render(data: ReportData) -> str:
     """The report of a run as one HTML document, complete without network. What did not run is said to be missing."""
-    style = resources.files("stillery.report").joinpath("style.css").read_text(encoding="utf-8")
-    parts = (
-        comparison,
-        benchmarks,
-        demonstration,
-        bonds,
-        training_data,
-        breakdown,
-        training,
-        refinement,
-        samples,
-        artifacts,
-        settings,
+    environment = make_environment("stillery.report", in_points=in_points, line_chart=line_chart)
+    samples = choose_samples(data)
+    return environment.get_template("report.html").render(
+        data=data,
+        policy=POLICY,
+        style=resources.files("stillery.report").joinpath("style.css").read_text(encoding="utf-8"),
+        before=_on_test(data.before),
+        after=_on_test(data.after),
+        teacher=_on_test(data.teacher),
+        gain=gain(data),
+        splits=by_split(data),
+        of_several=of_several(data),
+        samples=samples,
+        KINDS=KINDS,
+        ROLES=ROLES,
+        mix=mix(data.compared),
+        drawings=drawings(data, samples),
+        num_prompts=[(SPLIT_NAMES[s].lower(), data.num_prompts[s]) for s in Split if s in data.num_prompts],
+        tasks=by_task(data),
+        lengths=by_length(data),
+        losses=losses(data.history),
+        refined=_refined(data.refined),
+        traces=choose_traces(data),
     )
-    body = "\n".join(part(data) for part in parts)
-    title = escape(f"{data.run_name}: distillation report")
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{title}</title>
-<link rel="icon" href="data:,">
-<style>
-{style}</style>
-</head>
-<body>
-<header>
-<h1>{escape(data.run_name)}</h1>
-{_origin(data)}
-{headline(data)}
-</header>
-<main>
-{body}
-</main>
-</body>
-</html>
-"""
 
 
-def settings(data: ReportData) -> str:
-    """What made the numbers: the stages with their fingerprints and times, and the resolved config."""
-    rows = [
-        [
-            line.stage.replace("_", " "),
-            line.fingerprint,
-            NONE if line.seconds is None else duration(line.seconds),
-            line.finished or NONE,
-        ]
-        for line in data.stages
-    ]
-    parts = [paragraph(f"Git revision: {data.git_revision}")]
-    if rows:
-        parts.append(table(["Stage", "Fingerprint", "Time", "Finished"], [("", rows)], label="Stages"))
-    else:
-        parts.append(paragraph("No stage has finished.", style="missing"))
-    if data.config_yaml:
-        parts.append(details("Resolved configuration", verbatim(data.config_yaml, label="Resolved configuration")))
-    return section("Settings", *parts, identifier="settings")
+def _on_test(evaluation: Evaluation | None) -> Measures | None:
+    return evaluation.measures(Split.TEST) if evaluation else None
 
 
-def _origin(data: ReportData) -> str:
-    """What the page is and where it is from; the revision by its first digits, and whether it was dirty."""
-    name, dash, rest = data.git_revision.partition("-")
-    revision = f"<code>{escape(name[:12] + dash + rest)}</code>"
-    return f'<p class="origin">Distillation report, {escape(data.date)}, revision {revision}</p>'
+def _refined(refined: Refinement | None) -> dict[str, Any]:
+    if refined is None:
+        return {}
+    head, rows = steps(refined.history)
+    history = refined.history
+    return {"accuracy": accuracy(history), "rewards": rewards(history), "head": head, "steps": rows}

@@ -1,25 +1,20 @@
 """What every page is made with: the runs, their data, the templates, and addresses."""
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
-from markupsafe import Markup
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from stillery.records import BondKind, VerdictKind
-from stillery.report import markup
+from stillery.records import BondKind
 from stillery.report.data import SPLIT_NAMES
+from stillery.templating import count, make_environment, words
 from stillery.ui.database import Database
 from stillery.ui.problems import ROLES
 from stillery.ui.runs import RunList, RunView
 from stillery.ui.samples import Samples
-
-_ASSETS = files("stillery.ui")
 
 
 class Site:
@@ -30,18 +25,9 @@ class Site:
         self.has_keys = has_keys
         self.database = Database(runs.roots)
         self.samples = Samples(self.database)
-        # Jinja's own types allow no filter or global but its own.
-        self._pages: Any = Environment(
-            loader=FunctionLoader(lambda name: (_ASSETS / "templates" / name).read_text(encoding="utf-8")),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._pages.filters |= {"count": markup.count, "percent": markup.percent, "duration": markup.duration}
-        self._pages.filters |= {"words": words, "points": points, "number": number, "bar": bar, "options": options}
-        self._pages.globals |= {"path": path, "chip": chip, "NONE": markup.NONE, "ROLES": ROLES}
-        self._pages.globals |= {"SPLIT_NAMES": SPLIT_NAMES, "BONDS": [kind.value for kind in BondKind]}
+        self._pages = make_environment("stillery.ui", "stillery.report", points=points, number=number, options=options)
+        self._pages.globals |= {"path": path, "ROLES": ROLES, "SPLIT_NAMES": SPLIT_NAMES}
+        self._pages.globals["BONDS"] = [kind.value for kind in BondKind]
 
     def run(self, request: Request) -> RunView:
         """The run that an address names, or a 404."""
@@ -73,21 +59,10 @@ def path(*parts: object, query: str = "", **parameters: object) -> str:
     return "/" + "/".join(quote(str(part), safe=":") for part in parts) + (f"?{asked}" if asked else "")
 
 
-def chip(verdict: str | None) -> Markup:
-    """The verdict as a coloured word; nothing where there is none."""
-    known = verdict in tuple(VerdictKind)
-    return Markup(markup.chip(verdict)) if verdict and known else Markup(markup.escape(verdict or markup.NONE))
-
-
-def words(name: str) -> str:
-    """A name of ours as words."""
-    return name.replace("_", " ")
-
-
 def options(values: Mapping[str, int] | Sequence[str]) -> list[tuple[str, str]]:
     """What a select offers, as (value, text): with how many there are, where that is known."""
     if isinstance(values, Mapping):
-        return [(value, f"{words(value)} ({markup.count(found)})") for value, found in values.items()]
+        return [(value, f"{words(value)} ({count(found)})") for value, found in values.items()]
     return [(value, words(value)) for value in values]
 
 
@@ -99,15 +74,6 @@ def number(value: float) -> str:
 def points(share: float) -> str:
     """A difference of shares in points, with its sign."""
     return f"{100 * share:+.1f}".replace("-", "−")
-
-
-def bar(share: float, style: str = "plain") -> Markup:
-    """A bar as wide as a share of the room that it has."""
-    width = f"{100 * min(1.0, max(0.0, share)):.2f}%"
-    return Markup(
-        f'<svg class="bar" width="100%" height="12" aria-hidden="true"><rect class="track" width="100%" height="12" '
-        f'rx="2"/><rect class="{markup.escape(style)}" width="{width}" height="12" rx="2"/></svg>'
-    )
 
 
 def query_of(request: Request) -> Mapping[str, str]:

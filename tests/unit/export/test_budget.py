@@ -23,6 +23,8 @@ from stillery.metrics.accuracy import Estimate
 from stillery.registry import mlflow_store
 from support.export_models import STUDENT
 
+SVG = "{http://www.w3.org/2000/svg}"
+
 
 def outcome(quantization: str, *, mb: float, drop: float, speed: float, kept: bool = True) -> ArtifactOutcome:
     parity = Parity(
@@ -70,15 +72,19 @@ def test_where_nothing_fits_the_nearest_are_named() -> None:
 
 def test_the_plot_has_a_point_for_each_and_refused_ones_are_hollow() -> None:
     root = ElementTree.fromstring(plot(ALL))
-    circles = [c.get("fill") for c in root.iter("{http://www.w3.org/2000/svg}circle")]
-    assert len(circles) == 4
-    assert circles.count("none") == 1
-    titles = [t.text or "" for t in root.iter("{http://www.w3.org/2000/svg}title")]
-    assert "gguf Q8_0: 100.00 MB, accuracy 0.600 ± 0.070, 50 tokens/s" in titles
-    words = [t.text for t in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert words.count("gguf") == 1
-    assert "110" in words
-    ElementTree.fromstring(plot([]))
+    # Each point is on the plot and once more in the legend.
+    points = [u.get("style", "") for u in root.iter(f"{SVG}use") if "#1b6ca8" in u.get("style", "")]
+    assert len(points) == 8
+    assert len([style for style in points if "fill-opacity: 0;" in style]) == 2
+    words = [t.text for t in root.iter(f"{SVG}text")]
+    assert "gguf Q8_0: 100.00 MB, accuracy 0.600 ± 0.070, 50 tokens/s" in words
+    assert "gguf Q2_K (refused): 20.00 MB, accuracy 0.600 ± 0.070, 99 tokens/s" in words
+    assert {"checkpoint", "Q4_K_M", "100"} <= set(words)
+
+
+def test_the_plot_is_the_same_every_time_and_says_where_nothing_ran() -> None:
+    assert plot(ALL) == plot(ALL)
+    assert "no artifact ran" in [t.text for t in ElementTree.fromstring(plot([])).iter(f"{SVG}text")]
 
 
 def test_the_table_has_a_row_for_each_even_where_nothing_ran() -> None:

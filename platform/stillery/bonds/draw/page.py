@@ -8,8 +8,6 @@ even if that failed.
 
 import base64
 import hashlib
-import html
-import json
 import math
 from collections.abc import Sequence
 from importlib import resources
@@ -18,6 +16,7 @@ from typing import Any
 from stillery.bonds.draw.force import force_positions
 from stillery.bonds.draw.layout import state_of, summarize
 from stillery.records import Atom, BondKind, Molecule
+from stillery.templating import make_environment
 
 KINDS = tuple(BondKind)
 # One script on the page, in this order.
@@ -41,32 +40,19 @@ def molecule_page(
     for name, molecule in molecules:
         if not molecule.atoms:
             raise ValueError(f"molecule {name!r} has no atoms: there is nothing to show")
-    style, script = _asset("page.css"), _script()
-    asked = f'<p class="question">{html.escape(question)}</p>' if question else ""
-    page = f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy_of()}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{html.escape(title)}</title>
-<link rel="icon" href="data:,">
-<style>
-{style}</style>
-</head>
-<body>
-<header>
-<h1>{html.escape(title)}</h1>
-{asked}
-</header>
-<noscript><p class="missing">This page draws its molecules with JavaScript, which is switched off here.</p></noscript>
-<main data-layout="{html.escape(layout)}"></main>
-<script type="application/json" id="molecules">{_json([_data(name, m) for name, m in molecules])}</script>
-<script>{script}</script>
-</body>
-</html>
-"""
+    page = (
+        make_environment("stillery.bonds.draw")
+        .get_template("page.html")
+        .render(
+            policy=policy_of(),
+            style=_asset("page.css"),
+            script=_script(),
+            title=title,
+            question=question,
+            layout=layout,
+            molecules=[_data(name, molecule) for name, molecule in molecules],
+        )
+    )
     # Half a surrogate pair, which a tokenizer may leave behind, has no place in UTF-8.
     return page.encode("utf-8", "replace").decode()
 
@@ -89,12 +75,6 @@ def _asset(name: str) -> str:
 
 def _sha256(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def _json(value: Any) -> str:
-    """JSON that is safe inside a script element: without `<`, `>` and `&` nothing in it can end or open a tag."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _data(name: str, molecule: Molecule) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The layout of a molecule as a PNG, by matplotlib, which comes with mlflow.
+"""The layout of a molecule as a PNG, by matplotlib.
 
 Its figure is used without pyplot and its settings within a context, so no global state is left changed.
 """
