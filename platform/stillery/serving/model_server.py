@@ -1,8 +1,9 @@
 """A replica of the model: Ray Serve LLM's server with vLLM's engine, proven by a probe before it takes traffic.
 
-In: OpenAI request bodies as plain data. Out: an `Opening` (status, the version that answers, the whole body unless it
-streams), then the pieces of the stream. Ray Serve LLM and vLLM are imported in the replica only: who deploys
-one need not wait for them.
+Chats come straight from Serve's proxy, to the application in `chat_application`; whatever else the ingress serves, it
+asks for by Serve's handle. In: OpenAI request bodies as plain data. Out: an `Opening` (status, the version that
+answers, the whole body unless it streams), then the pieces of the stream. Ray Serve LLM and vLLM are imported in the
+replica only: who deploys one need not wait for them.
 """
 
 import asyncio
@@ -11,16 +12,32 @@ import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
+
+from fastapi import FastAPI
+from prometheus_client import Metric
 
 from stillery.records import digest
 from stillery.registry.resolve import ServedModel, fetch
 from stillery.sampling.models import TRUST
+from stillery.serving.admission import Admission, FullError
+from stillery.serving.backend import LocalModel, Opening
+from stillery.serving.chat_application import chat_application
 from stillery.serving.coalesce import coalesce, interval
+from stillery.serving.gateway import check_binding
 from stillery.serving.gateway.errors import error_body
-from stillery.serving.openai_shape import engine_error, error_event, finish_response, rename_reasoning
+from stillery.serving.gateway.metrics import Metrics
+from stillery.serving.gateway.shared_limiter import SharedLimiter
+from stillery.serving.listening import listening_host
+from stillery.serving.openai_shape import (
+    engine_error,
+    error_event,
+    finish_response,
+    first_complaint,
+    rename_reasoning,
+)
 from stillery.serving.settings import EngineSettings, ProbeSettings, ServeSettings, load_settings, served_name
 from stillery.verify.template import parse_template
 
@@ -29,15 +46,6 @@ log = logging.getLogger("ray.serve")
 OUR_PARSER = "stillery"
 _PARSER_PLUGIN = str(Path(__file__).with_name("think_answer.py"))
 _METHODS = {"chat": "ChatCompletionRequest", "completions": "CompletionRequest"}
-
-
-@dataclass(frozen=True)
-class Opening:
-    """What a replica says first: the HTTP status, the version that answers, and the body where it does not stream."""
-
-    status: int
-    version: str
-    body: dict[str, Any] | None = None
 
 
 class BrokenOffError(RuntimeError):
@@ -53,11 +61,17 @@ class ModelServer:
 
     async def __init__(self, served: ServedModel, args: Mapping[str, Any]) -> None:
         settings = load_settings(args)
+        check_binding(listening_host(), settings.gateway)
+        self._settings = settings
         self._served = served
         self._digest = settings_digest(settings)
         self._name = served_name(settings)
         self._interval_s = settings.engine.stream_interval_ms / 1000
         self._num_streams = 0
+        self._admission = Admission(
+            max_ongoing=settings.engine.max_ongoing_requests, max_queued=settings.engine.max_queued_requests
+        )
+        self._metrics = Metrics()
         folder = await asyncio.to_thread(fetch, served, tracking_uri=settings.tracking_uri)
         set_engine_environment(settings.engine)
         if settings.engine.reasoning_parser == OUR_PARSER:
@@ -71,6 +85,13 @@ class ModelServer:
         await self._server.start()
         if settings.probe.enabled:
             await self._probe(settings.probe)
+
+    async def __serve_build_asgi_app__(self) -> FastAPI:
+        """What Serve asks for once the constructor is done."""
+        model = LocalModel(self.answer, retry_after_s=self._settings.engine.retry_after_s)
+        limiter = SharedLimiter(self._settings.gateway)
+        await limiter.prepare()
+        return chat_application(self._settings, model, limiter=limiter, metrics=self._metrics)
 
     async def answer(self, method: str, body: dict[str, Any]) -> AsyncGenerator[Opening | str]:
         """`method` is chat or completions. Never raises for what a client sent: that becomes an Opening with 400."""
@@ -86,11 +107,16 @@ class ModelServer:
         except (VLLMValidationError, ValueError, TypeError) as error:
             yield Opening(400, self._served.version, error_body(400, str(error).splitlines()[0][:300]))
             return
-        replies = await getattr(self._server, method)(request, None)
-        # Closed from the inside out as soon as the client leaves: the engine then stops working on the request.
-        async with aclosing(replies), aclosing(self._speak(replies)) as spoken:
-            async for item in spoken:
-                yield item
+        try:
+            async with self._admission.admit():
+                replies = await getattr(self._server, method)(request, None)
+                # Closed from the inside out as soon as the client leaves: the engine then stops working on the request.
+                async with aclosing(replies), aclosing(self._speak(replies)) as spoken:
+                    async for item in spoken:
+                        yield item
+        except FullError:
+            body = error_body(503, "the model is busy; try again soon")
+            yield Opening(503, self._served.version, body, retry_after_s=self._settings.engine.retry_after_s)
 
     async def _speak(self, replies: AsyncIterator[Any]) -> AsyncGenerator[Opening | str]:
         version = self._served.version
@@ -126,6 +152,10 @@ class ModelServer:
             yield error_event(500, f"the model broke off ({type(error).__name__}); ask again")
         finally:
             self._num_streams -= 1
+
+    def gateway_metrics(self) -> list[Metric]:
+        """What the gateway in this replica has counted."""
+        return self._metrics.families()
 
     def served(self) -> tuple[ServedModel, str]:
         """The version, and the digest of the settings that it was started with."""
@@ -179,13 +209,6 @@ def _text(item: Any) -> str:
     return "".join(p if isinstance(p, str) else error_event(p.error.code, p.error.message) for p in parts)
 
 
-def first_complaint(error: Any) -> str:
-    """The first of pydantic's complaints as one line, without what the client sent."""
-    complaint = error.errors()[0]
-    place = ".".join(str(part) for part in complaint["loc"]) or "body"
-    return f"{place}: {complaint['msg']}"[:300]
-
-
 def judge_probe(opening: Opening, probe: ProbeSettings) -> str:
     """What is wrong with the answer to the probe; empty if nothing is."""
     if opening.status != 200 or opening.body is None:
@@ -207,7 +230,8 @@ def judge_probe(opening: Opening, probe: ProbeSettings) -> str:
 
 def settings_digest(settings: ServeSettings) -> str:
     """What a replica depends on: with another digest it has to be started anew."""
-    return digest("replica", asdict(settings.engine), asdict(settings.probe), served_name(settings))
+    parts = (asdict(part) for part in (settings.engine, settings.probe, settings.gateway))
+    return digest("replica", *parts, served_name(settings))
 
 
 def set_engine_environment(engine: EngineSettings) -> None:
