@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from fastapi import FastAPI
 from prometheus_client import Metric
@@ -109,7 +109,8 @@ class ModelServer:
             return
         try:
             async with self._admission.admit():
-                replies = await getattr(self._server, method)(request, None)
+                # The engine itself: the server would load the adapter that a client's header names.
+                replies = getattr(self._server.engine, method)(request)
                 # Closed from the inside out as soon as the client leaves: the engine then stops working on the request.
                 async with aclosing(replies), aclosing(self._speak(replies)) as spoken:
                     async for item in spoken:
@@ -121,10 +122,7 @@ class ModelServer:
     async def _speak(self, replies: AsyncIterator[Any]) -> AsyncGenerator[Opening | str]:
         version = self._served.version
         first: Any = await anext(aiter(replies))
-        if isinstance(first, list) and not isinstance(first[0], str):
-            # What Ray Serve LLM answers a stream with that cannot begin.
-            first = cast(list[Any], first)[0]
-        if not isinstance(first, (str, list)):
+        if not isinstance(first, str):
             error = getattr(first, "error", None)
             if error is not None:
                 status = error.code if isinstance(error.code, int) else 400
@@ -132,7 +130,7 @@ class ModelServer:
             else:
                 yield Opening(200, version, finish_response(first.model_dump(mode="json"), version=version))
             return
-        error = engine_error(_text(first))
+        error = engine_error(first)
         if error is not None:
             status = 400 if 400 <= error["code"] < 500 else 503
             yield Opening(status, version, error_body(status, error["message"]))
@@ -204,9 +202,8 @@ async def _texts(first: Any, rest: AsyncIterator[Any]) -> AsyncGenerator[str]:
 
 
 def _text(item: Any) -> str:
-    """One reply or several as server-sent events; an error in mid-stream is an event too."""
-    parts = cast(list[Any], item) if isinstance(item, list) else [item]
-    return "".join(p if isinstance(p, str) else error_event(p.error.code, p.error.message) for p in parts)
+    """A reply as a server-sent event; an error in mid-stream is an event too."""
+    return item if isinstance(item, str) else error_event(item.error.code, item.error.message)
 
 
 def judge_probe(opening: Opening, probe: ProbeSettings) -> str:
@@ -259,8 +256,14 @@ def engine_kwargs(engine: EngineSettings) -> dict[str, Any]:
         if engine.reasoning_parser == OUR_PARSER:
             defaults["reasoning_parser_plugin"] = _PARSER_PLUGIN
     if engine.num_gpus == 0:
-        # A seeded request whose prompt is prefilled in two chunks fails on a CPU.
-        defaults |= {"dtype": "float32", "enforce_eager": True, "enable_chunked_prefill": False}
+        # A seeded request whose prompt is prefilled in two chunks fails on a CPU. vLLM's statistics are two dozen of
+        # Ray's metrics at every step, on the cores that the tokens need.
+        defaults |= {
+            "dtype": "float32",
+            "enforce_eager": True,
+            "enable_chunked_prefill": False,
+            "disable_log_stats": True,
+        }
     return defaults | engine.kwargs
 
 
@@ -277,15 +280,15 @@ def engine_class(engine: EngineSettings) -> Any:
 def llm_config(settings: ServeSettings, *, source: str, name: str) -> dict[str, Any]:
     """The fields of Ray Serve LLM's LLMConfig."""
     engine = settings.engine
+    kwargs = engine_kwargs(engine)
     return {
         "model_loading_config": {"model_id": name, "model_source": source},
-        "engine_kwargs": engine_kwargs(engine),
+        "engine_kwargs": kwargs,
+        "log_engine_metrics": not kwargs.get("disable_log_stats", False),
         "accelerator_type": engine.accelerator_type,
         "accelerator_config": {"kind": "gpu" if engine.num_gpus else "cpu"},
         "placement_group_config": {"bundles": placement_bundles(engine)},
         "callback_config": {"callback_class": "stillery.serving.engine_callback:LocalModel"},
-        # Tokens are gathered once, in coalesce; Ray's own batcher would hold the first one back too.
-        "experimental_configs": {"stream_batching_interval_ms": 0},
     }
 
 

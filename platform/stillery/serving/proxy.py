@@ -4,7 +4,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stillery.serving.backend import MODEL_ROUTE
-from stillery.serving.gateway.errors import server_error
+from stillery.serving.gateway.errors import reshape_error
 from stillery.serving.openai_shape import error_event
 
 VARIABLE = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
@@ -105,9 +105,10 @@ class _Answer:
     async def finish(self) -> None:
         """Say what is missing. Any other answer that broke off is left unfinished, which the server makes known."""
         if not self.status or self._is_proxys:
-            body = server_error(503, reason="replica").body()
-            headers = [(b"content-type", b"application/json"), (b"retry-after", str(_RETRY_AFTER_S).encode())]
-            await self._send({"type": "http.response.start", "status": 503, "headers": headers})
+            status, body = reshape_error(self.status or 503, b"")
+            headers = [(b"content-type", b"application/json")]
+            headers += [(b"retry-after", str(_RETRY_AFTER_S).encode())] if status == 503 else []
+            await self._send({"type": "http.response.start", "status": status, "headers": headers})
             await self._send({"type": "http.response.body", "body": body})
         elif self._is_stream and not self._is_whole:
             event = error_event(503, "the model's replica was lost in mid-stream; ask again")

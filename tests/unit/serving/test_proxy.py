@@ -102,6 +102,11 @@ def test_what_only_the_proxy_could_say_is_a_503_with_a_time_to_wait(attempts: tu
     assert json.loads(sent[1]["body"])["error"]["type"] == "overloaded_error"
 
 
+def test_a_time_limit_that_a_client_sets_itself_is_told_in_the_same_shape() -> None:
+    sent, _ = asked(says(408, TEXT, b"Request 1 timed out"))
+    assert (sent[0]["status"], json.loads(sent[1]["body"])["error"]["type"]) == (408, "timeout_error")
+
+
 def test_a_body_that_is_too_long_to_keep_is_sent_once() -> None:
     sent, seen = asked(lost, says(200, JSON, b"{}"), body=b"x" * (1024 * 1024 + 1))
     assert (sent[0]["status"], len(seen)) == (503, 1)
