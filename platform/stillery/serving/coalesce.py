@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 _AT_ONCE = 2
 # So many streams do not hinder each other; with more of them each is gathered for longer, but never so many times.
 _FEW_STREAMS = 4
-_LONGEST = 8.0
+_LONGEST = 4.0
 
 
 def interval(base_s: float, *, streams: int) -> float:

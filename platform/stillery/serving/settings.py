@@ -38,7 +38,7 @@ class EngineSettings:
 
     A replica works on at most `max_ongoing_requests` at once and `max_queued_requests` more wait in it; what comes on
     top is answered with 503 and Retry-After. `stream_interval_ms` is how long tokens of a stream are gathered before
-    they are sent on (the first is sent at once); up to eight times as long where many streams are under way. 0: never.
+    they are sent on (the first is sent at once); up to four times as long where many streams are under way. 0: never.
     """
 
     kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
