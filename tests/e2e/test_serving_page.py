@@ -12,9 +12,8 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from stillery.serving.backend import ModelRefusedError, ModelReply
+from stillery.serving.backend import ModelRefusedError, ModelReply, Opening
 from stillery.serving.gateway import LocalLimiter, install_gateway
-from stillery.serving.model_server import Opening
 from stillery.serving.routes import add_routes
 from stillery.serving.settings import load_settings
 from support.browser import BROWSER, Page, open_page

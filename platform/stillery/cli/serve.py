@@ -10,7 +10,7 @@ from typing import Any
 from stillery.config import ClusterConfig
 from stillery.errors import UserError
 from stillery.registry.resolve import NoSuchVersionError, find_version
-from stillery.serving import proxy_headers
+from stillery.serving import proxy
 from stillery.serving.backend import MODEL_APPLICATION
 from stillery.serving.gateway import check_binding
 from stillery.serving.settings import APPLICATION, Endpoint, ServeSettings, load_endpoint, served_name, to_yaml
@@ -46,7 +46,7 @@ def _run(endpoint: Endpoint) -> None:
 
     started = time.monotonic()
     # Of use where this starts Ray: its proxies read it when they come up.
-    os.environ.setdefault(proxy_headers.VARIABLE, proxy_headers.CALLBACK)
+    os.environ.setdefault(proxy.VARIABLE, proxy.CALLBACK)
     connect(ClusterConfig(), dashboard=False)
     import ray
     from ray import serve

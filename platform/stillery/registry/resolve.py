@@ -85,20 +85,15 @@ def _checkpoint_of(folder: Path) -> Path:
 def _lookup(store: mlflow_store.Store, name: str, *, alias: str | None, version: str | None) -> Any:
     from mlflow.exceptions import MlflowException
 
-    known = store.client.search_model_versions(f"name = '{name.replace(chr(39), '')}'")
-    if not known:
-        names = sorted(m.name for m in store.client.search_registered_models(max_results=20))
-        there = f"it has {', '.join(names)}" if names else "it has none yet; `make demo` registers one"
-        raise NoSuchVersionError(
-            f"models:/{name}: the registry at {redact(store.tracking_uri)} has no such model; {there}"
-        )
-    versions = ", ".join(sorted((str(v.version) for v in known), key=int))
+    # An endpoint asks every few seconds: what there is else is looked up only where the error has to say it.
     if alias is not None:
         found = mlflow_store.get_alias(store, name, alias)
         if found is None:
-            raise NoSuchVersionError(
-                f"models:/{name}@{alias}: no version has this alias (versions: {versions}); "
-                f"set it with `stillery promote {name} VERSION`, or serve models:/{name}/VERSION"
+            raise _no_such(
+                store,
+                name,
+                f"@{alias}: no version has this alias",
+                f"; set it with `stillery promote {name} VERSION`, or serve models:/{name}/VERSION",
             )
         return found
     try:
@@ -106,7 +101,20 @@ def _lookup(store: mlflow_store.Store, name: str, *, alias: str | None, version:
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        raise NoSuchVersionError(f"models:/{name}/{version}: there is no such version (versions: {versions})") from None
+        raise _no_such(store, name, f"/{version}: there is no such version") from None
+
+
+def _no_such(store: mlflow_store.Store, name: str, complaint: str, remedy: str = "") -> NoSuchVersionError:
+    """The complaint with the versions that there are; another one for a model that is unknown."""
+    known = store.client.search_model_versions(f"name = '{name.replace(chr(39), '')}'")
+    if known:
+        versions = ", ".join(sorted((str(v.version) for v in known), key=int))
+        return NoSuchVersionError(f"models:/{name}{complaint} (versions: {versions}){remedy}")
+    names = sorted(m.name for m in store.client.search_registered_models(max_results=20))
+    there = f"it has {', '.join(names)}" if names else "it has none yet; `make demo` registers one"
+    return NoSuchVersionError(
+        f"models:/{name}: the registry at {redact(store.tracking_uri)} has no such model; {there}"
+    )
 
 
 def _download(served: ServedModel, folder: Path, *, tracking_uri: str | None) -> None:

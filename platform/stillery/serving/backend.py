@@ -1,24 +1,30 @@
-"""The model as the HTTP side calls it: one request to one replica of the version being served.
+"""The model as routes call it: from another process through Serve's handle, or in the replica itself.
 
-A request that fails before its first token, because its replica died or was replaced, is asked once more; later the
-error is sent in the stream. What the replicas cannot take is a `ModelRefusedError` with a status and a time to wait.
+A call by handle that fails before its first token, because its replica died or was replaced, is made once more; later
+the error is sent in the stream. What replicas cannot take is a `ModelRefusedError` with a status and a time to wait.
 """
 
+import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from stillery.serving.gateway.errors import error_body
-from stillery.serving.model_server import Opening
 from stillery.serving.openai_shape import error_event
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
 
 log = logging.getLogger("ray.serve")
 
 MODEL_APPLICATION = "stillery-model"
 MODEL_DEPLOYMENT = "model"
+# What the model's replicas answer themselves; every other route is the ingress's.
+MODEL_ROUTE = "/v1/chat"
 _ATTEMPTS = 2
+_METRICS_WITHIN_S = 2.0
 
 
 class ModelRefusedError(Exception):
@@ -34,11 +40,36 @@ class ModelRefusedError(Exception):
 
 
 @dataclass(frozen=True)
+class Opening:
+    """What a replica says first: the HTTP status, the version that answers, the body where it does not stream, and for
+    a 503 in how many seconds to try again."""
+
+    status: int
+    version: str
+    body: dict[str, Any] | None = None
+    retry_after_s: float | None = None
+
+
+class EventSource(Protocol):
+    """The events of a stream, for one reader, who closes it."""
+
+    def __aiter__(self) -> AsyncIterator[str]: ...
+
+    async def aclose(self) -> None: ...
+
+
+@dataclass(frozen=True)
 class ModelReply:
     """A response that has begun: its opening, and the events of a stream (None if the opening is all)."""
 
     opening: Opening
-    events: "Events | None"
+    events: EventSource | None
+
+
+class Model(Protocol):
+    """What the routes call; `method` is chat or completions. Raises ModelRefusedError."""
+
+    async def ask(self, method: str, body: dict[str, Any]) -> ModelReply: ...
 
 
 def find_model() -> Any:
@@ -89,6 +120,17 @@ class ModelClient:
         assert isinstance(opening, Opening)
         return ModelReply(opening, Events(pieces) if opening.body is None else None)
 
+    async def metrics(self) -> "list[Metric]":
+        """The gateway's metrics in one of the model's replicas; none where none answers."""
+        from ray.exceptions import RayError
+        from ray.serve.exceptions import RayServeException
+
+        try:
+            handle = self._model().options(stream=False)
+            return await asyncio.wait_for(handle.gateway_metrics.remote(), timeout=_METRICS_WITHIN_S)
+        except (ModelRefusedError, RayError, RayServeException, TimeoutError):
+            return []
+
     def _refuse(self, message: str) -> ModelRefusedError:
         return ModelRefusedError(503, message, retry_after_s=self._retry_after_s)
 
@@ -120,8 +162,33 @@ class Events:
             yield error_event(503, "the model's replica was lost in mid-stream; ask again")
         self._over = True
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Stop the model's work on a stream that was not read to its end, or not at all."""
         if not self._over:
             with contextlib.suppress(RuntimeError):
                 self._pieces.cancel()
+
+
+class LocalModel:
+    """The model of this replica, whose server's `answer` is called as it is."""
+
+    def __init__(
+        self, answer: Callable[[str, dict[str, Any]], AsyncGenerator[Opening | str]], *, retry_after_s: float
+    ) -> None:
+        self._answer = answer
+        self._retry_after_s = retry_after_s
+
+    async def ask(self, method: str, body: dict[str, Any]) -> ModelReply:
+        pieces: Any = self._answer(method, body)
+        try:
+            opening = await anext(pieces)
+        except Exception as error:
+            # The boundary: Serve replaces a replica whose engine has died, and its clients are told to ask again.
+            log.warning("the model failed (%s)", type(error).__name__)
+            raise ModelRefusedError(
+                503, "the model failed; try again soon", retry_after_s=self._retry_after_s
+            ) from None
+        if opening.body is None:
+            return ModelReply(opening, pieces)
+        await pieces.aclose()
+        return ModelReply(opening, None)

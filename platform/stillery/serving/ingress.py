@@ -1,7 +1,8 @@
 """The HTTP side: gateway, the OpenAI routes, health, the web page, bonds as a service.
 
 Nothing of vLLM is imported here: bodies go to the model's replicas as they are, and replies come back as text. It
-answers /health while a model is still loading, and takes no GPU.
+answers /health while a model is still loading, and takes no GPU. Once a model's application is there, Serve's proxy
+hands chats to the model's replicas without it (`model_server`).
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from fastapi import FastAPI
 from stillery.serving.backend import ModelClient
 from stillery.serving.gateway import check_binding, install_gateway
 from stillery.serving.gateway.shared_limiter import SharedLimiter
+from stillery.serving.listening import listening_host
 from stillery.serving.routes import add_routes
 from stillery.serving.settings import load_settings
 
@@ -45,7 +47,7 @@ class Ingress:
         app = FastAPI(title="stillery", docs_url=None, redoc_url=None, lifespan=lifespan)
         backend = ModelClient(retry_after_s=self._settings.engine.retry_after_s)
         add_routes(app, self._settings, backend=backend, readiness=self._readiness)
-        install_gateway(app, self._settings.gateway, limiter)
+        install_gateway(app, self._settings.gateway, limiter, other_metrics=backend.metrics)
         return app
 
     def check_health(self) -> None:
@@ -79,12 +81,3 @@ class Readiness:
         self._asked_at = time.monotonic()
         if self._asked_at - self._answered_at > _STATE_HOLDS_S:
             self._state = {}
-
-
-def listening_host() -> str:
-    """The address that this cluster's Serve listens at, whatever the settings say."""
-    # The one place that knows it.
-    from ray.serve.context import _get_global_client  # pyright: ignore[reportPrivateUsage]
-
-    client: Any = _get_global_client()
-    return str(client.http_config.host)

@@ -1,8 +1,9 @@
 """A replica of the model: Ray Serve LLM's server with vLLM's engine, proven by a probe before it takes traffic.
 
-In: OpenAI request bodies as plain data. Out: an `Opening` (status, the version that answers, the whole body unless it
-streams), then the pieces of the stream. Ray Serve LLM and vLLM are imported in the replica only: who deploys
-one need not wait for them.
+Chats come straight from Serve's proxy, to the application in `chat_application`; whatever else the ingress serves, it
+asks for by Serve's handle. In: OpenAI request bodies as plain data. Out: an `Opening` (status, the version that
+answers, the whole body unless it streams), then the pieces of the stream. Ray Serve LLM and vLLM are imported in the
+replica only: who deploys one need not wait for them.
 """
 
 import asyncio
@@ -11,16 +12,32 @@ import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
+
+from fastapi import FastAPI
+from prometheus_client import Metric
 
 from stillery.records import digest
 from stillery.registry.resolve import ServedModel, fetch
 from stillery.sampling.models import TRUST
+from stillery.serving.admission import Admission, FullError
+from stillery.serving.backend import LocalModel, Opening
+from stillery.serving.chat_application import chat_application
 from stillery.serving.coalesce import coalesce, interval
+from stillery.serving.gateway import check_binding
 from stillery.serving.gateway.errors import error_body
-from stillery.serving.openai_shape import engine_error, error_event, finish_response, rename_reasoning
+from stillery.serving.gateway.metrics import Metrics
+from stillery.serving.gateway.shared_limiter import SharedLimiter
+from stillery.serving.listening import listening_host
+from stillery.serving.openai_shape import (
+    engine_error,
+    error_event,
+    finish_response,
+    first_complaint,
+    rename_reasoning,
+)
 from stillery.serving.settings import EngineSettings, ProbeSettings, ServeSettings, load_settings, served_name
 from stillery.verify.template import parse_template
 
@@ -29,15 +46,6 @@ log = logging.getLogger("ray.serve")
 OUR_PARSER = "stillery"
 _PARSER_PLUGIN = str(Path(__file__).with_name("think_answer.py"))
 _METHODS = {"chat": "ChatCompletionRequest", "completions": "CompletionRequest"}
-
-
-@dataclass(frozen=True)
-class Opening:
-    """What a replica says first: the HTTP status, the version that answers, and the body where it does not stream."""
-
-    status: int
-    version: str
-    body: dict[str, Any] | None = None
 
 
 class BrokenOffError(RuntimeError):
@@ -53,11 +61,17 @@ class ModelServer:
 
     async def __init__(self, served: ServedModel, args: Mapping[str, Any]) -> None:
         settings = load_settings(args)
+        check_binding(listening_host(), settings.gateway)
+        self._settings = settings
         self._served = served
         self._digest = settings_digest(settings)
         self._name = served_name(settings)
         self._interval_s = settings.engine.stream_interval_ms / 1000
         self._num_streams = 0
+        self._admission = Admission(
+            max_ongoing=settings.engine.max_ongoing_requests, max_queued=settings.engine.max_queued_requests
+        )
+        self._metrics = Metrics()
         folder = await asyncio.to_thread(fetch, served, tracking_uri=settings.tracking_uri)
         set_engine_environment(settings.engine)
         if settings.engine.reasoning_parser == OUR_PARSER:
@@ -71,6 +85,13 @@ class ModelServer:
         await self._server.start()
         if settings.probe.enabled:
             await self._probe(settings.probe)
+
+    async def __serve_build_asgi_app__(self) -> FastAPI:
+        """What Serve asks for once the constructor is done."""
+        model = LocalModel(self.answer, retry_after_s=self._settings.engine.retry_after_s)
+        limiter = SharedLimiter(self._settings.gateway)
+        await limiter.prepare()
+        return chat_application(self._settings, model, limiter=limiter, metrics=self._metrics)
 
     async def answer(self, method: str, body: dict[str, Any]) -> AsyncGenerator[Opening | str]:
         """`method` is chat or completions. Never raises for what a client sent: that becomes an Opening with 400."""
@@ -86,19 +107,22 @@ class ModelServer:
         except (VLLMValidationError, ValueError, TypeError) as error:
             yield Opening(400, self._served.version, error_body(400, str(error).splitlines()[0][:300]))
             return
-        replies = await getattr(self._server, method)(request, None)
-        # Closed from the inside out as soon as the client leaves: the engine then stops working on the request.
-        async with aclosing(replies), aclosing(self._speak(replies)) as spoken:
-            async for item in spoken:
-                yield item
+        try:
+            async with self._admission.admit():
+                # The engine itself: the server would load the adapter that a client's header names.
+                replies = getattr(self._server.engine, method)(request)
+                # Closed from the inside out as soon as the client leaves: the engine then stops working on the request.
+                async with aclosing(replies), aclosing(self._speak(replies)) as spoken:
+                    async for item in spoken:
+                        yield item
+        except FullError:
+            body = error_body(503, "the model is busy; try again soon")
+            yield Opening(503, self._served.version, body, retry_after_s=self._settings.engine.retry_after_s)
 
     async def _speak(self, replies: AsyncIterator[Any]) -> AsyncGenerator[Opening | str]:
         version = self._served.version
         first: Any = await anext(aiter(replies))
-        if isinstance(first, list) and not isinstance(first[0], str):
-            # What Ray Serve LLM answers a stream with that cannot begin.
-            first = cast(list[Any], first)[0]
-        if not isinstance(first, (str, list)):
+        if not isinstance(first, str):
             error = getattr(first, "error", None)
             if error is not None:
                 status = error.code if isinstance(error.code, int) else 400
@@ -106,7 +130,7 @@ class ModelServer:
             else:
                 yield Opening(200, version, finish_response(first.model_dump(mode="json"), version=version))
             return
-        error = engine_error(_text(first))
+        error = engine_error(first)
         if error is not None:
             status = 400 if 400 <= error["code"] < 500 else 503
             yield Opening(status, version, error_body(status, error["message"]))
@@ -126,6 +150,10 @@ class ModelServer:
             yield error_event(500, f"the model broke off ({type(error).__name__}); ask again")
         finally:
             self._num_streams -= 1
+
+    def gateway_metrics(self) -> list[Metric]:
+        """What the gateway in this replica has counted."""
+        return self._metrics.families()
 
     def served(self) -> tuple[ServedModel, str]:
         """The version, and the digest of the settings that it was started with."""
@@ -174,16 +202,8 @@ async def _texts(first: Any, rest: AsyncIterator[Any]) -> AsyncGenerator[str]:
 
 
 def _text(item: Any) -> str:
-    """One reply or several as server-sent events; an error in mid-stream is an event too."""
-    parts = cast(list[Any], item) if isinstance(item, list) else [item]
-    return "".join(p if isinstance(p, str) else error_event(p.error.code, p.error.message) for p in parts)
-
-
-def first_complaint(error: Any) -> str:
-    """The first of pydantic's complaints as one line, without what the client sent."""
-    complaint = error.errors()[0]
-    place = ".".join(str(part) for part in complaint["loc"]) or "body"
-    return f"{place}: {complaint['msg']}"[:300]
+    """A reply as a server-sent event; an error in mid-stream is an event too."""
+    return item if isinstance(item, str) else error_event(item.error.code, item.error.message)
 
 
 def judge_probe(opening: Opening, probe: ProbeSettings) -> str:
@@ -207,7 +227,8 @@ def judge_probe(opening: Opening, probe: ProbeSettings) -> str:
 
 def settings_digest(settings: ServeSettings) -> str:
     """What a replica depends on: with another digest it has to be started anew."""
-    return digest("replica", asdict(settings.engine), asdict(settings.probe), served_name(settings))
+    parts = (asdict(part) for part in (settings.engine, settings.probe, settings.gateway))
+    return digest("replica", *parts, served_name(settings))
 
 
 def set_engine_environment(engine: EngineSettings) -> None:
@@ -235,8 +256,14 @@ def engine_kwargs(engine: EngineSettings) -> dict[str, Any]:
         if engine.reasoning_parser == OUR_PARSER:
             defaults["reasoning_parser_plugin"] = _PARSER_PLUGIN
     if engine.num_gpus == 0:
-        # A seeded request whose prompt is prefilled in two chunks fails on a CPU.
-        defaults |= {"dtype": "float32", "enforce_eager": True, "enable_chunked_prefill": False}
+        # A seeded request whose prompt is prefilled in two chunks fails on a CPU. vLLM's statistics are two dozen of
+        # Ray's metrics at every step, on the cores that the tokens need.
+        defaults |= {
+            "dtype": "float32",
+            "enforce_eager": True,
+            "enable_chunked_prefill": False,
+            "disable_log_stats": True,
+        }
     return defaults | engine.kwargs
 
 
@@ -253,15 +280,15 @@ def engine_class(engine: EngineSettings) -> Any:
 def llm_config(settings: ServeSettings, *, source: str, name: str) -> dict[str, Any]:
     """The fields of Ray Serve LLM's LLMConfig."""
     engine = settings.engine
+    kwargs = engine_kwargs(engine)
     return {
         "model_loading_config": {"model_id": name, "model_source": source},
-        "engine_kwargs": engine_kwargs(engine),
+        "engine_kwargs": kwargs,
+        "log_engine_metrics": not kwargs.get("disable_log_stats", False),
         "accelerator_type": engine.accelerator_type,
         "accelerator_config": {"kind": "gpu" if engine.num_gpus else "cpu"},
         "placement_group_config": {"bundles": placement_bundles(engine)},
         "callback_config": {"callback_class": "stillery.serving.engine_callback:LocalModel"},
-        # Tokens are gathered once, in coalesce; Ray's own batcher would hold the first one back too.
-        "experimental_configs": {"stream_batching_interval_ms": 0},
     }
 
 

@@ -12,6 +12,13 @@ def error_event(status: int, message: str) -> str:
     return f"data: {json.dumps(error_body(status, message))}\n\n"
 
 
+def first_complaint(error: Any) -> str:
+    """The first of pydantic's complaints as one line, without what the client sent."""
+    complaint = error.errors()[0]
+    place = ".".join(str(part) for part in complaint["loc"]) or "body"
+    return f"{place}: {complaint['msg']}"[:300]
+
+
 def engine_error(event: str) -> dict[str, Any] | None:
     """The error that vLLM's event reports in its own shape, with `code` (an HTTP status) and `message`; None if it is
     none."""

@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from stillery.registry.resolve import ServedModel
-from stillery.serving.backend import MODEL_APPLICATION, MODEL_DEPLOYMENT
+from stillery.serving.backend import MODEL_APPLICATION, MODEL_DEPLOYMENT, MODEL_ROUTE
 from stillery.serving.following import RolloutFailedError
 from stillery.serving.model_server import ModelServer, placement_bundles, settings_digest
 from stillery.serving.replicas import QUIET, actor_options
@@ -17,20 +17,23 @@ _START_ATTEMPTS = 2
 
 
 def model_application(served: ServedModel, settings: ServeSettings) -> Any:
-    """The Serve application of one version, without a route: only the HTTP side reaches it."""
+    """The Serve application of one version, which answers chats itself and the ingress's calls."""
     from ray import serve
 
-    engine = settings.engine
+    engine, ingress = settings.engine, settings.ingress
+    # The replica itself says who works, who waits and who is refused, once the gateway has let a request in: Serve's
+    # own limit must not have strangers take the places of those who may come in.
+    max_inside = engine.max_ongoing_requests + engine.max_queued_requests + ingress.max_ongoing_requests
     scaling: dict[str, Any] = {"num_replicas": engine.replicas}
     if engine.autoscaling is not None:
         scaling = {
             "autoscaling_config": {"target_ongoing_requests": engine.max_ongoing_requests / 2} | engine.autoscaling
         }
     deployment: Any = serve.deployment(
-        ModelServer,
+        serve.ingress()(ModelServer),
         name=MODEL_DEPLOYMENT,
-        max_ongoing_requests=engine.max_ongoing_requests,
-        max_queued_requests=engine.max_queued_requests,
+        max_ongoing_requests=max_inside,
+        max_queued_requests=ingress.max_ongoing_requests,
         max_surge_percent=settings.follow.surge_percent,
         max_constructor_retry_count=_START_ATTEMPTS,
         graceful_shutdown_timeout_s=settings.follow.drain_timeout_s,
@@ -41,6 +44,7 @@ def model_application(served: ServedModel, settings: ServeSettings) -> Any:
         placement_group_bundles=placement_bundles(engine),
         placement_group_strategy="PACK",
         logging_config=QUIET,
+        backpressure_config={"status_code": 503, "retry_after_s": engine.retry_after_s},
         **scaling,
     )
     return deployment.bind(served, to_args(settings))
@@ -55,7 +59,9 @@ def roll_out(served: ServedModel, settings: ServeSettings) -> None:
     from ray import serve
     from ray.serve.schema import ApplicationStatus
 
-    target = serve.RunTarget(target=model_application(served, settings), name=MODEL_APPLICATION, route_prefix=None)
+    target = serve.RunTarget(
+        target=model_application(served, settings), name=MODEL_APPLICATION, route_prefix=MODEL_ROUTE
+    )
     serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
     deadline = time.monotonic() + settings.follow.start_timeout_s
     while time.monotonic() < deadline:

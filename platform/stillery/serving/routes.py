@@ -12,11 +12,11 @@ from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from stillery.serving.backend import Events, ModelClient, ModelRefusedError, ModelReply
+from stillery.serving.backend import EventSource, Model, ModelRefusedError, ModelReply
 from stillery.serving.best_of import Answered, choose, weigh
 from stillery.serving.gateway.errors import error_body
-from stillery.serving.model_server import first_complaint
 from stillery.serving.molecules import describe_trace
+from stillery.serving.openai_shape import first_complaint
 from stillery.serving.requests import BondsBody, ChatBody, CompletionBody, ReasonedBody
 from stillery.serving.settings import ServeSettings, served_name
 
@@ -26,21 +26,32 @@ _READERS = 2
 _USUAL_BEST_OF = 8
 
 
-def add_routes(app: FastAPI, settings: ServeSettings, *, backend: ModelClient, readiness: Any) -> None:
+def add_routes(app: FastAPI, settings: ServeSettings, *, backend: Model, readiness: Any) -> None:
     """Every route, and errors in OpenAI's shape."""
-    _add_error_handlers(app)
+    add_chat_route(app, settings, backend=backend)
     _add_state_routes(app, settings, readiness)
-    _add_model_routes(app, settings, backend)
+    _add_completions_route(app, settings, backend)
     _add_bond_routes(app, settings, backend)
     if settings.ingress.page:
         _add_page(app)
 
 
+def add_chat_route(app: FastAPI, settings: ServeSettings, *, backend: Model) -> None:
+    """The one route that the model's replicas answer themselves, and errors in OpenAI's shape."""
+    _add_error_handlers(app)
+    name = served_name(settings)
+
+    @app.post("/v1/chat/completions")
+    async def chat(body: ChatBody) -> Response:
+        """A conversation's next message; the thinking is in `reasoning_content`."""
+        _check_name(body.model, name)
+        return _response(await backend.ask("chat", body.model_dump(exclude_unset=True)))
+
+
 def _add_error_handlers(app: FastAPI) -> None:
     async def refused(_: Request, error: Exception) -> Response:
         assert isinstance(error, ModelRefusedError)
-        headers = {"retry-after": str(max(1, ceil(error.retry_after_s)))} if error.retry_after_s is not None else None
-        return JSONResponse(error.body(), status_code=error.status, headers=headers)
+        return JSONResponse(error.body(), status_code=error.status, headers=_retry_after(error.retry_after_s))
 
     async def invalid(_: Request, error: Exception) -> Response:
         return JSONResponse(error_body(400, first_complaint(error)), status_code=400)
@@ -95,14 +106,8 @@ def _add_state_routes(app: FastAPI, settings: ServeSettings, readiness: Any) -> 
         return card
 
 
-def _add_model_routes(app: FastAPI, settings: ServeSettings, backend: ModelClient) -> None:
+def _add_completions_route(app: FastAPI, settings: ServeSettings, backend: Model) -> None:
     name = served_name(settings)
-
-    @app.post("/v1/chat/completions")
-    async def chat(body: ChatBody) -> Response:
-        """A conversation's next message; the thinking is in `reasoning_content`."""
-        _check_name(body.model, name)
-        return _response(await backend.ask("chat", body.model_dump(exclude_unset=True)))
 
     @app.post("/v1/completions")
     async def completions(body: CompletionBody) -> Response:
@@ -111,7 +116,7 @@ def _add_model_routes(app: FastAPI, settings: ServeSettings, backend: ModelClien
         return _response(await backend.ask("completions", body.model_dump(exclude_unset=True)))
 
 
-def _add_bond_routes(app: FastAPI, settings: ServeSettings, backend: ModelClient) -> None:
+def _add_bond_routes(app: FastAPI, settings: ServeSettings, backend: Model) -> None:
     name = served_name(settings)
     readers = asyncio.Semaphore(_READERS)
 
@@ -196,16 +201,21 @@ def _check_name(asked: str | None, name: str) -> None:
 
 
 def _response(reply: ModelReply) -> Response:
-    headers = {VERSION_HEADER: reply.opening.version}
+    headers = {VERSION_HEADER: reply.opening.version, **_retry_after(reply.opening.retry_after_s)}
     if reply.events is None:
         return JSONResponse(reply.opening.body, status_code=reply.opening.status, headers=headers)
     return _EventStream(reply.events, headers=headers)
 
 
+def _retry_after(seconds: float | None) -> dict[str, str]:
+    """The header, in whole seconds; none where there is nothing to wait for."""
+    return {} if seconds is None else {"retry-after": str(max(1, ceil(seconds)))}
+
+
 class _EventStream(StreamingResponse):
     """A stream of events whose client may leave at any time, also before the first of them is sent."""
 
-    def __init__(self, events: Events, *, headers: dict[str, str]) -> None:
+    def __init__(self, events: EventSource, *, headers: dict[str, str]) -> None:
         super().__init__(events, media_type="text/event-stream", headers=headers)
         self._events = events
 
@@ -213,4 +223,4 @@ class _EventStream(StreamingResponse):
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._events.close()
+            await self._events.aclose()

@@ -30,13 +30,13 @@ APPLICATION = "stillery"
 @dataclass
 class EngineSettings:
     """The model's replicas. `kwargs` pass through to vLLM's EngineArgs; on a CPU (num_gpus 0) they are laid over
-    float32, eager, no chunked prefill.
+    float32, eager, no chunked prefill, no statistics (`disable_log_stats`: vLLM's metrics among Ray's).
 
     A replica takes `num_cpus` and `num_gpus` of Ray's; with several GPUs, `kwargs` says how the model is spread
     (tensor_parallel_size). `threads` bounds the CPU threads of an engine (null: num_cpus, at least 1). `autoscaling`
     passes through to Serve's AutoscalingConfig and takes the place of `replicas`.
 
-    At most `max_ongoing_requests` are in a replica at once and `max_queued_requests` wait in front of it; what comes on
+    A replica works on at most `max_ongoing_requests` at once and `max_queued_requests` more wait in it; what comes on
     top is answered with 503 and Retry-After. `stream_interval_ms` is how long tokens of a stream are gathered before
     they are sent on (the first is sent at once); up to four times as long where many streams are under way. 0: never.
     """

@@ -185,7 +185,7 @@ def test_versions_change_under_load_without_a_failed_request_and_a_broken_one_is
     assert register_folder(NAME, broken, tracking_uri=registry) == "2"
     assert register_folder(NAME, TEACHER, tracking_uri=registry) == "3"
     load = subprocess.Popen(
-        [sys.executable, str(Path(__file__).parents[3] / "support" / "steady_load.py"), server.url],
+        [sys.executable, str(Path(__file__).parents[2] / "support" / "steady_load.py"), server.url],
         stdout=subprocess.PIPE,
         stdin=subprocess.PIPE,
         text=True,

@@ -39,7 +39,7 @@ class Load:
     """steady_load.py against a server: what it saw is known when it is stopped."""
 
     def __init__(self, server: Server) -> None:
-        command = [sys.executable, str(Path(__file__).parents[3] / "support" / "steady_load.py"), server.url]
+        command = [sys.executable, str(ROOT / "tests" / "support" / "steady_load.py"), server.url]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
 
     def stop(self) -> dict[str, Any]:

@@ -1,15 +1,15 @@
-"""Calls to the model's replicas: what is asked again, what is refused, what a broken stream says."""
+"""Calls to the model, by handle and in its replica: what is asked again, what is refused, what a broken stream says."""
 
 import asyncio
 import json
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
 from ray.serve.exceptions import BackPressureError
 
-from stillery.serving.backend import ModelClient, ModelRefusedError
-from stillery.serving.model_server import Opening
+from stillery.serving.backend import LocalModel, ModelClient, ModelRefusedError, Opening
 
 
 class Pieces:
@@ -111,7 +111,7 @@ def test_a_client_that_leaves_cancels_the_models_work(num_read: int, cancelled: 
         events = aiter(reply.events)
         for _ in range(num_read):
             await anext(events, None)
-        reply.events.close()
+        await reply.events.aclose()
 
     asyncio.run(leave())
     assert handle.replies[0].cancelled == cancelled
@@ -124,3 +124,59 @@ def test_before_a_model_is_up_the_answer_is_503() -> None:
     with pytest.raises(ModelRefusedError, match="no model is up yet") as refused:
         asyncio.run(ModelClient(retry_after_s=2, find=find).ask("chat", {}))
     assert refused.value.status == 503
+
+
+def local(pieces: list[Any]) -> tuple[LocalModel, list[str]]:
+    """A model whose server says these pieces, and what became of its generator."""
+    ended: list[str] = []
+
+    async def answer(*_: Any) -> AsyncGenerator[Opening | str]:
+        try:
+            for piece in pieces:
+                if isinstance(piece, BaseException):
+                    raise piece
+                yield piece
+            ended.append("to its end")
+        except GeneratorExit:
+            ended.append("closed")
+            raise
+
+    return LocalModel(answer, retry_after_s=2), ended
+
+
+def test_a_model_in_the_same_process_streams_as_one_elsewhere() -> None:
+    async def read() -> tuple[Opening, list[str]]:
+        model, _ = local(STREAM)
+        reply = await model.ask("chat", {})
+        assert reply.events is not None
+        return reply.opening, [event async for event in reply.events]
+
+    assert asyncio.run(read()) == (STREAM[0], STREAM[1:])
+
+
+def test_a_client_that_leaves_closes_the_server_in_the_same_process() -> None:
+    async def leave() -> list[str]:
+        model, ended = local(STREAM)
+        reply = await model.ask("chat", {})
+        assert reply.events is not None
+        await reply.events.aclose()
+        return ended
+
+    assert asyncio.run(leave()) == ["closed"]
+
+
+def test_a_whole_answer_leaves_nothing_open() -> None:
+    async def ask_local() -> tuple[Any, list[str]]:
+        model, ended = local([Opening(200, "3", {"id": "x"})])
+        return await model.ask("chat", {}), ended
+
+    reply, ended = asyncio.run(ask_local())
+    assert (reply.events, ended) == (None, ["closed"])
+
+
+def test_an_engine_that_is_dead_is_503_without_its_words() -> None:
+    model, _ = local([RuntimeError("a traceback with a prompt in it")])
+    with pytest.raises(ModelRefusedError, match="failed") as refused:
+        asyncio.run(model.ask("chat", {}))
+    assert (refused.value.status, refused.value.retry_after_s) == (503, 2)
+    assert "prompt" not in json.dumps(refused.value.body())

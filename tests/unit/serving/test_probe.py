@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from stillery.serving.model_server import Opening, engine_class, judge_probe, placement_bundles
+from stillery.serving.backend import Opening
+from stillery.serving.model_server import engine_class, judge_probe, placement_bundles
 from stillery.serving.settings import EngineSettings, ProbeSettings
 
 

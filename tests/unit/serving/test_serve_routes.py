@@ -9,8 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from stillery.serving.backend import ModelRefusedError, ModelReply
-from stillery.serving.model_server import Opening
+from stillery.serving.backend import ModelRefusedError, ModelReply, Opening
 from stillery.serving.routes import VERSION_HEADER, add_routes
 from stillery.serving.settings import load_settings
 

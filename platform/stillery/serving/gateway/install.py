@@ -12,16 +12,28 @@ from stillery.serving.gateway.limits import Limiter
 from stillery.serving.gateway.settings import GatewaySettings, check_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from prometheus_client import Metric
     from starlette.applications import Starlette
+
+    from stillery.serving.gateway.metrics import Metrics
 
 
 def install_gateway(
-    app: "Starlette", settings: GatewaySettings, limiter: Limiter, *, keep_errors: bool = False
+    app: "Starlette",
+    settings: GatewaySettings,
+    limiter: Limiter,
+    *,
+    keep_errors: bool = False,
+    metrics: "Metrics | None" = None,
+    other_metrics: "Callable[[], Awaitable[list[Metric]]] | None" = None,
 ) -> None:
     """Put the gateway in front of `app`. Call it last: middleware that is added later stands outside it.
 
     An application for people may `keep_errors`: its own pages for what is not there, where an API has one shape of
-    error. Nothing is kept open before the application's first request, so what is installed can be pickled.
+    error. It counts in `metrics` (null: its own), and shows `other_metrics`, of another process, beside them. Nothing
+    is kept open before the application's first request, so what is installed without `metrics` can be pickled.
     Raises UserError for settings that cannot work, a key file that is missing or broken, or a log that cannot be
     written.
     """
@@ -33,7 +45,14 @@ def install_gateway(
     if settings.key_file is not None:
         read_keys(Path(settings.key_file))
     AccessLog(settings.access_log)
-    app.add_middleware(Gateway, settings=settings, limiter=limiter, keep_errors=keep_errors)
+    app.add_middleware(
+        Gateway,
+        settings=settings,
+        limiter=limiter,
+        keep_errors=keep_errors,
+        metrics=metrics,
+        other_metrics=other_metrics,
+    )
     if settings.cors_origins:
         # Outside the gateway: a browser asks beforehand without a key, and must be able to read an error.
         app.add_middleware(

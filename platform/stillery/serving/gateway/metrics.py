@@ -1,15 +1,18 @@
 """Prometheus metrics of one process: requests, rejections, latency, requests in flight, tokens.
 
 Labels come from small fixed sets (route templates, statuses, reasons), so that no client can make series without end.
-Behind several replicas a scrape reaches one of them; the label `replica` keeps each one's counters apart, so that none
-seems to run backwards. A sum over replicas is as fresh as the last scrape of each.
+Behind several replicas a scrape reaches one of them (and what it adds of another process, as the ingress does of a
+model's replica); the label `replica` keeps each one's counters apart, so that none seems to run backwards. A sum over
+replicas is as fresh as the last scrape of each.
 """
 
 import os
 import socket
+from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
 
 from stillery.serving.gateway.usage import Usage
 
@@ -72,9 +75,30 @@ class Metrics:
         """One request turned away."""
         self._refused.labels(self._replica, reason).inc()
 
-    def exposition(self) -> bytes:
-        """All of it in Prometheus' text format."""
-        return generate_latest(self._registry)
+    def families(self) -> list[Metric]:
+        """All of it as it is now, to be shown here or sent to another process."""
+        return list(self._registry.collect())
+
+
+class _Merged(Collector):
+    """Families of several processes, with the samples of one name together as the text format demands."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families: dict[str, Metric] = {}
+        for family in families:
+            self._families.setdefault(family.name, _empty(family)).samples.extend(family.samples)
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families.values()
+
+
+def _empty(family: Metric) -> Metric:
+    return Metric(family.name, family.documentation, family.type, family.unit)
+
+
+def exposition(families: Iterable[Metric]) -> bytes:
+    """Families, of one process or several, in Prometheus' text format."""
+    return generate_latest(_Merged(families))
 
 
 def method_label(method: str) -> str:

@@ -13,11 +13,12 @@ import logging
 import re
 import secrets
 import traceback
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from stillery.serving.gateway import metrics
+from prometheus_client import Metric
+
 from stillery.serving.gateway.access_log import AccessLog
 from stillery.serving.gateway.asgi import App, Receive, Scope, Send, header_values
 from stillery.serving.gateway.bodies import BodyReader, ClientLeftError
@@ -27,6 +28,7 @@ from stillery.serving.gateway.heads import check_head
 from stillery.serving.gateway.json_body import parse_body
 from stillery.serving.gateway.keyring import Keyring
 from stillery.serving.gateway.limits import LimitDecision, Limiter
+from stillery.serving.gateway.metrics import CONTENT_TYPE, Metrics, exposition, method_label
 from stillery.serving.gateway.parameters import check_parameters
 from stillery.serving.gateway.routes import route_of
 from stillery.serving.gateway.running import run_application
@@ -46,14 +48,24 @@ _LAST_WORD_S = 2.0
 class Gateway:
     """ASGI middleware. Starlette makes it at an application's first request, so in the process that serves."""
 
-    def __init__(self, app: App, *, settings: GatewaySettings, limiter: Limiter, keep_errors: bool = False) -> None:
+    def __init__(
+        self,
+        app: App,
+        *,
+        settings: GatewaySettings,
+        limiter: Limiter,
+        keep_errors: bool = False,
+        metrics: Metrics | None = None,
+        other_metrics: Callable[[], Awaitable[list[Metric]]] | None = None,
+    ) -> None:
         self._app = app
         self._keep_errors = keep_errors
         self._settings = settings
         self._limiter = limiter
         self._keyring = Keyring(Path(settings.key_file)) if settings.key_file is not None else None
         self._log = AccessLog(settings.access_log)
-        self._metrics = metrics.Metrics()
+        self._metrics = metrics or Metrics()
+        self._other_metrics = other_metrics
         self._num_in_flight = 0
         self._num_draining = 0
         # Tasks that give slots back, held so that none is collected half-way.
@@ -169,9 +181,10 @@ class Gateway:
             release.add_done_callback(self._releases.discard)
 
     async def _send_metrics(self, exchange: Exchange) -> None:
-        headers = [(b"content-type", metrics.CONTENT_TYPE.encode())]
+        others = await self._other_metrics() if self._other_metrics is not None else []
+        headers = [(b"content-type", CONTENT_TYPE.encode())]
         await exchange.send({"type": "http.response.start", "status": 200, "headers": headers})
-        await exchange.send({"type": "http.response.body", "body": self._metrics.exposition()})
+        await exchange.send({"type": "http.response.body", "body": exposition([*self._metrics.families(), *others])})
 
     def _route(self, scope: Scope) -> str:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
@@ -193,7 +206,7 @@ class Gateway:
         self._log.write(
             request_id=exchange.request_id,
             key=scope["state"]["key_name"],
-            method=metrics.method_label(scope["method"]),
+            method=method_label(scope["method"]),
             route=route,
             status=status,
             refused=refused,
