@@ -67,7 +67,7 @@ def write_weights(checkpoint: Checkpoint, out: Path, *, quantization: str) -> No
 
 def _scheme(checkpoint: Checkpoint, quantization: str) -> tuple[Any, str]:
     """The scheme of compressed-tensors, and the name of its layout."""
-    from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
+    from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme, QuantizationStrategy
 
     matrices = {n: t for n, t in checkpoint.tensors.items() if n.removesuffix(".weight").endswith(_PROJECTIONS)}
     odd = next((n for n, t in matrices.items() if any(size % _MULTIPLE for size in t.shape)), None)
@@ -77,12 +77,10 @@ def _scheme(checkpoint: Checkpoint, quantization: str) -> tuple[Any, str]:
             f"of {_MULTIPLE}; export it as gguf or onnx"
         )
     if quantization == INT8:
-        weights = QuantizationArgs(num_bits=8, type="int", strategy="channel", symmetric=True, dynamic=False)
-        inputs = QuantizationArgs(num_bits=8, type="int", strategy="token", symmetric=True, dynamic=True)
+        weights = QuantizationArgs(num_bits=8, strategy=QuantizationStrategy.CHANNEL)
+        inputs = QuantizationArgs(num_bits=8, strategy=QuantizationStrategy.TOKEN, dynamic=True)
         return QuantizationScheme(targets=["Linear"], weights=weights, input_activations=inputs), _LAYOUTS[8]
-    weights = QuantizationArgs(
-        num_bits=4, type="int", strategy="group", group_size=_GROUP_SIZE, symmetric=True, dynamic=False
-    )
+    weights = QuantizationArgs(num_bits=4, strategy=QuantizationStrategy.GROUP, group_size=_GROUP_SIZE)
     return QuantizationScheme(targets=["Linear"], weights=weights), _LAYOUTS[4]
 
 
