@@ -50,7 +50,7 @@ test: setup
 WORKERS ?= logical
 HALF = $(shell nproc 2>/dev/null | awk '{print ($$1 > 16 ? 8 : $$1 > 3 ? int($$1 / 2) : 1)}' | grep . || echo 1)
 unit: setup
-	$(BIN)/python -m pytest tests/unit -n $(WORKERS) --maxprocesses 8
+	$(BIN)/python -m pytest tests/unit -m "not slow" -n $(WORKERS) --maxprocesses 8
 
 lint: setup
 	$(BIN)/ruff check .

@@ -76,6 +76,7 @@ def test_a_field_without_a_description_is_named() -> None:
         _generator().descriptions(Section)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     importlib.util.find_spec("mkdocs") is None, reason="mkdocs is not installed: pip install stillery[docs]"
 )
@@ -173,6 +174,7 @@ def _fingerprints(*overrides: str) -> dict[str, str]:
     return {name: output.fingerprint for name, output in found.items()}
 
 
+@pytest.mark.slow
 def test_a_change_reaches_just_the_stages_that_the_table_names() -> None:
     names = [stage.name for stage in STAGES]
     before = _fingerprints()

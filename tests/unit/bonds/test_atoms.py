@@ -78,6 +78,7 @@ def test_a_dash_between_numbers_is_a_minus_sign() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_time_is_linear_in_the_length() -> None:
     words = random.Random(0)
     line = " ".join(words.choice(["so", "x = 3", "Ann", "$y$", "goes on.", "1.5"]) for _ in range(4000))

@@ -97,6 +97,7 @@ def pooled_eagerly(
     return expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prompt", ["", PROMPT])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_equals_the_pooled_eager_attention(name: str, prompt: str, tokenizer: Any) -> None:
@@ -107,6 +108,7 @@ def test_equals_the_pooled_eager_attention(name: str, prompt: str, tokenizer: An
     assert expected[0, 1] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block_size", [1, 16, 4096])
 def test_equals_it_on_the_embedded_teacher_whatever_the_block(block_size: int, teacher: Any, tokenizer: Any) -> None:
     spans = lines(TEXT)
@@ -131,6 +133,7 @@ def test_in_bfloat16_it_stays_near_eager(tokenizer: Any) -> None:
     np.testing.assert_allclose(found.attention, expected, rtol=0.03, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_no_tensor_of_the_size_of_the_attention_matrix_is_made(tokenizer: Any) -> None:
     model, text = make_model(CONFIGS["llama"]), TEXT * 12
     length = len(tokenizer(text)["input_ids"])
@@ -190,6 +193,7 @@ class _Shifted:
         return {**encoded, "input_ids": [i + 10_000 for i in encoded["input_ids"]]}
 
 
+@pytest.mark.slow
 def test_energy_is_minus_log_attention_and_only_looks_back(teacher: Any, tokenizer: Any) -> None:
     found = attention_energy(teacher, tokenizer, TEXT, lines(TEXT), prompt=PROMPT)
     upper = np.triu(np.ones((4, 4), dtype=bool))
@@ -218,6 +222,7 @@ def test_strength_is_what_distance_does_not_predict() -> None:
     assert (found.energy < found.energy[3, 20]).sum() > 100
 
 
+@pytest.mark.slow
 def test_one_and_two_steps_have_energies_too(teacher: Any, tokenizer: Any) -> None:
     one = attention_energy(teacher, tokenizer, TEXT, [(0, len(TEXT))])
     assert one.attention.shape == (1, 1)

@@ -119,6 +119,7 @@ def assert_on_page(made: Layout) -> None:
     assert len(made.ticks) <= 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(LAYOUTS))
 def test_a_conflict_is_seen_among_thousands_of_steps(name: str) -> None:
     atoms = [atom() for _ in range(3000)]
@@ -133,6 +134,7 @@ def chain(count: int) -> Molecule:
     return molecule([atom() for _ in range(count)], bonds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 3, 15, 24, 400])
 def test_the_graph_lies_on_the_page_and_its_steps_apart(count: int) -> None:
     made = force_layout(chain(count), title="A title")
@@ -160,6 +162,7 @@ def test_bonded_steps_lie_near_each_other_and_the_trace_runs_to_the_right() -> N
     assert places[:20, 0].mean() < places[-20:, 0].mean()
 
 
+@pytest.mark.slow
 def test_the_graph_draws_each_bond_and_correction() -> None:
     svg = to_svg(small(), layout="force")
     titles = [p.findtext(f"{SVG}title", "") for p in shapes(svg, "path") if p.find(f"{SVG}title") is not None]
@@ -168,6 +171,7 @@ def test_the_graph_draws_each_bond_and_correction() -> None:
     assert to_png(small(), layout="force").startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_the_png_shows_the_same_picture() -> None:
     made = arc_layout(small(), title="Title")
     image = Image.open(io.BytesIO(to_png(small(), title="Title", scale=2))).convert("RGB")

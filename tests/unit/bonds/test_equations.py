@@ -106,6 +106,7 @@ def test_assignments_have_a_subject(text: str, subject: str, result: int) -> Non
     assert found[-1].value.rational() == result
 
 
+@pytest.mark.slow
 def test_annotated_claims_of_worked_solutions_are_found_without_the_annotation() -> None:
     rows = [json.loads(line) for line in shared_data("gsm8k/test.jsonl").read_text().splitlines()][:400]
     num_claims = num_found = num_false = 0

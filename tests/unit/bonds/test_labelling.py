@@ -72,6 +72,7 @@ def test_the_prompt_shows_the_numbered_steps_and_the_pairs() -> None:
     )
 
 
+@pytest.mark.slow
 def test_long_traces_are_asked_about_in_parts() -> None:
     text = "".join(f"Then {n} + 17 = {n + 17} marbles.\n" for n in range(100, 100 + 17 * 90, 17))
     model = Model()
@@ -107,6 +108,7 @@ def test_the_same_trace_twice_is_asked_about_once() -> None:
     assert done.molecules[0].bonds == done.molecules[1].bonds
 
 
+@pytest.mark.slow
 def test_a_crash_between_two_calls_keeps_what_was_labelled(cache: Path) -> None:
     tasks = [LabelTask(str(n), STORY.replace("Tom", f"Tom{n}")) for n in range(70)]
     calls: list[int] = []

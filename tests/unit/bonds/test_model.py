@@ -27,6 +27,7 @@ PROSE = (
 )
 
 
+@pytest.mark.slow
 def test_a_linear_classifier_says_what_scikit_learn_says() -> None:
     from sklearn.linear_model import LogisticRegression
 

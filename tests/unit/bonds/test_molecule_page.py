@@ -115,6 +115,7 @@ def in_browser(page: str, folder: Path, *, actions: str = "") -> str:
     return done.stdout.decode()
 
 
+@pytest.mark.slow
 def test_the_script_draws_both_molecules_under_its_policy(tmp_path: Path) -> None:
     hostile = make_molecule([HOSTILE] * 15)
     long = make_molecule([f"step {i}" for i in range(400)])
@@ -156,6 +157,7 @@ def test_a_bond_under_the_pointer_shows_its_evidence(tmp_path: Path) -> None:
     assert tip.index("2 → 3 · reflection, verification · 0.70") < tip.index("&lt;i&gt;two")
 
 
+@pytest.mark.slow
 def test_the_graph_shows_the_same_bonds_and_its_evidence(tmp_path: Path) -> None:
     turn = """
       const places = () => [...document.querySelectorAll("circle.atom")].map((c) => c.getAttribute("cy")).join();
@@ -174,6 +176,7 @@ def test_the_graph_shows_the_same_bonds_and_its_evidence(tmp_path: Path) -> None
     assert "2 → 3 · reflection, verification · 0.70" in tip
 
 
+@pytest.mark.slow
 def test_the_page_can_open_with_the_graph(tmp_path: Path) -> None:
     shown = in_browser(molecule_page([("a", make_molecule(["x", "y", "z"]))], layout="force"), tmp_path)
     assert len(re.findall(r'class="bond kind-\d" d="M[\d.]+ [\d.]+Q', shown)) == 2

@@ -64,6 +64,7 @@ def test_a_step_with_many_bonds_counts_once_in_the_transitions() -> None:
     assert found.transitions[CHECK][IDEA].value == 1.0
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     shares = (0.6, 0.25, 0.15)
     covered = 0
@@ -124,6 +125,7 @@ def test_different_corpora_stand_out_of_the_null_and_equal_ones_do_not() -> None
     assert same.transitions.p_value > 0.05
 
 
+@pytest.mark.slow
 def test_p_values_are_uniform_where_there_is_no_difference() -> None:
     shares = (0.6, 0.3, 0.1)
     values = [

@@ -156,6 +156,7 @@ def test_any_text_goes_through(text: str) -> None:
     assert bare.rstrip() == text.rstrip()
 
 
+@pytest.mark.slow
 def test_worked_solutions_are_reinforced_without_harm() -> None:
     rows = [json.loads(line) for line in shared_data("gsm8k/test.jsonl").read_text().splitlines()][:60]
     num_wanted = num_left = 0

@@ -15,6 +15,7 @@ MIXED = st.text(alphabet=st.sampled_from("abx 123+-*/=^().,:;?!\n\\{}$%<>|_æœ‰3å
 LARGE = 200_000
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(MIXED, MIXED)
 def test_no_text_raises_and_the_atoms_are_the_text(text: str, question: str) -> None:
@@ -26,6 +27,7 @@ def test_no_text_raises_and_the_atoms_are_the_text(text: str, question: str) -> 
         assert all(atom.start <= claim.start <= claim.end <= atom.end for claim in atom.claims)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

@@ -147,6 +147,7 @@ def test_names_count_for_nothing(text: str, names: dict[str, str]) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", sorted(PROGRAMS))
 def test_embedded_traces_that_err_and_correct_are_no_better_than_right_ones(task: str) -> None:
     rng = random.Random(0)
@@ -182,6 +183,7 @@ def test_an_error_that_an_embedded_trace_leaves_lowers_it(task: str) -> None:
             assert low < after <= before, planted
 
 
+@pytest.mark.slow
 def test_planted_errors_in_worked_solutions() -> None:
     rows = [json.loads(line) for line in shared_data("gsm8k/test.jsonl").read_text().splitlines()][:200]
     rng = random.Random(0)

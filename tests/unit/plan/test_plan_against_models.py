@@ -85,6 +85,7 @@ def test_the_cache_is_what_vllm_calculates_for_a_layer(name: str) -> None:
         assert kv_bytes_per_token(model, {"dtype": size}) == expected
 
 
+@pytest.mark.slow
 def test_optimizer_and_gradients_are_what_adamw_holds(name: str) -> None:
     import torch
 

@@ -76,6 +76,7 @@ def test_a_hanging_server_is_left_and_asked_again(server: Server) -> None:
     assert time.monotonic() - started < 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("as_date", [False, True])
 def test_retry_after_holds_back_everyone(server: Server, as_date: bool) -> None:
     # A date has whole seconds: the one after next is between one and two seconds away.

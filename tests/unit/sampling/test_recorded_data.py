@@ -6,6 +6,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from stillery.records import Generation, Prompt, digest
 from stillery.sampling.backends.recorded import Recorded, RecordedCounts, read_recorded
 from stillery.verify.template import parse_template
@@ -91,6 +93,7 @@ def test_thinking_and_answer_in_columns_of_their_own_close_the_template() -> Non
         assert parts.visible.strip() == line["answer_text"].strip()
 
 
+@pytest.mark.slow
 def test_worked_solutions_as_a_teacher() -> None:
     path = shared_data("gsm8k/train.jsonl")
     lines = read_lines(path)

@@ -109,6 +109,7 @@ def test_without_a_stopping_rule_every_sample_counts(tmp_path: Path, monkeypatch
     assert not any(row.surplus for row in rows_of(samples))
 
 
+@pytest.mark.slow
 def test_what_the_log_holds_is_not_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sample(Engines(), tmp_path, monkeypatch)
     engines = Engines()
@@ -252,6 +253,7 @@ def test_what_a_smaller_context_cut_off_is_made_again_once_it_is_raised(
     assert again.num_made == 0
 
 
+@pytest.mark.slow
 def test_a_context_that_is_not_what_it_seems_is_believed_the_second_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

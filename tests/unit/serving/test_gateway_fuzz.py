@@ -99,6 +99,7 @@ def locked_house(tmp_path: Path) -> House:
     return build(tmp_path, key_file=str(path), body_timeout_s=0.5)
 
 
+@pytest.mark.slow
 @FUZZ
 @given(body=BODIES)
 def test_no_body_breaks_the_application(house: House, caplog: pytest.LogCaptureFixture, body: bytes) -> None:

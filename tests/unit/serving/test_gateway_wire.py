@@ -143,6 +143,7 @@ def test_a_client_that_leaves_frees_its_slot_and_stops_the_application(
     assert (line["status"], line["complete"]) == (200 if stream else 499, False)
 
 
+@pytest.mark.slow
 def test_a_client_that_does_not_read_is_not_waited_for(tmp_path: Path) -> None:
     house = build(tmp_path, request_timeout_s=1)
     _add_flood(house)

@@ -124,6 +124,7 @@ def test_every_sample_has_one_choice_whatever_the_files_are(tmp_path: Path) -> N
     assert "30 of 60 sampled traces" in (tmp_path / "out" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_mixture_thins_the_part_that_there_is_too_much_of(tmp_path: Path) -> None:
     out, again = Folder(str(tmp_path / "out")), Folder(str(tmp_path / "again"))
     folders = many(tmp_path, files=4, per_file=100)

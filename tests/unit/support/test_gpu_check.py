@@ -205,6 +205,7 @@ def test_a_rehearsal_needs_no_device_and_says_what_it_is(scripted: Path, capsys:
     assert (scripted / "proves.log").read_text() == "on cpu\n"
 
 
+@pytest.mark.slow
 def test_every_path_is_there_and_its_module_imports_nothing_heavy(tmp_path: Path) -> None:
     """A package that is not there is then met inside the path, which says so."""
     targets = [path.target.split(":") for path in PATHS]

@@ -39,6 +39,7 @@ def tokenizer(folder: Path):
     return load_tokenizer(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["naïve 東京 🙂\t\x00", "3*(x + 12) = 99\n\n", "31 December", "  a  b "])
 def test_any_text_comes_back(tokenizer, text: str) -> None:
     assert tokenizer.decode(tokenizer.encode(text)) == text

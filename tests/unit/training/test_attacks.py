@@ -31,6 +31,7 @@ def shown(outcome: AttackOutcome) -> str:
     return f"{outcome.attack}: {gains}\n{outcome.twin_text}\n---\n{outcome.attacked_text}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_no_attack_pays(attack: str) -> None:
     outcomes = list(run_suite(TRACES, attacks=[attack], seed=7))

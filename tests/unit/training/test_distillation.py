@@ -270,6 +270,7 @@ def losses_of(trainer: Any) -> list[float]:
     return [row["loss"] for row in trainer.state.log_history if "loss" in row]
 
 
+@pytest.mark.slow
 def test_at_weight_0_it_is_the_plain_loss_to_the_last_bit(tmp_path: Path, conversation: Conversation) -> None:
     import torch
 
@@ -281,6 +282,7 @@ def test_at_weight_0_it_is_the_plain_loss_to_the_last_bit(tmp_path: Path, conver
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
 
+@pytest.mark.slow
 def test_the_loss_is_the_mixture_that_it_says(tmp_path: Path, conversation: Conversation) -> None:
     import torch
 
@@ -310,6 +312,7 @@ def test_the_loss_is_the_mixture_that_it_says(tmp_path: Path, conversation: Conv
     assert shown == pytest.approx(divergence / num_scored, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_packs_and_batches_have_the_same_loss(tmp_path: Path, conversation: Conversation) -> None:
     rows = rows_of(conversation)
     distill = Distillation(0.5, 2.0)
@@ -322,6 +325,7 @@ def test_packs_and_batches_have_the_same_loss(tmp_path: Path, conversation: Conv
     assert losses_of(trainer_of(rows, tmp_path, distill, max_steps=1, **checkpointed)) == pytest.approx(whole, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_student_comes_nearer_to_the_teacher(tmp_path: Path, conversation: Conversation) -> None:
     trainer = trainer_of(rows_of(conversation), tmp_path, Distillation(1.0, 1.0), max_steps=15, learning_rate=3e-3)
     losses_of(trainer)

@@ -52,6 +52,7 @@ def test_tensorboards_files_outlive_the_nodes_scratch(tmp_path: Path, monkeypatc
     assert os.environ.pop("TENSORBOARD_LOGGING_DIR") == str(tmp_path / "tensorboard")
 
 
+@pytest.mark.slow
 def test_curves_and_generations_reach_mlflow_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import TrainerControl, TrainerState, TrainingArguments
 
@@ -111,6 +112,7 @@ def test_a_store_on_another_machine_or_one_that_fails_ends_nothing(tmp_path: Pat
     assert failing.calls == 1, "it is told of once, and not asked again"
 
 
+@pytest.mark.slow
 def test_an_unreachable_server_stops_only_those_who_asked_for_it() -> None:
     from stillery.config import RegisterConfig
     from stillery.registry.live import live_run

@@ -96,6 +96,7 @@ def test_the_problems_are_those_of_validation_that_can_be_checked(out: Folder) -
     assert problems[1].verify_function == "support.verifier:right"
 
 
+@pytest.mark.slow
 def test_measuring_changes_no_loss_and_early_stopping_goes_on_where_it_was(
     out: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

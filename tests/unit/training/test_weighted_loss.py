@@ -154,6 +154,7 @@ def same(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:
     return one[0] == other[0] and all(torch.equal(value, other[1][name]) for name, value in one[1].items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packing", [False, True], ids=["padded", "packed"])
 def test_weights_of_one_are_the_plain_loss_to_the_last_bit(
     tmp_path: Path, conversation: Conversation, packing: bool
@@ -165,6 +166,7 @@ def test_weights_of_one_are_the_plain_loss_to_the_last_bit(
     assert same(train(rows_of(conversation, weight=2.0), tmp_path, mean_weight=2.0, packing=packing), plain)
 
 
+@pytest.mark.slow
 def test_masked_spans_cost_nothing_and_other_weights_do(tmp_path: Path, conversation: Conversation) -> None:
     masked = train(rows_of(conversation, masked=True), tmp_path, mean_weight=None, packing=False)
     assert same(train(rows_of(conversation, masked=True), tmp_path, mean_weight=1.0, packing=False), masked)

@@ -36,6 +36,7 @@ def _log(folder: Path, number: int, *, twice: bool = False) -> None:
         Folder(str(folder / "log" / "key" / "batch")).write_rows(f"{number:06d}-{copy}.parquet", rows, Generation)
 
 
+@pytest.mark.slow
 def test_a_run_that_nobody_works_on_is_stopped_or_finished(tmp_path: Path) -> None:
     make_ui_run(tmp_path / "done")
     whole = _state(tmp_path / "done")

@@ -68,6 +68,7 @@ class Shape(HTMLParser):
         self.attributes += [(tag, name, value) for name, value in attrs]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_answers_under_a_policy_and_loads_nothing_from_elsewhere(client: TestClient, page: str) -> None:
     answer = client.get(page)

@@ -47,6 +47,7 @@ def shown(runs: RunList, page: str) -> tuple[int, str]:
     return answer.status_code, answer.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_is_that_of_a_local_run(tmp_path: Path, store: Folder, page: str) -> None:
     local = make_ui_run(tmp_path / "adder").local

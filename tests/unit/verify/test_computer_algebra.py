@@ -31,6 +31,7 @@ def _expressions() -> st.SearchStrategy[str]:
 REWRITINGS = ["({})", "0+{}", r"\frac{{2({})}}{{2}}", "x + {} - x", r"\frac{{1}}{{1/({})}}", "({})+1", "3({})"]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(_expressions(), _expressions(), st.sampled_from(REWRITINGS))
 def test_rational_functions(first: str, second: str, rewriting: str) -> None:

@@ -57,6 +57,7 @@ def test_only_what_failed_is_graded_again(tmp_path: Path) -> None:
     assert after[2:] == before[2:]
 
 
+@pytest.mark.slow
 def test_too_many_failures_end_the_stage_and_lose_nothing(tmp_path: Path) -> None:
     rows = [generation(0, "1"), generation(1, SLOW[0])]
     folders = stage(tmp_path, rows, [earlier(rows[0], "correct", None), earlier(rows[1], "timeout", "slow")])

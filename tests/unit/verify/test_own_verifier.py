@@ -80,6 +80,7 @@ def test_it_decides_with_evidence_or_leaves_it_to_the_rules(own: str) -> None:
     assert (cut.verdict, grade("<think>\nx\n</think>", answer=None, function=name).verdict) == ("truncated", "unparsed")
 
 
+@pytest.mark.slow
 def test_whatever_it_does_beside_deciding_is_a_failure_of_that_sample_alone(
     own: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +99,7 @@ def test_whatever_it_does_beside_deciding_is_a_failure_of_that_sample_alone(
     assert "EOFError" in told[6]
 
 
+@pytest.mark.slow
 def test_the_stages_the_rewards_and_the_fingerprint_know_it(own: str, tmp_path: Path) -> None:
     prompt = Prompt("p", "words", "A palindrome?", None, "none", [], "made up", Split.TRAIN, None, None)
     made = Generation("s", "p", 0, 0, "", "anna", "stop", 1, 1, None, "m", "{}", 0, False, None)

@@ -182,6 +182,7 @@ ROWS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "predicted", "gold", "same"), ROWS)
 def test_policy(kind: str, predicted: str, gold: str, same: bool) -> None:
     assert same_answer(predicted, gold, answer_kind=kind) is same

@@ -91,10 +91,12 @@ def check_beside_honest(pool: GradingPool, hostile: list[str], kind: str) -> Non
     assert set(verdicts[1::2]) <= {"wrong", "unparsed", "timeout", "error"}
 
 
+@pytest.mark.slow
 def test_hostile_expressions_cost_at_most_a_deadline_and_never_a_neighbour(pool: GradingPool) -> None:
     check_beside_honest(pool, HOSTILE, "expression")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "piece", ["9", "{", "\\boxed{", "<answer>", "字", "a b. ", "\u202e", "\x00", "$", "\\(", "#### 1\n"]
 )
@@ -105,10 +107,12 @@ def test_a_hostile_completion_is_soon_prepared(piece: str) -> None:
             prepare(job)
 
 
+@pytest.mark.slow
 def test_hostile_sets_do_not_either(pool: GradingPool) -> None:
     check_beside_honest(pool, [a for a in HOSTILE if "," in a or "[" in a or "x" in a or a == TOWER], "set")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["string", "choice", "yes_no", "date"])
 def test_hostile_words_need_no_worker(kind: str) -> None:
     with soon_done():
@@ -141,6 +145,7 @@ def test_a_crashed_worker_is_an_error_of_one_pair(pool: GradingPool) -> None:
     assert all("SIGKILL" in (o.detail or "") for o in outcomes if o.kind == "error")
 
 
+@pytest.mark.slow
 def test_a_killed_child_costs_nothing_between_chunks_and_one_pair_within() -> None:
     pairs = [Pair(f"f(x+{i})", f"f({i}+x)", "expression") for i in range(4)]
     with GradingPool(deadline_s=30) as pool:
@@ -157,6 +162,7 @@ def test_a_killed_child_costs_nothing_between_chunks_and_one_pair_within() -> No
     assert "SIGKILL" in (outcomes[0].detail or "")
 
 
+@pytest.mark.slow
 def test_an_overrun_costs_little_more_than_its_deadline() -> None:
     """The child that takes over is forked, not started."""
     with GradingPool(deadline_s=0.5) as quick:
@@ -173,6 +179,7 @@ def child_of(process_id: int) -> int:
     return int(children[0])
 
 
+@pytest.mark.slow
 def test_memory_is_bounded() -> None:
     # 2^(2^33) needs 1 GiB for its result alone: over the limit before it is over the deadline.
     with GradingPool(deadline_s=60, memory_bytes=700 << 20) as small:
@@ -203,6 +210,7 @@ def test_single_calls_work_off_the_main_thread() -> None:
     assert results == [True] * 4
 
 
+@pytest.mark.slow
 def test_single_calls_survive_hostile_input() -> None:
     with pytest.raises(TimeoutError, match="5 s"):
         same_answer(TOWER, "17")
@@ -224,6 +232,7 @@ def test_a_script_without_a_main_guard_and_with_a_hostile_folder_works(tmp_path:
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_a_large_parent_does_not_count_against_a_comparison() -> None:
     """A worker started by an engine's process, which holds gigabytes, must not take its parent's memory for its own."""
     code = (

@@ -138,6 +138,7 @@ def test_the_question_tells_what_is_foreign() -> None:
     assert grade(completion, answer="5", question=QUESTION).flags == ["mixed_languages"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "piece",
     [

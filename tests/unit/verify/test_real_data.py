@@ -34,6 +34,7 @@ def test_qwen25math() -> None:
     assert differing <= {"10{,}000", "4:30p.."}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "agreeing"),
     [("math500_deepseek_r1", 15), ("pilot_math500_llama8b", 18), ("pilot_math500_qwen7b", 17), ("pilot_math500_r1", 9)],
@@ -46,6 +47,7 @@ def test_trace_topology(name: str, agreeing: int) -> None:
     assert sum(a == b for a, b in zip(ours, recorded, strict=True)) >= agreeing
 
 
+@pytest.mark.slow
 def test_every_worked_solution_of_gsm8k_is_correct() -> None:
     rows = read(shared_data("gsm8k/test.jsonl"))
     answers = [str(row["answer"]) for row in rows]

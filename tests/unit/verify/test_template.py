@@ -41,6 +41,7 @@ def test_a_prompt_may_have_opened_the_thinking() -> None:
     assert parse_template("  </think><answer>17</answer>", prefilled_think=True).state == "empty_think"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", ["<think>", "</think>", "<answer>", "</answer>", "<answer></answer>", "<"])
 def test_a_megabyte_of_tags_takes_linear_time(piece: str) -> None:
     with soon_done():

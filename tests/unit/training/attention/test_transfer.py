@@ -104,6 +104,7 @@ def test_the_weight_falls_to_nothing_in_a_straight_line() -> None:
     assert annealed(transfer, step=0, of=0) == 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packing", [False, True], ids=["padded", "packed"])
 def test_at_weight_nothing_training_is_the_same_to_the_last_bit(
     tmp_path: Path, rows: list[dict[str, Any]], packing: bool
@@ -170,6 +171,7 @@ def test_checkpointing_of_layers_changes_no_gradient(tmp_path: Path, rows: list[
     close(gradients_of(checkpointed, [some]), plain)
 
 
+@pytest.mark.slow
 def test_the_student_comes_to_attend_where_it_is_drawn(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     trainer = trainer_of(rows, tmp_path, transfer=replace(TRANSFER, anneal_until=1.0), max_steps=24)
     trainer.train()
@@ -203,6 +205,7 @@ def test_the_student_can_be_sampled_between_two_steps(tmp_path: Path, rows: list
     assert sampled == [23, 23]
 
 
+@pytest.mark.slow
 def test_rows_without_anything_to_attend_to_cost_only_their_tokens(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     bare = [{**row, MASSES: [[] for _ in row[MASSES]]} for row in rows]
     losses, _ = trained(trainer_of(bare, tmp_path, transfer=TRANSFER))
