@@ -1,7 +1,7 @@
 """vLLM: a checkpoint folder with quantized weights, for servers.
 
-In: a checkpoint. Out: the same folder with its weights in the format of compressed-tensors, which vLLM (and SGLang, and
-transformers) load as they are:
+In: a checkpoint. Out: the same folder with its weights in the format of compressed-tensors, which vLLM and transformers
+load as they are:
 
 - `int8-w8a8`: weights in 8 bits, a scale a row; activations quantized to 8 bits as they come, a scale a token.
 - `int4-w4a16`: weights in 4 bits, a scale for 32 along a row; offered where this machine's vLLM has a kernel for them,
