@@ -26,9 +26,9 @@ class Evaluation:
         """The overall measures of a split, if the model was measured on it."""
         return self.summary["splits"].get(split, {}).get("overall")
 
-    def measures_by(self, split: str, grouping: str) -> Mapping[str, Any]:
-        """Measures by group; grouping is `by_task` or `by_num_steps`."""
-        return self.summary["splits"].get(split, {}).get(grouping, {})
+    def measures_by_task(self, split: str) -> Mapping[str, Any]:
+        """The measures of each task of a split."""
+        return self.summary["splits"].get(split, {}).get("by_task", {})
 
 
 class Model(NamedTuple):

@@ -1,10 +1,11 @@
 """What training changed: the gain, every model's measures by split, and accuracy by task and by length."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stillery.metrics import Gain, group_by_problem, paired_gain
+from stillery.metrics import Gain, group_by_problem, paired_gain, summarize
 from stillery.records import Split
 from stillery.report.charts import Bar, LineChart, Point, Series, line_chart
 from stillery.report.data import SPLIT_NAMES, Evaluation, ReportData
@@ -52,7 +53,7 @@ def by_task(data: ReportData) -> list[tuple[str, list[Bar]]]:
     for split in data.splits:
         if split == Split.LONGER:
             continue
-        found = [(model, model.evaluation.measures_by(split, "by_task")) for model in data.models]
+        found = [(model, model.evaluation.measures_by_task(split)) for model in data.models]
         for task in sorted({task for _, tasks in found for task in tasks}):
             name = task if split == Split.TEST else f"{task} ({SPLIT_NAMES[Split(split)].lower()})"
             rows = [(model, tasks[task]["pass@1"]) for model, tasks in found if tasks.get(task)]
@@ -77,5 +78,8 @@ def by_length(data: ReportData) -> Lengths | None:
 
 
 def _by_num_steps(evaluation: Evaluation) -> dict[int, Measures]:
-    found = [evaluation.measures_by(split, "by_num_steps") for split in (Split.LONGER, Split.TEST)]
-    return dict(sorted((int(n), measures["pass@1"]) for by_steps in found for n, measures in by_steps.items()))
+    """pass@1 by steps. Where both splits have problems of a length, theirs count together."""
+    splits = (Split.TEST, Split.LONGER)
+    pooled = [dataclasses.replace(score, split=Split.TEST) for score in evaluation.scores if score.split in splits]
+    found = summarize(pooled, ks=[1])["splits"].get(Split.TEST, {}).get("by_num_steps", {})
+    return {int(n): measures["pass@1"] for n, measures in found.items()}

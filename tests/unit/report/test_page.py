@@ -7,10 +7,11 @@ import pytest
 from stillery.bonds import analyze
 from stillery.metrics import summarize
 from stillery.report import Evaluation, ReportData, render
+from stillery.report.results import by_length
 from stillery.report.traces import choose_problem, choose_samples
 from support.receipts import receipt_of
 from support.report_runs import AFTER, BEFORE, FUNNEL, make_comparison, make_evaluation, make_report
-from support.score_rows import make_score
+from support.score_rows import make_score, make_scores
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)></pre></style>\"'&"
 
@@ -135,6 +136,18 @@ def test_without_equations_it_is_the_first_problem_that_training_mended() -> Non
     # Of BEFORE the first sample alone is right; of AFTER the first six are.
     data = make_report(before=without(make_evaluation(BEFORE)), after=without(make_evaluation(AFTER)))
     assert choose_problem(data) == "p1"
+
+
+def test_problems_of_one_length_in_two_splits_count_together() -> None:
+    scores = [
+        *make_scores("short", "++", num_steps=4),
+        *make_scores("test", "++", num_steps=6),
+        *make_scores("longer-1", "--", split="longer", num_steps=6),
+        *make_scores("longer-2", "+-", split="longer", num_steps=6),
+    ]
+    lengths = by_length(make_report(before=None, teacher=None, after=Evaluation(scores, summarize(scores, ks=[1]))))
+    assert lengths is not None
+    assert [(steps, one and one["mean"]) for steps, (one,) in lengths.rows] == [(4, 1.0), (6, 0.5)]
 
 
 def test_what_is_missing_is_said_plainly() -> None:
