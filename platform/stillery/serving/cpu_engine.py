@@ -4,6 +4,8 @@ from typing import Any
 
 from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
 
+from stillery.serving.preloading import preloaded_context
+
 
 class OneProcessEngine(VLLMEngine):
     """Ray Serve LLM's engine without vLLM's worker process.
@@ -14,5 +16,8 @@ class OneProcessEngine(VLLMEngine):
     """
 
     def _start_async_llm_engine(self, vllm_engine_args: Any, vllm_engine_config: Any, placement_group: Any) -> Any:
+        from vllm.v1.engine import utils
+
         vllm_engine_config.parallel_config.distributed_executor_backend = "uni"
+        utils.get_mp_context = preloaded_context
         return super()._start_async_llm_engine(vllm_engine_args, vllm_engine_config, placement_group)

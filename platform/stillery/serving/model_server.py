@@ -38,6 +38,7 @@ from stillery.serving.openai_shape import (
     first_complaint,
     rename_reasoning,
 )
+from stillery.serving.preloading import start_preloading
 from stillery.serving.settings import EngineSettings, ProbeSettings, ServeSettings, load_settings, served_name
 from stillery.verify.template import parse_template
 
@@ -72,14 +73,19 @@ class ModelServer:
             max_ongoing=settings.engine.max_ongoing_requests, max_queued=settings.engine.max_queued_requests
         )
         self._metrics = Metrics()
-        folder = await asyncio.to_thread(fetch, served, tracking_uri=settings.tracking_uri)
         set_engine_environment(settings.engine)
+        if is_one_process(settings.engine):
+            start_preloading()
+        folder = await asyncio.to_thread(fetch, served, tracking_uri=settings.tracking_uri)
         if settings.engine.reasoning_parser == OUR_PARSER:
             # vLLM's own server loads a plug-in in its main function, which Ray Serve LLM does not run.
             importlib.import_module("stillery.serving.think_answer")
+        from ray.llm._internal.serve.core.server import llm_server
         from ray.serve.llm import LLMConfig
         from ray.serve.llm.deployment import LLMServer
 
+        # It starts an actor that counts models for Ray's makers, and the replica waits five seconds for it.
+        llm_server.push_telemetry_report_for_all_models = _report_nothing
         config = LLMConfig(**llm_config(settings, source=str(folder), name=self._name))
         self._server: Any = LLMServer.sync_init(config, engine_cls=engine_class(settings.engine))
         await self._server.start()
@@ -190,6 +196,10 @@ class ModelServer:
         raise ProbeFailedError(f"version {self._served.version} failed the probe {probe.tries} times: {complaint}")
 
 
+def _report_nothing(**_: Any) -> None:
+    """What takes the place of a usage report."""
+
+
 async def _texts(first: Any, rest: AsyncIterator[Any]) -> AsyncGenerator[str]:
     """The stream's events. Raises BrokenOffError where vLLM reports an error, after which it would say `[DONE]`."""
     yield _text(first)
@@ -267,10 +277,15 @@ def engine_kwargs(engine: EngineSettings) -> dict[str, Any]:
     return defaults | engine.kwargs
 
 
+def is_one_process(engine: EngineSettings) -> bool:
+    """Whether the engine computes on a CPU, in one process."""
+    spread = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
+    return not engine.num_gpus and all(engine.kwargs.get(name, 1) == 1 for name in spread)
+
+
 def engine_class(engine: EngineSettings) -> Any:
     """The class that starts vLLM's engine; None for Ray Serve LLM's own."""
-    spread = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
-    if engine.num_gpus or any(engine.kwargs.get(name, 1) != 1 for name in spread):
+    if not is_one_process(engine):
         return None
     from stillery.serving.cpu_engine import OneProcessEngine
 
