@@ -7,6 +7,7 @@ machines have what `attention.num_cpus` and `num_gpus` ask for; the bonds' targe
 
 import functools
 import json
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,8 @@ from stillery.errors import UserError
 from stillery.io.storage import Folder
 from stillery.sampling.models import model_id, resolve_model
 from stillery.stages.stage import Stage, StageContext
+from stillery.telemetry import logs
+from stillery.telemetry.bars import Bar
 from stillery.telemetry.logs import logger
 from stillery.training.attention.checks import is_on, teacher_of
 from stillery.training.attention.files import calibrate, write_targets
@@ -47,12 +50,14 @@ def find_targets(
     files.context.enable_progress_bars = False
     task = functools.partial(_write, given=given, calibration=calibration, out=out)
     counts, without = Counter[str](), Counter[str]()
+    started = time.monotonic()
     for number, row in enumerate(files.map(task, **asked).iter_rows(), 1):
         written = json.loads(row["written"])
         without.update(written.pop("without"))
         counts.update(written)
         if len(names) > 1:
-            logger.info(f"attention: {number} of {len(names)} files, {counts['rows']:,} rows")
+            seconds, rows = time.monotonic() - started, f"{counts['rows']:,} rows"
+            logs.report(Bar("attention", number, len(names), seconds, rows, unit="files"))
     if not counts["rows"]:
         raise UserError(f"attention: no sample has a claim to attend from ({dict(without)}); set attention.target=null")
     return {**summary, **counts, "without": dict(without)}

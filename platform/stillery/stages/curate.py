@@ -10,6 +10,7 @@ The driver holds the problems, and of the samples only counts.
 import dataclasses
 import functools
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -31,6 +32,8 @@ from stillery.io.tables import TableRows
 from stillery.metrics import StoppingRule
 from stillery.records import Prompt, Split, from_table
 from stillery.stages.stage import TRAINED, Stage, StageContext
+from stillery.telemetry import logs
+from stillery.telemetry.bars import Bar
 from stillery.telemetry.logs import logger
 from stillery.verify.functions import function_identity
 
@@ -175,11 +178,12 @@ def _on_ray(work: Work, places: Sequence[tuple[str, int]], shared: Mapping[str, 
     )
     files.context.enable_progress_bars = False
     task = functools.partial(_work_on, work=work, shared=ray.put(dict(shared)))
+    started = time.monotonic()
     for number, row in enumerate(files.map(task, num_cpus=1).iter_rows(), 1):
         if row["fault"] is not None:
             raise UserError(row["fault"])
         if len(places) > 1:
-            logger.info(f"curate: {number} of {len(places)} files")
+            logs.report(Bar("curate", number, len(places), time.monotonic() - started, unit="files"))
         yield json.loads(row["counts"])
 
 

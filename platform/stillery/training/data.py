@@ -11,6 +11,7 @@ on its own disk, which `datasets` maps into memory.
 import contextlib
 import functools
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,8 @@ from stillery.records import AttentionTarget, Sample, Split, from_table
 from stillery.sampling.chat.conversation import ChatFormat, ChatRow, Conversation, open_conversation
 from stillery.sampling.chat.lengths import LONG, check_dropped, max_length
 from stillery.sampling.stored_logprobs import ScoreReader
+from stillery.telemetry import logs
+from stillery.telemetry.bars import Bar
 from stillery.telemetry.logs import logger
 from stillery.thinking import split_thinking
 from stillery.training.attention.files import targets_name
@@ -85,6 +88,7 @@ def prepare_data(
     beside: dict[str, Any] = {"weighted": weighted, "targets": targets, "scores": scores}
     task = functools.partial(_prepare_file, config=config, chat=chat, samples=samples, data=data, **beside)
     counts: Counter[str] = Counter()
+    started = time.monotonic()
     total, num_tokens, length = 0.0, 0, 0
     mass, num_attending, num_scored, num_without = 0.0, 0, 0, 0
     for number, row in enumerate(files.map(task, num_cpus=1).iter_rows(), 1):
@@ -98,7 +102,8 @@ def prepare_data(
         num_scored += prepared["num_scored"]
         num_without += prepared["num_without"]
         if len(names) > 1:
-            logger.info(f"sft: prepared {number} of {len(names)} files, {counts.total():,} rows")
+            seconds, rows = time.monotonic() - started, f"{counts.total():,} rows"
+            logs.report(Bar("sft, rows to tokens", number, len(names), seconds, rows, unit="files"))
     kept = {split: counts.pop(split, 0) for split in _SPLITS}
     check_dropped(config, counts, num_rows=counts.total() + sum(kept.values()))
     if not kept[Split.TRAIN]:
