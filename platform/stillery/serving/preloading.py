@@ -11,7 +11,7 @@ from typing import Any
 
 _METHOD = "forkserver"
 # What the engine's process needs, up to the worker that computes.
-_MODULES = ["vllm.v1.engine.core", "vllm.v1.worker.cpu_worker"]
+_MODULES = ["stillery.serving.forked", "vllm.v1.engine.core", "vllm.v1.worker.cpu_worker"]
 
 
 def start_preloading() -> None:
