@@ -13,7 +13,7 @@ from stillery.errors import UserError
 from stillery.serving.gateway import GatewaySettings, KeyLimits, LimitDecision, LocalLimiter
 from stillery.serving.gateway.limits import LimitTable
 from stillery.serving.gateway.settings import ParameterBounds, check_settings
-from stillery.serving.gateway.shared_limiter import RETRY_EVERY_S, RayDesk, SharedLimiter
+from stillery.serving.gateway.shared_limiter import RETRY_EVERY_S, RayLimitClient, SharedLimiter
 
 
 class Clock:
@@ -108,7 +108,7 @@ def test_a_local_limiter_travels_in_a_pickle() -> None:
     assert asyncio.run(run()) == [True, False]
 
 
-class TableDesk:
+class TableClient:
     """The shared table in this process; `down` makes it unreachable."""
 
     def __init__(self, shared: LimitTable) -> None:
@@ -137,35 +137,37 @@ class TableDesk:
 SETTINGS = GatewaySettings(limits=KeyLimits(burst=1000, concurrency=3))
 
 
-def replicas(desk: TableDesk, *, lease_s: float = 60.0) -> tuple[SharedLimiter, SharedLimiter]:
-    return SharedLimiter(SETTINGS, desk=desk, lease_s=lease_s), SharedLimiter(SETTINGS, desk=desk, lease_s=lease_s)
+def replicas(client: TableClient, *, lease_s: float = 60.0) -> tuple[SharedLimiter, SharedLimiter]:
+    return SharedLimiter(SETTINGS, client=client, lease_s=lease_s), SharedLimiter(
+        SETTINGS, client=client, lease_s=lease_s
+    )
 
 
 def test_replicas_do_not_multiply_the_limits() -> None:
     async def run() -> None:
-        desk = TableDesk(LimitTable(SETTINGS))
-        one, two = replicas(desk)
+        client = TableClient(LimitTable(SETTINGS))
+        one, two = replicas(client)
         allowed = [(await limiter.acquire("key")).allowed for limiter in (one, two, one, two, one)]
         assert allowed == [True, True, True, False, False]
         await two.release("key")
         assert (await one.acquire("key")).allowed
-        assert desk.table.in_use("key") == 3
+        assert client.table.in_use("key") == 3
 
     asyncio.run(run())
 
 
 def test_a_replica_that_is_prepared_waits_for_the_table_but_not_for_ever() -> None:
     async def run() -> None:
-        desk = TableDesk(LimitTable(SETTINGS))
-        desk.down = True
-        one, two = replicas(desk)
+        client = TableClient(LimitTable(SETTINGS))
+        client.down = True
+        one, two = replicas(client)
         preparing = asyncio.create_task(one.prepare())
         await asyncio.sleep(0.25)
         assert not preparing.done()
-        desk.down = False
+        client.down = False
         assert await preparing
-        assert len(desk.table._holders) == 1
-        desk.down = True
+        assert len(client.table._holders) == 1
+        client.down = True
         assert not await two.prepare(within_s=0.2)
 
     asyncio.run(run())
@@ -173,21 +175,21 @@ def test_a_replica_that_is_prepared_waits_for_the_table_but_not_for_ever() -> No
 
 def test_a_replica_goes_by_limits_of_its_own_while_the_table_is_away(caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> None:
-        desk = TableDesk(LimitTable(SETTINGS))
-        one, _ = replicas(desk)
+        client = TableClient(LimitTable(SETTINGS))
+        one, _ = replicas(client)
         assert (await one.acquire("key")).allowed
-        desk.down = True
+        client.down = True
         # The slot that it holds counts: two more, not three.
         assert [(await one.acquire("key")).allowed for _ in range(3)] == [True, True, False]
-        assert desk.calls == 2
+        assert client.calls == 2
         await one.release("key")
         assert (await one.acquire("key")).allowed
         assert [(await one.acquire("key")).reason for _ in range(2)] == ["concurrency"] * 2
-        desk.down = False
+        client.down = False
         await asyncio.sleep(RETRY_EVERY_S + 0.1)
         for _ in range(3):
             await one.release("key")
-        assert desk.table.in_use("key") == 0
+        assert client.table.in_use("key") == 0
 
     asyncio.run(run())
     assert caplog.text.count("cannot be reached") == 1
@@ -195,36 +197,36 @@ def test_a_replica_goes_by_limits_of_its_own_while_the_table_is_away(caplog: pyt
 
 def test_reports_tell_a_new_table_what_is_held() -> None:
     async def run() -> None:
-        desk = TableDesk(LimitTable(SETTINGS, lease_s=0.15))
-        one, two = replicas(desk, lease_s=0.15)
+        client = TableClient(LimitTable(SETTINGS, lease_s=0.15))
+        one, two = replicas(client, lease_s=0.15)
         for _ in range(2):
             assert (await one.acquire("key")).allowed
-        desk.table = LimitTable(SETTINGS, lease_s=0.15)
+        client.table = LimitTable(SETTINGS, lease_s=0.15)
         await asyncio.sleep(0.3)
         # Told anew, and kept alive beyond the lease.
-        assert desk.table.in_use("key") == 2
+        assert client.table.in_use("key") == 2
         assert [(await two.acquire("key")).allowed for _ in range(2)] == [True, False]
 
     asyncio.run(run())
 
 
 def test_an_acquire_that_is_cancelled_leaves_nothing_held() -> None:
-    class Stuck(TableDesk):
+    class Stuck(TableClient):
         async def acquire(self, holder: str, key_id: str) -> LimitDecision:
             self.table.acquire(holder, key_id)
             await asyncio.sleep(60)
             raise AssertionError("was not cancelled")
 
     async def run() -> None:
-        desk = Stuck(LimitTable(SETTINGS))
-        one, _ = replicas(desk, lease_s=0.15)
+        client = Stuck(LimitTable(SETTINGS))
+        one, _ = replicas(client, lease_s=0.15)
         asking = asyncio.create_task(one.acquire("key"))
         await asyncio.sleep(0.01)
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
-        assert desk.table.in_use("key") == 1
+        assert client.table.in_use("key") == 1
         await asyncio.sleep(0.2)
-        assert desk.table.in_use("key") == 0
+        assert client.table.in_use("key") == 0
 
     asyncio.run(run())
 
@@ -234,18 +236,18 @@ def test_a_shared_limiter_travels_in_a_pickle_and_copies_are_different_holders()
     one, two = pickle.loads(blank), pickle.loads(blank)
 
     async def run() -> None:
-        desk = TableDesk(LimitTable(SETTINGS))
-        # In a process of Serve's the desk is the Ray actor.
-        one._desk = two._desk = desk
+        client = TableClient(LimitTable(SETTINGS))
+        # In a process of Serve's the client is the Ray actor.
+        one._client = two._client = client
         await one.acquire("key")
         await two.acquire("key")
-        assert desk.table.in_use("key") == 2
-        assert len(desk.table._holders) == 2
+        assert client.table.in_use("key") == 2
+        assert len(client.table._holders) == 2
 
     asyncio.run(run())
 
 
-class ScriptedDesk(RayDesk):
+class ScriptedClient(RayLimitClient):
     """Finds actors that do, one after the other, what `script` says."""
 
     def __init__(self, script: list[Exception | LimitDecision], *, slow_s: float = 0.0) -> None:
@@ -271,30 +273,30 @@ def test_an_actor_is_looked_for_again_only_when_it_is_dead() -> None:
     from ray.exceptions import ActorDiedError, ActorUnavailableError
 
     async def run() -> None:
-        desk = ScriptedDesk(
+        client = ScriptedClient(
             [ActorUnavailableError("away", None), LimitDecision(True), ActorDiedError(), LimitDecision(True)]
         )
         outcomes = []
         for _ in range(4):
             try:
-                outcomes.append((await desk.acquire("a", "key")).allowed)
+                outcomes.append((await client.acquire("a", "key")).allowed)
             except ConnectionError:
-                outcomes.append(desk.found)
+                outcomes.append(client.found)
         # Unreachable with the first actor, answered by it, dead, answered by the second.
         assert outcomes == [1, True, 1, True]
-        assert desk.found == 2
+        assert client.found == 2
 
     asyncio.run(run())
 
 
 def test_an_actor_that_starts_slowly_is_made_once() -> None:
     async def run() -> None:
-        desk = ScriptedDesk([LimitDecision(True)] * 3, slow_s=1.3)
-        asked = await asyncio.gather(*(desk.acquire("a", "key") for _ in range(3)), return_exceptions=True)
+        client = ScriptedClient([LimitDecision(True)] * 3, slow_s=1.3)
+        asked = await asyncio.gather(*(client.acquire("a", "key") for _ in range(3)), return_exceptions=True)
         assert all(isinstance(outcome, ConnectionError) for outcome in asked)
         await asyncio.sleep(0.5)
-        assert (await desk.acquire("a", "key")).allowed
-        assert desk.found == 1
+        assert (await client.acquire("a", "key")).allowed
+        assert client.found == 1
 
     asyncio.run(run())
 

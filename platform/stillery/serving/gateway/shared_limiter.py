@@ -31,7 +31,7 @@ _MADE_WITHIN_S = 30.0
 _T = TypeVar("_T")
 
 
-class Desk(Protocol):
+class LimitClient(Protocol):
     """The shared table as one replica reaches it. Every method raises ConnectionError if it cannot be reached."""
 
     async def acquire(self, holder: str, key_id: str) -> LimitDecision: ...
@@ -44,7 +44,7 @@ class Desk(Protocol):
 class SharedLimiter:
     """A Limiter for one of several replicas. It can be pickled until its first use, and is then bound to its process.
 
-    `desk` is how the shared table is reached; by default through the Ray actor of this name and these settings.
+    `client` is how the shared table is reached; by default through the Ray actor of this name and these settings.
     """
 
     def __init__(
@@ -54,11 +54,13 @@ class SharedLimiter:
         name: str = "stillery-limits",
         lease_s: float = LEASE_S,
         answer_within_s: float = ANSWER_WITHIN_S,
-        desk: Desk | None = None,
+        client: LimitClient | None = None,
     ) -> None:
         self._settings = settings
         self._lease_s = lease_s
-        self._desk: Desk = desk or RayDesk(settings, name=name, lease_s=lease_s, answer_within_s=answer_within_s)
+        self._client: LimitClient = client or RayLimitClient(
+            settings, name=name, lease_s=lease_s, answer_within_s=answer_within_s
+        )
         self._holder = ""
         self._slots: Counter[str] = Counter()
         self._alone: LimitTable | None = None
@@ -72,7 +74,7 @@ class SharedLimiter:
         end = asyncio.get_running_loop().time() + within_s
         while True:
             try:
-                await self._desk.report(self._holder, dict(self._slots))
+                await self._client.report(self._holder, dict(self._slots))
                 return True
             except ConnectionError as error:
                 if asyncio.get_running_loop().time() >= end:
@@ -96,7 +98,7 @@ class SharedLimiter:
         self._forget(key_id)
         # If this does not arrive, the next report says the same.
         if self._reachable():
-            await self._try(self._desk.release(self._holder, key_id))
+            await self._try(self._client.release(self._holder, key_id))
 
     def _begin(self) -> None:
         if self._reporter is None:
@@ -106,7 +108,7 @@ class SharedLimiter:
 
     async def _ask(self, key_id: str) -> LimitDecision:
         if self._reachable():
-            decision = await self._try(self._desk.acquire(self._holder, key_id))
+            decision = await self._try(self._client.acquire(self._holder, key_id))
             if decision is not None:
                 return decision
         if self._alone is None:
@@ -117,7 +119,7 @@ class SharedLimiter:
     async def _report_for_ever(self) -> None:
         while True:
             await asyncio.sleep(self._lease_s / 3)
-            await self._try(self._desk.report(self._holder, dict(self._slots)))
+            await self._try(self._client.report(self._holder, dict(self._slots)))
 
     async def _try(self, call: Awaitable[_T]) -> _T | None:
         """The answer of the shared table; None, and alone for a while, if it cannot be reached."""
@@ -136,7 +138,7 @@ class SharedLimiter:
         self._slots -= Counter({key_id: 1})
 
 
-class RayDesk:
+class RayLimitClient:
     """The shared table as a named Ray actor, made by the replica that asks first.
 
     The actor ends with the replica that made it, and the next one to ask makes it anew: nothing is left behind in the
