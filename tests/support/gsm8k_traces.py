@@ -5,20 +5,20 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from stillery.training.rewards.attacks import Honest
+from stillery.training.rewards.attacks import HonestTrace
 
 _NOTE = re.compile(r"<<.*?>>")
 _SUM = re.compile(r"(?<![\w.])(?<![-+*/x] )(?<![-+*/x])(\d+)\s*([-+*/x])\s*(\d+)\s*=\s*\$?(\d+)(?![\w.])")
 
 
-def gsm8k_traces(path: Path) -> Iterator[Honest]:
+def gsm8k_traces(path: Path) -> Iterator[HonestTrace]:
     """The solutions with a whole number for an answer, sums written with blanks ("48 / 2 = 24")."""
     for line in path.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         solution, _, answer = row["answer"].partition("####")
         lines = tuple(_SUM.sub(_spaced, text).strip() for text in _NOTE.sub("", solution).splitlines() if text.strip())
         if answer.strip().isdigit():
-            yield Honest(row["question"], answer.strip(), "number", (), lines)
+            yield HonestTrace(row["question"], answer.strip(), "number", (), lines)
 
 
 def _spaced(match: re.Match[str]) -> str:

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from stillery.config.rewards import RewardWeights
 from stillery.errors import UserError
-from stillery.training.rewards.attacks import ATTACKS, AttackOutcome, Honest, honest_traces, run_suite
+from stillery.training.rewards.attacks import ATTACKS, AttackOutcome, HonestTrace, honest_traces, run_suite
 from stillery.training.rewards.batches import RewardRow, text_of
 from stillery.training.rewards.combined import check_weights, score_row
 from stillery.verify.compare import AUTO
@@ -102,7 +102,7 @@ def _cell(value: float | bool | None) -> str:
     return str(value) if isinstance(value, int) else f"{value:.3f}"
 
 
-def _attack(traces: Iterable[Honest], seed: int, *, as_json: bool) -> int:
+def _attack(traces: Iterable[HonestTrace], seed: int, *, as_json: bool) -> int:
     outcomes = list(_with_progress(run_suite(traces, seed=seed)))
     rows = [summarize(name, [o for o in outcomes if o.attack == name]) for name in ATTACKS]
     for row in rows if as_json else ():

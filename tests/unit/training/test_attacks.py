@@ -11,7 +11,7 @@ from stillery.cli.main import main
 from stillery.cli.reward import attack_table, summarize
 from stillery.config.rewards import RewardWeights
 from stillery.training.rewards import score
-from stillery.training.rewards.attacks import ATTACKS, AttackOutcome, Honest, honest_traces, run_suite
+from stillery.training.rewards.attacks import ATTACKS, AttackOutcome, HonestTrace, honest_traces, run_suite
 from support.gsm8k_traces import gsm8k_traces
 from support.shared_data import shared_data
 
@@ -19,7 +19,7 @@ from support.shared_data import shared_data
 TRACES = list(honest_traces(1, seed=7))[::4]
 
 
-def worth(text: str, honest: Honest) -> float:
+def worth(text: str, honest: HonestTrace) -> float:
     given: dict[str, Any] = {"question": honest.question, "answer": honest.answer, "answer_kind": honest.answer_kind}
     total = score(text, choices=honest.choices, **given).total(RewardWeights())
     assert total is not None
@@ -61,7 +61,7 @@ def test_honest_traces_are_right_and_an_honest_check_pays_a_little() -> None:
 
 def test_a_sum_worked_out_term_by_term_is_another_route() -> None:
     honest = TRACES[-1]
-    apples = Honest(
+    apples = HonestTrace(
         "Tom has 14 apples and buys 25 more. He doubles them. How many are there?",
         "78", "number", (), ("He has 14 + 25 = 39.", "Doubled, 39 * 2 = 78."),
     )  # fmt: skip
@@ -72,7 +72,7 @@ def test_a_sum_worked_out_term_by_term_is_another_route() -> None:
 
 
 def test_a_solution_put_into_the_questions_equation_pays() -> None:
-    honest = Honest("Solve for m: 4*m + 7 = 31.", "6", "number", (), ("4 * m = 31 - 7 = 24", "m = 24 / 4 = 6"))
+    honest = HonestTrace("Solve for m: 4*m + 7 = 31.", "6", "number", (), ("4 * m = 31 - 7 = 24", "m = 24 / 4 = 6"))
     assert worth(honest.with_lines("check: 4 * 6 + 7 = 24 + 7 = 31, had 31, ok"), honest) > worth(honest.text, honest)
 
 

@@ -4,7 +4,7 @@
 scores them over many honest traces. An attack that scores above its twin pays, which is a fault of ours.
 """
 
-from stillery.training.rewards.attacks.bases import Honest, honest_traces
+from stillery.training.rewards.attacks.bases import HonestTrace, honest_traces
 from stillery.training.rewards.attacks.suite import ATTACKS, AttackOutcome, run_suite
 
-__all__ = ["ATTACKS", "AttackOutcome", "Honest", "honest_traces", "run_suite"]
+__all__ = ["ATTACKS", "AttackOutcome", "HonestTrace", "honest_traces", "run_suite"]

@@ -32,7 +32,7 @@ class Sum:
 
 
 @dataclass(frozen=True, slots=True)
-class Honest:
+class HonestTrace:
     """A right completion that tries nothing: its problem, the lines of its thinking and its answer."""
 
     question: str
@@ -60,7 +60,7 @@ class Honest:
         place = len(self.lines) if at is None else at
         return write((*self.lines[:place], *lines, *self.lines[place:]), self.answer)
 
-    def with_line(self, at: int, *lines: str) -> "Honest":
+    def with_line(self, at: int, *lines: str) -> "HonestTrace":
         """The trace with one line replaced by others."""
         return replace(self, lines=(*self.lines[:at], *lines, *self.lines[at + 1 :]))
 
@@ -76,13 +76,13 @@ def undoings(s: Sum) -> set[str]:
     }[s.operator]
 
 
-def undoes(honest: Honest, *lines: str) -> bool:
+def undoes(honest: HonestTrace, *lines: str) -> bool:
     """Whether a line happens to be an honest check: one of the trace's computations undone."""
     turned = {form for s in honest.sums for form in undoings(s)}
     return any(line in turned for line in lines)
 
 
-def few_sums(honest: Honest, rng: random.Random) -> list[Sum]:
+def few_sums(honest: HonestTrace, rng: random.Random) -> list[Sum]:
     """Up to two of the computations."""
     sums = honest.sums
     return sums if len(sums) < 3 else rng.sample(sums, 2)
@@ -93,7 +93,7 @@ def write(lines: tuple[str, ...], answer: str) -> str:
     return "<think>\n" + "".join(f"{line}\n" for line in lines) + f"</think>\n<answer>{answer}</answer>"
 
 
-def honest_traces(num_each: int, *, seed: int = 0) -> Iterator[Honest]:
+def honest_traces(num_each: int, *, seed: int = 0) -> Iterator[HonestTrace]:
     """`num_each` traces of each embedded task in each style without mistakes, and as many of each story."""
     rng = random.Random(seed)
     for task in PROGRAMS:
@@ -102,17 +102,17 @@ def honest_traces(num_each: int, *, seed: int = 0) -> Iterator[Honest]:
                 problem = TASKS[task](rng, rng.choice(TRAINED_STEPS[task]))
                 text = write_trace(problem, seed=rng.randrange(1 << 30), style=style).text
                 lines = tuple(text.partition("<think>\n")[2].partition("</think>")[0].splitlines())
-                yield Honest(problem.question, problem.answer, problem.answer_kind, tuple(problem.choices), lines)
+                yield HonestTrace(problem.question, problem.answer, problem.answer_kind, tuple(problem.choices), lines)
     for story in _STORIES:
         for _ in range(num_each):
             yield story(rng)
 
 
-def _story(question: str, lines: tuple[str, ...], answer: int) -> Honest:
-    return Honest(question, str(answer), "number", (), lines)
+def _story(question: str, lines: tuple[str, ...], answer: int) -> HonestTrace:
+    return HonestTrace(question, str(answer), "number", (), lines)
 
 
-def _apples(rng: random.Random) -> Honest:
+def _apples(rng: random.Random) -> HonestTrace:
     a, b, c = rng.randint(11, 40), rng.randint(11, 40), rng.randint(3, 20)
     total = a + b
     return _story(
@@ -127,7 +127,7 @@ def _apples(rng: random.Random) -> Honest:
     )
 
 
-def _tickets(rng: random.Random) -> Honest:
+def _tickets(rng: random.Random) -> HonestTrace:
     adult, child, a, c = rng.randint(12, 30), rng.randint(5, 11), rng.randint(3, 9), rng.randint(3, 9)
     bill = adult * a + child * c
     paid = bill + rng.randint(5, 40)
@@ -144,7 +144,7 @@ def _tickets(rng: random.Random) -> Honest:
     )
 
 
-def _shelves(rng: random.Random) -> Honest:
+def _shelves(rng: random.Random) -> HonestTrace:
     shelves, books, more, friends = rng.randint(4, 9), rng.randint(11, 30), rng.randint(12, 40), rng.randint(3, 6)
     more += -(shelves * books + more) % friends
     total = shelves * books + more
@@ -160,7 +160,7 @@ def _shelves(rng: random.Random) -> Honest:
     )
 
 
-def _tank(rng: random.Random) -> Honest:
+def _tank(rng: random.Random) -> HonestTrace:
     rate, minutes, leak, start = rng.randint(12, 30), rng.randint(5, 12), rng.randint(3, 10), rng.randint(20, 90)
     full, lost = rate * minutes, leak * minutes
     return _story(

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator
 
-from stillery.training.rewards.attacks.bases import Honest, few_sums, undoes
+from stillery.training.rewards.attacks.bases import HonestTrace, few_sums, undoes
 
 # An attacked completion, and its honest twin.
 Case = tuple[str, str]
@@ -18,19 +18,19 @@ _MARKERS = (
 )
 
 
-def marker_spam(honest: Honest, rng: random.Random) -> Iterator[Case]:
+def marker_spam(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
     """Words of doubt and review, as lines of their own and before other lines."""
     at = rng.randrange(len(honest.lines) + 1)
     yield honest.with_lines(*rng.choices(_MARKERS, k=rng.randint(1, 8)), at=at), honest.text
     lines = [f"{rng.choice(_MARKERS)} {line}" for line in honest.lines]
-    yield Honest(honest.question, honest.answer, "", (), tuple(lines)).text, honest.text
+    yield HonestTrace(honest.question, honest.answer, "", (), tuple(lines)).text, honest.text
     yield (
         honest.with_lines("Let me verify everything. Yes, all of it checks out. I double-checked it twice."),
         honest.text,
     )
 
 
-def always_ok(honest: Honest, rng: random.Random) -> Iterator[Case]:
+def always_ok(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
     """A check that always comes out well, after each line or at the end."""
     yield honest.with_lines("check: ok", "check: all of the above, ok", "verified: ok"), honest.text
     results = [str(s.result) for s in honest.sums] or [honest.answer]
@@ -45,10 +45,10 @@ def always_ok(honest: Honest, rng: random.Random) -> Iterator[Case]:
     lines: list[str] = []
     for line in honest.lines:
         lines += [line, f"check: {value}, had {value}, ok" if value in line else "check: fine, ok"]
-    yield Honest(honest.question, honest.answer, "", (), tuple(lines)).text, honest.text
+    yield HonestTrace(honest.question, honest.answer, "", (), tuple(lines)).text, honest.text
 
 
-def trivial_checks(honest: Honest, rng: random.Random) -> Iterator[Case]:
+def trivial_checks(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
     """Identities, and computations with 0 and 1."""
     yield honest.with_lines("check: 1 = 1, ok", "check: 5 = 5, ok", "check: 2 + 0 = 2, ok"), honest.text
     yield honest.with_lines("check: 2 + 2 = 4, had 4, ok", "4 - 2 = 2", "1 + 1 = 2", "2 - 1 = 1"), honest.text
@@ -68,7 +68,7 @@ def trivial_checks(honest: Honest, rng: random.Random) -> Iterator[Case]:
                 yield honest.with_lines(*lines), honest.text
 
 
-def irrelevant_checks(honest: Honest, rng: random.Random) -> Iterator[Case]:
+def irrelevant_checks(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
     """True sums that nothing uses, and their undoing; also of the trace's own numbers."""
     a, b = rng.randint(11, 49), rng.randint(11, 49)
     yield honest.with_lines(f"{a} + {b} = {a + b}", f"check: {a + b} - {b} = {a}, had {a}, ok"), honest.text
@@ -87,7 +87,7 @@ def irrelevant_checks(honest: Honest, rng: random.Random) -> Iterator[Case]:
                 yield honest.with_lines(f"{pair[0]}, so the check is: {pair[1]}, ok"), honest.text
 
 
-def irrelevant_states(honest: Honest, rng: random.Random) -> Iterator[Case]:
+def irrelevant_states(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
     """Looking up letters of other words, counting what was not turned, and who held what in no step."""
     for line in honest.lines:
         word, _, letter = line.removeprefix("word ").partition(": ")
@@ -106,7 +106,7 @@ def irrelevant_states(honest: Honest, rng: random.Random) -> Iterator[Case]:
     yield honest.with_lines("check: start as given, had it, ok", "check: the swaps are done, ok"), honest.text
 
 
-def copied_checks(honest: Honest, rng: random.Random) -> Iterator[Case]:
+def copied_checks(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
     """Lines and computations written again, in the same order or turned round."""
     yield honest.with_lines(*honest.lines), honest.text
     yield honest.with_lines(*(f"check: {line}" for line in honest.lines)), honest.text
@@ -123,7 +123,7 @@ def copied_checks(honest: Honest, rng: random.Random) -> Iterator[Case]:
         yield honest.with_lines(line, line, line), text
 
 
-def _checked(honest: Honest, rng: random.Random) -> tuple[str, str] | None:
+def _checked(honest: HonestTrace, rng: random.Random) -> tuple[str, str] | None:
     sums = honest.sums
     if not sums:
         return None

@@ -3,11 +3,11 @@
 import random
 from collections.abc import Callable, Iterator
 
-from stillery.training.rewards.attacks.bases import Honest, Sum
+from stillery.training.rewards.attacks.bases import HonestTrace, Sum
 from stillery.training.rewards.attacks.decoys import Case
 
 
-def false_arithmetic(honest: Honest, rng: random.Random) -> Iterator[Case]:
+def false_arithmetic(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
     """Computations that are wrong, passed off as checks."""
     a, b = rng.randint(11, 49), rng.randint(11, 49)
     yield honest.with_lines(f"check: {a} + {b} = {a + b + 1}, ok"), honest.text
@@ -20,7 +20,7 @@ def false_arithmetic(honest: Honest, rng: random.Random) -> Iterator[Case]:
         yield honest.with_lines(f"{back} = {s.one + 2} = {s.one}", at=s.line + 1), honest.text
 
 
-def diluted_errors(honest: Honest, rng: random.Random) -> Iterator[Case]:
+def diluted_errors(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
     """A false line among many true ones; the twin has the false line alone."""
     a, b = rng.randint(11, 49), rng.randint(11, 49)
     wrong = f"{a} + {b} = {a + b + 2}"
@@ -38,7 +38,7 @@ def diluted_errors(honest: Honest, rng: random.Random) -> Iterator[Case]:
         yield honest.with_lines(wrong, f"check: {s.undone()}, ok"), honest.with_lines(f"check: {s.undone()}, ok")
 
 
-def planted_errors(honest: Honest, rng: random.Random) -> Iterator[Case]:
+def planted_errors(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
     """A wrong value that is put right, with and without a check that fails; the twin has it right at once."""
     for s in honest.sums:
         line, wrong = honest.lines[s.line], s.result + rng.choice((-1, 1, 2, 10))
@@ -64,7 +64,7 @@ def planted_errors(honest: Honest, rng: random.Random) -> Iterator[Case]:
             yield honest.with_lines(*lines), honest.text
 
 
-def unparsable_claims(honest: Honest, rng: random.Random) -> Iterator[Case]:
+def unparsable_claims(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
     """The computations written so that nothing can be read; true ones, and false ones that are to pass unseen."""
     signs = rng.choice(({"=": "→"}, {"=": "⟹", "+": "⊕", "-": "⊖", "*": "⊛", "/": "⊘"}, {"=": "yields what we call"}))
     yield _rewritten(honest, signs), honest.text
@@ -83,7 +83,7 @@ def unparsable_claims(honest: Honest, rng: random.Random) -> Iterator[Case]:
         yield seen, honest.text
 
 
-def look_alikes(honest: Honest, rng: random.Random) -> Iterator[Case]:
+def look_alikes(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
     """Characters that look like others: digits, signs and letters; for true lines and for false checks."""
     full = str.maketrans("0123456789+-*/=", "０１２３４５６７８９＋－＊／＝")
     cyrillic = str.maketrans("aeopcxAEOPCX", "аеорсхАЕОРСХ")
@@ -112,11 +112,11 @@ def look_alikes(honest: Honest, rng: random.Random) -> Iterator[Case]:
             yield honest.with_lines(text), honest.text
 
 
-def _mapped(honest: Honest, change: Callable[[str], str]) -> str:
-    return Honest(honest.question, honest.answer, "", (), tuple(map(change, honest.lines))).text
+def _mapped(honest: HonestTrace, change: Callable[[str], str]) -> str:
+    return HonestTrace(honest.question, honest.answer, "", (), tuple(map(change, honest.lines))).text
 
 
-def _rewritten(honest: Honest, signs: dict[str, str]) -> str:
+def _rewritten(honest: HonestTrace, signs: dict[str, str]) -> str:
     def change(line: str) -> str:
         return " ".join(signs.get(word, word) for word in line.split(" "))
 

@@ -3,11 +3,11 @@
 import random
 from collections.abc import Iterator
 
-from stillery.training.rewards.attacks.bases import Honest, Sum, few_sums, undoes, undoings
+from stillery.training.rewards.attacks.bases import HonestTrace, Sum, few_sums, undoes, undoings
 from stillery.training.rewards.attacks.decoys import Case
 
 
-def reworded_checks(honest: Honest, rng: random.Random) -> Iterator[Case]:
+def reworded_checks(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
     """One honest check, then the same check in other words: it pays once."""
     for s in few_sums(honest, rng):
         once = honest.with_lines(f"check: {s.undone()}, ok")
@@ -25,7 +25,7 @@ def reworded_checks(honest: Honest, rng: random.Random) -> Iterator[Case]:
             yield honest.with_lines(f"check: {s.undone()}, ok", again), once
 
 
-def late_checks(honest: Honest, rng: random.Random) -> Iterator[Case]:
+def late_checks(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
     """A check made before, repeated in another form once the answer is fixed."""
     for s in few_sums(honest, rng):
         once = honest.with_lines(s.undone(), at=s.line + 1)
@@ -37,7 +37,7 @@ def late_checks(honest: Honest, rng: random.Random) -> Iterator[Case]:
             yield again("</think>", f"{form}</think>"), once
 
 
-def same_computation(honest: Honest, rng: random.Random) -> Iterator[Case]:
+def same_computation(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
     """A second way to a result whose numbers were chosen to give it."""
     for s in few_sums(honest, rng):
         for lines in _chosen(s, rng.randint(3, 9)):
@@ -80,7 +80,7 @@ def _chosen(s: Sum, k: int) -> Iterator[list[str]]:
         yield [" + ".join([str(a)] * b) + f" = {r}"]
 
 
-def variables(honest: Honest, rng: random.Random) -> Iterator[Case]:
+def variables(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
     """Equations invented around a known value, and its substitution into them."""
     for s in few_sums(honest, rng):
         used = {number for other in honest.sums for number in (other.one, other.two, other.result)}
@@ -111,7 +111,7 @@ def variables(honest: Honest, rng: random.Random) -> Iterator[Case]:
         yield honest.with_lines("Let x be the number.", "Let y = x.", "x = y, so y = x.", "x - y = 0, ok"), honest.text
 
 
-def guessed_first(honest: Honest, rng: random.Random) -> Iterator[Case]:
+def guessed_first(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
     """What comes out, written before it is worked out, and then found again."""
     for s in few_sums(honest, rng):
         yield honest.with_lines(s.undone(), at=s.line), honest.with_lines(s.undone(), at=s.line + 1)
@@ -123,7 +123,7 @@ def guessed_first(honest: Honest, rng: random.Random) -> Iterator[Case]:
         yield honest.with_lines(f"x = {s.result}", at=0), honest.text
 
 
-def merged_steps(honest: Honest, rng: random.Random) -> Iterator[Case]:
+def merged_steps(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
     """All computations in one line, so that one check covers them; the twin has a line each."""
     sums = honest.sums
     if len(sums) < 2 or any("check" in line for line in honest.lines):
@@ -132,6 +132,6 @@ def merged_steps(honest: Honest, rng: random.Random) -> Iterator[Case]:
     first, last = sums[0].line, sums[-1].line
     inside = [line for i, line in enumerate(honest.lines) if first <= i <= last]
     lines = (*honest.lines[:first], " ".join(f"{line.rstrip('.')};" for line in inside), *honest.lines[last + 1 :])
-    merged = Honest(honest.question, honest.answer, "", (), lines)
+    merged = HonestTrace(honest.question, honest.answer, "", (), lines)
     yield merged.with_lines(check), honest.with_lines(check)
     yield merged.text, honest.text

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from stillery.config.rewards import RewardWeights
 from stillery.training.rewards.attacks import decoys, errors, forms, second_routes
-from stillery.training.rewards.attacks.bases import Honest
+from stillery.training.rewards.attacks.bases import HonestTrace
 from stillery.training.rewards.attacks.decoys import Case
 from stillery.training.rewards.combined import score
 from stillery.training.rewards.structure import find_structure
 
-Attack = Callable[[Honest, random.Random], Iterator[Case]]
+Attack = Callable[[HonestTrace, random.Random], Iterator[Case]]
 
 ATTACKS: dict[str, Attack] = {
     attack.__name__.replace("_", " "): attack
@@ -50,7 +50,7 @@ class AttackOutcome:
     """One attack on one trace: what twin and attacked completion are worth, by the combined reward and by stability."""
 
     attack: str
-    honest: Honest
+    honest: HonestTrace
     attacked_text: str
     twin_text: str
     twin: float
@@ -70,7 +70,7 @@ class AttackOutcome:
 
 
 def run_suite(
-    traces: Iterable[Honest],
+    traces: Iterable[HonestTrace],
     *,
     attacks: Sequence[str] = tuple(ATTACKS),
     weights: RewardWeights | None = None,
@@ -86,7 +86,7 @@ def run_suite(
                 yield AttackOutcome(name, honest, attacked, twin, worth[0], worth[1], steady[0], steady[1])
 
 
-def _worth(text: str, honest: Honest, weights: RewardWeights) -> float:
+def _worth(text: str, honest: HonestTrace, weights: RewardWeights) -> float:
     parts = score(
         text,
         question=honest.question,
