@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from stillery.config import JudgeConfig, TeacherConfig, VerifyConfig
 from stillery.io.run_folder import Run
-from stillery.model_judge.wording import JUDGED, MAX_ANSWER_CHARS, ask, settle
+from stillery.model_judge.wording import JUDGED, MAX_ANSWER_CHARS, apply_reply, ask
 from stillery.records import FAILURES, Generation, Prompt, Verdict, VerdictKind, digest, from_table
 from stillery.sampling.backend import teacher_backend
 from stillery.sampling.sampler import sample
@@ -71,7 +71,7 @@ def judge_open(
     )
     replies = {r.prompt_id: r for part in samples.tables(rows=ROWS_AT_ONCE) for r in from_table(part, Generation)}
     for number, name in names.items():
-        rows[number] = settle(rows[number], replies[name])
+        rows[number] = apply_reply(rows[number], replies[name])
     return rows
 
 

@@ -49,7 +49,7 @@ def ask(prompt: Prompt, *, answer: str, sample_id: str, system_prompt: str | Non
     return [*system, Message("user", text)]
 
 
-def settle(verdict: Verdict, reply: Generation) -> Verdict:
+def apply_reply(verdict: Verdict, reply: Generation) -> Verdict:
     """The verdict, now that the judge has replied. A reply that gives no verdict, or two, is a failure of ours."""
     kind, said = read_reply(reply)
     return dataclasses.replace(verdict, verdict=kind, detail=f"{JUDGED} {said}"[:MAX_EVIDENCE_CHARS])

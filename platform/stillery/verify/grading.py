@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from stillery.errors import UserError
 from stillery.records import AnswerKind, Verdict, VerdictKind
 from stillery.verify.compare import AUTO, compare
-from stillery.verify.judge import Check, GradingTask, Outcome, Pair, Pending, prepare, settle
+from stillery.verify.judge import Check, GradingTask, Outcome, Pair, Pending, prepare, resolve
 from stillery.verify.pool import GradingPool
 
 # By process id: a forked child must neither write into the pipes of its parent's worker nor end it, and may find
@@ -59,7 +59,7 @@ def grade(
         function=function,
     )
     prepared = prepare(job)
-    return settle(prepared, _check_safely(prepared.check)) if isinstance(prepared, Pending) else prepared
+    return resolve(prepared, _check_safely(prepared.check)) if isinstance(prepared, Pending) else prepared
 
 
 def same_answer(predicted: str, gold: str, *, answer_kind: str = AUTO) -> bool:

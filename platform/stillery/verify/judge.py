@@ -206,6 +206,6 @@ def _without_gold(*, is_cut: bool, is_empty: bool) -> VerdictKind:
     return VerdictKind.UNPARSED if is_empty else VerdictKind.UNCHECKED
 
 
-def settle(pending: Pending, outcome: Outcome) -> Verdict:
+def resolve(pending: Pending, outcome: Outcome) -> Verdict:
     """The verdict, now that its check has been made."""
     return dataclasses.replace(pending.verdict, verdict=outcome.kind, detail=outcome.detail)

@@ -10,7 +10,7 @@ from types import TracebackType
 from stillery.config import CodeConfig
 from stillery.records import Verdict
 from stillery.verify.code import run_code
-from stillery.verify.judge import Check, FunctionCall, GradingTask, Outcome, Pair, Pending, TestRun, prepare, settle
+from stillery.verify.judge import Check, FunctionCall, GradingTask, Outcome, Pair, Pending, TestRun, prepare, resolve
 from stillery.verify.processes import Worker, overrun
 
 DEADLINE_S = 5.0
@@ -68,7 +68,7 @@ class GradingPool:
             checks = list(dict.fromkeys(item.check for item in prepared if isinstance(item, Pending)))
             outcomes = dict(zip(checks, self.check_many(checks), strict=True))
             for item in prepared:
-                yield settle(item, outcomes[item.check]) if isinstance(item, Pending) else item
+                yield resolve(item, outcomes[item.check]) if isinstance(item, Pending) else item
 
     def check_many(self, checks: Sequence[Check]) -> list[Outcome]:
         """The outcome of each check, in order: correct, wrong, timeout or error; of code that cannot be run, unparsed.

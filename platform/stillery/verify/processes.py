@@ -25,7 +25,7 @@ BETWEEN_CHUNKS = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class ChunkOutcomes:
     """Outcomes of the checks of a chunk, in order. `has_lost_chunk`: the child ended, the last of them is what ended it
     if it was in the middle of the chunk, and the checks behind were not made; `has_ended`: the process is gone, with
     the check that it was at."""
@@ -78,7 +78,7 @@ class Worker:
         except BrokenPipeError:
             pass  # It was killed from outside; its replies end too, which is where that is dealt with.
 
-    def receive(self) -> Received:
+    def receive(self) -> ChunkOutcomes:
         """What has arrived (blocks until there is something). Replies to an earlier chunk, whose checks have been given
         up or handed out again, are passed over."""
         data = os.read(self.replies, 1 << 16)
@@ -87,12 +87,12 @@ class Worker:
         for line in lines:
             number, reply = json.loads(line)
             if number == BETWEEN_CHUNKS:
-                return Received(outcomes, has_lost_chunk=True, has_ended=False)
+                return ChunkOutcomes(outcomes, has_lost_chunk=True, has_ended=False)
             if number == self._chunk and isinstance(reply, dict):
-                return Received([*outcomes, self._ending(reply["ended"])], has_lost_chunk=True, has_ended=False)
+                return ChunkOutcomes([*outcomes, self._ending(reply["ended"])], has_lost_chunk=True, has_ended=False)
             if number == self._chunk:
                 outcomes.append(Outcome(VerdictKind(reply[0]), reply[1]))
-        return Received(outcomes, has_lost_chunk=False, has_ended=not data)
+        return ChunkOutcomes(outcomes, has_lost_chunk=False, has_ended=not data)
 
     def cause_of_death(self) -> Outcome:
         """What the end of the process means for the check that it was at."""

@@ -11,7 +11,7 @@ from stillery.errors import UserError
 from stillery.io.storage import Folder
 from stillery.model_judge.checks import check_answer_kinds, check_judge
 from stillery.model_judge.judging import is_open, teacher_of
-from stillery.model_judge.wording import ask, settle
+from stillery.model_judge.wording import apply_reply, ask
 from stillery.records import Generation, Prompt, Split, Verdict
 from stillery.sampling.backend import teacher_backend
 from stillery.sampling.chat.conversation import load_tokenizer
@@ -31,7 +31,7 @@ def graded(completion: str = ANSWER, **given: Any) -> Verdict:
 
 def replied(completion: str, **fields: Any) -> Verdict:
     reply = Generation("r", "j", 0, 0, "", completion, "stop", 1, 1, None, "big", "{}", 0, False, None)
-    return settle(graded(), dataclasses.replace(reply, **fields))
+    return apply_reply(graded(), dataclasses.replace(reply, **fields))
 
 
 def test_what_a_judge_must_decide_is_no_verdict_until_it_has() -> None:
