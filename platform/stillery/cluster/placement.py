@@ -109,9 +109,9 @@ def check_demands(demands: Sequence[Demand], nodes: Sequence[Nodes]) -> None:
         raise UserError("\n".join(dict.fromkeys(lines)))
 
 
-def room(demand: Demand, nodes: Sequence[Nodes]) -> int:
+def num_fitting(demand: Demand, nodes: Sequence[Nodes]) -> int:
     """How many actors of the demand fit onto the nodes. Exact, because they are all alike."""
-    return sum(kind.count * _room_on(demand, kind) for kind in nodes if selects(demand.labels, kind.labels))
+    return sum(kind.count * _num_fitting_on(demand, kind) for kind in nodes if selects(demand.labels, kind.labels))
 
 
 def selects(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
@@ -159,9 +159,9 @@ def _workers(stage: str, config: SftConfig | RefineConfig) -> Demand:
 
 def _fits(demand: Demand, nodes: Sequence[Nodes]) -> bool:
     if not demand.beside_cpus:
-        return room(demand, nodes) >= demand.count
+        return num_fitting(demand, nodes) >= demand.count
     return any(
-        room(demand, _without_cpus(nodes, index, demand.beside_cpus)) >= demand.count
+        num_fitting(demand, _without_cpus(nodes, index, demand.beside_cpus)) >= demand.count
         for index, kind in enumerate(nodes)
         if kind.count > 0 and kind.resources.get("CPU", 0) >= demand.beside_cpus
     )
@@ -175,7 +175,7 @@ def _without_cpus(nodes: Sequence[Nodes], index: int, cpus: float) -> list[Nodes
     return [*nodes[:index], rest, Nodes(1, less, kind.labels), *nodes[index + 1 :]]
 
 
-def _room_on(demand: Demand, kind: Nodes) -> int:
+def _num_fitting_on(demand: Demand, kind: Nodes) -> int:
     needs = {name: need for name, need in demand.resources.items() if need > 0}
     if not needs:
         return demand.count
@@ -198,7 +198,7 @@ def _misfit(demand: Demand, nodes: Sequence[Nodes]) -> str:
     where = " on nodes with " + ", ".join(f"{k}={v}" for k, v in demand.labels.items()) if demand.labels else ""
     who = f"1 {demand.what} with" if demand.count == 1 else f"{demand.count} {demand.what}s, each with"
     head = f"{demand.stage}: {who} {needs}{beside}{where} will never fit"
-    return f"{head}: {_there_is(demand, chosen)}. {_remedy(demand, room(demand, nodes), chosen)}"
+    return f"{head}: {_there_is(demand, chosen)}. {_remedy(demand, num_fitting(demand, nodes), chosen)}"
 
 
 def _there_is(demand: Demand, chosen: Sequence[Nodes]) -> str:

@@ -28,7 +28,7 @@ class BadQueryError(ValueError):
     """A parameter that says nothing; the text names it and what it may be."""
 
 
-class Given(dict[str, str]):
+class QueryParams(dict[str, str]):
     """The parameters of an address; one that was not given is empty."""
 
     def __missing__(self, name: str) -> str:
@@ -40,7 +40,7 @@ class TableQuery:
     """The parameters as they were given, and what they mean. `conditions` are SQL, which holds no text of the address:
     that is in `values`."""
 
-    given: Given
+    given: QueryParams
     text: str
     sort: str
     is_descending: bool
@@ -74,7 +74,7 @@ def parse_table(given: Mapping[str, str], *, sorts: Sequence[str]) -> TableQuery
     if page != int(page) or not 1 <= page <= _MOST_PAGES:
         raise BadQueryError(f"page={given.get('page')}: pages are counted from 1")
     text = (given.get("q") or "").strip()
-    return TableQuery(Given(given), text, sort.removeprefix("-"), sort.startswith("-"), int(page))
+    return TableQuery(QueryParams(given), text, sort.removeprefix("-"), sort.startswith("-"), int(page))
 
 
 def parse_samples(given: Mapping[str, str]) -> TableQuery:

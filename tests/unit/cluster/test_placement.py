@@ -10,7 +10,7 @@ from stillery.cluster.placement import (
     check_config,
     check_demands,
     demands_of,
-    room,
+    num_fitting,
     selects,
 )
 from stillery.config import Config, load_config
@@ -138,8 +138,8 @@ def test_an_empty_cluster_and_an_endpoint_teacher() -> None:
 
 
 def test_fractions_of_a_cpu_are_counted_exactly() -> None:
-    assert room(Demand("s", "s", "s", 1, {"CPU": 0.3}), [node(CPU=0.9)]) == 3
-    assert room(Demand("s", "s", "s", 1, {"CPU": 0.1}), [node(2, CPU=1)]) == 20
+    assert num_fitting(Demand("s", "s", "s", 1, {"CPU": 0.3}), [node(CPU=0.9)]) == 3
+    assert num_fitting(Demand("s", "s", "s", 1, {"CPU": 0.1}), [node(2, CPU=1)]) == 20
 
 
 @pytest.mark.parametrize(

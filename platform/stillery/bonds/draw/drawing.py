@@ -27,9 +27,9 @@ def to_svg(molecule: Molecule, *, title: str = "", layout: str = "arcs") -> str:
 
 def to_png(molecule: Molecule, *, title: str = "", scale: float = 2.0, layout: str = "arcs") -> bytes:
     """The drawing as a PNG, `scale` pixels to a unit. Raises ValueError where there are no atoms."""
-    from stillery.bonds.draw.png import paint
+    from stillery.bonds.draw.png import render_png
 
-    return paint(LAYOUTS[layout](molecule, title=title), scale=scale)
+    return render_png(LAYOUTS[layout](molecule, title=title), scale=scale)
 
 
 def _path(curve: Curve) -> str:

@@ -33,7 +33,7 @@ _FONTS = ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans", "Noto Sans CJK
 _POINTS = 0.75
 
 
-def paint(made: Layout, *, scale: float) -> bytes:
+def render_png(layout: Layout, *, scale: float) -> bytes:
     """The PNG of a layout, `scale` pixels to a unit."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -42,17 +42,17 @@ def paint(made: Layout, *, scale: float) -> bytes:
     installed = {font.name for font in fontManager.ttflist}
     # parse_math: a dollar sign in a trace is text.
     with mpl.rc_context({"font.family": [f for f in _FONTS if f in installed], "text.parse_math": False}):
-        figure = Figure(figsize=(made.width / 96, made.height / 96), dpi=96 * scale, facecolor=PAPER)
+        figure = Figure(figsize=(layout.width / 96, layout.height / 96), dpi=96 * scale, facecolor=PAPER)
         axes: Any = figure.add_axes((0, 0, 1, 1))
-        axes.set(xlim=(0, made.width), ylim=(made.height, 0))
+        axes.set(xlim=(0, layout.width), ylim=(layout.height, 0))
         axes.axis("off")
-        _header(axes, made)
-        axes.plot(*zip(*made.trail, strict=True), color=RULE, linewidth=_POINTS, zorder=1)
-        for curve in made.curves:
+        _header(axes, layout)
+        axes.plot(*zip(*layout.trail, strict=True), color=RULE, linewidth=_POINTS, zorder=1)
+        for curve in layout.curves:
             _curve(axes, curve)
-        for mark in made.marks_in_order():
+        for mark in layout.marks_in_order():
             _mark(axes, mark)
-        _captions(axes, made)
+        _captions(axes, layout)
         buffer = io.BytesIO()
         with warnings.catch_warnings():
             # Matplotlib warns once a letter that no font has; it draws a box, which says as much.
@@ -65,17 +65,17 @@ def _write(axes: Any, x: float, y: float, text: str, *, size: float, **look: Any
     axes.text(x, y, text, fontsize=_POINTS * size, **{"color": INK, "va": "baseline", "zorder": 4, **look})
 
 
-def _header(axes: Any, made: Layout) -> None:
+def _header(axes: Any, layout: Layout) -> None:
     from matplotlib.patches import Circle
 
-    _write(axes, MARGIN, 26, made.heading, size=15, weight="bold")
-    _write(axes, MARGIN, 46, made.summary, size=11, color=QUIET)
-    for index, (name, style) in enumerate(made.legend):
+    _write(axes, MARGIN, 26, layout.heading, size=15, weight="bold")
+    _write(axes, MARGIN, 46, layout.summary, size=11, color=QUIET)
+    for index, (name, style) in enumerate(layout.legend):
         x = MARGIN + index * LEGEND_STEP
         look = {"color": style.colour, "linewidth": 2.4 * _POINTS, "linestyle": _linestyle(style.dashes)}
         axes.plot([x, x + 26], [LEGEND_Y - 4] * 2, **look)
         _write(axes, x + 32, LEGEND_Y, name, size=11)
-    x = MARGIN + len(made.legend) * LEGEND_STEP + 8
+    x = MARGIN + len(layout.legend) * LEGEND_STEP + 8
     axes.add_patch(Circle((x, LEGEND_Y - 4), 5, color=CONFLICT))
     _write(axes, x + 12, LEGEND_Y, CONFLICT_NAME, size=11)
 
@@ -115,15 +115,15 @@ def _mark(axes: Any, mark: Mark) -> None:
         _write(axes, x, y + 3.4, str(mark.number), size=9.5, color=ink, ha="center")
 
 
-def _captions(axes: Any, made: Layout) -> None:
+def _captions(axes: Any, layout: Layout) -> None:
     from matplotlib.patheffects import withStroke
 
     rim = [withStroke(linewidth=3 * _POINTS, foreground=PAPER)]
-    for tick in made.ticks:
+    for tick in layout.ticks:
         if tick.guide is not None:
             x, y = tick.guide
             axes.plot([x, x], [y, tick.y - 12], color=GUIDE, linewidth=_POINTS, zorder=0)
         _write(axes, tick.x, tick.y, str(tick.number), size=10, color=QUIET, ha="center", path_effects=rim)
-    for quote in made.quotes:
+    for quote in layout.quotes:
         _write(axes, quote.x + 16, quote.y, str(quote.number), size=10, color=QUIET, ha="right")
         _write(axes, quote.x + 22, quote.y, quote.text, size=10, color=INK if quote.state == "plain" else CONFLICT)
