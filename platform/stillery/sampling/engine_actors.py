@@ -80,7 +80,7 @@ def run_batches(
             "start": source.start,
             "plan": plan,
             "judge": judge,
-            "where": logs.here(),
+            "where": logs.current_fields(),
             "max_failures": engine.max_failures,
         },
         batch_size=None,
@@ -139,7 +139,7 @@ class Sampler:
         max_failures: int,
     ) -> None:
         """`where` is what the driver's lines carry, so that this process's carry it too."""
-        logs.carry(where)
+        logs.add_fields(where)
         self._plan = plan
         self._judge = judge
         self._max_failures = max_failures

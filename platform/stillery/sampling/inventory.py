@@ -23,7 +23,7 @@ VISIBLE_WITHIN_S = 90.0
 
 
 @dataclass(slots=True)
-class Held:
+class PromptSamples:
     """What there is of one prompt. Bit 2 i + r of an integer is its sample i, in its first (r = 0) or second try.
 
     `good` samples count, `failed` ones were tried in vain, `cut_off` are the good ones that ended for length; `short`
@@ -55,11 +55,11 @@ class Inventory:
     def __init__(self, prompts: Sequence[RenderedPrompt], *, plan: SamplingPlan) -> None:
         self._plan = plan
         self._prompts = {prompt.prompt_id: prompt for prompt in prompts}
-        self._held: dict[str, Held] = {}
+        self._held: dict[str, PromptSamples] = {}
 
-    def of(self, prompt: RenderedPrompt) -> Held:
+    def of(self, prompt: RenderedPrompt) -> PromptSamples:
         """What there is of a prompt."""
-        return self._held.get(prompt.prompt_id) or Held()
+        return self._held.get(prompt.prompt_id) or PromptSamples()
 
     def missing(
         self, prompts: Iterable[RenderedPrompt], needed: Mapping[str, int], *, failed: bool
@@ -113,11 +113,11 @@ class Inventory:
                 continue
             # Other ids are of a prompt that was rendered in another way.
             if entry.sample_id == self._plan.sample_id(prompt, entry.sample_index, attempt=entry.attempt):
-                held = self._held.setdefault(entry.prompt_id, Held())
+                held = self._held.setdefault(entry.prompt_id, PromptSamples())
                 held.files.add(name)
                 self._count(held, entry)
 
-    def _count(self, held: Held, entry: "_Entry") -> None:
+    def _count(self, held: PromptSamples, entry: "_Entry") -> None:
         bit = 2 * entry.sample_index + entry.attempt
         if entry.error is not None:
             held.failed |= 1 << bit

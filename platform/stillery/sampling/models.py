@@ -16,7 +16,7 @@ from stillery.io.storage import Folder
 from stillery.records import digest
 from stillery.sampling.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, is_adapter, merge_once, read_adapter
 from stillery.sampling.hub import find_on_hub
-from stillery.sampling.neutral import LIMITS, shaping_engine
+from stillery.sampling.neutral import LIMITS, engine_output_settings
 from stillery.sampling.pretrained import PRETRAINED, pretrained_model
 
 EMBEDDED = "embedded:"
@@ -202,7 +202,7 @@ def model_id(model: str, engine: EngineConfig | None = None) -> str:
     A retrained model in the same folder is another model; the same files in another folder are the same. What of an
     `engine` changes what a model says is part of its identity; what places it, or only cuts its samples off, is not.
     """
-    shaped = {} if engine is None else {k: v for k, v in shaping_engine(engine).items() if k not in LIMITS}
+    shaped = {} if engine is None else {k: v for k, v in engine_output_settings(engine).items() if k not in LIMITS}
     identity = model
     if is_remote(model):
         identity = "sha:" + _remote_id(model)

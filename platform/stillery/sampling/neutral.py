@@ -124,12 +124,12 @@ SFT_CONFIG = _keys(
 )  # fmt: skip
 
 
-def shaping(table: Mapping[str, Any], *, neutral: Mapping[str, str]) -> dict[str, Any]:
+def output_settings(table: Mapping[str, Any], *, neutral: Mapping[str, str]) -> dict[str, Any]:
     """The fields of a table that shape the output; a path in it counts by what lies there."""
     return {key: contents_of(value) for key, value in table.items() if key not in neutral}
 
 
-def shaping_engine(engine: EngineConfig) -> dict[str, Any]:
+def engine_output_settings(engine: EngineConfig) -> dict[str, Any]:
     """The fields of an `engine` table that shape the output. Default dtype: float32 on a CPU, else the model's."""
     default = {"dtype": "auto"} if engine.num_gpus else {}
-    return default | shaping(engine.engine, neutral=ENGINE_ARGS)
+    return default | output_settings(engine.engine, neutral=ENGINE_ARGS)

@@ -15,14 +15,14 @@ from stillery.config import (
 from stillery.model_judge.judging import teacher_of
 from stillery.sampling.chat.conversation import student_format
 from stillery.sampling.models import model_id
-from stillery.sampling.neutral import ENGINE_SECTION, shaping_engine
+from stillery.sampling.neutral import ENGINE_SECTION, engine_output_settings
 from stillery.verify.functions import function_identity
 
 
 def sampling_settings(section: EngineConfig) -> dict[str, Any]:
     """Fields of the section `teacher` or `evaluate` that shape its samples."""
     settings = {key: value for key, value in settings_of(section).items() if key not in ENGINE_SECTION}
-    settings["engine"] = shaping_engine(section)
+    settings["engine"] = engine_output_settings(section)
     if isinstance(section, TeacherConfig):
         if not section.top_logprobs:
             # What is not asked for leaves the fingerprint as it was.

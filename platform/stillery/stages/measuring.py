@@ -25,7 +25,7 @@ from stillery.records import FAILURES, Generation, Prompt, Score, Split, Verdict
 from stillery.sampling.backend import Backend, vllm_backend
 from stillery.sampling.chat.checkpoint import missing_stops
 from stillery.sampling.chat.conversation import ChatFormat, student_format
-from stillery.sampling.neutral import shaping_engine
+from stillery.sampling.neutral import engine_output_settings
 from stillery.sampling.prompting import messages_of
 from stillery.sampling.sampler import sample
 from stillery.stages.fingerprints import verifier_settings
@@ -119,7 +119,7 @@ def _protocol(
         "sampling": dict(config.sampling),
         "samples_per_prompt": config.samples_per_prompt,
         "asking": dict(prompting),
-        "engine": {**dtype, **shaping_engine(engine)},
+        "engine": {**dtype, **engine_output_settings(engine)},
         "verifier": {"version": POLICY_VERSION, **verifier_settings(verify)},
         "evaluation_version": VERSION,
         "test_problems": digest("problems", problems),

@@ -27,7 +27,7 @@ from stillery.registry.live import live_run
 from stillery.sampling.chat.checkpoint import open_student, write_format
 from stillery.sampling.chat.conversation import student_format
 from stillery.sampling.models import model_id
-from stillery.sampling.neutral import ENGINE_ARGS, REFINE_SECTION, SFT_CONFIG, shaping
+from stillery.sampling.neutral import ENGINE_ARGS, REFINE_SECTION, SFT_CONFIG, output_settings
 from stillery.stages.fingerprints import chat_settings, teacher_identity, verifier_settings
 from stillery.stages.stage import TRAINED, TUNED, Stage, StageContext
 from stillery.telemetry import logs
@@ -197,7 +197,7 @@ def worker_config(config: RefineConfig, *, student: str, teacher: str, seed: int
         "student": student,
         "teacher": teacher,
         "out": out.uri,
-        "where": logs.here(),
+        "where": logs.current_fields(),
         "observed": observe.here(),
     }
 
@@ -205,14 +205,14 @@ def worker_config(config: RefineConfig, *, student: str, teacher: str, seed: int
 def _settings(config: Config) -> dict[str, Any]:
     """Rewards of the user's own count by their code."""
     settings = {key: value for key, value in settings_of(config.refine).items() if key not in REFINE_SECTION}
-    settings |= {"trl": shaping(config.refine.trl, neutral=SFT_CONFIG), "engine": None}
+    settings |= {"trl": output_settings(config.refine.trl, neutral=SFT_CONFIG), "engine": None}
     if config.refine.peft is None:
         # What is not asked for leaves the fingerprint as it was.
         del settings["peft"]
     if config.refine.seed is None:
         settings["seed"] = config.run.seed
     if config.refine.rollouts == "vllm":
-        settings["engine"] = shaping(config.refine.engine, neutral=ENGINE_ARGS)
+        settings["engine"] = output_settings(config.refine.engine, neutral=ENGINE_ARGS)
     if config.refine.method == "distill":
         settings["teacher"] = teacher_identity(config)
     code, chat = code_of(config.refine), chat_settings(config.sft)

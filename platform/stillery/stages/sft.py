@@ -24,7 +24,7 @@ from stillery.registry.live import live_run
 from stillery.sampling.chat.checkpoint import open_student, stops_of, write_format
 from stillery.sampling.chat.conversation import student_format
 from stillery.sampling.models import model_id
-from stillery.sampling.neutral import SFT_CONFIG, shaping
+from stillery.sampling.neutral import SFT_CONFIG, output_settings
 from stillery.sampling.stored_logprobs import TOP_LOGPROBS
 from stillery.stages.fingerprints import chat_settings, verifier_settings
 from stillery.stages.stage import TRAINED, Stage, StageContext
@@ -142,7 +142,7 @@ def _fit(config: SftConfig, *, seed: int, out: Folder, told: Mapping[str, Any]) 
             "num_workers": config.num_workers,
             "peft": config.peft,
             "quantize": config.quantize,
-            "where": logs.here(),
+            "where": logs.current_fields(),
             "observed": observe.here(),
         },
         scaling_config=ScalingConfig(
@@ -194,7 +194,7 @@ def _early_stopping(config: SftConfig) -> dict[str, Any] | None:
 def _settings(config: Config) -> dict[str, Any]:
     """The number of workers is part of the global batch, and a GPU brings a precision of its own."""
     placed = {"num_workers": config.sft.num_workers, "use_gpu": config.sft.use_gpu}
-    trl = shaping(config.sft.trl, neutral=SFT_CONFIG)
+    trl = output_settings(config.sft.trl, neutral=SFT_CONFIG)
     student = {"student": model_id(config.sft.student), "chat": chat_settings(config.sft)}
     adapter = {} if config.sft.peft is None else {"peft": config.sft.peft, "quantize": config.sft.quantize}
     # What is not asked for leaves the fingerprint as it was.

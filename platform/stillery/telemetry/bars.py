@@ -60,7 +60,7 @@ class Bar:
 
 
 @dataclass
-class Rhythm:
+class LineThrottle:
     """When a line of each label is due where nobody watches: first `QUIET_S` after work began, and at the end."""
 
     last: dict[str, float] = field(default_factory=dict[str, float])

@@ -47,8 +47,8 @@ def is_json() -> bool:
 @contextlib.contextmanager
 def within(where: Mapping[str, str]) -> Generator[None]:
     """Put these fields (run, stage, fingerprint) on every line of this process meanwhile."""
-    before = here()
-    carry(where)
+    before = current_fields()
+    add_fields(where)
     try:
         yield
     finally:
@@ -57,12 +57,12 @@ def within(where: Mapping[str, str]) -> Generator[None]:
         _where.update(before)
 
 
-def carry(where: Mapping[str, str]) -> None:
+def add_fields(where: Mapping[str, str]) -> None:
     """Put these fields on every line from now on: for a process that works for one stage of another's."""
     _where.update(where)
 
 
-def here() -> dict[str, str]:
+def current_fields() -> dict[str, str]:
     """The fields that lines carry now, to be handed to a process that works for this one."""
     return dict(_where)
 

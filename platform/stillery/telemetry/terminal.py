@@ -7,7 +7,7 @@ import threading
 from collections.abc import Generator
 from typing import IO
 
-from stillery.telemetry.bars import Bar, Rhythm
+from stillery.telemetry.bars import Bar, LineThrottle
 
 _CLEAR = "\r\x1b[K"
 
@@ -18,7 +18,7 @@ class Printer:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._bar: Bar | None = None
-        self._rhythm = Rhythm()
+        self._throttle = LineThrottle()
 
     def write(self, text: str, stream: IO[str], *, bar: Bar | None = None) -> None:
         """Print a line; or draw a bar, where the stream is a terminal, and else its text now and then."""
@@ -27,7 +27,7 @@ class Printer:
                 with self.without_bar():
                     print(text, file=stream, flush=True)
             elif not stream.isatty():
-                if self._rhythm.is_due(bar):
+                if self._throttle.is_due(bar):
                     print(text, file=stream, flush=True)
             else:
                 self._bar = bar

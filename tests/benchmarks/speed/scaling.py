@@ -29,7 +29,7 @@ from stillery.io.storage import Folder  # noqa: E402
 from stillery.plan.scaling import Costs, Hardware, Scaled, Workload, scale  # noqa: E402
 from stillery.records import Generation, Prompt, RenderedPrompt, Verdict, from_table, to_table  # noqa: E402
 from stillery.sampling.batch import MAX_FLUSH_S  # noqa: E402
-from stillery.sampling.inventory import Held, Inventory  # noqa: E402
+from stillery.sampling.inventory import Inventory, PromptSamples  # noqa: E402
 from stillery.sampling.sample_log import SampleLog  # noqa: E402
 from stillery.sampling.sampler import Samples  # noqa: E402
 from stillery.sampling.sampling_plan import SamplingPlan  # noqa: E402
@@ -119,7 +119,7 @@ def measure(units: int, *, characters: int, tally_s: float = TALLY_S, wait_share
         row_s = seconds(lambda: [out.write_table("g.parquet", part) for part in samples.tables(rows=20_000)]) / units
         size = sum(file.stat().st_size for file in (Path(folder) / "log" / "batch").iterdir()) / units
         held = inventory.of(asked[0])
-        index_bytes = sum(sys.getsizeof(getattr(held, field.name)) for field in dataclasses.fields(Held))
+        index_bytes = sum(sys.getsizeof(getattr(held, field.name)) for field in dataclasses.fields(PromptSamples))
     table = to_table(generations, Generation)
     read_s = seconds(lambda: from_table(table, Generation)) / units
     id_s = seconds(lambda: [plan.sample_id(asked[number // 16], number % 16) for number in range(units)]) / units

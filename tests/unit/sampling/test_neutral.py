@@ -9,7 +9,7 @@ from stillery.config.passthrough import ENGINE_ARGS as VLLM
 from stillery.config.passthrough import SFT_CONFIG as TRL
 from stillery.config.passthrough import Target, read_fields
 from stillery.pipeline.order import STAGES
-from stillery.sampling.neutral import ENGINE_ARGS, LIMITS, SFT_CONFIG, shaping, shaping_engine
+from stillery.sampling.neutral import ENGINE_ARGS, LIMITS, SFT_CONFIG, engine_output_settings, output_settings
 
 
 @pytest.mark.parametrize(("listed", "target"), [(ENGINE_ARGS, VLLM), (SFT_CONFIG, TRL), (dict.fromkeys(LIMITS), VLLM)])
@@ -30,14 +30,14 @@ SHAPED_BY = {
 
 def test_each_listed_field_is_left_out_and_each_other_one_counts() -> None:
     for neutral, shaped in ((ENGINE_ARGS, SHAPED_BY["teacher.engine"]), (SFT_CONFIG, SHAPED_BY["sft.trl"])):
-        assert shaping(dict.fromkeys(neutral, 3), neutral=neutral) == {}
-        assert set(shaping(dict.fromkeys(shaped, "v"), neutral=neutral)) == set(shaped)
+        assert output_settings(dict.fromkeys(neutral, 3), neutral=neutral) == {}
+        assert set(output_settings(dict.fromkeys(shaped, "v"), neutral=neutral)) == set(shaped)
 
 
 def test_a_gpu_without_a_dtype_is_told_from_a_cpu() -> None:
-    assert shaping_engine(EngineConfig()) == {}
-    assert shaping_engine(EngineConfig(num_gpus=1)) == {"dtype": "auto"}
-    assert shaping_engine(EngineConfig(num_gpus=1, engine={"dtype": "half"})) == {"dtype": "half"}
+    assert engine_output_settings(EngineConfig()) == {}
+    assert engine_output_settings(EngineConfig(num_gpus=1)) == {"dtype": "auto"}
+    assert engine_output_settings(EngineConfig(num_gpus=1, engine={"dtype": "half"})) == {"dtype": "half"}
 
 
 def _settings(*overrides: str) -> str:

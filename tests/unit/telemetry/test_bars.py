@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from stillery.pipeline.runner import what_is_kept
-from stillery.telemetry.bars import QUIET_S, Bar, Rhythm
+from stillery.telemetry.bars import QUIET_S, Bar, LineThrottle
 from stillery.telemetry.marked import mark, unmark
 from stillery.telemetry.terminal import Printer
 
@@ -55,7 +55,7 @@ def test_where_nobody_watches_few_lines_are_printed(monkeypatch: pytest.MonkeyPa
         printer.write(str(bar), out, bar=bar)
     shown = out.getvalue().splitlines()
     assert [line.split("/")[0] for line in shown] == ["generate: 41", "generate: 81", "generate: 100"]
-    assert Rhythm().is_due(Bar("generate", 4, 4, 1.0)), "the end is always told"
+    assert LineThrottle().is_due(Bar("generate", 4, 4, 1.0)), "the end is always told"
 
 
 def test_a_workers_record_is_whole_again_at_its_driver() -> None:

@@ -66,12 +66,12 @@ def test_a_json_line_says_when_where_and_of_which_sample(capsys: pytest.CaptureF
 def test_places_nest_and_end_with_a_failure_too() -> None:
     with logs.within({"run": "first"}):
         with logs.within({"stage": "sft"}):
-            assert logs.here() == {"run": "first", "stage": "sft"}
-        assert logs.here() == {"run": "first"}
+            assert logs.current_fields() == {"run": "first", "stage": "sft"}
+        assert logs.current_fields() == {"run": "first"}
         with pytest.raises(ValueError, match="boom"):
             fail_within({"stage": "curate"})
-        assert logs.here() == {"run": "first"}
-    assert logs.here() == {}
+        assert logs.current_fields() == {"run": "first"}
+    assert logs.current_fields() == {}
 
 
 def fail_within(where: dict[str, str]) -> None:

@@ -42,7 +42,7 @@ def refine_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
 
     from stillery.sampling.models import resolve_model
 
-    logs.carry(config["where"])
+    logs.add_fields(config["where"])
     transformers.utils.logging.disable_progress_bar()
     datasets.disable_progress_bars()
     logging.getLogger("ray.train").setLevel(logging.WARNING)
