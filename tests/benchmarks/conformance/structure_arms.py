@@ -204,8 +204,8 @@ def trainer_of(
     num_steps = int(parsed.epochs * len(samples) / parsed.batch)
     settings = {
         "num_train_epochs": parsed.epochs, "per_device_train_batch_size": parsed.batch, "learning_rate": rate,
-        "adam_beta2": 0.95, "lr_scheduler_type": "cosine", "warmup_steps": min(20, num_steps // 7), "weight_decay": 0.01,
-        "save_strategy": "no", "logging_steps": 5,
+        "adam_beta2": 0.95, "lr_scheduler_type": "cosine", "warmup_steps": min(20, num_steps // 7),
+        "weight_decay": 0.01, "save_strategy": "no", "logging_steps": 5,
     }  # fmt: skip
     trl = trl_arguments({"trl": settings, "use_gpu": False, "seed": parsed.seed}, has_validation=False)
     arguments = SFTConfig(output_dir=str(folder / "out"), **trl)
