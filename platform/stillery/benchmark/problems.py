@@ -13,8 +13,8 @@ from stillery.benchmark.tasks import Task
 from stillery.config import PromptsConfig
 from stillery.errors import UserError
 from stillery.io.readers.cells import look_up
-from stillery.io.readers.left_out import LeftOut
 from stillery.io.readers.rows import Row, RowError
+from stillery.io.readers.skipped_rows import SkippedRows
 from stillery.problems.files import to_problems
 from stillery.problems.standard_sets import StandardSet, copy_of, file_of, open_set, stem_of
 from stillery.records import Prompt, Split
@@ -50,7 +50,7 @@ def load_problems(task: Task, *, folder: Path | None, limit: int | None) -> Prob
         answer_format=read.answer_format,
         answer_kind=read.answer_kind,
     )
-    left_out = LeftOut(f"benchmark {task.name}", "drop", _MAX_BAD_SHARE)
+    left_out = SkippedRows(f"benchmark {task.name}", "drop", _MAX_BAD_SHARE)
     shuffled = (_with_choices(row, read) for row in rows) if read.wrong else rows
     placed = to_problems(shuffled, config=config, split=Split.TEST, left_out=left_out)
     prompts = {p.prompt.prompt_id: p.prompt for p in placed if p.prompt.answer is not None}

@@ -43,9 +43,9 @@ def diagnose(*, address: str | None = None) -> int:
 
     Raises UserError where no Ray answers there.
     """
-    findings = [finding for look in LOOKS for finding in look()]
+    findings = [finding for look in CHECKS for finding in look()]
     if address is not None:
-        findings += look_at_cluster(address)
+        findings += check_cluster(address)
     for finding in findings:
         remedy = f"\n{'':<22}{finding.remedy}" if finding.remedy else ""
         print(f"{finding.level:<8}{finding.subject:<14}{finding.said}{remedy}")
@@ -54,7 +54,7 @@ def diagnose(*, address: str | None = None) -> int:
     return 1 if broken else 0
 
 
-def look_at_python() -> Iterator[Diagnosis]:
+def check_python() -> Iterator[Diagnosis]:
     found = ".".join(map(str, sys.version_info[:3]))
     if (3, 11) <= sys.version_info[:2] < (3, 14):
         yield Diagnosis("ok", "python", found)
@@ -65,7 +65,7 @@ def look_at_python() -> Iterator[Diagnosis]:
         yield Diagnosis("note", "python", text, "unset PYTHONDONTWRITEBYTECODE")
 
 
-def look_at_packages() -> Iterator[Diagnosis]:
+def check_packages() -> Iterator[Diagnosis]:
     wrong = list(unmet())
     for requirement, found in wrong:
         yield Diagnosis(
@@ -81,7 +81,7 @@ def look_at_packages() -> Iterator[Diagnosis]:
         yield Diagnosis("broken", "torchvision", f"{fault}: every import of TRL fails with it", TORCHVISION_REMEDY)
 
 
-def look_at_engine() -> Iterator[Diagnosis]:
+def check_engine() -> Iterator[Diagnosis]:
     found = {name: version for name in ENGINES if (version := installed(name)) is not None}
     if len(found) > 1:
         yield Diagnosis(
@@ -118,7 +118,7 @@ def look_at_engine() -> Iterator[Diagnosis]:
         yield Diagnosis("note", "gpu", "none: fine for models of up to some hundred million parameters")
 
 
-def look_at_machine() -> Iterator[Diagnosis]:
+def check_machine() -> Iterator[Diagnosis]:
     memory = psutil.virtual_memory().total / 1e9
     cores = os.cpu_count() or 1
     level = "ok" if memory >= MIN_MEMORY_GB and cores >= 2 else "note"
@@ -147,7 +147,7 @@ def _look_at_folder(subject: str, folder: Path) -> Diagnosis:
     return Diagnosis("ok", subject, text)
 
 
-def look_at_services() -> Iterator[Diagnosis]:
+def check_services() -> Iterator[Diagnosis]:
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     if uri is None:
         yield Diagnosis("ok", "mlflow", f"SQLite under {home()}")
@@ -173,7 +173,7 @@ def look_at_services() -> Iterator[Diagnosis]:
         )
 
 
-def look_at_edge() -> Iterator[Diagnosis]:
+def check_edge() -> Iterator[Diagnosis]:
     missing = [name for module, name in _EDGE_MODULES.items() if importlib.util.find_spec(module) is None]
     if missing:
         yield Diagnosis("note", "export", f"no packages for {', '.join(missing)}", "pip install 'stillery[edge]'")
@@ -181,7 +181,7 @@ def look_at_edge() -> Iterator[Diagnosis]:
         yield Diagnosis("ok", "export", ", ".join(_EDGE_MODULES.values()))
 
 
-def look_at_cluster(address: str) -> Iterator[Diagnosis]:
+def check_cluster(address: str) -> Iterator[Diagnosis]:
     """The nodes of a Ray cluster. Raises UserError where none answers."""
     from stillery.cluster.connect import connect
 
@@ -201,11 +201,11 @@ def look_at_cluster(address: str) -> Iterator[Diagnosis]:
             yield Diagnosis("note", "node", f"{node['NodeManagerAddress']} is dead")
 
 
-LOOKS: tuple[Callable[[], Iterator[Diagnosis]], ...] = (
-    look_at_python,
-    look_at_packages,
-    look_at_engine,
-    look_at_machine,
-    look_at_services,
-    look_at_edge,
+CHECKS: tuple[Callable[[], Iterator[Diagnosis]], ...] = (
+    check_python,
+    check_packages,
+    check_engine,
+    check_machine,
+    check_services,
+    check_edge,
 )

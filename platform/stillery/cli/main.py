@@ -24,24 +24,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] and given[0] in RENAMED:
-        return _complain(f"there is no command {given[0]}; it is `stillery {RENAMED[given[0]]}` now")
+        return _print_error(f"there is no command {given[0]}; it is `stillery {RENAMED[given[0]]}` now")
     parsed = parse_arguments(given)
     try:
         return parsed.run_command(parsed)
     except UserError as error:
         # One that was raised on a worker comes wrapped by Ray, with the worker's traceback as its text.
-        return _complain(str(getattr(error, "cause", error)))
+        return _print_error(str(getattr(error, "cause", error)))
     except Exception as error:
         # Libraries wrap this one in many ways, but all keep the system's text.
         if os.strerror(errno.ENOSPC) not in str(error):
             raise
-        return _complain("no space left on the disk; free some and run the same command again, it goes on from here")
+        return _print_error("no space left on the disk; free some and run the same command again, it goes on from here")
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
         return 130
 
 
-def _complain(message: str) -> int:
+def _print_error(message: str) -> int:
     logger.error(message)
     return 2
 

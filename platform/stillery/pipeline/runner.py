@@ -140,7 +140,7 @@ def _run_stage(
             try:
                 summary = stage.run(StageContext(config, run, outputs, run.stage_folder(stage.name, fingerprint)))
             except KeyboardInterrupt:
-                logger.info("\n" + what_is_kept(stage.name, list(outputs)))
+                logger.info("\n" + describe_kept(stage.name, list(outputs)))
                 raise
             observe.decided(summary)
         seconds = round(time.monotonic() - started, 1)
@@ -161,7 +161,7 @@ def _run_stage(
     return output
 
 
-def what_is_kept(stage: str, finished: Sequence[str]) -> str:
+def describe_kept(stage: str, finished: Sequence[str]) -> str:
     """What a run that was stopped in a stage has, in words."""
     kept = "what it has done is made again"
     if stage == "generate" or stage.startswith("evaluate"):

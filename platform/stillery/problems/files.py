@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from stillery.config import PromptsConfig, suggest
 from stillery.errors import UserError
 from stillery.io.readers.files import find_files, read_rows
-from stillery.io.readers.left_out import POLICIES, LeftOut
 from stillery.io.readers.rows import Row, RowError
+from stillery.io.readers.skipped_rows import POLICIES, SkippedRows
 from stillery.problems.choices import CHOICE_ANSWERS
 from stillery.problems.gold import FORMATS
 from stillery.problems.hub import read_hub
@@ -26,7 +26,7 @@ class Loaded:
     """Problems, train first, then validation, then test; and for each split that was read, what was left out of it."""
 
     prompts: list[Prompt]
-    left_out: dict[Split, LeftOut]
+    left_out: dict[Split, SkippedRows]
 
 
 def load_prompts(config: PromptsConfig, *, revision: str | None = None) -> Loaded:
@@ -37,10 +37,10 @@ def load_prompts(config: PromptsConfig, *, revision: str | None = None) -> Loade
     split cannot be used than `max_bad_share` allows.
     """
     check_settings(config)
-    left_out: dict[Split, LeftOut] = {}
+    left_out: dict[Split, SkippedRows] = {}
     splits: dict[Split, list[Placed]] = {}
     for split, rows in _sources(config, revision=revision).items():
-        left_out[split] = LeftOut("prompts", config.on_bad_row, config.max_bad_share)
+        left_out[split] = SkippedRows("prompts", config.on_bad_row, config.max_bad_share)
         problems = to_problems(rows, config=config, split=split, left_out=left_out[split])
         splits[split] = drop_repeated(problems, left_out=left_out[split])
         left_out[split].check()
@@ -68,7 +68,7 @@ def split_names(config: PromptsConfig) -> dict[Split, str]:
 
 
 def to_problems(
-    rows: Iterable[Row | RowError], *, config: PromptsConfig, split: Split, left_out: LeftOut
+    rows: Iterable[Row | RowError], *, config: PromptsConfig, split: Split, left_out: SkippedRows
 ) -> list[Placed]:
     """The rows of one split as problems; faulty ones are counted. Raises UserError for a mapped column that no row
     has, and where there are no rows."""

@@ -15,9 +15,9 @@ from stillery.config import PromptsConfig
 from stillery.errors import UserError
 from stillery.io.readers.cells import printable, shown
 from stillery.io.readers.files import find_files, open_plain, read_rows, suffix_of
-from stillery.io.readers.left_out import LeftOut
 from stillery.io.readers.rows import Row, RowError, Unreadable
 from stillery.io.readers.shapes import columns_of, conversation_of
+from stillery.io.readers.skipped_rows import SkippedRows
 from stillery.problems.code_rows import code_columns
 from stillery.problems.problem_rows import LIKELY, to_problem
 from stillery.records import AnswerKind, Split
@@ -90,7 +90,7 @@ class _Seen:
     columns: dict[str, _Column] = field(default_factory=dict[str, _Column])
     shapes: Counter[str] = field(default_factory=Counter[str])
     given: set[str] = field(default_factory=set[str])
-    left_out: LeftOut = field(default_factory=lambda: LeftOut("prompts", "drop", 1.0))
+    left_out: SkippedRows = field(default_factory=lambda: SkippedRows("prompts", "drop", 1.0))
 
     def has(self, name: str, *types: str) -> bool:
         return name in self.columns and (not types or self.columns[name].type in types)
@@ -219,7 +219,7 @@ def _as_problems(seen: _Seen, name: str, _: Sequence[str]) -> tuple[dict[str, An
     choices = None if seen.has("choices") else seen.find(("options", "choices"))
     if choices is not None and seen.columns[choices].type.startswith("list"):
         columns["choices"] = choices
-    best: tuple[int, PromptsConfig, Counter[str], LeftOut] | None = None
+    best: tuple[int, PromptsConfig, Counter[str], SkippedRows] | None = None
     for answer in _answers(seen):
         for answer_format in ("text", "hash", "boxed"):
             mapping = columns if answer == "answer" else {**columns, "answer": answer}
@@ -255,10 +255,10 @@ def _answers(seen: _Seen) -> Iterator[str]:
         yield from (path for path in seen.columns if path.endswith(f".{name}"))
 
 
-def _try_problems(rows: Sequence[Row], config: PromptsConfig) -> tuple[Counter[str], LeftOut]:
+def _try_problems(rows: Sequence[Row], config: PromptsConfig) -> tuple[Counter[str], SkippedRows]:
     """The kinds of the answers that are read by a config, and what is left out. As `text`, long ones are no answers."""
     kinds = Counter[str]()
-    left_out = LeftOut("prompts", "drop", 1.0, num_rows=len(rows))
+    left_out = SkippedRows("prompts", "drop", 1.0, num_rows=len(rows))
     for row in rows:
         try:
             prompt = to_problem(row, config=config, split=Split.TRAIN, seen=set()).prompt
@@ -309,9 +309,9 @@ def _completion(seen: _Seen) -> dict[str, str] | None:
     return None if found is None else {"completion": found}
 
 
-def _try_recorded(rows: Sequence[Row], columns: Mapping[str, str]) -> tuple[int, int, LeftOut]:
+def _try_recorded(rows: Sequence[Row], columns: Mapping[str, str]) -> tuple[int, int, SkippedRows]:
     num_rows = num_samples = 0
-    left_out = LeftOut("teacher.recorded", "drop", 1.0, num_rows=len(rows))
+    left_out = SkippedRows("teacher.recorded", "drop", 1.0, num_rows=len(rows))
     for row in rows:
         try:
             samples = [read_sample(row, cells) for cells in split_samples(row, map_cells(row, columns))]

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from stillery.errors import UserError
-from stillery.io.readers.left_out import LeftOut
 from stillery.io.readers.rows import RowError
+from stillery.io.readers.skipped_rows import SkippedRows
 from stillery.problems.problem_rows import Placed
 from stillery.records import AnswerKind, Prompt, Split, digest
 from stillery.verify.choices import choice_of
@@ -19,7 +19,7 @@ _MEASURED_FIRST = (Split.TEST, Split.VALIDATION, Split.TRAIN)
 _SHOWN_CHARS = 60
 
 
-def drop_repeated(problems: Sequence[Placed], *, left_out: LeftOut) -> list[Placed]:
+def drop_repeated(problems: Sequence[Placed], *, left_out: SkippedRows) -> list[Placed]:
     """The first of the problems that are the same, and of those with the same prompt_id. Where the same problem has
     different answers none of them is kept: one is wrong, and nothing says which."""
     groups: dict[str, list[Placed]] = {}
@@ -47,7 +47,7 @@ def drop_repeated(problems: Sequence[Placed], *, left_out: LeftOut) -> list[Plac
 
 
 def drop_shared(
-    splits: Mapping[Split, Sequence[Placed]], *, left_out: Mapping[Split, LeftOut]
+    splits: Mapping[Split, Sequence[Placed]], *, left_out: Mapping[Split, SkippedRows]
 ) -> dict[Split, list[Placed]]:
     """The splits, without the training problems that validation or test has too and the validation problems that test
     has. A prompt_id of two different problems counts likewise: later tables are joined by it."""

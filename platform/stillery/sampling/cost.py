@@ -19,7 +19,7 @@ from stillery.sampling.sample_log import SampleLog
 TEMPLATE_TOKENS = 256
 
 
-class SpentError(UserError):
+class BudgetExceededError(UserError):
     """The next sample could exceed `max_cost`."""
 
 
@@ -120,12 +120,12 @@ class SpendingCap:
     async def reserve(self, most: float, *, is_idle: Callable[[], bool]) -> None:
         """Set `most` aside; waits while what is under way may still leave enough, which is until `is_idle`.
 
-        Raises SpentError if there is not enough.
+        Raises BudgetExceededError if there is not enough.
         """
         cap, account = self._endpoint.max_cost, self.account
         while cap is not None and account.cost + account.cost_unreported + account.cost_reserved + most > cap:
             if is_idle():
-                raise SpentError(
+                raise BudgetExceededError(
                     f"stopped before max_cost={cap:g} is exceeded: spent {account.cost:.4f} by reported usage and at "
                     f"most {account.cost_unreported:.4f} unreported, and the next sample may cost {most:.4f}; raise "
                     "teacher.endpoint.max_cost to go on (finished samples are kept)"

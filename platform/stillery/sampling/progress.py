@@ -7,7 +7,7 @@ from typing import Any
 
 from stillery.sampling.batch import Tally
 from stillery.telemetry import metrics as observe
-from stillery.telemetry.bars import Bar
+from stillery.telemetry.bars import ProgressBar
 from stillery.telemetry.logs import report
 
 
@@ -27,7 +27,7 @@ class Progress:
     total: Tally = dataclasses.field(default_factory=Tally)
     started: float | None = None
     printed: float = 0.0
-    write: Callable[[Bar], Any] = report
+    write: Callable[[ProgressBar], Any] = report
 
     def add(self, tally: Tally) -> None:
         """Count what has happened."""
@@ -50,7 +50,7 @@ class Progress:
             self.printed = now
             self.write(self._bar(now - self.started))
 
-    def _bar(self, seconds: float) -> Bar:
+    def _bar(self, seconds: float) -> ProgressBar:
         total, seconds = self.total, max(seconds, 1e-9)
         done = len(total.needed)
         parts = [f"{total.made:,} of at most {self.most_samples:,} samples"]
@@ -64,7 +64,7 @@ class Progress:
             cost = self._cost(total)
             parts.append(f"cost {cost:.2f}" + (f", about {cost * left:.2f} more" if left is not None else ""))
             numbers["cost"] = cost
-        return Bar(self.label, done, self.num_prompts, seconds, ", ".join(parts), numbers=numbers)
+        return ProgressBar(self.label, done, self.num_prompts, seconds, ", ".join(parts), numbers=numbers)
 
     def _cost(self, tally: Tally) -> float:
         if self.prices is None:

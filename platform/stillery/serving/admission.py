@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 
-class FullError(Exception):
+class QueueFullError(Exception):
     """A request that finds no place to wait in."""
 
 
@@ -19,9 +19,9 @@ class Admission:
 
     @asynccontextmanager
     async def admit(self) -> AsyncGenerator[None]:
-        """Wait for a turn and keep it. Raises FullError at once where too many wait already."""
+        """Wait for a turn and keep it. Raises QueueFullError at once where too many wait already."""
         if self._num_inside >= self._max_inside:
-            raise FullError
+            raise QueueFullError
         self._num_inside += 1
         try:
             async with self._turns:

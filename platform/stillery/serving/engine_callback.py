@@ -5,7 +5,7 @@ from typing import Any
 from ray.llm._internal.common.callbacks.base import CallbackBase  # where Ray's own documentation imports it from
 
 
-class LocalModel(CallbackBase):
+class SkipDownload(CallbackBase):
     """Leaves out Ray's download of the model, a task on each node that imports PyTorch and transformers to find that
     there is nothing to do: the replica has fetched its version, and vLLM downloads what is on the Hub."""
 

@@ -22,7 +22,7 @@ from prometheus_client import Metric
 from stillery.records import digest
 from stillery.registry.resolve import ServedModel, fetch
 from stillery.sampling.models import TRUST
-from stillery.serving.admission import Admission, FullError
+from stillery.serving.admission import Admission, QueueFullError
 from stillery.serving.backend import LocalModel, Opening
 from stillery.serving.chat_application import chat_application
 from stillery.serving.coalesce import coalesce, interval
@@ -49,7 +49,7 @@ _PARSER_PLUGIN = str(Path(__file__).with_name("think_answer.py"))
 _METHODS = {"chat": "ChatCompletionRequest", "completions": "CompletionRequest"}
 
 
-class BrokenOffError(RuntimeError):
+class StreamInterruptedError(RuntimeError):
     """vLLM gave a stream up that had begun."""
 
 
@@ -121,7 +121,7 @@ class ModelServer:
                 async with aclosing(replies), aclosing(self._speak(replies)) as spoken:
                     async for item in spoken:
                         yield item
-        except FullError:
+        except QueueFullError:
             body = error_body(503, "the model is busy; try again soon")
             yield Opening(503, self._served.version, body, retry_after_s=self._settings.engine.retry_after_s)
 
@@ -201,13 +201,13 @@ def _report_nothing(**_: Any) -> None:
 
 
 async def _texts(first: Any, rest: AsyncIterator[Any]) -> AsyncGenerator[str]:
-    """The stream's events. Raises BrokenOffError where vLLM reports an error, after which it would say `[DONE]`."""
+    """The stream's events. Raises StreamInterruptedError where vLLM reports an error, before its `[DONE]`."""
     yield _text(first)
     async for item in rest:
         text = _text(item)
         error = engine_error(text)
         if error is not None:
-            raise BrokenOffError(error["message"])
+            raise StreamInterruptedError(error["message"])
         yield text
 
 
@@ -303,7 +303,7 @@ def llm_config(settings: ServeSettings, *, source: str, name: str) -> dict[str, 
         "accelerator_type": engine.accelerator_type,
         "accelerator_config": {"kind": "gpu" if engine.num_gpus else "cpu"},
         "placement_group_config": {"bundles": placement_bundles(engine)},
-        "callback_config": {"callback_class": "stillery.serving.engine_callback:LocalModel"},
+        "callback_config": {"callback_class": "stillery.serving.engine_callback:SkipDownload"},
     }
 
 

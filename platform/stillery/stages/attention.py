@@ -18,7 +18,7 @@ from stillery.io.storage import Folder
 from stillery.sampling.models import model_id, resolve_model
 from stillery.stages.stage import Stage, StageContext
 from stillery.telemetry import logs
-from stillery.telemetry.bars import Bar
+from stillery.telemetry.bars import ProgressBar
 from stillery.telemetry.logs import logger
 from stillery.training.attention.checks import is_on, teacher_of
 from stillery.training.attention.files import calibrate, write_targets
@@ -57,7 +57,7 @@ def find_targets(
         counts.update(written)
         if len(names) > 1:
             seconds, rows = time.monotonic() - started, f"{counts['rows']:,} rows"
-            logs.report(Bar("attention", number, len(names), seconds, rows, unit="files"))
+            logs.report(ProgressBar("attention", number, len(names), seconds, rows, unit="files"))
     if not counts["rows"]:
         raise UserError(f"attention: no sample has a claim to attend from ({dict(without)}); set attention.target=null")
     return {**summary, **counts, "without": dict(without)}

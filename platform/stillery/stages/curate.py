@@ -33,7 +33,7 @@ from stillery.metrics import StoppingRule
 from stillery.records import Prompt, Split, from_table
 from stillery.stages.stage import TRAINED, Stage, StageContext
 from stillery.telemetry import logs
-from stillery.telemetry.bars import Bar
+from stillery.telemetry.bars import ProgressBar
 from stillery.telemetry.logs import logger
 from stillery.verify.functions import function_identity
 
@@ -183,7 +183,7 @@ def _on_ray(work: Work, places: Sequence[tuple[str, int]], shared: Mapping[str, 
         if row["fault"] is not None:
             raise UserError(row["fault"])
         if len(places) > 1:
-            logs.report(Bar("curate", number, len(places), time.monotonic() - started, unit="files"))
+            logs.report(ProgressBar("curate", number, len(places), time.monotonic() - started, unit="files"))
         yield json.loads(row["counts"])
 
 

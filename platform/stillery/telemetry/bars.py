@@ -11,7 +11,7 @@ QUIET_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class ProgressBar:
     """`done` of `of` pieces of work, `seconds` after it began with `first` done; `note` is what else there is to say,
     such as the loss or the cost, and `numbers` the same for programs."""
 
@@ -65,7 +65,7 @@ class LineThrottle:
 
     last: dict[str, float] = field(default_factory=dict[str, float])
 
-    def is_due(self, bar: Bar) -> bool:
+    def is_due(self, bar: ProgressBar) -> bool:
         now = time.monotonic()
         if bar.done < bar.of and now - self.last.setdefault(bar.label, now) < QUIET_S:
             return False

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from stillery.errors import UserError
-from stillery.telemetry.bars import Bar
+from stillery.telemetry.bars import ProgressBar
 from stillery.telemetry.marked import is_for_driver, mark
 from stillery.telemetry.terminal import Printer
 
@@ -72,7 +72,7 @@ def with_fields(**fields: Any) -> dict[str, Any]:
     return {"fields": fields}
 
 
-def report(bar: Bar) -> None:
+def report(bar: ProgressBar) -> None:
     """Tell of progress, as often as anyone likes: a line of JSON each time, and of text now and then."""
     logger.info(str(bar), extra={"fields": {"progress": bar.to_plain()}, "bar": bar})
 
@@ -113,7 +113,7 @@ class LineHandler(logging.Handler):
         formatter = _JSON if is_json() else _TEXT
         if record.levelno < logging.INFO and formatter is _TEXT:
             return
-        bar: Bar | None = getattr(record, "bar", None)
+        bar: ProgressBar | None = getattr(record, "bar", None)
         stream = sys.stderr if record.levelno >= logging.ERROR else sys.stdout
         _printer.write(formatter.format(record), stream, bar=None if formatter is _JSON else bar)
 

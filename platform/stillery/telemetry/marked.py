@@ -10,7 +10,7 @@ import os
 from dataclasses import asdict
 from typing import Any
 
-from stillery.telemetry.bars import Bar
+from stillery.telemetry.bars import ProgressBar
 
 VARIABLE = "STILLERY_LINES"
 MARK = "\x1estillery "
@@ -23,7 +23,7 @@ def is_for_driver() -> bool:
 
 def mark(record: logging.LogRecord) -> str:
     """A record as one marked line."""
-    bar: Bar | None = getattr(record, "bar", None)
+    bar: ProgressBar | None = getattr(record, "bar", None)
     told = {
         "level": record.levelno,
         "message": record.getMessage(),
@@ -44,7 +44,7 @@ def unmark(line: str, *, name: str) -> logging.LogRecord | None:
         record = logging.LogRecord(name, told["level"], "", 0, told["message"], None, None)
         record.fields = told["fields"]
         if told["bar"] is not None:
-            record.bar = Bar(**told["bar"])
+            record.bar = ProgressBar(**told["bar"])
     except (ValueError, KeyError, TypeError):
         return None
     return record

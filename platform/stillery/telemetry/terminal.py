@@ -7,7 +7,7 @@ import threading
 from collections.abc import Generator
 from typing import IO
 
-from stillery.telemetry.bars import Bar, LineThrottle
+from stillery.telemetry.bars import LineThrottle, ProgressBar
 
 _CLEAR = "\r\x1b[K"
 
@@ -17,10 +17,10 @@ class Printer:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._bar: Bar | None = None
+        self._bar: ProgressBar | None = None
         self._throttle = LineThrottle()
 
-    def write(self, text: str, stream: IO[str], *, bar: Bar | None = None) -> None:
+    def write(self, text: str, stream: IO[str], *, bar: ProgressBar | None = None) -> None:
         """Print a line; or draw a bar, where the stream is a terminal, and else its text now and then."""
         with self._lock:
             if bar is None:

@@ -29,7 +29,7 @@ from stillery.sampling.chat.conversation import ChatFormat, ChatRow, Conversatio
 from stillery.sampling.chat.lengths import LONG, check_dropped, max_length
 from stillery.sampling.stored_logprobs import ScoreReader
 from stillery.telemetry import logs
-from stillery.telemetry.bars import Bar
+from stillery.telemetry.bars import ProgressBar
 from stillery.telemetry.logs import logger
 from stillery.thinking import split_thinking
 from stillery.training.attention.files import targets_name
@@ -103,7 +103,7 @@ def prepare_data(
         num_without += prepared["num_without"]
         if len(names) > 1:
             seconds, rows = time.monotonic() - started, f"{counts.total():,} rows"
-            logs.report(Bar("sft, rows to tokens", number, len(names), seconds, rows, unit="files"))
+            logs.report(ProgressBar("sft, rows to tokens", number, len(names), seconds, rows, unit="files"))
     kept = {split: counts.pop(split, 0) for split in _SPLITS}
     check_dropped(config, counts, num_rows=counts.total() + sum(kept.values()))
     if not kept[Split.TRAIN]:

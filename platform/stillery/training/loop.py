@@ -15,7 +15,7 @@ from stillery.sampling.adapters import quiet_peft
 from stillery.sampling.chat.lengths import max_length
 from stillery.telemetry import logs
 from stillery.telemetry import metrics as observe
-from stillery.telemetry.bars import Bar
+from stillery.telemetry.bars import ProgressBar
 from stillery.training.accuracy import (
     ACCURACY,
     LOSS,
@@ -229,7 +229,7 @@ def _report_callback() -> Any:
                 seconds = time.monotonic() - self._started
                 numbers = {key: row[key] for key in _NUMBERS if key in row}
                 logs.report(
-                    Bar(
+                    ProgressBar(
                         "sft",
                         state.global_step,
                         state.max_steps,

@@ -19,7 +19,7 @@ def broken(findings: object) -> dict[str, str]:
 
 
 def test_this_installation_is_whole(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(doctor, "LOOKS", (doctor.look_at_python, doctor.look_at_packages, doctor.look_at_machine))
+    monkeypatch.setattr(doctor, "CHECKS", (doctor.check_python, doctor.check_packages, doctor.check_machine))
     assert main(["doctor"]) == 0
     said = capsys.readouterr().out
     assert f"torch {metadata.version('torch')}" in said
@@ -32,7 +32,7 @@ def test_a_missing_and_an_old_package_are_named(
     versions = {"rensa": None, "trl": "0.9.0"}
     found = installation.installed
     monkeypatch.setattr(installation, "installed", lambda name: versions[name] if name in versions else found(name))
-    monkeypatch.setattr(doctor, "LOOKS", (doctor.look_at_packages,))
+    monkeypatch.setattr(doctor, "CHECKS", (doctor.check_packages,))
     assert main(["doctor"]) == 1
     said = capsys.readouterr().out
     assert "rensa is not installed" in said
@@ -55,7 +55,7 @@ def test_engines(there: dict[str, str], said: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for module in (doctor, installation):
         monkeypatch.setattr(module, "installed", there.get)
-    assert said in " ".join(broken(doctor.look_at_engine()).values())
+    assert said in " ".join(broken(doctor.check_engine()).values())
 
 
 def test_torchvision_of_another_torch_is_told_with_the_line_that_mends_it(
@@ -69,17 +69,17 @@ def test_torchvision_of_another_torch_is_told_with_the_line_that_mends_it(
     monkeypatch.delitem(sys.modules, "torchvision", raising=False)
     with pytest.raises(UserError, match=r"operator torchvision::nms does not exist.*pip uninstall torchvision"):
         installation.check_torchvision()
-    assert "every import of TRL fails" in broken(doctor.look_at_packages())["torchvision"]
+    assert "every import of TRL fails" in broken(doctor.check_packages())["torchvision"]
     monkeypatch.setitem(sys.modules, "torchvision", ModuleType("torchvision"))
     assert installation.torchvision_fault() is None
 
 
 def test_folders_that_cannot_be_written_and_disks_that_are_full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor.os, "access", lambda *_: False)
-    assert "STILLERY_HOME" in broken(doctor.look_at_machine())["runs"]
+    assert "STILLERY_HOME" in broken(doctor.check_machine())["runs"]
     monkeypatch.undo()
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2e9))
-    notes = [f for f in doctor.look_at_machine() if f.level == "note" and f.subject in ("runs", "scratch")]
+    notes = [f for f in doctor.check_machine() if f.level == "note" and f.subject in ("runs", "scratch")]
     assert len(notes) == 2
     assert all("2 GB free" in note.said and "the demo wants 5 GB" in note.remedy for note in notes)
 
@@ -87,4 +87,4 @@ def test_folders_that_cannot_be_written_and_disks_that_are_full(monkeypatch: pyt
 def test_an_mlflow_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    assert "does not answer" in broken(doctor.look_at_services())["mlflow"]
+    assert "does not answer" in broken(doctor.check_services())["mlflow"]

@@ -12,7 +12,7 @@ from stillery.io.storage import Folder
 from stillery.records import Generation, Request
 from stillery.sampling.backend import endpoint_source
 from stillery.sampling.backends.openai_api import OpenAIServer
-from stillery.sampling.cost import SpentError, spent_before
+from stillery.sampling.cost import BudgetExceededError, spent_before
 from stillery.sampling.sample_log import SampleLog
 
 MODEL = "endpoint:m"
@@ -80,5 +80,5 @@ def test_a_start_after_the_cap_was_reached_asks_nothing(tmp_path: Path) -> None:
     engine.submit(Request("s", "p", 0, 0, "[]"), sampling={"max_tokens": 76}, done=finished.put)
     error = finished.get(timeout=20)
     engine.close()
-    assert isinstance(error, SpentError)
+    assert isinstance(error, BudgetExceededError)
     assert "spent 25.0000 by reported usage" in str(error)

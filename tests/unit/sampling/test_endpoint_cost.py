@@ -13,7 +13,7 @@ from stillery.errors import UserError
 from stillery.io.storage import Folder
 from stillery.records import Generation
 from stillery.sampling.backend import endpoint_source
-from stillery.sampling.cost import Account, SpentError, cost_of
+from stillery.sampling.cost import Account, BudgetExceededError, cost_of
 from stillery.sampling.sample_log import SampleLog
 
 
@@ -43,7 +43,7 @@ def test_spending_stops_below_the_cap_and_keeps_what_is_paid_for(server: Server)
     asked = endpoint(server, input_price=0.0, output_price=1e6, max_cost=300.0, concurrency=8)
     rows = stream(asked, [request(f"q{i}") for i in range(60)], account=account)
     taken: list[Generation] = []
-    with pytest.raises(SpentError, match=r"stopped before max_cost=300 is exceeded: spent 205"):
+    with pytest.raises(BudgetExceededError, match=r"stopped before max_cost=300 is exceeded: spent 205"):
         taken.extend(rows)
     assert (len(taken), account.cost) == (41, 205)
     assert list(rows) == []
@@ -66,7 +66,7 @@ def test_a_second_start_of_a_run_spends_only_what_the_first_left(server: Server,
                 engine.submit(request(f"{start}.{i}"), sampling={"max_tokens": 50}, done=finished.put)
                 result = finished.get(timeout=60)
                 if isinstance(result, Exception):
-                    assert (start, type(result)) == (1, SpentError)
+                    assert (start, type(result)) == (1, BudgetExceededError)
                     break
                 samples.append(result)
                 SampleLog(Folder(str(tmp_path)) / "key").append("batch", [result], number=1)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from stillery.serving.admission import Admission, FullError
+from stillery.serving.admission import Admission, QueueFullError
 
 
 async def hold(admission: Admission, order: list[int], number: int, until: asyncio.Event) -> None:
@@ -18,7 +18,7 @@ def test_so_many_work_the_next_wait_in_turn_and_the_rest_are_refused() -> None:
         admission, order, until = Admission(max_ongoing=2, max_queued=2), list[int](), asyncio.Event()
         tasks = [asyncio.create_task(hold(admission, order, number, until)) for number in range(4)]
         await asyncio.sleep(0)
-        with pytest.raises(FullError):
+        with pytest.raises(QueueFullError):
             await hold(admission, order, 4, until)
         before = list(order)
         until.set()

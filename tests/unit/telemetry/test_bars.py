@@ -5,8 +5,8 @@ import logging
 
 import pytest
 
-from stillery.pipeline.runner import what_is_kept
-from stillery.telemetry.bars import QUIET_S, Bar, LineThrottle
+from stillery.pipeline.runner import describe_kept
+from stillery.telemetry.bars import QUIET_S, LineThrottle, ProgressBar
 from stillery.telemetry.marked import mark, unmark
 from stillery.telemetry.terminal import Printer
 
@@ -17,7 +17,7 @@ class Terminal(io.StringIO):
 
 
 def test_a_bar_says_how_far_how_fast_how_long_and_at_what_cost() -> None:
-    bar = Bar("generate", 50, 200, 30.0, "900 tokens/s, cost 0.50")
+    bar = ProgressBar("generate", 50, 200, 30.0, "900 tokens/s, cost 0.50")
     assert str(bar) == "generate: 50/200 prompts, 900 tokens/s, cost 0.50, 90 s left"
     drawn = bar.draw(columns=120)
     assert drawn.startswith("generate:  25%|")
@@ -26,18 +26,18 @@ def test_a_bar_says_how_far_how_fast_how_long_and_at_what_cost() -> None:
 
 
 def test_time_left_counts_only_what_this_start_has_done() -> None:
-    assert Bar("sft", 60, 100, 10.0, first=50).seconds_left == pytest.approx(40)
-    assert Bar("sft", 50, 100, 10.0, first=50).seconds_left is None
-    assert str(Bar("sft", 50, 100, 10.0, first=50, unit="steps")) == "sft: 50/100 steps"
+    assert ProgressBar("sft", 60, 100, 10.0, first=50).seconds_left == pytest.approx(40)
+    assert ProgressBar("sft", 50, 100, 10.0, first=50).seconds_left is None
+    assert str(ProgressBar("sft", 50, 100, 10.0, first=50, unit="steps")) == "sft: 50/100 steps"
 
 
 def test_lines_stand_above_the_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr("sys.stdout", terminal)
     printer = Printer()
-    printer.write("", terminal, bar=Bar("sft", 1, 2, 1.0))
+    printer.write("", terminal, bar=ProgressBar("sft", 1, 2, 1.0))
     printer.write("an engine broke", terminal)
-    printer.write("", terminal, bar=Bar("sft", 2, 2, 2.0))
+    printer.write("", terminal, bar=ProgressBar("sft", 2, 2, 2.0))
     printer.write("sft: finished", terminal)
     screen = [part.rpartition("\x1b[K")[2] for part in terminal.getvalue().split("\n")]
     assert screen[0] == "an engine broke"
@@ -51,17 +51,17 @@ def test_where_nobody_watches_few_lines_are_printed(monkeypatch: pytest.MonkeyPa
     printer = Printer()
     for done in range(1, 101):
         now[0] += QUIET_S / 40
-        bar = Bar("generate", done, 100, 1.0)
+        bar = ProgressBar("generate", done, 100, 1.0)
         printer.write(str(bar), out, bar=bar)
     shown = out.getvalue().splitlines()
     assert [line.split("/")[0] for line in shown] == ["generate: 41", "generate: 81", "generate: 100"]
-    assert LineThrottle().is_due(Bar("generate", 4, 4, 1.0)), "the end is always told"
+    assert LineThrottle().is_due(ProgressBar("generate", 4, 4, 1.0)), "the end is always told"
 
 
 def test_a_workers_record_is_whole_again_at_its_driver() -> None:
     record = logging.LogRecord("n", logging.INFO, "", 0, "sft: %d", (3,), None)
     record.fields = {"run": "demo"}
-    record.bar = Bar("sft", 3, 9, 1.0, numbers={"loss": 2.0})
+    record.bar = ProgressBar("sft", 3, 9, 1.0, numbers={"loss": 2.0})
     found = unmark(mark(record), name="n")
     assert found is not None
     assert (found.getMessage(), found.__dict__["fields"], found.__dict__["bar"]) == (
@@ -74,9 +74,9 @@ def test_a_workers_record_is_whole_again_at_its_driver() -> None:
 
 
 def test_what_is_kept_of_a_run_that_was_stopped() -> None:
-    assert what_is_kept("generate", ["prompts"]) == (
+    assert describe_kept("generate", ["prompts"]) == (
         "generate was stopped: the samples that it has finished are in the run's log and are not made again; "
         "finished and kept: prompts"
     )
-    assert "last checkpoint" in what_is_kept("sft", ["prompts"])
-    assert what_is_kept("prompts", []).endswith("no stage was finished")
+    assert "last checkpoint" in describe_kept("sft", ["prompts"])
+    assert describe_kept("prompts", []).endswith("no stage was finished")

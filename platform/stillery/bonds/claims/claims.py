@@ -166,7 +166,7 @@ def _from_answer(step: Step, answer: str | None) -> list[Located]:
         value = read_value(text)
         holds = None if answer is None else _same(text, value, answer)
         claim = Claim(step.start + start, step.start + end, text, "answer", holds, None)
-        found.append(Located(step.index, claim, ("answer",), value if value is not None else squeeze(text)))
+        found.append(Located(step.index, claim, ("answer",), value if value is not None else letters_and_digits(text)))
     return found
 
 
@@ -196,7 +196,7 @@ def read_value(text: str) -> Fraction | None:
     return None
 
 
-def squeeze(text: str) -> str:
+def letters_and_digits(text: str) -> str:
     """The letters and digits of a text alone."""
     return _SQUEEZE.sub("", text.casefold())
 
@@ -205,7 +205,7 @@ def _same(text: str, value: Fraction | None, answer: str) -> bool:
     right = read_value(answer)
     if value is not None and right is not None:
         return value == right
-    return squeeze(text) == squeeze(answer)
+    return letters_and_digits(text) == letters_and_digits(answer)
 
 
 def _correct(located: Sequence[Located], steps: Sequence[Step]) -> list[Located]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
-from stillery.bonds.claims.claims import Located, squeeze
+from stillery.bonds.claims.claims import Located, letters_and_digits
 from stillery.bonds.claims.reading import Key, Step
 from stillery.bonds.claims.states import other_side, read_pairs
 from stillery.bonds.measure.conflicts import Conflict, read_number
@@ -69,7 +69,7 @@ def _unfounded(steps: Sequence[Step], claims: Sequence[Located]) -> list[Conflic
         is_plain = last.claim.text.replace(" ", "").isalpha() and len(last.value) <= _MAX_WORD_ANSWER
         is_founded = not is_plain or last.value in _YES_NO or any(_says(step, last.value) for step in before)
     else:
-        digits = squeeze(last.claim.text)
+        digits = letters_and_digits(last.claim.text)
         is_founded = last.value in _standing(before, claims) or _is_written_apart(digits, before)
     if is_founded:
         return []
@@ -95,9 +95,9 @@ def _last_answer(claims: Sequence[Located]) -> Located | None:
 
 def _says(step: Step, answer: str) -> bool:
     """Whether words that follow each other in a step make up the answer, as "z m n" does "zmn"."""
-    if answer not in squeeze(step.text):
+    if answer not in letters_and_digits(step.text):
         return False
-    words = [squeeze(word) for word in re.findall(r"\w+", step.text)]
+    words = [letters_and_digits(word) for word in re.findall(r"\w+", step.text)]
     for first in range(len(words)):
         joined = ""
         for word in words[first:]:
@@ -111,7 +111,7 @@ def _says(step: Step, answer: str) -> bool:
 
 def _is_written_apart(digits: str, steps: Sequence[Step]) -> bool:
     """Whether a long number is written with blanks ("118 000") in a step."""
-    return len(digits) > 3 and any(digits in squeeze(step.text) for step in steps)
+    return len(digits) > 3 and any(digits in letters_and_digits(step.text) for step in steps)
 
 
 def _standing(steps: Sequence[Step], claims: Sequence[Located]) -> set[Key]:
@@ -134,7 +134,7 @@ def _other_states(steps: Sequence[Step], claims: Sequence[Located], question: st
     states = [state for step in steps if step.index <= last.step for state in step.states if not state.counted]
     words = set(re.findall(r"\w+", asked))
     holdings = next((pairs for state in reversed(states) if len(pairs := read_pairs(state.value)) > 1), {})
-    things = {holder: squeeze(thing) for holder, thing in holdings.items()}
+    things = {holder: letters_and_digits(thing) for holder, thing in holdings.items()}
     named = [holder for holder in things if holder in words]
     if len(named) == 1 and last.value != things[named[0]] and last.value in things.values():
         yield _unfounded_answer(last.step, last.claim, f"is not what {named[0]} had at last")

@@ -18,11 +18,11 @@ import pyarrow.parquet as pq
 from stillery.errors import UserError
 from stillery.io.readers.cells import printable, read_id, read_text
 from stillery.io.readers.files import find_files, naming, read_rows
-from stillery.io.readers.left_out import LeftOut
 from stillery.io.readers.normalization import question_key
 from stillery.io.readers.options import hide_options
 from stillery.io.readers.parquet_rows import read_batches
 from stillery.io.readers.rows import Row, RowError
+from stillery.io.readers.skipped_rows import SkippedRows
 from stillery.records import Generation, Prompt, conform, digest, from_row, sample_id
 from stillery.sampling.backends.recorded_columns import (
     RecordedSample,
@@ -41,7 +41,7 @@ class Recorded:
 
     `name` stands for the teacher and is part of every sample's id. `columns` maps our column names to theirs; theirs
     may be a path into nested values, such as choices.0.message.content. At most `samples_per_prompt` samples of a
-    prompt are used, in order of sample index (None: all). `on_bad_row` and `max_bad_share` are as LeftOut has them.
+    prompt are used, in order of sample index (None: all). `on_bad_row` and `max_bad_share` are as SkippedRows has them.
     """
 
     name: str
@@ -66,7 +66,7 @@ class RecordedCounts:
 
     counts: dict[str, int] = field(default_factory=dict[str, int])
     examples: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
-    left_out: LeftOut = field(default_factory=lambda: LeftOut("teacher.recorded", "drop", 0.0))
+    left_out: SkippedRows = field(default_factory=lambda: SkippedRows("teacher.recorded", "drop", 0.0))
 
     def add(self, what: str, where: str = "") -> None:
         self.counts[what] = self.counts.get(what, 0) + 1
@@ -124,7 +124,7 @@ def read_recorded(recorded: Recorded, prompts: Iterable[Prompt], *, tally: Recor
     """
     check_columns(recorded.columns)
     joiner = _Joiner(prompts)
-    tally.left_out = LeftOut("teacher.recorded", recorded.on_bad_row, recorded.max_bad_share)
+    tally.left_out = SkippedRows("teacher.recorded", recorded.on_bad_row, recorded.max_bad_share)
     failed: dict[str, Generation] = {}
     for filesystem, path in find_files(recorded.files, key="teacher.recorded.files"):
         if _is_own(filesystem, path):

@@ -14,7 +14,7 @@ from stillery.config import StopRules
 from stillery.io.storage import Folder
 from stillery.records import Rollout
 from stillery.telemetry import metrics as observe
-from stillery.telemetry.bars import Bar
+from stillery.telemetry.bars import ProgressBar
 from stillery.telemetry.logs import logger, report
 from stillery.training.loop import complete_checkpoint, report_checkpoint
 from stillery.training.refine.stopping import ACCURACY, STANDARD_ERROR, STOPPED, validations_of, why_stop
@@ -116,11 +116,11 @@ class Watch(TrainerCallback):
             self._num_tokens = seen
         self._logged = now
 
-    def _progress(self, state: TrainerState, row: dict[str, Any]) -> Bar:
+    def _progress(self, state: TrainerState, row: dict[str, Any]) -> ProgressBar:
         shown = [f"{name} {row[key]:{form}}" for key, name, form in _SHOWN if row.get(key) is not None]
         named = {key.partition("/")[2]: row[key] for key in row if key.startswith(("part/", "reward/"))}
         parts = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in named.items() if value is not None]
         seconds, numbers = time.monotonic() - self._started, {key: row[key] for key, _, _ in _SHOWN if row.get(key)}
         note = ", ".join([*shown, *parts])
         place = (state.global_step, state.max_steps, seconds, note, self._first_step, "steps")
-        return Bar("refine", *place, numbers=numbers)
+        return ProgressBar("refine", *place, numbers=numbers)

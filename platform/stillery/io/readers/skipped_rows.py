@@ -11,7 +11,7 @@ _NUM_EXAMPLES = 3
 
 
 @dataclass(slots=True)
-class LeftOut:
+class SkippedRows:
     """What became of the rows of one source that cannot be used.
 
     `on_bad_row` is `drop` (count and go on, up to the share `max_share` of all rows) or `error` (the first one ends the
