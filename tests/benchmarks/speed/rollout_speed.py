@@ -55,7 +55,8 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     for count in parsed.completions:
         chosen = problems[:: len(problems) * GROUP // count][: count // GROUP]
-        rendered = [conversation.render([Message("user", problem.question)], ask=True) for problem in chosen]
+        texts = [conversation.render([Message("user", problem.question)], ask=True) for problem in chosen]
+        rendered = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
         prompts = [prompt for prompt in rendered for _ in range(GROUP)]
         rates: dict[str, list[float]] = {name: [] for name in sides}
         for number in range(parsed.rounds):
