@@ -43,7 +43,7 @@ def diagnose(*, address: str | None = None) -> int:
 
     Raises UserError where no Ray answers there.
     """
-    findings = [finding for look in CHECKS for finding in look()]
+    findings = [finding for check in CHECKS for finding in check()]
     if address is not None:
         findings += check_cluster(address)
     for finding in findings:
