@@ -47,6 +47,10 @@ def check_values(config: Config) -> None:
         raise UserError(
             "sft.answer_weight weighs answers against their traces, and sft.completion=answer_only has none"
         )
+    if config.sft.answer_only_tasks and config.sft.completion == "answer_only":
+        raise UserError(
+            "sft.answer_only_tasks names some tasks, and sft.completion=answer_only means all; leave one out"
+        )
     if (strategy := config.sft.trl.get("save_strategy", "epoch")) not in ("epoch", "steps"):
         shown = "no" if strategy is False else strategy
         raise UserError(

@@ -81,6 +81,9 @@ class SftConfig:
     completion: str = "whole"
     """What of a sample the student learns to write: `whole`, or `answer_only`, what follows the thinking: fine-tuning
     on answers alone, the baseline that traces have to beat."""
+    answer_only_tasks: list[str] = field(default_factory=list[str])
+    """Tasks of which the student learns the answer alone: those that it answers better without thinking. Their samples
+    lose their traces, as all do with `completion: answer_only`."""
     answer_weight: float = 1.0
     """How many times the loss of a token counts that follows the thinking, against one of the thinking. A short answer
     behind a long trace is a small part of the loss: where a student reasons rightly and then answers otherwise, more

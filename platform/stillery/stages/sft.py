@@ -199,6 +199,7 @@ def _settings(config: Config) -> dict[str, Any]:
     adapter = {} if config.sft.peft is None else {"peft": config.sft.peft, "quantize": config.sft.quantize}
     # What is not asked for leaves the fingerprint as it was.
     part: dict[str, Any] = {} if config.sft.completion == "whole" else {"completion": config.sft.completion}
+    part |= {"answer_only_tasks": sorted(tasks)} if (tasks := config.sft.answer_only_tasks) else {}
     part |= {} if config.sft.answer_weight == 1 else {"answer_weight": config.sft.answer_weight}
     transfer = {}
     if is_on(config):

@@ -87,7 +87,7 @@ def prepare_data(
     weighted = config.completion == WHOLE and (has_more or has_weights(samples))
     beside: dict[str, Any] = {"weighted": weighted, "targets": targets, "scores": scores}
     task = functools.partial(_prepare_file, config=config, chat=chat, samples=samples, data=data, **beside)
-    counts: Counter[str] = Counter()
+    counts, tasks = Counter[str](), Counter[str]()
     started = time.monotonic()
     total, num_tokens, length = 0.0, 0, 0
     mass, num_attending, num_scored, num_without = 0.0, 0, 0, 0
@@ -96,6 +96,7 @@ def prepare_data(
             raise UserError(row["fault"])
         prepared = json.loads(row["prepared"])
         counts.update(prepared["counts"])
+        tasks.update(prepared["tasks"])
         total, num_tokens = total + prepared["weight"], num_tokens + prepared["num_tokens"]
         length += prepared["length"]
         mass, num_attending = mass + prepared["mass"], num_attending + prepared["num_attending"]
@@ -108,6 +109,9 @@ def prepare_data(
     check_dropped(config, counts, num_rows=counts.total() + sum(kept.values()))
     if not kept[Split.TRAIN]:
         raise UserError("sft: no sample to train on is left; see what was left out above")
+    if unknown := [task for task in config.answer_only_tasks if task not in tasks]:
+        known = ", ".join(sorted(tasks))
+        raise UserError(f"sft.answer_only_tasks: nothing to train on is of the task {unknown[0]!r}; there are {known}")
     check_counts(config, num_train=kept[Split.TRAIN], num_validation=kept[Split.VALIDATION], length=length)
     if weighted and not total:
         raise UserError("sft: every sample to train on weighs nothing (Sample.weights)")
@@ -143,9 +147,10 @@ class Prepared:
     """A prepared file: its rows of each split, and those left out for each reason; where rows are weighted, the sum of
     the weights over the `num_tokens` of training that the loss falls on. `length` is that of all rows of training;
     `num_attending` of their positions have attention targets, of the weight `mass` together; `num_scored` of the tokens
-    have the teacher's log-probabilities, and `num_without` rows have none."""
+    have the teacher's log-probabilities, and `num_without` rows have none. `tasks` counts the rows of training."""
 
     counts: Counter[str] = field(default_factory=Counter[str])
+    tasks: Counter[str] = field(default_factory=Counter[str])
     weight: float = 0.0
     num_tokens: int = 0
     length: int = 0
@@ -205,10 +210,7 @@ def prepare_file(
             shard = stack.enter_context(data.create(f"{split}-{name}"))
             writers[split] = stack.enter_context(pq.ParquetWriter(shard, schema, compression="zstd"))
         for whole in _batches(samples, name):
-            if config.completion == ANSWER_ONLY:
-                batch = [answer_of(sample) for sample in whole]
-            else:
-                batch = [weigh_answer(sample, config.answer_weight) for sample in whole]
+            batch = [_learnt_of(sample, config) for sample in whole]
             ready: dict[str, list[dict[str, Any]]] = {split: [] for split in _SPLITS}
             for sample, row in zip(batch, conversation.rows(batch), strict=True):
                 target = None if attended is None else next(attended, None)
@@ -225,11 +227,19 @@ def prepare_file(
                     if scored is not None:
                         tokens |= distill_columns(conversation.tokenizer, row, scored.take(sample.sample_id))
                     if sample.split == Split.TRAIN:
+                        prepared.tasks[sample.task] += 1
                         prepared.count(tokens)
                     ready[sample.split].append({"sample_id": sample.sample_id, **tokens})
             for split, writer in writers.items():
                 writer.write_table(pa.Table.from_pylist(ready[split], schema=schema))
     return prepared
+
+
+def _learnt_of(sample: Sample, config: SftConfig) -> Sample:
+    """A sample as the student is to learn it."""
+    if config.completion == ANSWER_ONLY or sample.task in config.answer_only_tasks:
+        return answer_of(sample)
+    return weigh_answer(sample, config.answer_weight)
 
 
 def answer_of(sample: Sample) -> Sample:

@@ -36,6 +36,7 @@ def test_resolved_config_reads_back_the_same(tmp_path: Path) -> None:
         ("evaluate.splits=[test,tset]", "no split 'tset'; did you mean test"),
         ("sft.trl.save_strategy=no", "save_strategy is no"),
         ("sft.answer_weight=0", "sft.answer_weight is 0; it must be above 0"),
+        ("sft={completion: answer_only, answer_only_tasks: [coins]}", "means all; leave one out"),
         ("prompts.source=web", "must be tasks, file, hub or run"),
         ("verbose", "expected key=value"),
     ],

@@ -1,6 +1,7 @@
 """Samples as training data: the conversation's tokens, in the order of the samples, what cannot be learnt left out."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,25 @@ def test_answers_alone_are_learnt_without_their_thinking(tmp_path: Path) -> None
         learnt = tokenizer.decode([token for token in row["labels"] if token != -100], skip_special_tokens=True)
         assert "".join(learnt.split()) == f"<answer>{answer}</answer>"
     assert prepared.length == sum(len(row["input_ids"]) for row in open_shards(tmp_path / "train.arrow"))
+
+
+def test_of_some_tasks_the_answers_alone_are_learnt(tmp_path: Path) -> None:
+    samples, data = Folder(str(tmp_path / "samples")), Folder(str(tmp_path / "data"))
+    name = "samples-00000.parquet"
+    thinking, short = sample(4, steps=3), replace(sample(9, steps=3), task="coin_flip")
+    samples.write_rows(name, [thinking, short], Sample)
+    config = SftConfig(answer_only_tasks=["coin_flip"])
+    prepared = prepare_file(name, config=config, chat=student_format(config), samples=samples, data=data)
+    assert json.loads(prepared.to_json())["tasks"] == {thinking.task: 1, "coin_flip": 1}
+    keep_shards(data, "train", tmp_path / "train.arrow")
+    tokenizer = open_conversation(student_format(config), key="sft.student").tokenizer
+    first, second = (
+        tokenizer.decode([token for token in row["labels"] if token != -100])
+        for row in open_shards(tmp_path / "train.arrow")
+    )
+    assert "<think>" in "".join(first.split())
+    assert "think" not in second
+    assert "<answer>" in "".join(second.split())
 
 
 def test_shards_follow_each_other_in_the_order_of_the_samples(tmp_path: Path) -> None:

@@ -358,6 +358,7 @@ def test_what_cannot_work_is_named_before_the_first_stage(tmp_path: Path) -> Non
         (config(teacher=TeacherConfig(kind="recorded", model="r")), "recorded generations have no log-probabilities"),
         (config(teacher=TeacherConfig(model=str(tmp_path), **there)), "differ in 1 tokens, such as '<other>': train"),
         (config(completion="answer_only"), "whole traces"),
+        (config(answer_only_tasks=["coins"]), "whole traces of all tasks"),
         (config(trl={"loss_type": "dft"}), "loss_type=nll"),
         (config(trl={"use_liger_kernel": True}), "use_liger_kernel"),
         (config(trl={"fsdp": True}), "unset sft.trl.fsdp"),

@@ -25,6 +25,7 @@ def config(*settings: str) -> Config:
         (["attention.num_heads=0"], "num_heads is 0; it must be at least 1"),
         (["attention.target=bonds", "attention.student_layer=9"], "has layers 0 to 3"),
         (["attention.target=bonds", "sft.completion=answer_only"], "needs whole traces"),
+        (["attention.target=bonds", "sft.answer_only_tasks=[coins]"], "needs whole traces of all tasks"),
         (["attention.target=bonds", "sft.trl.packing=true", "sft.trl.packing_strategy=wrapped"], "take bfd"),
         (["attention.target=bonds", "sft.trl.loss_type=dft"], "loss_type=nll"),
         (
