@@ -9,9 +9,10 @@ from pathlib import Path
 
 from stillery.cluster import placement
 from stillery.cluster.installation import check_torchvision
-from stillery.config import Config
+from stillery.config import Config, suggest
 from stillery.config.passthrough import check_tables
 from stillery.curation.checks import check_curation
+from stillery.errors import UserError
 from stillery.model_judge.checks import check_judge
 from stillery.registry.naming import check_name
 from stillery.sampling.backend import check_teacher_endpoint
@@ -24,6 +25,7 @@ from stillery.sampling.models import check_model, is_folder, is_remote, resolve_
 from stillery.sampling.top_logprobs import check_top_logprobs
 from stillery.sampling.weights import check_context, check_files, check_trainable, check_vocabulary
 from stillery.stages.export import check as check_export
+from stillery.stages.prompts import trained_tasks
 from stillery.telemetry.logs import logger
 from stillery.training.accuracy import check_validation
 from stillery.training.adapters import check_adapter
@@ -51,6 +53,7 @@ def check(config: Config, *, lengths: Sequence[Lengths] = ()) -> None:
     check_judge(config)
     check_curation(config)
     _check_teacher(config)
+    _check_answer_only(config)
     check_model("sft.student", config.sft.student)
     check_refinement(config.refine, teacher=config.teacher, student=config.sft.student)
     check_most_refined(config)
@@ -71,6 +74,14 @@ def _check_teacher(config: Config) -> None:
         check_teacher_endpoint(teacher)
     else:
         check_columns(teacher.recorded.columns, key="teacher.recorded.columns")
+
+
+def _check_answer_only(config: Config) -> None:
+    """Of a file the tasks are known once it is read: the stage looks there."""
+    known = trained_tasks(config.prompts.tasks) if config.prompts.source == "tasks" else config.sft.answer_only_tasks
+    for task in config.sft.answer_only_tasks:
+        if task not in known:
+            raise UserError(f"sft.answer_only_tasks: no task {task!r} is trained on{suggest(task, known)}")
 
 
 def _check_student(config: Config) -> None:

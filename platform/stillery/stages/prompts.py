@@ -81,7 +81,7 @@ def source_fingerprints(config: PromptsConfig) -> dict[str, str]:
 
 def draw_prompts(config: PromptsConfig, *, seed: int) -> list[Prompt]:
     """The generated problems of every split; the numbers of a split are spread evenly over its tasks."""
-    tasks = _trained_tasks(config.tasks)
+    tasks = trained_tasks(config.tasks)
     counts = {
         Split.TRAIN: config.num_train,
         Split.VALIDATION: config.num_validation,
@@ -124,7 +124,8 @@ def summarize_prompts(prompts: Sequence[Prompt]) -> dict[str, Any]:
     }
 
 
-def _trained_tasks(wanted: Sequence[str]) -> list[str]:
+def trained_tasks(wanted: Sequence[str]) -> list[str]:
+    """The generators that `prompts.tasks` means. Raises UserError for one that there is not."""
     known = [task for task in TASKS if task != HELD_OUT_TASK]
     for task in wanted:
         if task == HELD_OUT_TASK:

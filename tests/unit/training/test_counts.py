@@ -17,6 +17,7 @@ from stillery.training.counts import check_counts, check_elastic
     [
         (["prompts.num_train=1", "curate.max_per_prompt=2", "sft.num_workers=3"], "give at most 2 rows; lower it"),
         (["prompts.num_validation=0", "sft.trl.eval_strategy=epoch"], "prompts.num_validation is 0; unset it"),
+        (["sft.answer_only_tasks=[equation]"], "no task 'equation' is trained on; did you mean equations"),
         (["prompts.num_validation=0", "sft.early_stopping_patience=2"], "early_stopping_patience: prompts.num_valid"),
         (
             ["prompts.num_train=7", "curate.max_per_prompt=1", "sft.trl.packing=true"],
