@@ -36,6 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--weights", type=float, nargs="+", default=[1.0, 4.0])
+    parser.add_argument("--answer-only-tasks", nargs="*", default=[], help="tasks that are learnt without their traces")
     parser.add_argument("--more", action="store_true", help="train the run's student on, not the base")
     parser.add_argument("--epochs", type=float, default=9)
     parser.add_argument("--batch", type=int, default=16)
@@ -84,7 +85,8 @@ def trained(student: str, weight: float, *, parsed: argparse.Namespace) -> Any:
 
     (curated,) = (parsed.run / "stages" / "curate").glob("*/")
     samples = Folder(str(curated))
-    config = SftConfig(student=student, answer_weight=weight, trl={"max_length": 768})
+    short = list(parsed.answer_only_tasks)
+    config = SftConfig(student=student, answer_weight=weight, answer_only_tasks=short, trl={"max_length": 768})
     folder = Path(tempfile.mkdtemp(prefix="answer-weight-"))
     data = Folder(str(folder / "data"))
     names = [name for name in samples.names(".parquet") if name.startswith("samples-")]
