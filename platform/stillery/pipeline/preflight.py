@@ -82,6 +82,11 @@ def _check_answer_only(config: Config) -> None:
     for task in config.sft.answer_only_tasks:
         if task not in known:
             raise UserError(f"sft.answer_only_tasks: no task {task!r} is trained on{suggest(task, known)}")
+    if config.sft.answer_only_tasks and config.sft.trl.get("train_sampling_strategy") == "group_by_length":
+        logger.warning(
+            "sft.answer_only_tasks with sft.trl.train_sampling_strategy=group_by_length: a batch of answers alone takes "
+            "as large a step as one of traces, from a few tokens; random mixes them"
+        )
 
 
 def _check_student(config: Config) -> None:

@@ -33,6 +33,15 @@ def test_generated_problems_that_are_too_few_are_refused_before_the_teacher(over
         check(load_config(None, overrides))
 
 
+@pytest.mark.parametrize(("strategy", "num_warnings"), [("group_by_length", 1), ("random", 0)])
+def test_answers_alone_in_batches_by_length_are_warned_of(
+    strategy: str, num_warnings: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    overrides = ["sft.answer_only_tasks=[coin_flip]", f"sft.trl.train_sampling_strategy={strategy}"]
+    check(load_config(None, overrides))
+    assert sum("random mixes them" in record.message for record in caplog.records) == num_warnings
+
+
 def test_problems_of_a_file_that_are_too_few_are_refused_before_the_teacher(tmp_path: Path) -> None:
     for split in ("train", "test"):
         rows = [{"question": f"What is {split} {n}?", "answer": str(n)} for n in range(3)]
