@@ -1,4 +1,5 @@
-"""Reasoning molecules: a trace's steps (atoms) and the three kinds of bond between them. Pure Python and torch.
+"""Reasoning molecules: a trace's steps (atoms) and the three kinds of bond between them. numpy and scipy;
+torch for attention energies alone.
 
 `analyze` makes the molecule of a trace; `backward_verification`, `consistency_check` and `exploration_paths` ask
 questions of one, `is_unstable` compares it with a threshold. `attention_energy` reads the energy of its bonds from a
