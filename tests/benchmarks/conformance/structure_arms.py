@@ -77,6 +77,7 @@ def main() -> None:
     parser.add_argument("--problems", type=int, help="test problems at most, spread over them")
     parser.add_argument("--answers", type=int, default=4, help="samples of each test problem")
     parser.add_argument("--max-tokens", type=int, default=512, help="of an answer")
+    parser.add_argument("--bf16", action="store_true", help="train in bfloat16, where the CPU has it")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parsed = parser.parse_args()
@@ -205,7 +206,7 @@ def trainer_of(
     settings = {
         "num_train_epochs": parsed.epochs, "per_device_train_batch_size": parsed.batch, "learning_rate": rate,
         "adam_beta2": 0.95, "lr_scheduler_type": "cosine", "warmup_steps": min(20, num_steps // 7),
-        "weight_decay": 0.01, "save_strategy": "no", "logging_steps": 5,
+        "weight_decay": 0.01, "save_strategy": "no", "logging_steps": 5, "bf16": parsed.bf16,
     }  # fmt: skip
     trl = trl_arguments({"trl": settings, "use_gpu": False, "seed": parsed.seed}, has_validation=False)
     arguments = SFTConfig(output_dir=str(folder / "out"), **trl)
@@ -240,6 +241,7 @@ def refiner_of(
     batch = {"grpo": parsed.completions, "distill": max(1, parsed.completions // 2), "dpo": 16}[arm]
     each = min(batch, 64)
     trl: dict[str, Any] = {"per_device_train_batch_size": each, "gradient_accumulation_steps": batch // each}
+    trl |= {"bf16": parsed.bf16}
     rate = parsed.refine_rate or (1e-4 if parsed.student == "embedded:student" else 1e-5)
     trl |= {"learning_rate": rate} if arm == "grpo" else {"learning_rate": rate / 2, "beta": BETA[arm]}
     config = RefineConfig(
