@@ -1,4 +1,4 @@
-"""Bounds on a request's parameters: outside them is an ApiError of status 400 that names the field."""
+"""Bounds on a request's parameters: a value outside them is an ApiError of status 400 that names the field."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def check_parameters(request: dict[str, Any], bounds: ParameterBounds) -> None:
 
 
 def _harmless(name: str, value: Any) -> bool:
-    """The values of refused fields that ask for nothing; clients send them."""
+    """The values of refused fields that have no effect; clients send them."""
     return value in ([], {}, False) or (name == "response_format" and value == {"type": "text"})
 
 
