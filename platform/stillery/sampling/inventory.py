@@ -64,7 +64,7 @@ class Inventory:
     def missing(
         self, prompts: Iterable[RenderedPrompt], needed: Mapping[str, int], *, failed: bool
     ) -> list[tuple[RenderedPrompt, int]]:
-        """The samples that must still be made, of the first `needed` of each prompt (else of all)."""
+        """The samples that must still be made, among the first `needed` ones of each prompt (default: all)."""
         return [
             (prompt, index)
             for prompt in prompts

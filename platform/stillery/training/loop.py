@@ -37,9 +37,9 @@ from stillery.training.reporting import live_callbacks, prompts_of, reporting_ar
 from stillery.training.scratch import bring_checkpoint, node_scratch, upload
 from stillery.training.weights import weighted_rows, weighted_trainer
 
-# transformers' own.
+# transformers' default.
 SAVE_STEPS = 500
-# Of a row of the history: what a log line has as a number, and what is shown.
+# The metrics of a history row that a log line carries as numbers, and those that it shows.
 _NUMBERS = ("loss", LOSS, ACCURACY, "learning_rate")
 _SHOWN = ("loss", LOSS, ACCURACY, "attention_kl", "distill_kl", "learning_rate")
 

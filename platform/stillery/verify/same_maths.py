@@ -29,7 +29,7 @@ def same_maths(predicted: Value, gold: Value, leaf: Leaf = undecided, *, unorder
         return predicted.text == gold.text != ""
     p, g = predicted.meaning, gold.meaning
     if isinstance(g, Quantity) and not isinstance(p, Quantity):
-        # A gold number among a list's elements determines that its comma and thin space separate thousands.
+        # If the gold answer is a number, a comma with a thin space in a predicted list separates thousands.
         grouped = parse_quantity(group_thousands(predicted.text))
         predicted, p = (predicted, p) if grouped is None else (Value(predicted.text, grouped), grouped)
     if isinstance(p, Quantity) and isinstance(g, Quantity):

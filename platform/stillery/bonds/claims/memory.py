@@ -36,7 +36,7 @@ def shorten(text: str, limit: int = 48) -> str:
 
 
 def recipe_of(equation: Equation) -> Recipe | None:
-    """The computation without its order and layout; None for an equation that is none."""
+    """The computation without its order and layout; None for an equation that is not a computation."""
     if equation.left is None or not equation.computes or equation.left.value is None:
         return None
     return (tuple(sorted(operands_of(equation))), equation.left.num_operations, equation.left.value.key())

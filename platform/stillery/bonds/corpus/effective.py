@@ -156,7 +156,7 @@ def _key(molecule: Molecule, bond: Bond) -> Key:
 
 
 def _claim_kind(atom: Atom) -> str:
-    """The kind of the last claim of a step, which is what it arrives at."""
+    """The kind of the last claim of a step, which is its result."""
     return atom.claims[-1].kind if atom.claims else NO_CLAIM
 
 

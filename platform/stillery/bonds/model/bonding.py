@@ -100,8 +100,8 @@ class Decision:
 
 
 def decide(links: Links, thresholds: dict[str, float]) -> Decision:
-    """The pairs with a probability above a threshold, and for each step that reflects the best of its candidate
-    targets."""
+    """The pairs with a probability above a threshold, and for each step that reflects the most likely step that it
+    reflects on."""
     p = 1 - links.probabilities[:, 0]
     reflection = links.probabilities[:, REFLECTING].sum(axis=1)
     joined = p >= np.where(links.j - links.i == 1, thresholds["next"], thresholds["far"])

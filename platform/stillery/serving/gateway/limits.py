@@ -35,7 +35,7 @@ class Limiter(Protocol):
 
 @dataclass
 class _Bucket:
-    """The number of requests that may start at once; `level` was true at time `filled_at`."""
+    """`level` is the number of requests that could start at once at time `filled_at`."""
 
     level: float
     filled_at: float

@@ -11,7 +11,7 @@ _INT64 = 2**63
 
 
 def check_parameters(request: dict[str, Any], bounds: ParameterBounds) -> None:
-    """Raise a ApiError that names the first field outside `bounds`. Null stands for the default everywhere."""
+    """Raise an ApiError that names the first field outside `bounds`. Null stands for the default everywhere."""
     given = {name: value for name, value in request.items() if value is not None}
     for name in bounds.refused_fields:
         if name in given and not _harmless(name, given[name]):

@@ -121,7 +121,7 @@ def _write(parts: Iterable[pa.Table], *, num_prompts: int, out: Folder) -> "Gene
 
 
 class GenerationCounts:
-    """What was generated; tokens are the completions' only, surplus and failed samples among them."""
+    """Counts of the generated samples; tokens are the completions' only, including surplus and failed samples."""
 
     def __init__(self, *, num_prompts: int) -> None:
         self._counts = Counter[str](num_prompts=num_prompts)

@@ -1,4 +1,4 @@
-"""Honest traces to attack: exact ones of the embedded tasks, and word problems told in prose."""
+"""Honest traces to attack: exact ones of the embedded tasks, and word problems in prose."""
 
 import random
 import re
