@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["analyze", "grade", "load_config", "run", "same_answer"]
 
-# Where each name of the Python interface lives: imported when it is first used, so that help is quick.
+# The module of each name of the Python interface: imported on first use, so that help is quick.
 _HOMES = {
     "analyze": ("stillery.bonds", "analyze"),
     "grade": ("stillery.verify", "grade"),
@@ -22,7 +22,7 @@ _HOMES = {
     "same_answer": ("stillery.verify", "same_answer"),
 }
 
-# transformers imports torchao in every process, and torchao warns of GPU libraries that a CPU machine does without and
+# transformers imports torchao in every process, and torchao warns of GPU libraries that a CPU machine does not need and
 # of an interface of torch's that it still uses.
 for _name in ("torchao", "torch.utils._pytree"):
     logging.getLogger(_name).setLevel(logging.ERROR)

@@ -1,15 +1,14 @@
-"""The error that a user can mend.
+"""The error that a user can fix.
 
-Its text names the file, row or key at fault, what was expected, and what to do. The command line prints it
-without a traceback and exits with code 2. A bug of ours is an AssertionError or whatever Python raises, and
-keeps its traceback.
+Its text names the file, row or key at fault, what was expected, and what to do. The command line prints it without a
+traceback and exits with code 2. A bug of ours is an AssertionError or whatever Python raises, and keeps its traceback.
 """
 
 
 class UserError(Exception):
-    """Something that the user can mend: a wrong config, a missing file, a cluster that is not there.
+    """An error that the user can fix: a wrong config, a missing file, an unreachable cluster.
 
-    Its text is what it was raised with, whatever is added to `args` on the way: Ray Data adds advice of its own.
+    Its text is the original message, even if `args` is extended on the way: Ray Data adds advice of its own.
     """
 
     def __init__(self, *args: object) -> None:

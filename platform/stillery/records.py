@@ -27,7 +27,7 @@ R = TypeVar("R")
 
 
 class AnswerKind(StrEnum):
-    """What sort of thing the gold answer is; it decides how two answers are compared. That of `code` is its tests;
+    """The kind of a gold answer; it decides how two answers are compared. For `code` the gold answer is its tests;
     answers of kind `judged` are compared by a model."""
 
     NUMBER = "number"
@@ -43,7 +43,7 @@ class AnswerKind(StrEnum):
 
 
 class Split(StrEnum):
-    """Train and validation may shape the student; the other three are only ever measured on."""
+    """Train and validation may shape the student; the other three only measure it."""
 
     TRAIN = "train"
     VALIDATION = "validation"
@@ -64,8 +64,8 @@ class VerdictKind(StrEnum):
     UNCHECKED = "unchecked"
 
 
-# Failures of ours: an engine gave no sample, or the answer was not compared. They say nothing about the model, so they
-# count in no rate.
+# Failures on our side: an engine gave no sample, or the answer was not compared. They say nothing about the model, so
+# they count in no rate.
 FAILURES = frozenset({VerdictKind.TIMEOUT, VerdictKind.ERROR})
 
 
@@ -91,7 +91,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class RenderedPrompt:
-    """One prompt as an engine is to see it; `files` of the sample log hold what there is of it."""
+    """One prompt in the engine's format; `files` of the sample log hold its existing samples."""
 
     prompt_id: str
     rendered: str
@@ -100,7 +100,7 @@ class RenderedPrompt:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One sample that is wanted of a model: what the engine is given."""
+    """One sample to be made by a model: the engine's input."""
 
     sample_id: str
     prompt_id: str
@@ -111,8 +111,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One sample that a model made. `mean_logprob` is in nats a token, of the model before temperature;
-    None unless the sampling settings ask for log-probabilities.
+    """One sample of a model. `mean_logprob` is in nats per token, of the model before temperature; None unless the
+    sampling settings request log-probabilities.
 
     `error` is set, and the completion empty, where the engine refused or failed on this prompt alone.
     """
@@ -136,9 +136,10 @@ class Generation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TopLogprobs:
-    """What a teacher held to be likeliest at each token that it wrote. `token_ids` (T) are the tokens, and `top_ids`
-    and `top_logprobs` (T * k, the k of a token together, likeliest first) their alternatives with the log-probabilities
-    in nats, of the model before temperature. An id of -1 stands for none: a token that the tokenizer does not know."""
+    """The teacher's likeliest tokens at each position of its sample. `token_ids` (T) are the sampled tokens, and
+    `top_ids` and `top_logprobs` (T * k, the k of a token together, likeliest first) their alternatives with the
+    log-probabilities in nats, of the model before temperature. An id of -1 stands for a token that the tokenizer does
+    not know."""
 
     k: int
     token_ids: NDArray[np.int32]
@@ -148,8 +149,8 @@ class TopLogprobs:
 
 @dataclass(frozen=True, slots=True)
 class ScoredGeneration(Generation):
-    """A sample with what distillation learns from. The log of samples holds it, where it was asked for; outputs have it
-    in a table of its own (`StoredLogprobs`), since it is many times as large as the rest."""
+    """A sample with the data for distillation. The sample log holds it, if requested; outputs have that data in a table
+    of its own (`StoredLogprobs`), since it is many times as large as the rest."""
 
     top: TopLogprobs | None
 
@@ -164,12 +165,12 @@ class StoredLogprobs:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What checking found in one completion.
+    """The result of checking one completion.
 
-    `thinking` and `answer_text` are the parts of the template; `predicted` is the answer that was compared.
-    `template` says how the completion departs from the template ("ok", "empty_think", "no_think", "two_answers",
-    "text_after_answer", "unclosed", "no_answer"). `flags` are the readability flags, and `flag_evidence` says for
-    each of them, in the same order, what was found where.
+    `thinking` and `answer_text` are the parts of the template; `predicted` is the answer that was compared. `template`
+    says how the completion departs from the template ("ok", "empty_think", "no_think", "two_answers",
+    "text_after_answer", "unclosed", "no_answer"). `flags` are the readability flags, and `flag_evidence` the finding
+    behind each of them, in the same order.
     """
 
     sample_id: str
@@ -194,7 +195,8 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One row of training data. `weights` are (start, end, weight) character spans of the completion, else 1.0."""
+    """One row of training data. `weights` are (start, end, weight) character spans of the completion; the weight
+    elsewhere is 1.0."""
 
     sample_id: str
     prompt_id: str
@@ -209,7 +211,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class AttentionSource:
-    """What may be attended to as one: a sentence of the question or a step of the completion, by its characters."""
+    """A source of attention: a sentence of the question or a step of the completion, by its characters."""
 
     start: int
     end: int
@@ -218,8 +220,8 @@ class AttentionSource:
 
 @dataclass(frozen=True, slots=True)
 class AttentionRow:
-    """What a student is to attend to as it begins to write the characters `start` to `end` of the completion: `mass` on
-    each of the first sources, which are those before the step that it is in. It sums to the row's weight, 0 to 1."""
+    """The attention target of the position that begins to write the characters `start` to `end` of the completion:
+    `mass` on each of the first sources, which are those before its step. It sums to the row's weight, 0 to 1."""
 
     start: int
     end: int
@@ -228,8 +230,8 @@ class AttentionRow:
 
 @dataclass(frozen=True, slots=True)
 class AttentionTarget:
-    """What a sample's student is to attend to. `text` is a digest of the question and the completion that positions
-    count in, and `error` says why there are no rows."""
+    """The attention target of a sample. `text` is a digest of the question and the completion to which positions refer,
+    and `error` says why there are no rows."""
 
     sample_id: str
     text: str
@@ -240,8 +242,8 @@ class AttentionTarget:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Why a sample of the teacher's trains the student or does not. `reason` is None where it does, and `evidence` what
-    can be looked at, as JSON: the sample that it repeats, the evaluation problem that it holds, the flag's span."""
+    """Why a sample of the teacher trains the student or not. `reason` is None if it does, and `evidence` is JSON: the
+    sample that it repeats, the evaluation problem that it contains, the flag's span."""
 
     sample_id: str
     prompt_id: str
@@ -272,7 +274,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class RewardPart:
-    """What one reward function gave a completion; None where it could not tell."""
+    """The value of one reward function for a completion; None where it could not decide."""
 
     name: str
     value: float | None
@@ -281,7 +283,7 @@ class RewardPart:
 @dataclass(frozen=True, slots=True)
 class Rollout:
     """One completion that refinement learned from. `step` is the number of updates before it; `reward` is the weighted
-    sum of its `parts`, None where the row was left out; `advantage` is what the update weighed it by."""
+    sum of its `parts`, None where the row was left out; `advantage` is its weight in the update."""
 
     step: int
     prompt_id: str
@@ -304,10 +306,10 @@ class BondKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Something a step asserts that can be checked. `start` and `end` are character positions in the whole trace.
+    """A checkable assertion of a step. `start` and `end` are character positions in the whole trace.
 
-    `kind` is arithmetic, algebraic, assignment, state or answer; `holds` is None where nothing decides it, and
-    `corrected_by` the index of the later atom that puts a false claim right.
+    `kind` is arithmetic, algebraic, assignment, state or answer; `holds` is None where undecided, and `corrected_by`
+    the index of the later atom that corrects a false claim.
     """
 
     start: int
@@ -336,10 +338,10 @@ class Atom:
 
 @dataclass(frozen=True, slots=True)
 class Bond:
-    """A relation between two atoms, by index: `source` is the earlier step, `target` the later that rests on it.
+    """A relation between two atoms, by index: `source` is the earlier step, `target` the later one that rests on it.
 
-    `strength` lies in the band of its `kind` (0.8-1.0, 0.6-0.8, 0.3-0.6); `origin` says what it came from (claims,
-    model, labels) and `evidence` says it to a person.
+    `strength` lies in the band of its `kind` (0.8-1.0, 0.6-0.8, 0.3-0.6); `origin` is its source (claims, model,
+    labels) and `evidence` a description.
     """
 
     source: int
@@ -352,10 +354,10 @@ class Bond:
 
 @dataclass(frozen=True, slots=True)
 class Molecule:
-    """The structure of one trace: its atoms and bonds, and what is measured on them.
+    """The structure of one trace: its atoms and bonds, and the measurements on them.
 
-    `conflict` counts what is false and not corrected, `stability` is normalised (used for choosing and rewarding),
-    `stability_sum` the article's sum of strengths minus conflict. `energies` holds, where a model was at hand, the
+    `conflict` sums what is false and not corrected, `stability` is normalised (used for choosing and rewarding),
+    `stability_sum` the article's sum of strengths minus conflict. `energies` holds, if a model was available, the
     attention energy of each bond in the order of `bonds`. `error` says why a trace could not be analysed; it then has
     no atoms.
     """
@@ -383,7 +385,7 @@ def _arrow_type(annotation: Any) -> tuple[pa.DataType, bool]:
     if get_origin(annotation) in (Union, types.UnionType):
         (inner,) = [a for a in get_args(annotation) if a is not type(None)]
         if dataclasses.is_dataclass(inner):
-            # Where there is none its fields are null too.
+            # Without a value its fields are null too.
             return pa.struct([f.with_nullable(True) for f in _fields(inner)]), True
         return _arrow_type(inner)[0], True
     if get_origin(annotation) is list:
@@ -409,12 +411,12 @@ def schema_of(record: type[Any]) -> pa.Schema:
 
 
 def to_table(rows: Sequence[Any], record: type[Any]) -> pa.Table:
-    """Rows as a table of the record's own schema, whatever the values are (also for no rows at all)."""
+    """Rows as a table of the record's own schema, whatever the values (also for no rows at all)."""
     return pa.Table.from_pylist([dataclasses.asdict(row) for row in rows], schema=schema_of(record))
 
 
 def conform(table: pa.Table, record: type[Any]) -> pa.Table:
-    """The table with just the record's columns, in its order and of its types.
+    """The table with only the record's columns, in its order and with its types.
 
     Raises ValueError if a column is missing or cannot be cast: that is a table of another record or version.
     """
@@ -432,12 +434,12 @@ def from_table(table: pa.Table, record: type[R]) -> list[R]:
 
 @functools.cache
 def _hints(record: type[Any]) -> dict[str, Any]:
-    """Working them out takes longer than reading a row."""
+    """Computing them takes longer than reading a row."""
     return get_type_hints(record)
 
 
 def from_row(row: Mapping[str, Any], record: type[R]) -> R:
-    """One row, as pyarrow or Ray Data gives it, as a record. Columns that the record lacks are left out."""
+    """One row, from pyarrow or Ray Data, as a record. Columns that the record lacks are left out."""
     hints = _hints(record)
     return record(**{f.name: _revive(row[f.name], hints[f.name]) for f in dataclasses.fields(record)})  # type: ignore[arg-type]
 
@@ -452,14 +454,14 @@ def _revive(value: Any, annotation: Any) -> Any:
 
 
 def digest(*parts: Any) -> str:
-    """A stable 128-bit hex digest of JSON-able parts: the id of whatever they determine."""
+    """A stable 128-bit hex digest of JSON-able parts: the id of anything they determine."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def sample_id(*, prompt_id: str, rendered: str, model: str, sampling: Mapping[str, Any], index: int) -> str:
-    """The id of one sample: a digest of what makes it. The number of samples asked for is not part of it, so
-    asking for more later reuses those that are there."""
+    """The id of one sample: a digest of everything that determines it. The number of samples is not part of it, so a
+    larger number later reuses the existing ones."""
     return digest("sample", prompt_id, rendered, model, dict(sampling), index)
 
 

@@ -1,6 +1,6 @@
-"""Pages and drawings are jinja2 templates; these are their environment and the way that they write numbers.
+"""The environment of the jinja2 templates for pages and drawings, and their number formats.
 
-Model output is hostile input: templates escape whatever they are given, so a text reaches a page as text.
+Model output is hostile input: templates escape all values, so a text reaches a page as text.
 """
 
 import textwrap
@@ -26,7 +26,7 @@ def count(number: float, places: int = 0) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: `4.2 s`, `3 min 05 s`, `2 h 10 min`."""
+    """Seconds for display: `4.2 s`, `3 min 05 s`, `2 h 10 min`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -34,7 +34,7 @@ def duration(seconds: float) -> str:
 
 
 def words(name: str) -> str:
-    """A name of ours as words."""
+    """An identifier as words."""
     return name.replace("_", " ")
 
 
@@ -44,7 +44,7 @@ def excerpt(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The text without the characters that XML does not allow, a blank for each."""
+    """The text with a blank for each character that XML does not allow."""
     return "".join(
         c if c >= " " and not 0xD800 <= ord(c) <= 0xDFFF and ord(c) not in (0xFFFE, 0xFFFF) else " " for c in text
     )
@@ -52,10 +52,10 @@ def printable(text: str) -> str:
 
 @cache
 def make_environment(*packages: str, **filters: Callable[..., Any]) -> Any:
-    """The templates of these packages' folders `templates`, the first that has a name giving it."""
+    """The templates of these packages' folders `templates`; the first match of a name is used."""
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-    # Jinja's own types allow no filter or global but its own.
+    # Jinja's own types allow only its own filters and globals.
     made: Any = Environment(
         loader=ChoiceLoader([PackageLoader(package) for package in packages]),
         autoescape=True,

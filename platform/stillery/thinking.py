@@ -1,4 +1,4 @@
-"""The markers around a model's thinking: the one place that knows them. Pure, and linear.
+"""The markers around a model's thinking, defined only here. Pure, and linear.
 
 Every family has its own: tags (DeepSeek's and Qwen's <think>, Claude's <thinking>, others' <thought>, <reasoning>,
 <seed:think>, <longcat_think>, …), brackets (Mistral's [THINK], Apriel's [BEGIN FINAL RESPONSE]), tokens (OpenThoughts'
@@ -22,17 +22,17 @@ _OPENING = (
     r"|(?<=<)unused94>(?:thought)?|(?<=<)\|channel>thought|(?<=<)\|im_start\|>think(?=\n)"
     r"|(?<=<)(?:\|start\|>assistant<)?\|channel\|>(?!final)\w+[^<]{0,80}<\|message\|>"
 )
-# What begins the answer ends the thinking, whether or not that was closed.
+# The beginning of the answer ends the thinking, whether or not that was closed.
 _CLOSING = (
     rf"(?<=<)/{_TAGS}\s?>|(?<=\[)/THINK\]|(?<=<)\|(?:end_of_thought|END_THINKING|/think(?:ing)?|/thought|think_end)\|>"
     r"|(?<=◁)/think▷|(?<=<)unused95>|(?<=<)channel\|>|(?<=<)\|im_start\|>answer(?=\n)|(?<=\[)BEGIN FINAL RESPONSE\]"
     r"|(?<=<)\|(?:begin_of_solution|START_RESPONSE)\|>|(?<=<)(?:\|end\|><)?(?:\|begin\|>assistant<)?\|content\|>"
     r"|(?<=<)(?:\|end\|><)?(?:\|start\|>assistant<)?\|channel\|>final[^<]{0,80}<\|message\|>"
 )
-# It begins with a plain set of characters, for which a text is searched fast.
+# It begins with a plain set of characters, for which searching a text is fast.
 _MARKER = re.compile(rf"[<\[◁](?i:(?P<open>{_OPENING})|(?P<close>{_CLOSING}))")
 _OPENED = re.compile(rf"[<\[◁](?i:{_OPENING})\s*\Z")
-# What is left of channels where special tokens were dropped, and the phrases that Granite uses for markers.
+# The remains of channels where special tokens were dropped, and the phrases that Granite uses as markers.
 _BARE = re.compile(
     r"\A\s*(?:analysis(?=\S)(?P<channel>.*?)assistantfinal"
     r"|Here(?: is|'s) my thought process:(?P<phrase>.*?)Here(?: is|'s) my response:)",
@@ -46,22 +46,22 @@ _END = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ThinkingSplit:
-    """A text without its markers. `visible` is all that is outside the thinking; `unclosed` is the thinking that
-    nothing ends, None where there is no such."""
+    """A text without its markers. `visible` is all text outside the thinking; `unclosed` is thinking without an end,
+    None if there is none."""
 
     hidden: list[str]
     visible: str
     unclosed: str | None
     # Whether there is one block, opened (here or by the prompt) and closed once.
     is_paired: bool
-    # Whether nothing stands before the thinking.
+    # Whether the text begins with the thinking.
     is_first: bool
     # Whether the markers are <think> and </think> and no others.
     is_own: bool
 
 
 def split_thinking(text: str, *, prefilled: bool = False) -> ThinkingSplit:
-    """The thinking of a text, and the rest. `prefilled`: the prompt had already opened it."""
+    """The thinking of a text, and the rest. `prefilled`: the prompt has already opened it."""
     if bare := _BARE.match(text):
         return ThinkingSplit(
             [bare["channel"] or bare["phrase"]], _END.sub("", text[bare.end() :]), None, True, True, False
@@ -79,7 +79,7 @@ def split_thinking(text: str, *, prefilled: bool = False) -> ThinkingSplit:
             if opened is None:
                 is_first = is_first or not (hidden or before.strip())
                 shown.append(before)
-            # A model may open again what its prompt had opened.
+            # A model may reopen the thinking that its prompt had opened.
             num_nested += opened is not None and not (prefilled and not hidden and not before.strip())
             opened = end if opened is None or not before.strip() else opened
         elif opened is not None:

@@ -1,1 +1,1 @@
-"""Usual benchmarks of any model, by the evaluation of runs: problems, measuring, receipts, what was forgotten."""
+"""Common benchmarks of any model, with the evaluation of runs: problems, measuring, receipts, forgetting."""

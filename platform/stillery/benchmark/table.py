@@ -7,13 +7,13 @@ from stillery.benchmark.forgetting import Change
 
 
 def table(receipt: Mapping[str, Any]) -> str:
-    """A line a task: problems, samples, avg@k with its standard error, pass@k, majority@k, what was cut off."""
+    """A line per task: problems, samples, avg@k with its standard error, pass@k, majority@k, truncated samples."""
     head = f"{'task':<16}{'problems':>9}{'k':>4}{'avg@k':>16}{'pass@k':>9}{'majority@k':>12}{'cut off':>9}{'tokens':>9}"
     return "\n".join([head, *(_line(name, task) for name, task in receipt["tasks"].items())])
 
 
 def changes_table(changes: Sequence[Change], *, against: str, max_loss: float) -> str:
-    """A line a task: the change in points with its 95% interval, and what it means."""
+    """A line per task: the change in points with its 95% interval, and its verdict."""
     lines = [f"against {against}; a loss of {max_loss * 100:g} points is allowed"]
     for change in changes:
         gain = change.gain
@@ -38,5 +38,5 @@ def _line(name: str, task: Mapping[str, Any]) -> str:
 
 
 def _mean(result: Mapping[str, Any], measure: str) -> str:
-    """A measure that failures may have left no problem for."""
+    """A measure, which is missing if failures left no problem for it."""
     return f"{result[measure]['mean']:.3f}" if measure in result else "-"

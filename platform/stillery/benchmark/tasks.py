@@ -1,7 +1,8 @@
-"""The benchmarks: a set of problems each, how a model is asked, and how it is sampled.
+"""The benchmarks: for each a set of problems, its prompt and its sampling settings.
 
-`samples` and `sampling` are those that reasoning models are usually quoted with: DeepSeek-R1 (arXiv 2501.12948, section
-3) samples at temperature 0.6 and top-p 0.95 with at most 32,768 tokens, 64 times a problem where there are few.
+`samples` and `sampling` are those of commonly quoted results of reasoning models: DeepSeek-R1 (arXiv 2501.12948,
+section 3) samples at temperature 0.6 and top-p 0.95 with at most 32,768 tokens, 64 times per problem where there are
+few.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from stillery.config import suggest
 from stillery.errors import UserError
 from stillery.problems.standard_sets import STANDARD_SETS, StandardSet, find_set
 
-# Before each question, as DeepSeek-R1 and Qwen recommend it for mathematics.
+# Before each question, as recommended by DeepSeek-R1 and Qwen for mathematics.
 BOXED = r"Please reason step by step, and put your final answer within \boxed{}."
 _LETTER = r"Please reason step by step, and put the letter of the right choice within \boxed{}."
 
@@ -22,7 +23,7 @@ GREEDY: dict[str, Any] = {"temperature": 0.0, "max_tokens": 32_768}
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A benchmark: its problems, and how they are put to a model."""
+    """A benchmark: its problems, and their prompt and sampling settings."""
 
     problems: StandardSet
     instruction: str = BOXED
@@ -49,8 +50,8 @@ TASKS: dict[str, Task] = {
 
 
 def find_tasks(names: str, *, own: list[str]) -> list[Task]:
-    """The tasks of a comma-separated list; `own` are the names of files in the user's folder, which may be tasks of
-    the user's own, with columns `question` and `answer`.
+    """The tasks of a comma-separated list; `own` are the names of files in the user's folder, which may be the user's
+    own tasks, with columns `question` and `answer`.
 
     Raises UserError for a name that is neither, and for an empty list.
     """

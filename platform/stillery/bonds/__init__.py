@@ -1,10 +1,10 @@
 """Reasoning molecules: a trace's steps (atoms) and the three kinds of bond between them. numpy and scipy;
 torch for attention energies alone.
 
-`analyze` makes the molecule of a trace; `backward_verification`, `consistency_check` and `exploration_paths` ask
-questions of one, `is_unstable` compares it with a threshold. `attention_energy` reads the energy of its bonds from a
-model at hand, `reinforce` puts checks into a trace where nothing checks its firm transitions, `label_molecules` lets a
-language model say what kind each bond is.
+`analyze` makes the molecule of a trace; `backward_verification`, `consistency_check` and `exploration_paths` query one,
+`is_unstable` compares it with a threshold. `attention_energy` reads the energy of its bonds from a loaded model,
+`reinforce` inserts checks into a trace whose firm transitions nothing checks, `label_molecules` has a language model
+label the kind of each bond.
 """
 
 from stillery.bonds.analysis import analyze

@@ -1,4 +1,4 @@
-"""The text of a trace in, its reasoning molecule out."""
+"""From the text of a trace to its reasoning molecule."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ from stillery.records import Atom, Claim, Molecule
 
 @dataclass(frozen=True, slots=True)
 class Dissection:
-    """A molecule with what it was made from: the steps as they were read, the bonds and checks found without markers,
-    what is wrong, and the parts of the stability."""
+    """A molecule with its intermediate results: the steps, the bonds and checks found without markers, the conflicts,
+    and the parts of the stability."""
 
     molecule: Molecule
     steps: list[Step]
@@ -37,10 +37,10 @@ def analyze(
     sample_id: str = "",
     inserted: Sequence[tuple[int, int]] = (),
 ) -> Molecule:
-    """The molecule of one trace. Never raises on what a model writes, and takes time linear in its length.
+    """The molecule of one trace. Never raises on a model's text, and takes time linear in its length.
 
-    `question` lets claims be tested against what it states, `answer` the answer against the right one. With
-    `markers=False` words such as "wait" count for nothing. `labels` (of a language model, say) has the last word on the
+    With `question` claims are tested against its statements, with `answer` the trace's answer against the right one.
+    With `markers=False` words such as "wait" are ignored. `labels` (from a language model, for example) override the
     kind of each bond. `inserted` are the spans that reinforcement added; their steps are marked. Stability and conflict
     depend on neither markers nor labels.
     """
@@ -65,7 +65,7 @@ def dissect(
     sample_id: str = "",
     inserted: Sequence[tuple[int, int]] = (),
 ) -> Dissection:
-    """`analyze`, with what the molecule was made from."""
+    """`analyze`, with the molecule's intermediate results."""
     spans = segment(text)
     steps = read_steps(text, spans, question=question or "")
     claims = find_claims(steps, question=question or "", answer=answer)

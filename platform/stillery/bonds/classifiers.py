@@ -1,4 +1,4 @@
-"""Two kinds of classifier in numpy: linear on named features, and a small network on numbers. Scores in, none learned.
+"""Two kinds of classifier in numpy, for inference only: linear on named features, and a small network on numbers.
 
 `stillery.bonds.fit` trains them with scikit-learn and writes their weights beside this file.
 """
@@ -25,7 +25,7 @@ class Linear:
     bias: Floats
 
     def scores(self, rows: Sequence[Sequence[str]]) -> Floats:
-        """One row of scores, one for each output, for each list of features. Unknown features count for nothing."""
+        """One row of scores, one for each output, for each list of features. Unknown features are ignored."""
         known = self.vocabulary.get
         unknown = len(self.weights)
         found = np.fromiter((known(f, unknown) for f in chain.from_iterable(rows)), np.int64)
@@ -41,7 +41,7 @@ class Linear:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A perceptron with rectified hidden layers. `shift` and `scale` standardise what comes in."""
+    """A perceptron with rectified hidden layers. `shift` and `scale` standardise the inputs."""
 
     shift: Floats
     scale: Floats
@@ -57,13 +57,13 @@ class Network:
 
 
 def softmax(scores: Floats) -> Floats:
-    """Probabilities of outputs that exclude each other."""
+    """Probabilities of mutually exclusive outputs."""
     e = np.exp(scores - scores.max(axis=1, keepdims=True))
     return np.asarray(e / e.sum(axis=1, keepdims=True), np.float32)
 
 
 def sigmoid(scores: Floats) -> Floats:
-    """Probabilities of outputs that don't."""
+    """Probabilities of independent outputs."""
     return np.asarray(1 / (1 + np.exp(-np.clip(scores, -30, 30))), np.float32)
 
 
@@ -80,7 +80,7 @@ def arrays_of(model: Linear | Network) -> dict[str, NDArray[Any]]:
 
 
 def model_of(arrays: Mapping[str, NDArray[Any]]) -> Linear | Network:
-    """A classifier of the arrays that `arrays_of` made."""
+    """The classifier from the arrays of `arrays_of`."""
     single = {name: a.astype(np.float32) for name, a in arrays.items() if name != "names"}
     if "names" in arrays:
         names = arrays["names"].tobytes().decode().split("\n")

@@ -99,7 +99,7 @@ def _write(out: Path, boundaries: Linear, arrays: Sequence[dict[str, NDArray[Any
 def _boundaries_and_examples(
     fitted: Sequence[Graph], others: Sequence[Graph], pool: ProcessPoolExecutor, seed: int
 ) -> tuple[Linear, list[list[tuple[Example, Example]]]]:
-    """The classifier of boundaries, fitted to some graphs, and those and others as it divides them."""
+    """The classifier of boundaries, fitted to some graphs, and those and other graphs as it segments them."""
     boundaries = fit_boundaries(fitted, seed=seed)
     read = partial(read_examples, boundaries=boundaries)
     return boundaries, [list(pool.map(read, graphs, chunksize=8)) for graphs in (fitted, others)]
@@ -123,7 +123,7 @@ def fit_boundaries(graphs: Sequence[Graph], *, seed: int) -> Linear:
 
 
 def read_examples(graph: Graph, boundaries: Linear) -> tuple[Example, Example]:
-    """A trace as `analyze` reads it with markers and without."""
+    """A trace as `analyze` reads it with and without markers."""
     spans = segment(graph.text, boundaries=boundaries)
     steps = read_steps(graph.text, spans, question=graph.question)
     evidence = find_evidence(steps, graph.text, question=graph.question)
@@ -146,7 +146,7 @@ def _arrays_of_all(classifiers: Classifiers) -> dict[str, NDArray[Any]]:
 def _fit_and_tune(
     fitted: Sequence[Example], tuned: Sequence[Example], seed: int
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """The arrays of one set of classifiers with the thresholds and the calibration that suit them, and the figures."""
+    """The arrays of one set of classifiers with the best thresholds and calibration, and the metrics."""
     found = fit_classifiers(fitted, seed=seed)
     draft = Model(found.linear, found.roles, found.first, found.second, {}, np.zeros((2, 2), np.float32))
     links: list[Links] = [find_links(e.texts, e.evidence, draft) for e in tuned]
@@ -159,7 +159,7 @@ def _fit_and_tune(
 
 
 def write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """Written under another name first, so that a reader never sees half a file."""
+    """Written under a temporary name first, so that a reader never sees half a file."""
     part = path.with_name(path.name + ".part")
     with part.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)

@@ -1,4 +1,4 @@
-"""The command line: one module a group of commands."""
+"""The command line: one module per group of commands."""
 
 from stillery.cli.main import main
 

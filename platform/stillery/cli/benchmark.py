@@ -1,4 +1,4 @@
-"""`stillery benchmark MODEL --tasks NAMES`: the usual benchmarks, of any model, with a receipt."""
+"""`stillery benchmark MODEL --tasks NAMES`: the common benchmarks, for any model, with a receipt."""
 
 import json
 import os
@@ -26,7 +26,7 @@ from stillery.registry.benchmarks import LOST, log_receipt
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command was told."""
+    """The command's arguments."""
 
     tasks: str
     data: Path | None
@@ -41,7 +41,7 @@ class Options:
 def benchmark(model: str, config: Config, options: Options) -> int:
     """Print the table and write the receipt; the exit code is 1 where a task was lost against another model, else 0.
 
-    Raises UserError for unknown tasks, problems that are not there and models that cannot be asked.
+    Raises UserError for unknown tasks, missing problems and unreachable models.
     """
     _check(options)
     check_tables(config)
@@ -75,7 +75,7 @@ def benchmark(model: str, config: Config, options: Options) -> int:
 
 
 def write_receipt(receipt: Mapping[str, Any]) -> str:
-    """Keep a receipt under its contents' digest; its path."""
+    """Store a receipt under the digest of its contents; returns its path."""
     folder = Folder(str(home() / "benchmarks" / slug(receipt["model"]) / "receipts"))
     name = f"{receipt['measured'][:10]}-{digest('receipt', receipt)[:8]}.json"
     folder.write_bytes(name, json.dumps(receipt, indent=1).encode())

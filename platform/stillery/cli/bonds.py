@@ -20,8 +20,8 @@ TEXT_FIELDS = ("text", "completion", "trace")
 
 @dataclass(frozen=True, slots=True)
 class TraceInput:
-    """A trace to describe, and by what name. `inserted` are the spans that reinforcement added; `row` is the JSON
-    object that it came in, and `text_field` where in it the text is."""
+    """A trace to describe, with its name. `inserted` are the spans that reinforcement added; `row` is its JSON object,
+    and `text_field` the field of the text in it."""
 
     name: str
     text: str
@@ -41,9 +41,9 @@ def describe_file(
     layout: str = "arcs",
     reinforced: str | None = None,
 ) -> None:
-    """Print what is asked of each trace, and write the drawing and the reinforced traces.
+    """Print the requested output for each trace, and write the drawing and the reinforced traces.
 
-    Raises UserError for a file that cannot be read or holds no trace, and for a drawing that cannot be made of it.
+    Raises UserError for a file that cannot be read or holds no trace, and for a drawing that cannot be made from it.
     """
     traces = read_traces(file)
     if chosen is not None:
@@ -69,7 +69,7 @@ def describe_file(
 
 
 def molecule_of(trace: TraceInput, *, markers: bool = True) -> Molecule:
-    """The molecule of a trace as it was read."""
+    """The molecule of a trace that was read."""
     return analyze(
         trace.text,
         question=trace.question,
@@ -133,8 +133,8 @@ def _read_spans(value: Any, where: str) -> tuple[tuple[int, int], ...]:
 
 
 def write_reinforced(out: Path, traces: Sequence[TraceInput]) -> list[TraceInput]:
-    """Write the traces with checks inserted, a line of JSON each: the row as it was, with the new text and the spans
-    of what was inserted. Returns the new traces."""
+    """Write the traces with checks inserted, one JSON line each: the original row, with the new text and the spans of
+    the insertions. Returns the new traces."""
     from stillery.bonds.claims.reinforcement import reinforce
 
     new: list[TraceInput] = []
@@ -165,7 +165,7 @@ def write_reinforced(out: Path, traces: Sequence[TraceInput]) -> list[TraceInput
 def write_drawing(
     out: Path, molecules: Sequence[tuple[str, Molecule]], *, question: str | None, layout: str = "arcs"
 ) -> None:
-    """One molecule as .svg, .png or .html, or two side by side as .html; a page shows `layout` first and has both."""
+    """One molecule as .svg, .png or .html, or two side by side as .html; a page opens with `layout` and has both."""
     from stillery.bonds.draw.drawing import to_png, to_svg
     from stillery.bonds.draw.page import molecule_page
 

@@ -1,11 +1,12 @@
-"""What a run ends with: the table that is printed last."""
+"""The closing table of a run, printed last."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 def closing_table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
-    """What a run ends with: accuracy of student before, student after and teacher, the report, the model version."""
+    """The closing table of a run: accuracy of student before, student after and teacher, the report, the model
+    version."""
     lines: list[str] = []
     roles = {
         "evaluate_before": "student before",
@@ -64,5 +65,5 @@ def _accuracy_rows(role: str, summary: Mapping[str, Any]) -> list[str]:
 
 
 def _mean(measures: Mapping[str, Any], name: str) -> str:
-    """A measure that failures may have left no problem for."""
+    """A measure, which is missing if failures left no problem for it."""
     return f"{measures[name]['mean']:.3f}" if name in measures else "-"

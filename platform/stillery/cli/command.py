@@ -1,4 +1,4 @@
-"""What a command is: its words in the help, its arguments, and the function that does it."""
+"""The definition of a command: its help text, its arguments, and its function."""
 
 import argparse
 from collections.abc import Callable
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 class Command:
     """One command of `stillery`.
 
-    `help` is its line in the list of commands, `description` heads its own help (without: the same line). `fill` gives
-    its parser the arguments; `run` does it and returns the exit code. `until` is set where the command runs the
-    pipeline: the stage up to which, empty for the whole.
+    `help` is its line in the list of commands, `description` heads its own help (default: the same line). `fill` adds
+    the arguments to its parser; `run` executes it and returns the exit code. `until` is set if the command runs the
+    pipeline: the last stage to run, or empty for all.
     """
 
     name: str
@@ -23,7 +23,7 @@ class Command:
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser whose description says, when help is asked for, which stages the command runs."""
+    """A parser whose description adds, when help is requested, the stages that the command runs."""
 
     until: str | None = None
 

@@ -1,6 +1,6 @@
-"""`stillery doctor`: what is missing or broken on this machine, or on a cluster, each with its remedy.
+"""`stillery doctor`: missing or broken parts of this machine, or of a cluster, each with its remedy.
 
-Nothing is changed. A finding is `ok`, `note` (works, with a limit that you should know) or `broken`.
+Nothing is changed. A finding is `ok`, `note` (works, with a limit worth knowing) or `broken`.
 """
 
 import importlib.util
@@ -22,7 +22,7 @@ from stillery.cluster.installation import ENGINES, TORCHVISION_REMEDY, installed
 from stillery.config import ClusterConfig
 from stillery.io.run_folder import home
 
-# README's quickstart asks for these.
+# The requirements of the README's quickstart.
 MIN_MEMORY_GB, MIN_DISK_GB = 6, 5
 _TIMEOUT_S = 5
 _EDGE_MODULES = {"gguf": "GGUF", "onnxruntime_genai": "ONNX", "executorch": "ExecuTorch"}
@@ -30,7 +30,7 @@ _EDGE_MODULES = {"gguf": "GGUF", "onnxruntime_genai": "ONNX", "executorch": "Exe
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """One thing that was looked at; `remedy` says what mends it."""
+    """One finding; `remedy` is its fix."""
 
     level: Literal["ok", "note", "broken"]
     subject: str
@@ -39,9 +39,9 @@ class Diagnosis:
 
 
 def diagnose(*, address: str | None = None) -> int:
-    """Print every finding; the exit code is 1 where something is broken. `address` is that of a Ray cluster to look at.
+    """Print every finding; the exit code is 1 where something is broken. `address` is that of a Ray cluster to check.
 
-    Raises UserError where no Ray answers there.
+    Raises UserError if no Ray answers there.
     """
     findings = [finding for check in CHECKS for finding in check()]
     if address is not None:
@@ -182,7 +182,7 @@ def check_edge() -> Iterator[Diagnosis]:
 
 
 def check_cluster(address: str) -> Iterator[Diagnosis]:
-    """The nodes of a Ray cluster. Raises UserError where none answers."""
+    """The nodes of a Ray cluster. Raises UserError if none answers."""
     from stillery.cluster.connect import connect
 
     connect(ClusterConfig(address=address))

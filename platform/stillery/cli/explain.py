@@ -1,4 +1,4 @@
-"""`stillery explain SAMPLE_ID`: why a sample was kept or left out, and where it went from there."""
+"""`stillery explain SAMPLE_ID`: why a sample was kept or left out, and what became of it."""
 
 from stillery.errors import UserError
 from stillery.io.run_folder import find_run, home
@@ -9,10 +9,9 @@ _SHOWN_CHARACTERS = 300
 
 
 def explain(sample_id: str, *, run: str | None) -> str:
-    """The way of a teacher's sample through a run, or through every run on this machine. `sample_id` may be the
-    beginning of one.
+    """The path of a teacher's sample through a run, or through every run on this machine. `sample_id` may be a prefix.
 
-    Raises UserError where no run holds such a sample.
+    Raises UserError if no run holds such a sample.
     """
     runs = [find_run(run)] if run is not None else _all_runs()
     told = [_lines(folder, *found) for folder in runs if (found := follow(folder, sample_id)) is not None]

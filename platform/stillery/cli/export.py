@@ -1,6 +1,7 @@
 """`stillery export MODEL`: every requested format and quantization through the gate, then a table and the best one.
 
-In: a model, formats, quantizations, a budget, a config. Out: what `make_all` leaves in the folder, and the best.
+In: a model, formats, quantizations, a budget, a config. Out: the folder's contents from `make_all`, and the best
+artifact.
 """
 
 from pathlib import Path
@@ -23,8 +24,8 @@ def export(
 ) -> int:
     """Export, print the table, return the exit code: 1 where nothing was kept or nothing fits the budget.
 
-    Without a format in the config it is GGUF. Raises UserError for a model, format or quantization that isn't there,
-    for a relative `out` in a submitted job, and for a full disk.
+    The default format is GGUF. Raises UserError for an unknown model, format or quantization, for a relative `out` in a
+    submitted job, and for a full disk.
     """
     if is_submitted_job() and not out.is_absolute():
         raise UserError(f"--out {out} is relative, and a submitted job's folder is temporary: give an absolute path")
@@ -52,6 +53,6 @@ def export(
 
 
 def problems_of(config: Config) -> list[Prompt]:
-    """The problems that a config's `prompts` section makes or reads."""
+    """The problems that a config's `prompts` section generates or reads."""
     from_tasks = config.prompts.source == "tasks"
     return draw_prompts(config.prompts, seed=config.run.seed) if from_tasks else load_prompts(config.prompts).prompts

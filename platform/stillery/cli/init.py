@@ -1,4 +1,4 @@
-"""`stillery init`: a commented config for one's own teacher, student and problems, which passes every check."""
+"""`stillery init`: a commented config for the user's own teacher, student and problems, which passes every check."""
 
 import os
 import sys
@@ -25,16 +25,16 @@ _QUESTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class _Machine:
-    """`length`: the tokens that a sample may take."""
+    """`length`: the maximum number of tokens in a sample."""
 
     has_gpu: bool
     length: int
 
 
 def write_config(file: Path, answers: Mapping[str, str | None], *, force: bool) -> str:
-    """Write the config, after asking on a terminal for what is not in `answers`; what to do next, as text.
+    """Write the config, after asking on a terminal for anything not in `answers`; returns the next steps, as text.
 
-    Raises UserError for a file that is there, problems that cannot be read, and settings that no run could have.
+    Raises UserError for an existing file, problems that cannot be read, and settings that no run could have.
     """
     if file.exists() and not force:
         raise UserError(f"{file} is there already: name another file, or give --force to write over it")
@@ -58,7 +58,7 @@ def write_config(file: Path, answers: Mapping[str, str | None], *, force: bool) 
 
 
 def _ask(name: str, answers: Mapping[str, str | None]) -> str:
-    # The second file of problems goes with the first.
+    # The second file of problems belongs to the first.
     is_moot = name == "test" and answers.get("problems") == ""
     if is_moot or not sys.stdin.isatty():
         return _DEFAULTS[name]

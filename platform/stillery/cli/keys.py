@@ -11,7 +11,7 @@ _DAY_S = 24 * 60 * 60
 
 
 def run_keys(parsed: argparse.Namespace) -> str:
-    """Do what `stillery serve keys` was asked; return what to print. Raises UserError."""
+    """Run a `stillery serve keys` command; return the output. Raises UserError."""
     path = Path(parsed.file)
     if parsed.action == "add":
         lifetime_s = None if parsed.days is None else parsed.days * _DAY_S

@@ -1,6 +1,6 @@
-"""The command line and the entry points of the jobs: parse, run, complain.
+"""The command line and the entry points of the jobs: parse, run, report errors.
 
-Exit codes: 0 done, 2 something the user can mend (one or two lines, no traceback), 130 stopped with Ctrl-C; anything
+Exit codes: 0 done, 2 an error that the user can fix (one or two lines, no traceback), 130 stopped with Ctrl-C; anything
 else is a bug of ours or of a library, with its traceback.
 """
 
@@ -29,10 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return parsed.run_command(parsed)
     except UserError as error:
-        # One that was raised on a worker comes wrapped by Ray, with the worker's traceback as its text.
+        # Ray wraps one raised on a worker, with the worker's traceback as its text.
         return _print_error(str(getattr(error, "cause", error)))
     except Exception as error:
-        # Libraries wrap this one in many ways, but all keep the system's text.
+        # Libraries wrap this error in many ways, but all keep the system's text.
         if os.strerror(errno.ENOSPC) not in str(error):
             raise
         return _print_error("no space left on the disk; free some and run the same command again, it goes on from here")
@@ -47,14 +47,14 @@ def _print_error(message: str) -> int:
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    """A command line, parsed. Exits with 2 and a message where it cannot be."""
+    """Parse a command line. Exits with 2 and a message if it is invalid."""
     given = list(arguments)
-    # Two words that are one command: the model of an endpoint may stand in the place of the second.
+    # Two words that form one command: an endpoint's model may stand in place of the second.
     if given[:2] == ["serve", "keys"]:
         given[:2] = ["serve keys"]
     parser = make_parser()
     parsed, rest = parser.parse_known_args(given)
-    # What argparse does not take: settings behind an option.
+    # argparse does not accept settings after an option.
     if rest and (not hasattr(parsed, "overrides") or any(text.startswith("-") or "=" not in text for text in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
@@ -85,7 +85,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _list_commands() -> Iterator[str]:
-    """The commands in their groups: argparse lists subcommands in one row only."""
+    """The commands in their groups: argparse lists subcommands only in a single group."""
     for title, commands in GROUPS.items():
         yield f"{title}:"
         yield from (f"  {command.name:<12}{command.help}" for command in commands)

@@ -1,4 +1,4 @@
-"""`stillery parity CHECKPOINT ARTIFACT`: whether an artifact that anyone made answers like its checkpoint."""
+"""`stillery parity CHECKPOINT ARTIFACT`: whether any artifact answers like its checkpoint."""
 
 import json
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from stillery.export.sources import open_source
 def check_parity(checkpoint: str, artifact: Path, config: Config, *, quantization: str | None, as_json: bool) -> int:
     """Print the gate's checks; the exit code is 0 where all passed, else 1.
 
-    Raises UserError for a checkpoint or an artifact that isn't there, or one of no known format.
+    Raises UserError for a missing checkpoint or artifact, or one of unknown format.
     """
     check_split(config.export)
     edge_format, path = open_artifact(artifact)

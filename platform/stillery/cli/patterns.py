@@ -28,8 +28,8 @@ _SHOWN_PAIRS = 5
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """The molecules of a file; ids are unique over files. `problems` and `questions` map them to what they solve,
-    where the file says it."""
+    """The molecules of a file; ids are unique across files. `problems` and `questions` map them to the problems that
+    they solve, where the file names those."""
 
     name: str
     molecules: list[Molecule]
@@ -44,8 +44,7 @@ class Corpus:
 def describe_patterns(file: str, other: str | None, *, problem: str | None, as_json: bool) -> None:
     """Print the patterns of a corpus, and of a second one and their divergence.
 
-    Raises UserError for files that cannot be read, hold no bond, or do not know their questions where `problem` needs
-    them.
+    Raises UserError for files that cannot be read, hold no bond, or lack their questions where `problem` needs them.
     """
     corpora = [read_corpus(name) for name in (file, other) if name is not None]
     divergence = _diverge(*corpora) if len(corpora) == 2 else None
@@ -78,7 +77,7 @@ def describe_patterns(file: str, other: str | None, *, problem: str | None, as_j
 
 
 def read_corpus(file: str) -> Corpus:
-    """The molecules of a file of traces, found without markers, as those of the pipeline are."""
+    """The molecules of a file of traces, found without markers, as in the pipeline."""
     traces = read_traces(file)
     ids = _unique_ids(file, traces)
     molecules = [
@@ -96,7 +95,7 @@ def read_corpus(file: str) -> Corpus:
 
 
 def _unique_ids(file: str, traces: Sequence[TraceInput]) -> list[str]:
-    """Ids that say the file, and the line where the file gives one name twice."""
+    """Ids that include the file, and the line where the file uses a name twice."""
     names = [trace.name for trace in traces]
     return [
         f"{file}:{name}" if names.count(name) == 1 else f"{file}:{name} (line {number})"
@@ -105,7 +104,7 @@ def _unique_ids(file: str, traces: Sequence[TraceInput]) -> list[str]:
 
 
 def _problem_of(trace: TraceInput) -> str | None:
-    """The problem's id; traces without one share a problem where they share the question."""
+    """The problem's id; traces without one share a problem if they share the question."""
     named = trace.row.get("prompt_id")
     if named is not None:
         return str(named)
@@ -117,7 +116,7 @@ def _statistics(corpus: Corpus) -> BondStatistics:
 
 
 def _diverge(left: Corpus, right: Corpus) -> Divergence:
-    """Within problems where both corpora have traces of the same ones; else as they are."""
+    """The divergence within problems if both corpora have traces of the same ones; else overall."""
     shared = set(left.problems.values()) & set(right.problems.values())
     is_paired = bool(shared) and left.knows_problems and right.knows_problems
     return bond_divergence(

@@ -31,7 +31,7 @@ def plan_run(path: str | None, overrides: Sequence[str], *, as_json: bool, model
 
 
 def to_data(plan: Plan, models: Models) -> dict[str, Any]:
-    """The plan as JSON has it: memory in GiB of one GPU, null where something is not known."""
+    """The plan as JSON data: memory in GiB of one GPU, null where unknown."""
     return {
         "fits": plan.fits,
         "problems": plan.problems,
@@ -47,7 +47,7 @@ def to_data(plan: Plan, models: Models) -> dict[str, Any]:
 
 
 def to_text(config: Config, plan: Plan, models: Models) -> str:
-    """Models, a line for each stage with the memory of one of its GPUs below, sums, and what the figures rest on."""
+    """Models, a line for each stage with the memory of one of its GPUs below, sums, and the assumptions."""
     lines = [f"{role:<9}{_model(model)}" for role, model in _roles(models) if model is not None]
     lines += ["", f"{'stage':<18}{'GPUs':>5}{'samples':>13}{'tokens':>10}{'time':>10}{'price':>12}"]
     for stage in plan.stages:
@@ -67,8 +67,8 @@ def to_text(config: Config, plan: Plan, models: Models) -> str:
 
 
 def _count_problems(config: Config) -> None:
-    """Set the numbers of problems that the config leaves open to those of local files' rows. Files that are not here,
-    as those of a cluster or in a store, leave them open; the plan then says so."""
+    """Set the numbers of problems that the config leaves open to the row counts of local files. Files that are not
+    here, such as those of a cluster or in a store, leave them open; the plan then says so."""
     prompts, plan = config.prompts, config.plan
     if prompts.source != "file" or (plan.num_prompts is not None and plan.num_evaluated is not None):
         return

@@ -1,6 +1,6 @@
 """`stillery push SOURCE`: a registered model, a checkpoint, an edge artifact or a run's training set to the Hub.
 
-What is pushed is first a folder on this machine, with its card; `--out` keeps it and uploads nothing.
+The pushed files are first collected in a folder on this machine, with their card; `--out` keeps it and uploads nothing.
 """
 
 import shutil
@@ -21,9 +21,10 @@ Kind = Literal["model", "dataset"]
 
 
 def push(source: str, *, to: str | None, out: Path | None, private: bool, tracking_uri: str | None) -> str:
-    """Upload to the Hub's repository `to`, or put the same files into the folder `out`; what was done, as a line.
+    """Upload to the Hub's repository `to`, or put the same files into the folder `out`; returns a line that says what
+    was done.
 
-    Raises UserError for a source that is none, a folder that is not empty, and what the Hub refuses.
+    Raises UserError for an invalid source, a folder that is not empty, and a refusal by the Hub.
     """
     if (to is None) == (out is None):
         raise UserError("push: give --to ORG/NAME, or --out FOLDER to look at what would be pushed")
@@ -74,7 +75,7 @@ def _stage_version(source: str, folder: Path, *, tracking_uri: str | None) -> No
 
 
 def _stage_training_set(source: str, folder: Path) -> None:
-    """The latest training set of a run: its shards and its card, without what was left out and why."""
+    """The latest training set of a run: its shards and its card, without the choices table."""
     run = find_run(source)
     curated = manifests_of(run, "curate")
     if not curated:

@@ -20,7 +20,7 @@ _COLUMNS = ("correct", "well_formed", "num_steps", "reflection", "false_claims",
 
 
 def run_reward(parsed: argparse.Namespace) -> int:
-    """Score a file, or run the suite; the exit code. Raises UserError for arguments and rows that cannot be used."""
+    """Score a file, or run the suite; returns the exit code. Raises UserError for invalid arguments and rows."""
     if parsed.attack == (parsed.file is not None):
         raise UserError("stillery reward needs a FILE of completions to score, or --attack, and not both")
     if parsed.attack:
@@ -125,7 +125,7 @@ def _with_progress(outcomes: Iterable[AttackOutcome]) -> Iterable[AttackOutcome]
 
 
 def summarize(name: str, outcomes: Sequence[AttackOutcome]) -> dict[str, Any]:
-    """One row of the table: means over the cases of an attack, and what it gains at most."""
+    """One row of the table: means over the cases of an attack, and its largest gain."""
     number = len(outcomes)
     if not number:
         return {"attack": name, "cases": 0}
@@ -144,7 +144,7 @@ def summarize(name: str, outcomes: Sequence[AttackOutcome]) -> dict[str, Any]:
 
 
 def attack_table(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows as a Markdown table: reward and stability of the honest twins and of what was attacked."""
+    """The rows as a Markdown table: reward and stability of the honest twins and of the attacked completions."""
     lines = [
         "| attack | cases | honest twin | attacked | most gained | stability: twin | attacked | most gained | |",
         "|---|---|---|---|---|---|---|---|---|",

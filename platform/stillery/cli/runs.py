@@ -11,7 +11,7 @@ from stillery.pipeline.order import STAGES
 
 
 def list_runs() -> str:
-    """A line a run: its name, how many outputs are finished, the latest of them and when."""
+    """A line per run: its name, the number of finished outputs, the latest of them and its time."""
     folder = home() / "runs"
     runs = sorted(path for path in folder.glob("*") if (path / "run.yaml").is_file())
     if not runs:
@@ -25,7 +25,7 @@ def list_runs() -> str:
 
 
 def show_run(run: str) -> str:
-    """A line an output of a run, in the order of stages: fingerprint, when it was finished, seconds, files."""
+    """A line per output of a run, in the order of stages: fingerprint, time of completion, seconds, files."""
     manifests = manifests_of(find_run(run))
     names = [stage.name for stage in STAGES]
     ordered = sorted(manifests, key=lambda m: names.index(m["stage"]) if m["stage"] in names else len(names))

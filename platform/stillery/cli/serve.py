@@ -45,7 +45,7 @@ def _run(endpoint: Endpoint) -> None:
     from stillery.cluster.connect import connect
 
     started = time.monotonic()
-    # Of use where this starts Ray: its proxies read it when they come up.
+    # Takes effect if this starts Ray: its proxies read it when they start.
     os.environ.setdefault(proxy.VARIABLE, proxy.CALLBACK)
     connect(ClusterConfig(), dashboard=False)
     import ray
@@ -53,7 +53,7 @@ def _run(endpoint: Endpoint) -> None:
 
     from stillery.serving.application import build_application
 
-    # Serve's own lines name deployments and replicas; ours say what a person waits for.
+    # Serve's own lines name deployments and replicas; ours report what a person waits for.
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     serve.start(http_options={"host": endpoint.host, "port": endpoint.port})
     try:
@@ -68,7 +68,7 @@ def _run(endpoint: Endpoint) -> None:
     except KeyboardInterrupt:
         print("\nstopping; requests that are under way are finished first (Ctrl-C again: not)", flush=True)
     finally:
-        # Ours and nothing else: the cluster may serve other applications. The follower goes first, as it deploys.
+        # Only our own applications: the cluster may serve others. The follower goes first, as it deploys.
         with contextlib.suppress(KeyboardInterrupt):
             for name in (APPLICATION, MODEL_APPLICATION):
                 serve.delete(name)
@@ -76,7 +76,7 @@ def _run(endpoint: Endpoint) -> None:
 
 
 def _wait_until_ready() -> dict[str, Any]:
-    """The follower's state once a version serves. Raises UserError where the first one was refused."""
+    """The follower's state once a version serves. Raises UserError if the first one was rejected."""
     while True:
         state = _state()
         if state is not None and state["serving"] and state["num_replicas"]:
@@ -88,7 +88,7 @@ def _wait_until_ready() -> dict[str, Any]:
 
 
 def _follow() -> None:
-    """Say which version serves, whenever that changes; until Ctrl-C."""
+    """Report which version serves, whenever that changes; until Ctrl-C."""
     said = _state()
     while True:
         time.sleep(2)
@@ -99,7 +99,7 @@ def _follow() -> None:
 
 
 def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """What a person should know of a change of the follower's state, a line each."""
+    """The changes of the follower's state worth reporting, a line each."""
     lines: list[str] = []
     if after["starting"] and after["starting"] != before["starting"]:
         lines.append(f"version {after['starting']['version']} is coming up")
@@ -113,7 +113,7 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 
 def _state() -> dict[str, Any] | None:
-    """The follower's state; None while it does not answer, as when it is being replaced."""
+    """The follower's state; None if it does not answer, for example while it is being replaced."""
     from ray import serve
     from ray.exceptions import RayError
     from ray.serve.exceptions import RayServeException

@@ -11,8 +11,8 @@ from stillery.ui.runs import RunList
 
 
 def serve_runs(runs: Sequence[str], *, host: str, port: int, key_file: str | None, open_browser: bool) -> None:
-    """Serve until Ctrl-C. Raises UserError for a run that is not there, an address that other machines reach without a
-    key, or a port that is taken, before anything starts."""
+    """Serve until Ctrl-C. Raises UserError for a missing run, an address reachable from other machines without a key,
+    or a port that is taken, before anything starts."""
     import uvicorn
 
     check_binding(host, GatewaySettings(key_file=key_file), set_by="--keys")

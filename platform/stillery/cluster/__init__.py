@@ -1,1 +1,1 @@
-"""The Ray cluster: connecting to it, a head on this machine, and what it can hold."""
+"""The Ray cluster: connecting to it, a head on this machine, and its capacity."""

@@ -14,19 +14,19 @@ from stillery.telemetry import logs
 from stillery.telemetry.marked import VARIABLE as LINES_VARIABLE
 
 CONNECT_TIMEOUT_S = 10
-# So often is a Ray of our own started on a machine that is too busy for it.
+# The number of attempts to start our own Ray on a machine that is too busy.
 _STARTS = 3
 _TORCH_LOG = "TORCH_CPP_LOG_LEVEL"
 
 
 def connect(config: ClusterConfig, *, dashboard: bool = True) -> None:
-    """Connect to Ray, once a process: the configured cluster, $RAY_ADDRESS, a head on this machine, or a new one.
+    """Connect to Ray, once per process: the configured cluster, $RAY_ADDRESS, a head on this machine, or a new one.
 
     `dashboard`: whether a new one gets a dashboard, which takes seconds to start.
 
-    Raises UserError if a cluster is named, by config or $RAY_ADDRESS, and does not answer.
+    Raises UserError if a cluster is set, by config or $RAY_ADDRESS, and does not answer.
     """
-    # A head with a token refuses clients that send none, and a client sends it only if told to, before ray loads.
+    # A head with a token refuses clients that send none, and a client sends it only if configured to, before ray loads.
     if (Path.home() / ".ray" / "auth_token").exists():
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray
@@ -46,13 +46,13 @@ def connect(config: ClusterConfig, *, dashboard: bool = True) -> None:
         "runtime_env": runtime_env(is_read=reads),
     }
     if address == "local":
-        # Ray Train asks the dashboard's state service how its workers are, and complains every second without it.
+        # Ray Train queries the dashboard's state service for its workers' state, and complains every second without it.
         options |= {"num_cpus": config.num_cpus or max(4, os.cpu_count() or 1), "include_dashboard": dashboard}
     _init(address, options)
-    # Our own lines say what is going on; Ray Data's plans and executor states would bury them. (It is imported
-    # above because it sets its level when it is.)
+    # Our own lines report progress; Ray Data's plans and executor states would bury them. (It is imported above because
+    # it sets its level on import.)
     logging.getLogger(ray.data.__name__).setLevel(logging.ERROR)
-    # What it says with a traceback is raised too, and whoever catches that decides what a person gets to see.
+    # Errors that it logs with a traceback are raised too, and the code that catches them decides what the user sees.
     logging.getLogger("ray.data.exceptions").setLevel(logging.CRITICAL)
 
 
@@ -67,8 +67,8 @@ def _init(address: str, options: dict[str, Any]) -> None:
             reason = str(error).strip().splitlines()[0]
             raise UserError(f"Ray at {address} is not reachable ({reason}); start one with `stillery head`") from None
         except Exception as error:
-            # A bare exception is Ray's where one of its own processes is too late, after 30 s, which cannot be set; it
-            # leaves those that it has started.
+            # Ray raises a bare exception if one of its own processes takes longer than 30 s, which cannot be
+            # configured; it leaves behind those that it has started.
             if type(error) is not Exception:
                 raise
             ray.shutdown()
@@ -79,17 +79,17 @@ def _init(address: str, options: dict[str, Any]) -> None:
 
 
 def runtime_env(*, is_read: bool = False) -> dict[str, Any]:
-    """What workers need to import this very code (a submitted job's uploaded folder, else where it lies here), and to
-    print as this process does, or for it where it reads what they print. What the job was submitted with they have
-    already, and Ray refuses to be told twice."""
+    """The settings that let workers import this very code (a submitted job's uploaded folder, else its location here),
+    and print in this process's format, or as marked lines where it reads their output. Settings that the job was
+    submitted with already apply, and Ray refuses duplicates."""
     submitted: dict[str, Any] | None = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "null"))
     source_root = Path(__file__).parents[2]
     inside = submitted is not None and source_root.is_relative_to(Path.cwd())
-    # What the user's own code needs stays: this process's path, then the worker's, which Ray puts in there.
+    # The paths of the user's own code stay: this process's path, then the worker's, which Ray inserts there.
     paths = [str(source_root.relative_to(Path.cwd()) if inside else source_root), os.environ.get("PYTHONPATH")]
     variables = {
         "PYTHONPATH": os.pathsep.join([*filter(None, paths), "${PYTHONPATH}"]),
-        # PyTorch's own warnings, such as each engine's of where its memory lies; said where they are asked for.
+        # PyTorch's own warnings, such as each engine's on memory placement; shown only on request.
         _TORCH_LOG: os.environ.get(_TORCH_LOG, "ERROR"),
     }
     if is_read:
@@ -101,13 +101,13 @@ def runtime_env(*, is_read: bool = False) -> dict[str, Any]:
 
 
 def _running_head() -> bool:
-    from ray._private.services import find_gcs_addresses  # what ray.init(address="auto") itself asks
+    from ray._private.services import find_gcs_addresses  # the call that ray.init(address="auto") itself makes
 
     return bool(find_gcs_addresses())
 
 
 def _check_answers(address: str) -> None:
-    """Raise UserError unless something listens at host:port; Ray itself would try for two minutes."""
+    """Raise UserError unless something listens at host:port; Ray itself would retry for two minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S).close()

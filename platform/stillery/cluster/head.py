@@ -1,7 +1,7 @@
 """A local Ray head for submitted jobs, started as a daemon and stopped without touching other Ray processes.
 
 Every process of a head is a daemon whose command line names the head's session folder, or a descendant of one; Ray's
-own `ray stop` goes by names of programs instead and stops every Ray of the machine.
+own `ray stop` matches program names instead and stops every Ray on the machine.
 """
 
 import os
@@ -17,7 +17,7 @@ import psutil
 
 from stillery.errors import UserError
 
-# Ray 2.60 turns token authentication on by itself for clusters, but not for the clients that submit to them.
+# Ray 2.60 enables token authentication by default for clusters, but not for the clients that submit to them.
 AUTH = {"RAY_AUTH_MODE": "token"}
 CLIENT_PORT = 10001
 GRACE_S = 10.0
@@ -25,8 +25,8 @@ GRACE_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where a head listens: `gcs` for Ray's own processes, `dashboard` for jobs, `agent` for the dashboard's helper
-    that starts them."""
+    """A head's ports: `gcs` for Ray's own processes, `dashboard` for jobs, `agent` for the dashboard's helper that
+    starts them."""
 
     gcs: int = 6379
     dashboard: int = 8265
@@ -34,10 +34,10 @@ class Ports:
 
 
 def start_head(ports: Ports, *, num_cpus: int | None = None, temp_dir: str | None = None) -> str:
-    """Start a Ray head on loopback unless one runs at this port already. Returns a line that says which.
+    """Start a Ray head on loopback unless one already runs at this port. Returns a line that says which.
 
-    `temp_dir` is the folder of its logs and sockets (Ray's own default: /tmp/ray). Raises UserError if a port that the
-    head needs is taken by something else, or Ray does not start.
+    `temp_dir` is the folder of its logs and sockets (Ray's default: /tmp/ray). Raises UserError if a port that the head
+    needs is taken by another program, or Ray does not start.
     """
     address = f"http://127.0.0.1:{ports.dashboard}"
     if _gcs_server(ports.gcs) is not None:
@@ -57,10 +57,10 @@ def start_head(ports: Ports, *, num_cpus: int | None = None, temp_dir: str | Non
                 f"port {port}, which {what} needs, is taken by another program; stop it, or choose another with "
                 f"{option}"
             )
-    # Jobs run with the head's PATH: the interpreter of this environment must come first in it.
+    # Jobs run with the head's PATH: this environment's interpreter must come first in it.
     path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
     environment = {**os.environ, **AUTH, "PATH": path}
-    # Makes ~/.ray/auth_token unless there is one; it prints the token, which must not get into a log.
+    # Creates ~/.ray/auth_token unless it exists; it prints the token, which must not get into a log.
     _ray("get-auth-token", "--generate", environment=environment)
     _ray(
         *("start", "--head", "--node-ip-address", "127.0.0.1", "--port", str(ports.gcs)),
@@ -75,7 +75,8 @@ def start_head(ports: Ports, *, num_cpus: int | None = None, temp_dir: str | Non
 
 
 def stop_head(ports: Ports) -> str:
-    """Stop the head of this machine at `ports.gcs`, with all that runs on it, and no other. Returns what was done.
+    """Stop the head of this machine at `ports.gcs`, with everything that runs on it, and no other. Returns a line that
+    says what was done.
 
     Raises UserError if some of its processes outlive SIGKILL.
     """
@@ -84,15 +85,15 @@ def stop_head(ports: Ports) -> str:
         return f"no Ray head runs at port {ports.gcs}"
     session = next(part.partition("=")[2] for part in _command(gcs) if part.startswith("--session-dir="))
     daemons = [gcs, *_daemons(session, besides=gcs)]
-    # Descendants are listed before anything dies: those of a dead process belong to nobody. Ray's own order of ending
-    # is kept: the raylet ends its workers, and the rest fails loudly if the GCS server goes before it.
+    # Descendants are listed before anything is killed: those of a dead process have no parent. Ray's own order is kept:
+    # the raylet ends its workers, and the rest fails loudly if the GCS server is ended before it.
     raylets = [process for process in daemons if _name(process) == "raylet"]
     everything = {process: None for daemon in daemons for process in (daemon, *_descendants(daemon))}
     others = [process for process in everything if process not in raylets and process != gcs]
     alive = _end(raylets) + _end(others) + _end([gcs])
     if alive:
         raise UserError(f"could not stop process {alive[0].pid} of the Ray head at port {ports.gcs}")
-    # `ray.init()` goes by this file of the latest head, and would look for a dead one.
+    # `ray.init()` follows this file of the latest head, and would look for a dead one.
     latest = Path(session).parent / "ray_current_cluster"
     if latest.is_file() and latest.read_text().strip().endswith(f":{ports.gcs}"):
         latest.unlink()
@@ -100,7 +101,7 @@ def stop_head(ports: Ports) -> str:
 
 
 def _gcs_server(port: int) -> psutil.Process | None:
-    """The process that is the heart of the head at this port."""
+    """The GCS server, the central process of the head at this port."""
     for process in psutil.process_iter():
         if _name(process) == "gcs_server" and f"--gcs_server_port={port}" in _command(process):
             return process
@@ -108,7 +109,7 @@ def _gcs_server(port: int) -> psutil.Process | None:
 
 
 def _daemons(session: str, *, besides: psutil.Process) -> list[psutil.Process]:
-    """The processes that were started for a session's folder."""
+    """The processes started for a session's folder."""
     daemons: list[psutil.Process] = []
     for process in psutil.process_iter():
         flags = (part for part in _command(process) if part.startswith("--"))
@@ -118,7 +119,7 @@ def _daemons(session: str, *, besides: psutil.Process) -> list[psutil.Process]:
 
 
 def _end(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
-    """SIGTERM, and SIGKILL for what is left after a while. Returns what is left even then."""
+    """SIGTERM, and SIGKILL for those still alive after a while. Returns those that survive even that."""
     for process in processes:
         if process.is_running():
             process.terminate()
@@ -133,7 +134,7 @@ def _name(process: psutil.Process) -> str:
     try:
         return process.name()
     except psutil.Error:
-        return ""  # it has ended, or is another user's
+        return ""  # it has ended, or belongs to another user
 
 
 def _command(process: psutil.Process) -> list[str]:

@@ -1,6 +1,6 @@
-"""What is installed beside stillery: versions against what it asks for, and the builds that break each other.
+"""The packages installed beside stillery: their versions against its requirements, and builds that break each other.
 
-Only metadata is read, but for torchvision, whose fault shows when it is imported.
+Only metadata is read, except for torchvision, whose fault shows only on import.
 """
 
 import importlib
@@ -27,7 +27,7 @@ def installed(package: str) -> str | None:
 
 
 def unmet(extra: str | None = None) -> Iterator[tuple[Requirement, str | None]]:
-    """What stillery, or one of its extras, requires and does not find; and the version that is there instead."""
+    """The unmet requirements of stillery or one of its extras, with the versions installed instead."""
     for line in requires("stillery") or []:
         requirement = Requirement(line)
         marker = requirement.marker
@@ -52,13 +52,13 @@ def torchvision_fault() -> str | None:
         return None
     try:
         importlib.import_module("torchvision")
-    # An extension that was built for another torch fails with whatever its loading raises.
+    # An extension built for another torch fails with any error of its loading.
     except (RuntimeError, ImportError, OSError, AttributeError) as error:
         return str(error).strip().splitlines()[0]
     return None
 
 
 def check_torchvision() -> None:
-    """Raise UserError, with the line that mends it, for a torchvision that breaks every import of TRL."""
+    """Raise UserError, with the command that fixes it, for a torchvision that breaks every import of TRL."""
     if (fault := torchvision_fault()) is not None:
         raise UserError(f"torchvision does not fit this torch ({fault}), and TRL imports it: {TORCHVISION_REMEDY}")

@@ -1,7 +1,7 @@
-"""Placement check: whether a cluster can ever hold what a run requests. Takes a second, before the first Ray stage.
+"""Placement check: whether a cluster can ever place what a run requests. Takes a second, before the first Ray stage.
 
 Ray keeps an actor that fits nowhere waiting forever. In: the config, and the nodes that the cluster has or that its
-autoscaler may add. Out: nothing, or a UserError that names what does not fit and what is there.
+autoscaler may add. Out: nothing, or a UserError that names the unmet requests and the existing nodes.
 """
 
 import re
@@ -13,9 +13,9 @@ from math import floor
 from stillery.config import Config, EngineConfig, RefineConfig, SftConfig
 from stillery.errors import UserError
 
-# The label that Ray puts on the nodes of a KubeRay or autoscaler group that run; its autoscaler starts none for it.
+# Ray's label on the running nodes of a KubeRay or autoscaler group; the autoscaler starts no node for it.
 NODE_GROUP = "ray.io/node-group"
-# What the grading actor holds beside the engines, and a task that reads a table.
+# The CPUs of the grading actor beside the engines, and of a task that reads a table.
 GRADER_CPUS = 0.25
 READ_CPUS = 0.25
 
@@ -27,9 +27,9 @@ _SELECTOR = re.compile(rf"(!?)(?:in\(({_WORD}(?:, ?{_WORD})*)\)|({_WORD}))")
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """`count` actors of a stage, each of which needs `resources` on one node whose labels fit the selector `labels`.
+    """`count` actors of a stage, each of which needs `resources` on one node whose labels match the selector `labels`.
 
-    `section` is where in the config they are set; `beside_cpus` are CPUs that a helper needs on any one node meanwhile.
+    `section` is their section in the config; `beside_cpus` are CPUs that a helper needs on any one node meanwhile.
     """
 
     stage: str
@@ -43,7 +43,7 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
-    """`count` like nodes, there already or at most to come."""
+    """`count` identical nodes, existing or the maximum to be added."""
 
     count: int
     resources: Mapping[str, float]
@@ -51,7 +51,8 @@ class Nodes:
 
 
 def check_config(config: Config) -> None:
-    """Raise UserError for a label selector that Ray would refuse, or an engine whose parallel size is not its GPUs."""
+    """Raise UserError for a label selector that Ray would refuse, or an engine whose parallel size differs from its
+    number of GPUs."""
     for section, labels in (
         ("teacher", config.teacher.labels),
         ("evaluate", config.evaluate.labels),
@@ -72,12 +73,12 @@ def check_config(config: Config) -> None:
 
 
 def check(config: Config, stages: Collection[str]) -> None:
-    """Raise UserError if the connected cluster can never hold what one of these stages asks for."""
+    """Raise UserError if the connected cluster can never place the requests of one of these stages."""
     check_demands(demands_of(config, stages), cluster_nodes(config))
 
 
 def demands_of(config: Config, stages: Collection[str]) -> list[Demand]:
-    """What the stages ask Ray for, of those that ask for anything that a small node might lack."""
+    """The Ray resource requests of the stages, where a small node might not meet them."""
     demands: list[Demand] = []
     teacher = config.teacher
     if "generate" in stages and teacher.kind != "recorded":
@@ -110,12 +111,12 @@ def check_demands(demands: Sequence[Demand], nodes: Sequence[Nodes]) -> None:
 
 
 def num_fitting(demand: Demand, nodes: Sequence[Nodes]) -> int:
-    """How many actors of the demand fit onto the nodes. Exact, because they are all alike."""
+    """The number of the demand's actors that fit onto the nodes. Exact, because they are all alike."""
     return sum(kind.count * _num_fitting_on(demand, kind) for kind in nodes if selects(demand.labels, kind.labels))
 
 
 def selects(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
-    """Whether a node's labels fit a selector, by Ray's rules: a node without the label fits only a `!`."""
+    """Whether a node's labels match a selector, by Ray's rules: a node without the label matches only a `!`."""
     return all(_selects_value(condition, labels.get(key)) for key, condition in selector.items())
 
 
@@ -128,7 +129,7 @@ def cluster_nodes(config: Config) -> list[Nodes]:
 
 
 def addable(config: Config, live: Sequence[Nodes]) -> list[Nodes]:
-    """The nodes that groups may still add, with the labels that Ray's autoscaler knows: those of the group."""
+    """The nodes that groups may still add, with the labels known to Ray's autoscaler: those of the group."""
     running = Counter(node.labels.get(NODE_GROUP) for node in live)
     return [
         Nodes(max(0, group.max_nodes - running[name]), group.resources, group.labels)
@@ -168,7 +169,7 @@ def _fits(demand: Demand, nodes: Sequence[Nodes]) -> bool:
 
 
 def _without_cpus(nodes: Sequence[Nodes], index: int, cpus: float) -> list[Nodes]:
-    """The nodes with so many CPUs of one of them taken."""
+    """The nodes with this many CPUs of one of them taken."""
     kind = nodes[index]
     less = {**kind.resources, "CPU": kind.resources["CPU"] - cpus}
     rest = Nodes(kind.count - 1, kind.resources, kind.labels)
@@ -179,7 +180,7 @@ def _num_fitting_on(demand: Demand, kind: Nodes) -> int:
     needs = {name: need for name, need in demand.resources.items() if need > 0}
     if not needs:
         return demand.count
-    # Ray counts in ten-thousandths; 0.3 must go into 0.9 three times.
+    # Ray counts in ten-thousandths; 0.3 must fit into 0.9 three times.
     return min(floor(round(kind.resources.get(name, 0.0) / need, 6)) for name, need in needs.items())
 
 

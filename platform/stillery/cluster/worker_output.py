@@ -1,6 +1,7 @@
-"""What workers print, on the driver's terminal: our own lines as if the driver had said them, and no noise.
+"""Workers' output on the driver's terminal: our own lines as if logged by the driver, and no noise.
 
-In: batches of lines, as Ray hands them to the driver. Out: records of the driver's logger; the rest as Ray prints it.
+In: batches of lines, as Ray passes them to the driver. Out: records of the driver's logger; other lines as Ray prints
+them.
 """
 
 import os
@@ -10,14 +11,15 @@ from typing import Any
 from stillery.telemetry import logs
 from stillery.telemetry.marked import unmark
 
-# `all`: nothing is left out of what Ray and libraries say.
+# `all`: no output of Ray and libraries is left out.
 NOISE_VARIABLE = "STILLERY_RAY_LOGS"
-# What a user can do nothing about, by a part of the line: where memory lies, and how many threads a worker starts with.
+# Lines about which a user can do nothing, by a part of the line: memory placement, and the initial number of a worker's
+# threads.
 NOISE = ("NUMA binding:", "The object store is using /tmp instead of /dev/shm", "Setting OMP_NUM_THREADS")
 
 
 def sort_lines(data: Mapping[str, Any], rest: Callable[[dict[str, Any]], None]) -> None:
-    """Make records of a batch's marked lines, and hand those that are not noise to `rest`, as a batch."""
+    """Turn a batch's marked lines into records, and pass those that are not noise to `rest`, as a batch."""
     others: list[str] = []
     hears_all = os.environ.get(NOISE_VARIABLE) == "all"
     for line in data["lines"]:
@@ -32,10 +34,10 @@ def sort_lines(data: Mapping[str, Any], rest: Callable[[dict[str, Any]], None]) 
 
 
 def read_workers() -> bool:
-    """Read workers' lines from now on; call it before `ray.init`. False where this Ray has no such place: lines then
-    come as Ray prints them."""
+    """Read workers' lines from now on; call it before `ray.init`. False if this Ray version has no such hook: lines
+    then come as Ray prints them."""
     try:
-        # Not part of Ray's interface: tests/unit/cluster/test_worker_output.py fails where it has changed.
+        # Not part of Ray's public interface: tests/unit/cluster/test_worker_output.py fails if it changes.
         from ray._private import worker
 
         original: Any = worker.print_to_stdstream

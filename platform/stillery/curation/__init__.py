@@ -1,1 +1,1 @@
-"""Curation's rules: which prompts and samples may train a student, and with what weights. Pure, no Ray."""
+"""Curation rules: which prompts and samples may train a student, and with what weights. Pure, no Ray."""

@@ -2,9 +2,9 @@
 
     [bonds: reflect 1, explore 0]
 
-says how many steps of the trace return to an earlier one to check it, and how many try something that is not entailed
-yet. A student that is trained on questions with their tag learns what a trace with such bonds is like, and can be asked
-for one; one that sees a tag on a share of them alone answers those without a tag as before.
+states how many steps of the trace return to an earlier one to check it, and how many try something that is not entailed
+yet. A student trained on tagged questions learns the corresponding traces, and can be prompted for one; if only a share
+of its questions are tagged, it answers untagged ones as before.
 """
 
 import dataclasses
@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 from stillery.records import BondKind, Message, Molecule, Sample, digest
 
-# More steps of a kind than this are `3+`: a small student need not count.
+# Larger counts become `3+`: a small student need not count.
 MOST = 3
-# What the summary counts training samples by.
+# The categories of training samples in the summary.
 TAGGED, WITHOUT_TAG = "with_tag", "without_tag"
 
 _TAG = re.compile(r"\[bonds: reflect (?:\d|3\+), explore (?:\d|3\+)\]\n")
@@ -23,7 +23,7 @@ _SCALE = 2**32
 
 
 def bond_tag(*, reflecting: int, exploring: int) -> str:
-    """The line, with its line break, for so many steps of each kind."""
+    """The tag line, including its line break, for these numbers of steps of each kind."""
     return f"[bonds: reflect {_written(reflecting)}, explore {_written(exploring)}]\n"
 
 
@@ -38,7 +38,7 @@ def tag_of(molecule: Molecule | None) -> str | None:
 
 
 def tagged(sample: Sample, molecule: Molecule | None, *, share: float, seed: int) -> Sample:
-    """The sample with its tag in front of the question, if it is among the `share` that has one."""
+    """The sample with its tag in front of the question, if it is among the `share` of tagged ones."""
     tag = tag_of(molecule)
     if tag is None or int(digest("bond tag", seed, sample.sample_id)[:8], 16) >= share * _SCALE:
         return sample

@@ -1,4 +1,4 @@
-"""What can be known to be wrong with the settings of curation before anything is sampled."""
+"""Checks of the curation settings before anything is sampled."""
 
 from stillery.config import Config, suggest
 from stillery.curation.choosing import load_filters
@@ -12,8 +12,8 @@ BALANCED = ("task", "length", "difficulty", "teacher")
 
 
 def check_curation(config: Config) -> None:
-    """Raise UserError for an unknown flag, rule, part or kind of bond, a set that cannot be read, a filter that is not
-    there, or a bound that no similarity has."""
+    """Raise UserError for an unknown flag, rule, part or kind of bond, a set that cannot be read, a missing filter, or
+    a similarity bound out of range."""
     curate = config.curate
     unknown = [flag for flag in curate.drop_flags if flag not in FLAGS]
     if unknown:

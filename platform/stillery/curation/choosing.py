@@ -1,4 +1,4 @@
-"""One prompt's samples, verified -> which of them train the student, and why the others don't. Pure."""
+"""From one prompt's verified samples to those that train the student, and the reasons for the others. Pure."""
 
 import json
 import queue
@@ -15,9 +15,9 @@ from stillery.verify.acceptance import Acceptance
 from stillery.verify.functions import load_function
 
 Row = tuple[Generation, Verdict]
-# A function of the user's: a sample and its verdict in, the reason for leaving it out or None.
+# A user's function: a sample and its verdict in, the reason for leaving it out or None.
 Filter = Callable[[Generation, Verdict], object]
-# So long may one call of a filter take.
+# The time limit of one call of a filter.
 FILTER_S = 60.0
 
 
@@ -30,7 +30,7 @@ def choose(
     seed: int = 0,
     filters: Sequence[tuple[str, Filter]] = (),
 ) -> tuple[list[Generation], list[Choice]]:
-    """The kept samples of one prompt, in order, and what became of each row, in order of sample index.
+    """The kept samples of one prompt, in order, and the decision on each row, in order of sample index.
 
     `stopping` is the rule under which they were made, if any; `molecules`, by sample_id, are for the rules and filters
     that need them. A second try at a sample counts as the same sample.
@@ -55,7 +55,7 @@ def choose(
             accepted[generation.sample_id] = number
         choices[number] = _choice(generation, reason, evidence)
         if not generation.surplus:
-            # What failed for a reason of ours says nothing of how difficult the problem is.
+            # A failure on our side says nothing about the problem's difficulty.
             num_counted += verdict.verdict not in FAILURES
             num_successes += reason is None
     rate = pass_rate(max(1, num_counted), num_successes, rule=stopping)
@@ -89,21 +89,21 @@ def choose(
 def last_tries(rows: Iterable[Row]) -> list[Row]:
     """One prompt's samples in order of index, each by its last try.
 
-    A second try is made where the first was cut off for length; the first may be right all the same, and is one sample
-    with the second.
+    A second try is made where the first was cut off for length; the first may still be right, and both count as one
+    sample.
     """
     last = {row[0].sample_index: row for row in sorted(rows, key=lambda row: row[0].attempt)}
     return [last[index] for index in sorted(last)]
 
 
 def load_filters(names: Sequence[str]) -> list[tuple[str, Filter]]:
-    """The functions that a config names as package.module:function. Raises UserError for one that is not there."""
+    """The functions that a config names as package.module:function. Raises UserError for one that does not exist."""
     return [(name, _Watched(name, load_function(name, key="curate.filters", arguments=2))) for name in names]
 
 
 class _Watched:
-    """A filter that is called in a thread of its own, so that one that hangs ends the stage and not the machine's
-    patience. The thread cannot be ended, and goes with the process."""
+    """A filter that is called in its own thread, so that one that hangs ends the stage rather than blocking it for
+    ever. The thread cannot be ended, and lives as long as the process."""
 
     def __init__(self, name: str, filter_: Filter) -> None:
         self._name, self._filter = name, filter_
@@ -149,7 +149,7 @@ def _filtered(name: str, filter_: Filter, generation: Generation, verdict: Verdi
 
 
 def _evidence(rule: Acceptance, verdict: Verdict) -> dict[str, Any]:
-    """What shows why a sample, looked at alone, is not accepted."""
+    """The evidence for rejecting a sample by itself."""
     flags = dict(zip(verdict.flags, verdict.flag_evidence, strict=False))
     flagged = {flag: flags.get(flag, "") for flag in verdict.flags if flag in rule.drop_flags}
     found = {"predicted": verdict.predicted, "detail": verdict.detail, "flags": flagged or None}

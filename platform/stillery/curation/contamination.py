@@ -1,8 +1,8 @@
-"""Training problems that are problems of an evaluation set: found by shared runs of words and by similarity.
+"""Contamination: training problems that occur in an evaluation set, found by shared n-grams of words and by similarity.
 
-A problem is contaminated where it shares a run of `ngram` words with one of an evaluation set, or, where that one is
-shorter, holds all of it. Runs that many problems of the set share ("what is the value of the following expression")
-say nothing and don't count. What was found can be looked at: both texts and the run.
+A problem is contaminated where it shares an n-gram of `ngram` words with a problem of an evaluation set or, where that
+one is shorter, contains all of it. N-grams that many problems of the set share ("what is the value of the following
+expression") are not evidence and are ignored. Each hit can be inspected: both texts and the shared n-gram.
 """
 
 import dataclasses
@@ -13,21 +13,20 @@ from dataclasses import dataclass
 
 from stillery.curation.words import jaccard, ngrams, shingles, words_of
 
-# A run that more of a set's problems share than this is a phrase of the set's, not a problem of it.
+# An n-gram in more of a set's problems than this is boilerplate of the set, not specific to a problem.
 COMMON_RUN = 3
-# Problems of fewer words hold too little to be recognized by: "1 + 1 = ?" is everybody's.
+# Problems of fewer words are too short to identify: "1 + 1 = ?" occurs everywhere.
 FEWEST_WORDS = 5
-# The share of an evaluation problem's runs that must be in a text: a closing formula such as "where m and n are
-# relatively prime positive integers, find m + n" is less, and makes no two problems one.
+# The share of an evaluation problem's n-grams that must be in a text: a closing formula such as "where m and n are
+# relatively prime positive integers, find m + n" is less, and does not make two problems the same.
 LEAST_SHARED = 0.25
-# Rows of less similarity than runs of words would prove, for problems that were written anew.
+# The shingle length in words: short, since rephrased problems share no longer n-grams.
 _SHINGLE_WORDS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A training text that an evaluation set holds. `match` is the run of words that they share, or their
-    similarity."""
+    """A training text that an evaluation set contains. `match` is the shared n-gram, or the similarity."""
 
     evaluation_set: str
     row: int
@@ -41,10 +40,10 @@ class Hit:
 
 
 class EvaluationIndex:
-    """Evaluation sets, by the runs of words of their problems.
+    """Evaluation sets, indexed by the n-grams of their problems.
 
-    `sets` are texts by the set's name. `ngram` is the length of a run in words, `fuzzy` a similarity (Jaccard, of pairs
-    of words) from which problems without such a run count, too; None for runs alone.
+    `sets` are texts by the set's name. `ngram` is the n-gram length in words, `fuzzy` a similarity (Jaccard, of pairs
+    of words) from which problems without a shared n-gram count, too; None for n-grams alone.
     """
 
     def __init__(self, sets: Mapping[str, Sequence[str]], *, ngram: int = 13, fuzzy: float | None = None) -> None:
@@ -74,7 +73,7 @@ class EvaluationIndex:
         return len(self._texts)
 
     def find(self, text: str) -> Hit | None:
-        """The first evaluation problem that a text holds, or is, or None."""
+        """The first evaluation problem that a text contains, or equals, or None."""
         words = words_of(text)
         for size, table in ((self._ngram, self._runs), *sorted(self._short.items(), reverse=True)):
             if len(words) < size or not table:
@@ -93,7 +92,7 @@ class EvaluationIndex:
 
     def _find_similar(self, text: str, threshold: float) -> Hit | None:
         mine = shingles(text, _SHINGLE_WORDS)
-        # Pairs that many problems have cannot tell them apart, and a similar problem shares rarer ones as well.
+        # Pairs of words in many problems cannot tell them apart, and a similar problem shares rarer ones as well.
         shared = Counter[int]()
         for pair in mine:
             owners = self._by_pair.get(pair, [])
@@ -115,7 +114,7 @@ def _key(run: str) -> bytes:
 
 
 def contaminated(texts: Iterable[tuple[str, str]], index: EvaluationIndex, *, allowed: set[str]) -> dict[str, Hit]:
-    """The hits among (id, text) pairs, by id. `allowed` are ids and texts that someone has looked at and let pass."""
+    """The hits among (id, text) pairs, by id. `allowed` are ids and texts that have been reviewed and accepted."""
     found: dict[str, Hit] = {}
     for name, text in texts:
         if name not in allowed and text not in allowed and (hit := index.find(text)) is not None:

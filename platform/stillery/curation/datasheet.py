@@ -1,4 +1,4 @@
-"""The card of a training set: what is in it, where it came from, and what was left out, in Markdown."""
+"""The dataset card of a training set in Markdown: its contents, its sources, and what was left out."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ _TAGS = {"with_tag": "begins with a line that names the trace's bonds", "without
 def write_card(summary: Mapping[str, Any], *, settings: Mapping[str, Any], name: str) -> str:
     """The dataset card of a curated set, from the stage's summary and the settings that shaped it.
 
-    Front matter as the Hub reads it: `datasets.load_dataset(FOLDER)` takes samples-*.parquet as they are.
+    Front matter in the Hub's format: `datasets.load_dataset(FOLDER)` reads samples-*.parquet directly.
     """
     kept, generated = summary["kept"], summary["generated"]
     lines = [
@@ -51,7 +51,7 @@ def write_card(summary: Mapping[str, Any], *, settings: Mapping[str, Any], name:
 
 
 def _license(sources: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The licences of all sources; `unknown` among them where one of several does not state its own."""
+    """The licences of all sources, including `unknown` where one of several does not state its own."""
     known = [name for source in sources for name in source["licenses"]]
     unstated = any(not source["licenses"] for source in sources)
     return license_lines([*known, *(["unknown"] if known and unstated else [])])
@@ -77,7 +77,7 @@ def _sources(sources: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _stayed(stay: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """What the mixture left of each group; nothing is repeated."""
+    """What the mixture kept of each group; nothing is repeated."""
     rows = [f"| {axis} | {group} | {share:.0%} |" for axis, of in stay.items() for group, share in of.items()]
     return ["## Thinned", "| by | group | stay |", "|---|---|---:|", *rows, ""] if rows else []
 

@@ -1,7 +1,7 @@
-"""A file of generations -> the samples of it that train, and a choice for each. Pure but for the tables it reads and
-writes; a stage calls it for every file, on whatever machine.
+"""From a file of generations to its training samples, and a choice for each generation. Pure except for reading and
+writing tables; a stage calls it for every file, on any machine.
 
-Verdicts and molecules lie in the order of the generations, and may be divided into files otherwise.
+Verdicts and molecules are in the order of the generations, and may be split into different files.
 """
 
 from collections import Counter
@@ -36,14 +36,14 @@ _UNDECIDED = (*FAILURES, VerdictKind.UNCHECKED)
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What curation reads. Verdicts and molecules lie in the order of the generations."""
+    """The inputs of curation. Verdicts and molecules are in the order of the generations."""
 
     generations: Folder
     verdicts: TableRows
     molecules: TableRows | None = None
 
 
-# What a file of generations came to: counters by name, its prompts, and the shortest and longest completion.
+# The totals of a file of generations: counters by name, its prompts, and the shortest and longest completion.
 Counts = dict[str, Any]
 
 
@@ -58,7 +58,7 @@ def curate_file(
     out: Folder,
     seed: int,
 ) -> dict[str, Any]:
-    """Choose among the samples of one file of generations, and count. `place` is its name and how many generations lie
+    """Choose among the samples of one file of generations, and count. `place` is its name and the number of generations
     in the files before it."""
     file, start = place
     rows = inputs.generations.read_rows(file, Generation)
@@ -115,8 +115,8 @@ def thin_file(
     rates: Mapping[Cell, float] | None = None,
     repeated: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Leave out, of the samples that one file of generations gave, what nearly repeats another problem's trace
-    (`repeated`, by sample_id, with the evidence), or what the mixture has no place for (`rates`). Counts what stays."""
+    """Leave out the samples of one file of generations that nearly repeat another problem's trace (`repeated`, by
+    sample_id, with the evidence), or that exceed their share of the mixture (`rates`). Counts the remaining ones."""
     file, start = place
     counts, samples, gone = new_counts(), list[Sample](), dict[str, tuple[str, str | None]]()
     ids, tokens = _columns(inputs.generations, file, ["sample_id", "num_tokens"])
@@ -168,7 +168,7 @@ def _difficulty(verdicts: Iterable[Verdict]) -> str:
 
 
 def read_cells(counts: Mapping[str, float]) -> dict[Cell, float]:
-    """The counts by cell, as they travel in JSON."""
+    """The counts by cell, parsed from JSON."""
     return {tuple(key.split(_SEPARATOR)): count for key, count in counts.items()}
 
 
@@ -192,7 +192,7 @@ def _count_sample(counts: Counts, sample: Sample, num_tokens: int, difficulty: s
 def _check_rows(
     rows: Sequence[Generation], verdicts: Sequence[Verdict], by_id: Mapping[str, Prompt], *, where: str
 ) -> None:
-    """Raise UserError for a sample that is there twice, is of no problem, or has no verdict."""
+    """Raise UserError for a duplicate sample, one of an unknown problem, or one without a verdict."""
     if len(verdicts) < len(rows):
         raise UserError(f"{where}: {len(rows):,} generations and {len(verdicts):,} verdicts of them; verify them again")
     times = Counter(row.sample_id for row in rows)

@@ -1,8 +1,7 @@
-"""Where a training set comes from, and under which licences: what the config says, else what the cards beside the
-problems and the teacher say.
+"""The sources and licences of a training set: from the config, else from the cards of the problems and the teacher.
 
-In: the config and how many samples each teacher has. Out: a source each for the problems and for every teacher. Nothing
-is asked of a network but the card of what is read from the Hugging Face Hub anyway.
+In: the config and the number of samples of each teacher. Out: one source for the problems and one for each teacher. The
+only network access is for the card of a model or dataset that is read from the Hugging Face Hub anyway.
 """
 
 import posixpath
@@ -21,14 +20,14 @@ from stillery.sampling.pretrained import PRETRAINED
 from stillery.telemetry.logs import logger
 
 PROBLEMS, TEACHER = "problems", "teacher"
-# Of what stillery itself generates, and of the one model that it makes of a package's file.
+# Of stillery's own generators, and of the one model that it converts from a package's file.
 _OWN = ["apache-2.0"]
 _BY_CONFIG = "curate.licenses"
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Some problems or a teacher; no `licenses` where nothing states one, and `stated_in` is empty."""
+    """The problems or a teacher; `licenses` is empty where none is stated, and so is `stated_in`."""
 
     kind: str
     name: str
@@ -38,8 +37,8 @@ class Source:
 
 
 def find_sources(config: Config, teachers: Mapping[str, int]) -> list[Source]:
-    """The sources of a training set, problems first; `teachers` has the samples of each that were kept, by its name in
-    them. A name in `curate.licenses` that none of them has is said in a warning."""
+    """The sources of a training set, problems first; `teachers` has the number of kept samples of each, by its name in
+    them. A name in `curate.licenses` that matches none of them is reported in a warning."""
     told, used = config.curate.licenses, set[str]()
     num_samples = sum(teachers.values())
     name, licenses, where = _problems(config)
@@ -61,7 +60,7 @@ def find_sources(config: Config, teachers: Mapping[str, int]) -> list[Source]:
 
 
 def model_licenses(model: str) -> tuple[list[str], str]:
-    """The licences that a model's card names, and where: a folder's own, an adapter's or else its base's, the Hub's."""
+    """The licences in a model's card, and its location: a folder's own, an adapter's or else its base's, the Hub's."""
     if model.startswith(PRETRAINED):
         return _OWN, "its model card"
     if not is_folder(model):
@@ -89,7 +88,7 @@ def _problems(config: Config) -> tuple[str, list[str], str]:
 
 
 def _teacher(config: Config) -> tuple[list[str], str]:
-    """The licences of the run's teacher, whichever kind it is: of recorded generations, their own."""
+    """The licences of the run's teacher of any kind: for recorded generations, their own."""
     teacher = config.teacher
     if teacher.kind == "vllm":
         return model_licenses(teacher.model)
@@ -100,7 +99,7 @@ def _teacher(config: Config) -> tuple[list[str], str]:
 
 
 def _names_of(config: Config, teacher: str) -> list[str]:
-    """What a teacher may be called: its name in the samples, then as the config has it."""
+    """The possible names of a teacher: its name in the samples, then its name in the config."""
     model = config.teacher.model
     if config.teacher.kind == "vllm":
         return [teacher, model] if teacher == model_id(model, config.teacher) else [teacher]
@@ -108,8 +107,8 @@ def _names_of(config: Config, teacher: str) -> list[str]:
 
 
 def _beside(name: str) -> list[str]:
-    """The licences that lie beside the files of a path, glob or URI: in their folder, or in the card one above, as data
-    sets have it."""
+    """The licences stated beside the files of a path, glob or URI: in their folder, or in the card one level above, as
+    in datasets."""
     filesystem, path = find_files([name], key="licence of")[0]
     folder = Folder(filesystem.unstrip_protocol(posixpath.dirname(path)))
     above = [one for one in licenses_of(Folder(posixpath.dirname(folder.uri))) if one != SEE_TEXT]
@@ -121,5 +120,5 @@ def _stated(licenses: list[str], where: str) -> tuple[list[str], str]:
 
 
 def _public(name: str) -> str:
-    """A file's or folder's name without where it lies: a card is there to be shared."""
+    """A file's or folder's name without its path: cards are shared."""
     return PurePosixPath(name).name if name.startswith(("/", "~", ".")) or "://" in name else name

@@ -1,8 +1,8 @@
-"""The mixture: how many samples of each group stay, so that the groups stand in given shares.
+"""The mixture: how many samples of each group stay, so that the groups have given shares.
 
 A group is a part (reasoning, general), a teacher, a task, a band of lengths or of difficulties. Nothing is repeated:
-the group that is scarcest for its share sets the size, and the others are thinned. Which samples stay is decided by a
-hash of each id and the seed, so that it depends on neither files nor machines.
+the group that is scarcest for its share sets the size, and the others are thinned. A hash of each id and the seed
+decides which samples stay, so that the result depends on neither files nor machines.
 """
 
 from collections import Counter
@@ -13,18 +13,18 @@ from stillery.errors import UserError
 from stillery.records import Sample, digest
 
 AXES = ("part", "teacher", "task", "length", "difficulty")
-# One group of each axis, in their order.
+# One group of each axis, in order.
 Cell = tuple[str, ...]
 Shares = dict[str, dict[str, float]]
 
 _SCALE = 1 << 32
 _ROUNDS = 50
-# How far a named share may be missed: more means that the shares exclude each other.
+# The tolerance for a named share: a larger deviation means that the shares exclude each other.
 _TOLERANCE = 0.01
 
 
 def cell_of(sample: Sample, *, num_tokens: int, difficulty: str) -> Cell:
-    """Where a sample belongs; lengths are in bands from a power of two to the next."""
+    """The cell of a sample; length bands run from one power of two to the next."""
     low = 1 << max(0, num_tokens.bit_length() - 1)
     return (sample.part, sample.teacher, sample.task, f"{low}-{2 * low - 1}", difficulty)
 
@@ -38,9 +38,9 @@ def difficulty_of(num_correct: int, num_decided: int) -> str:
 
 
 def shares_of(config: CurateConfig, counts: Mapping[Cell, float]) -> Shares:
-    """The share of each group by axis that a config asks for; those that it names stand last, so that they hold.
+    """The shares of each group by axis that a config sets; axes with named shares come last, so that those hold.
 
-    Raises UserError where a group that is to have a share has nothing.
+    Raises UserError where a group with a share has no samples.
     """
     shares: Shares = {}
     for axis, exponent in config.balance.items():
@@ -54,7 +54,7 @@ def shares_of(config: CurateConfig, counts: Mapping[Cell, float]) -> Shares:
 
 
 def fit_rates(counts: Mapping[Cell, float], shares: Shares) -> dict[Cell, float]:
-    """The share of each cell's samples that stays, 0 to 1, of `counts` samples (or tokens) a cell.
+    """The share of each cell's samples that stays, 0 to 1, from `counts` samples (or tokens) per cell.
 
     By iterative proportional fitting (Deming and Stephan, 1940): each axis in turn is scaled to its shares, until all
     hold at once. Groups that an axis does not name are left out. Raises UserError where they cannot all hold.
@@ -75,12 +75,12 @@ def fit_rates(counts: Mapping[Cell, float], shares: Shares) -> dict[Cell, float]
 
 
 def stays(sample_id: str, *, rate: float, seed: int) -> bool:
-    """Whether a sample is among the share of its cell that stays."""
+    """Whether a sample is within its cell's share that stays."""
     return int(digest("mixture", seed, sample_id)[:8], 16) < rate * _SCALE
 
 
 def kept_shares(counts: Mapping[Cell, float], rates: Mapping[Cell, float], axis: str) -> dict[str, float]:
-    """The share of each group of an axis that stays, for people."""
+    """The share of each group of an axis that stays, for display."""
     before, after = _groups(counts, axis), _groups(_thinned(counts, rates), axis)
     return {group: after[group] / before[group] for group in sorted(before) if before[group]}
 
@@ -108,7 +108,7 @@ def _check_there(key: str, shares: Mapping[str, float], groups: Mapping[str, flo
 
 
 def _check_held(left: Mapping[Cell, float], shares: Shares) -> None:
-    """The shares that a config names; of even ones what can be had is taken."""
+    """Check the shares that a config names; even shares are only approximated."""
     total = sum(left.values())
     for axis, key in (("part", "curate.mixture"), ("teacher", "curate.sources")):
         if axis not in shares:

@@ -15,7 +15,7 @@ _TEXTS_AT_ONCE = 20_000
 
 @dataclass(frozen=True, slots=True)
 class NearDuplicate:
-    """A text, by its place, that is like an earlier one; `similarity` is Jaccard's, of 3-grams of words."""
+    """A text, by its index, that is similar to an earlier one; `similarity` is Jaccard's, of 3-grams of words."""
 
     place: int
     of: int
@@ -25,8 +25,9 @@ class NearDuplicate:
 def find_near_duplicates(texts: Sequence[str], *, threshold: float) -> Iterator[NearDuplicate]:
     """Each text that is at least as similar as `threshold` to an earlier one that is kept, with the first such one.
 
-    Signatures are 512 bytes a text, so that a million texts take 0.5 GiB; shingles are made again for the pairs that
-    the hashes propose. Which pairs are proposed is left to chance: of those at the threshold some 90 in 100 or more.
+    Signatures take 512 bytes per text, so that a million texts take 0.5 GiB; shingles are recomputed for the candidate
+    pairs that the hashes propose. The candidates are probabilistic: at the threshold some 90 in 100 pairs or more are
+    found.
     """
     bands = num_bands(threshold)
     dropped: set[int] = set()
@@ -45,7 +46,8 @@ def find_near_duplicates(texts: Sequence[str], *, threshold: float) -> Iterator[
 
 
 def digests_of(texts: Sequence[str]) -> "np.ndarray[tuple[int, int], np.dtype[np.uint32]]":
-    """The MinHash signatures of texts, [texts, 128]: two agree in as many places as their texts are similar."""
+    """The MinHash signatures of texts, [texts, 128]: the share of equal entries of two signatures estimates their
+    similarity."""
     from rensa import RMinHash  # pyright: ignore[reportAttributeAccessIssue]
 
     sets = [list(shingles(text, SHINGLE_WORDS)) for text in texts]
@@ -54,7 +56,8 @@ def digests_of(texts: Sequence[str]) -> "np.ndarray[tuple[int, int], np.dtype[np
 
 
 def num_bands(threshold: float) -> int:
-    """The fewest bands of 128 hashes whose curve, steepest at (1/b)^(b/128), rises 0.1 below the threshold."""
+    """The minimum number of bands of 128 hashes whose curve, steepest at (1/b)^(b/128), rises 0.1 below the
+    threshold."""
     options = [bands for bands in (4, 8, 16, 32, 64) if (1 / bands) ** (bands / NUM_PERMUTATIONS) <= threshold - 0.1]
     return min(options, default=64)
 
@@ -71,7 +74,7 @@ def _candidates(texts: Sequence[str], bands: int) -> Iterator[list[int]]:
                 key = hash(digest[band * rows : (band + 1) * rows].tobytes())
                 bucket = table.setdefault(key, [])
                 found.update(bucket)
-                # A bucket of boilerplate must not make the work quadratic: its first members stand for it.
+                # A bucket of boilerplate must not make the work quadratic: its first members represent it.
                 if len(bucket) < 8:
                     bucket.append(start + offset)
             yield sorted(found)

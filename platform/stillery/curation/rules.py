@@ -1,8 +1,8 @@
-"""Rules on one prompt's accepted samples, each a named function; a config lists them in the order of their use.
+"""Rules on one prompt's accepted samples, each a named function; a config lists them in order of application.
 
-A rule is written NAME or NAME:ARGUMENT. Some leave samples out, others put them in order of preference; at the end
-the first `curate.max_per_prompt` stay. Without any, samples are in order of sample index: in order of completion,
-short ones would be favoured.
+A rule is written NAME or NAME:ARGUMENT. Some leave samples out, others rank them; at the end the first
+`curate.max_per_prompt` stay. Without any rule, samples are in order of sample index: in order of completion, short ones
+would be favoured.
 """
 
 import random
@@ -17,7 +17,7 @@ from stillery.records import BondKind, Generation, Molecule, digest
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An accepted sample, with its molecule where the rules ask for one."""
+    """An accepted sample, with its molecule where the rules need one."""
 
     generation: Generation
     molecule: Molecule | None = None
@@ -25,7 +25,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class RuleContext:
-    """What a rule may look at besides the samples: the run's seed, the pattern to be near."""
+    """A rule's inputs besides the samples: the run's seed, the target pattern."""
 
     seed: int = 0
     target_pattern: Mapping[str, float] = field(default_factory=dict[str, float])
@@ -40,7 +40,7 @@ def shortest(candidates: Sequence[Candidate], _: str, __: RuleContext) -> list[C
 
 
 def at_random(candidates: Sequence[Candidate], _: str, context: RuleContext) -> list[Candidate]:
-    """In an order that the run's seed and the prompt draw."""
+    """In an order drawn from the run's seed and the prompt."""
     if not candidates:
         return []
     draw = random.Random(digest("curate", context.seed, candidates[0].generation.prompt_id))
@@ -48,7 +48,8 @@ def at_random(candidates: Sequence[Candidate], _: str, context: RuleContext) -> 
 
 
 def diverse(candidates: Sequence[Candidate], _: str, __: RuleContext) -> list[Candidate]:
-    """The first, then always the one that is least like any before it, by its words and, if known, by its bonds."""
+    """The first sample, then always the one least similar to all before it, by its words and, if known, by its
+    bonds."""
     rest, ordered = list(candidates), list[Candidate]()
     texts = {c.generation.sample_id: shingles(c.generation.completion, 3) for c in candidates}
 
@@ -71,12 +72,12 @@ def most_stable(candidates: Sequence[Candidate], _: str, __: RuleContext) -> lis
 
 
 def stability_from(candidates: Sequence[Candidate], least: str, _: RuleContext) -> list[Candidate]:
-    """Leave out what is less stable than the argument."""
+    """Leave out samples less stable than the argument."""
     return [c for c in candidates if _molecule(c).stability >= _number("stability", least)]
 
 
 def tokens_between(candidates: Sequence[Candidate], bounds: str, _: RuleContext) -> list[Candidate]:
-    """Leave out what is shorter or longer than LEAST-MOST tokens: a student's capacity bounds what it can learn
+    """Leave out samples shorter or longer than LEAST-MOST tokens: a student's capacity bounds what it can learn
     from."""
     least, dash, most = bounds.partition("-")
     if not dash:
@@ -86,7 +87,7 @@ def tokens_between(candidates: Sequence[Candidate], bounds: str, _: RuleContext)
 
 
 def unlike(candidates: Sequence[Candidate], threshold: str, _: RuleContext) -> list[Candidate]:
-    """Leave out what is as similar to an earlier one as the argument (Jaccard, 3-grams of words)."""
+    """Leave out samples at least as similar to an earlier one as the argument (Jaccard, 3-grams of words)."""
     kept: list[Candidate] = []
     sets: list[set[str]] = []
     for candidate in candidates:
@@ -112,14 +113,14 @@ RULES: dict[str, Rule] = {
     "unlike": unlike,
     "pattern": nearest_pattern,
 }
-# Those that leave samples out say so under their own name; the others leave it to max_per_prompt.
+# Rules that leave samples out are reported by name; for the others the reason is max_per_prompt.
 NEED_BONDS = ("stable", "stability", "pattern")
 
 
 def apply_rules(
     rules: Sequence[str], candidates: Sequence[Candidate], context: RuleContext
 ) -> tuple[list[Candidate], dict[str, str]]:
-    """The samples that the rules leave, in their order, and for each of the others, by sample_id, the rule."""
+    """The samples that the rules keep, in order, and for each of the others, by sample_id, the rule."""
     left, dropped = list(candidates), dict[str, str]()
     for rule in rules:
         name, _, argument = rule.partition(":")
@@ -131,7 +132,7 @@ def apply_rules(
 
 
 def check_rules(rules: Sequence[str], *, target_pattern: Mapping[str, float], bonds: bool) -> None:
-    """Raise UserError for a rule that is not there, an argument that is no number, or what a rule lacks."""
+    """Raise UserError for an unknown rule, a non-numeric argument, or a missing requirement of a rule."""
     for rule in rules:
         name, _, argument = rule.partition(":")
         if name not in RULES:

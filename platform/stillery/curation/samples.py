@@ -1,4 +1,4 @@
-"""A kept generation -> the row that the student trains on."""
+"""From a kept generation to the student's training row."""
 
 from collections.abc import Sequence
 
@@ -7,12 +7,12 @@ from stillery.thinking import CLOSE_THINK, OPEN_THINK, opens_thinking, split_thi
 
 
 def to_sample(generation: Generation, prompt: Prompt, *, weights: Sequence[Sequence[float]] = ()) -> Sample:
-    """The training row: the student sees the bare question, whatever instruction the teacher was given.
+    """The training row: the student sees the bare question, whatever instruction the teacher got.
 
     `weights` are weighted spans of the generation's completion.
     """
     whole = whole_completion(generation)
-    # The template may have been completed in front; where it was rewritten, spans have no place any more.
+    # The completion may have been extended at the front; where it was rewritten, spans are no longer valid.
     offset = whole.find(generation.completion.lstrip("\n"))
     offset -= len(generation.completion) - len(generation.completion.lstrip("\n"))
     return Sample(
@@ -29,11 +29,11 @@ def to_sample(generation: Generation, prompt: Prompt, *, weights: Sequence[Seque
 
 
 def whole_completion(generation: Generation) -> str:
-    """The completion as the template has it: its thinking first, between <think> and </think>.
+    """The completion in the template's form: its thinking first, between <think> and </think>.
 
-    The opening tag may have been written by the teacher's chat template, or by a server that keeps its prompt to
-    itself; the student's template need not, and a trace without its beginning must not be learnt. Other models' markers
-    stand for the same. What is not one block of thinking with a text behind it stays as it is.
+    The opening tag may have been written by the teacher's chat template, or by a server that does not return its
+    prompt; the student's template may differ, and a trace without its beginning must not be trained on. Other models'
+    markers are treated alike. A text that is not one block of thinking followed by more text is unchanged.
     """
     completion = generation.completion
     split = split_thinking(completion, prefilled=opens_thinking(generation.rendered))

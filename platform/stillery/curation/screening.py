@@ -1,4 +1,4 @@
-"""Training problems that must not train, whatever was sampled of them: near-duplicates and contaminated ones."""
+"""Training problems that are excluded before any sample is considered: near-duplicates and contaminated ones."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,9 +22,9 @@ Screened = dict[str, tuple[str, str]]
 
 
 def screen_prompts(config: CurateConfig, prompts: Sequence[Prompt]) -> Screened:
-    """For each training or validation problem that is left out, by prompt_id, the reason and the evidence (JSON).
+    """For each excluded training or validation problem, by prompt_id, the reason and the evidence (JSON).
 
-    Of near-duplicates the first stays. A validation problem that repeats a training problem goes, too.
+    Among near-duplicates the first stays. A validation problem that repeats a training problem is excluded too.
     """
     trained = [p for p in prompts if p.split in (Split.TRAIN, Split.VALIDATION)]
     screened: Screened = {}
@@ -53,7 +53,7 @@ def screen_prompts(config: CurateConfig, prompts: Sequence[Prompt]) -> Screened:
 def read_evaluation_sets(config: DecontaminateConfig) -> dict[str, list[str]]:
     """The questions of each evaluation set, by the set's path or name. Raises UserError for one that cannot be read.
 
-    A set is a file, glob or folder of files with a column of questions, or one that is known by name.
+    A set is a file, glob or folder of files with a column of questions, or the name of a known set.
     """
     sets: dict[str, list[str]] = {}
     for one in standard_sets(config):
@@ -71,7 +71,7 @@ def read_evaluation_sets(config: DecontaminateConfig) -> dict[str, list[str]]:
 
 
 def standard_sets(config: DecontaminateConfig) -> list[StandardSet]:
-    """The sets that are told by name. Raises UserError for a name that is not known."""
+    """The sets that are given by name. Raises UserError for an unknown name."""
     found: dict[str, StandardSet] = {}
     for name in config.sets:
         one = find_set(name)
@@ -85,7 +85,7 @@ def standard_sets(config: DecontaminateConfig) -> list[StandardSet]:
 
 
 def evaluation_fingerprints(config: DecontaminateConfig) -> list[str]:
-    """What identifies the contents of all evaluation sets."""
+    """The fingerprints of the contents of all evaluation sets."""
     told = fingerprints(config.files, key=f"{_KEY}.files")
     named = [identify_set(one, folder=_data(config), key=f"{_KEY}.data=DATA") for one in standard_sets(config)]
     return [*told, *(json.dumps(source, sort_keys=True) for source in named)]

@@ -1,7 +1,7 @@
-"""Traces that nearly repeat one of another problem: MinHash signatures a file at a time, then pairs among all of them.
+"""Traces that nearly repeat one of another problem: MinHash signatures a file at a time, then pairs across all files.
 
-Signatures lie beside the output while they are needed; in memory are 4 bytes a band of each sample, and of the pairs
-that the bands propose. Similarity is estimated by the signatures, whose texts may lie in any file.
+Signatures are stored beside the output while they are needed; memory holds 4 bytes per band of each sample, and the
+candidate pairs. Similarity is estimated from the signatures, whose texts may be in any file.
 """
 
 import io
@@ -18,14 +18,14 @@ from stillery.records import Sample, digest
 # Within the output, until it is done.
 SIGNATURES = "signatures"
 _TEXTS_AT_ONCE = 2000
-# Of a bucket of boilerplate the first members stand for it, or the work would be quadratic.
+# The first members of a bucket of boilerplate represent it, or the work would be quadratic.
 _BUCKET = 4
 
 Signatures = "np.ndarray[tuple[int, int], np.dtype[np.uint32]]"
 
 
 def sign_file(place: tuple[str, int], *, out: Folder) -> dict[str, Any]:
-    """Write the signatures of a file of samples: a row of 128 hashes a sample, and one of its problem's id."""
+    """Write the signatures of a file of samples: one row per sample, of 128 hashes and a hash of its problem's id."""
     name = place[0].replace("generations-", "samples-")
     if not out.exists(name):
         return {}
@@ -42,8 +42,8 @@ def sign_file(place: tuple[str, int], *, out: Folder) -> dict[str, Any]:
 
 
 def find_repeated(out: Folder, names: Sequence[str], *, threshold: float) -> dict[str, str]:
-    """The samples that nearly repeat an earlier one of another problem that stays, by sample_id, with the evidence
-    (JSON); `names` are the files of samples in order."""
+    """The samples that nearly repeat an earlier, kept one of another problem, by sample_id, with the evidence (JSON);
+    `names` are the files of samples in order."""
     if not names:
         return {}
     bands = num_bands(threshold)
@@ -67,7 +67,7 @@ def find_repeated(out: Folder, names: Sequence[str], *, threshold: float) -> dic
 
 
 def _read_keys(out: Folder, names: Sequence[str], bands: int) -> tuple[Any, Any, list[int]]:
-    """A key for each band of each sample, its problem, and where each file begins."""
+    """A key for each band of each sample, its problem, and the start of each file."""
     keys: list[Any] = []
     problems: list[Any] = []
     starts: list[int] = []
@@ -75,7 +75,7 @@ def _read_keys(out: Folder, names: Sequence[str], bands: int) -> tuple[Any, Any,
     for name in names:
         signatures = _load(out, name)
         bands_of = signatures[:, :NUM_PERMUTATIONS].reshape(len(signatures), bands, NUM_PERMUTATIONS // bands)
-        # A polynomial in an odd number mixes the hashes of a band into one; pairs are checked afterwards.
+        # A polynomial in an odd number combines the hashes of a band; pairs are checked afterwards.
         mixed = np.zeros(bands_of.shape[:2], dtype=np.uint32)
         for row in range(bands_of.shape[2]):
             mixed = mixed * np.uint32(2654435761) + bands_of[:, :, row]
@@ -103,7 +103,7 @@ def _propose(keys: Any) -> Iterator[tuple[int, int]]:
 
 
 class _Rows:
-    """Signatures and ids by place, a file at a time."""
+    """Signatures and ids by index, a file at a time."""
 
     def __init__(self, out: Folder, names: Sequence[str], starts: Sequence[int]) -> None:
         self._out, self._names, self._starts = out, names, starts

@@ -1,7 +1,8 @@
-"""Whether teachers whose traces are mixed reason in the same pattern of bonds: means of the traces' shares, compared.
+"""Whether teachers whose traces are mixed reason in the same pattern of bonds: a comparison of the mean shares of their
+traces.
 
-Traces of differing patterns teach worse together than apart (the molecular picture of reasoning calls them isomers), so
-a mixture of them is worth a warning.
+Traces of different patterns teach worse together than apart (the molecular picture of reasoning calls them isomers), so
+mixing them gives a warning.
 """
 
 from collections import Counter
@@ -11,15 +12,15 @@ from itertools import combinations
 from stillery.curation.rules import pattern_of
 from stillery.records import BondKind, Molecule
 
-# A distance of mean patterns (half the sum of differences of shares) below this is no difference that matters.
+# Below this distance of mean patterns (half the sum of differences of shares) a difference does not matter.
 LEAST_DISTANCE = 0.05
-# So many standard errors are no chance.
+# A difference of this many standard errors is significant.
 _SIGNIFICANT = 3.0
 _SEPARATOR = "\t"
 
 
 def count_pattern(counts: Counter[str], teacher: str, molecule: Molecule) -> None:
-    """Add a trace's pattern to the sums by teacher; one without bonds has none."""
+    """Add a trace's pattern to the sums by teacher; a trace without bonds has none."""
     if not (pattern := pattern_of(molecule)):
         return
     counts[_SEPARATOR.join((teacher, "traces"))] += 1
@@ -52,7 +53,7 @@ def differing(counts: Mapping[str, float]) -> Iterator[str]:
 
 
 def absent_kinds(counts: Mapping[str, float], target: Mapping[str, float]) -> Iterator[str]:
-    """A line for each kind of bond that a target pattern asks for and no kept trace has."""
+    """A line for each kind of bond that a target pattern contains and no kept trace has."""
     for kind in (kind for kind, share in target.items() if share > 0 and counts):
         if not any(count for key, count in counts.items() if key.endswith(f"{kind}{_SEPARATOR}sum")):
             yield f"curate.target_pattern asks for {kind}, and no kept trace has such a bond: the other kinds decided"

@@ -1,7 +1,7 @@
-"""Weights by span, from a trace's molecule: how much of its loss each step carries.
+"""Span weights from a trace's molecule: how much each step contributes to the loss.
 
-A step that the trace later corrects carries none (`corrected_spans`). Of the others, those that the answer rests on
-carry more than branches that were given up (`bond_spans`).
+A step that the trace later corrects contributes nothing (`corrected_spans`). Of the others, those that the answer rests
+on contribute more than abandoned branches (`bond_spans`).
 """
 
 import heapq
@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from stillery.config import CurateConfig
 from stillery.records import Atom, BondKind, Molecule
 
-# What the summary counts samples by: those with weights from their bonds, those that were to have them and whose bonds
-# say nothing, and those with steps that carry no loss.
+# The categories of samples in the summary: those with weights from their bonds, those meant to have them but whose
+# bonds give none, and those with steps that carry no loss.
 BY_BONDS, UNWEIGHTED, MASKED = "by_bonds", "not_by_bonds", "masked"
 
 Spans = list[list[float]]
 
 
 def weights_of(config: CurateConfig, molecule: Molecule | None) -> Spans:
-    """The weighted spans of a generation that is kept, as the config asks for. Empty where every character weighs 1,
-    as where the trace could not be analysed."""
+    """The weighted spans of a kept generation, as set in the config. Empty where every character weighs 1, as where the
+    trace could not be analysed."""
     if molecule is None or not (config.mask_corrected or config.bond_weight):
         return []
     by_bonds = bond_spans(molecule, share=config.bond_weight) if config.bond_weight else []
@@ -28,18 +28,18 @@ def weights_of(config: CurateConfig, molecule: Molecule | None) -> Spans:
 
 
 def corrected_spans(molecule: Molecule) -> Spans:
-    """(start, end, 0) for each step that states something false which the trace later corrects.
+    """(start, end, 0) for each step with a false statement that the trace later corrects.
 
-    Learning such a step teaches the mistake; the step that corrects it is learnt.
+    Training on such a step teaches the mistake; the step that corrects it is trained on.
     """
     return [[float(atom.start), float(atom.end), 0.0] for atom in molecule.atoms if _is_corrected(atom)]
 
 
 def bond_spans(molecule: Molecule, *, share: float) -> Spans:
-    """(start, end, weight) for each step that is learnt: 1 - share + share * hold, divided by the mean of that over the
-    characters of those steps, so that a trace weighs as much as one without weights.
+    """(start, end, weight) for each step that is trained on: 1 - share + share * hold, divided by the mean of that over
+    the characters of those steps, so that a trace's total weight is the same as without weights.
 
-    Empty where bonds say nothing: the trace could not be analysed, gives no answer, or has one that rests on nothing.
+    Empty where bonds give no weights: the trace could not be analysed, gives no answer, or its answer rests on nothing.
     """
     held = holds(molecule)
     if held is None:
@@ -52,11 +52,11 @@ def bond_spans(molecule: Molecule, *, share: float) -> Spans:
 
 
 def holds(molecule: Molecule) -> list[float] | None:
-    """How firmly each step is joined to the answer: the weakest bond of the firmest chain between them, 0 where there
+    """How firmly each step is joined to the answer: the weakest bond of the strongest chain between them, 0 where there
     is no chain, 1 for the answer itself. None where the answer rests on nothing.
 
-    A chain goes from a step to what it rests on, and from a step to what checks it. So a check counts by what it
-    checks, while what was derived from a step and then left counts for nothing.
+    A chain goes from a step to its support, and from a step to the step that checks it. So a check counts by what it
+    checks, while a derivation that was abandoned counts for nothing.
     """
     answer = _answer(molecule.atoms)
     chains: dict[int, list[tuple[int, float]]] = defaultdict(list)

@@ -1,9 +1,9 @@
-"""Texts as words that two writings of one problem share. Pure, and linear."""
+"""Texts as normalised words, so that two notations of one problem agree. Pure, and linear."""
 
 import re
 from collections.abc import Iterator, Sequence
 
-# `$x$`, `\(x\)`, `\left`, `\text{…}` and spacing are how a formula is set, not what it says.
+# `$x$`, `\(x\)`, `\left`, `\text{…}` and spacing are a formula's typesetting, not its content.
 _TYPESETTING = re.compile(
     r"\\(?:left|right|displaystyle|text|mathrm|mathbf|operatorname|[,;:!]|quad|qquad)\b|\\[()\[\]]"
 )
@@ -14,9 +14,9 @@ _WORD = re.compile(r"\w+|[+\-*/=<>^%]")
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text in lower case, without white space, markdown, LaTeX's typesetting and digits' separators.
+    """The words of a text in lower case, without white space, markdown, LaTeX's typesetting and digit separators.
 
-    Operators count as words: 3 + 4 and 3 * 4 are other problems.
+    Operators count as words: 3 + 4 and 3 * 4 are different problems.
     """
     plain = _TIMES.sub("*", _EMPHASIS.sub("", text))
     plain = _SEPARATED.sub("", _TYPESETTING.sub(" ", plain)).replace("_", " ")
@@ -24,7 +24,7 @@ def words_of(text: str) -> list[str]:
 
 
 def ngrams(words: Sequence[str], n: int) -> Iterator[tuple[int, str]]:
-    """Every run of n words with the place of its first; of a text shorter than n words, the whole of it."""
+    """Every n-gram of words with the position of its first word; for a text shorter than n words, the whole text."""
     for start in range(max(1, len(words) - n + 1) if words else 0):
         yield start, " ".join(words[start : start + n])
 
@@ -35,5 +35,5 @@ def shingles(text: str, n: int) -> set[str]:
 
 
 def jaccard(left: set[str], right: set[str]) -> float:
-    """The share of what either set holds that both hold; 1 for two empty sets."""
+    """The Jaccard similarity: the size of the intersection over that of the union; 1 for two empty sets."""
     return len(left & right) / len(left | right) if left or right else 1.0

@@ -30,15 +30,15 @@ from stillery.export.sources import ExportSource
 from stillery.io.cards import CARD
 
 _PARTIAL = ".partial-"
-# Prompts and new tokens that speed is measured with.
+# The numbers of prompts and new tokens in the speed measurement.
 _NUM_SPEED_PROMPTS = 8
 _NUM_SPEED_TOKENS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class ArtifactOutcome:
-    """What became of one candidate. `folder` is None where it was refused, and `report` where it was kept; `parity` is
-    None where it didn't even run."""
+    """The result of one candidate. `folder` is None where it was refused, and `report` where it was kept; `parity` is
+    None where it did not run at all."""
 
     format: str
     quantization: str
@@ -57,7 +57,7 @@ class ArtifactOutcome:
 
 @dataclass(slots=True)
 class Exporter:
-    """Makes artifacts of one checkpoint. The converter check of each format is done once and kept."""
+    """Makes artifacts of one checkpoint. The converter check of each format is done once and cached."""
 
     source: ExportSource
     checkpoint: Checkpoint
@@ -68,8 +68,8 @@ class Exporter:
     _converters: dict[str, ArtifactOutcome] = field(default_factory=dict[str, ArtifactOutcome])
 
     def make(self, edge_format: Format, quantization: str) -> ArtifactOutcome:
-        """Export, gate, and keep or refuse. Raises UserError for what no gate is needed to refuse: a full disk, or
-        a checkpoint that the format can't express."""
+        """Export, gate, and keep or refuse. Raises UserError for failures that need no gate: a full disk, or a
+        checkpoint that the format can't express."""
         self.out.mkdir(parents=True, exist_ok=True)
         _remove_stale(self.out)
         name = f"{self.source.name}-{edge_format.name}-{quantization}"
@@ -128,7 +128,7 @@ class Exporter:
             runtime.close()
 
     def _check_room(self, quantization: str) -> None:
-        """Half as much again as the weights take: no format doubles them."""
+        """One and a half times the size of the weights: no format doubles them."""
         wanted = int(self.checkpoint.num_parameters * weight_bits(quantization) / 8 * 1.5)
         free = shutil.disk_usage(self.out).free
         if free < wanted:
@@ -147,7 +147,7 @@ class Exporter:
         )
         path = self.out / f"{name}.failed.json"
         write_json(path, report)
-        # What an earlier export kept under this name is no artifact of this checkpoint.
+        # An earlier export kept under this name may be of another checkpoint.
         shutil.rmtree(self.out / name, ignore_errors=True)
         return replace(tried, report=path)
 
@@ -169,7 +169,7 @@ def _as_converter_failure(quantization: str, converter: ArtifactOutcome) -> Arti
 
 @contextmanager
 def _partial_folder(out: Path) -> Generator[Path]:
-    """An empty folder that is gone at the end, unless it was renamed meanwhile."""
+    """An empty folder that is removed at the end, unless it was renamed meanwhile."""
     with TemporaryDirectory(prefix=f"{_PARTIAL}{os.getpid()}-", dir=out, ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "artifact"
         path.mkdir()
@@ -177,7 +177,7 @@ def _partial_folder(out: Path) -> Generator[Path]:
 
 
 def _remove_stale(out: Path) -> None:
-    """Remove what killed exports left: folders of processes that no longer run."""
+    """Remove the leftovers of killed exports: folders of processes that no longer run."""
     for folder in out.glob(f"{_PARTIAL}*"):
         process = folder.name.removeprefix(_PARTIAL).split("-")[0]
         if not Path(f"/proc/{process}").exists():

@@ -15,7 +15,7 @@ def choose(
 ) -> ArtifactOutcome | None:
     """The kept artifact to ship within the budget; None if there is none.
 
-    Among those that are small enough (1 MB is 10^6 bytes) and whose measured accuracy dropped no further, the
+    Among those that are small enough (1 MB is 10^6 bytes) and whose measured accuracy drop is within the limit, the
     smallest accuracy drop wins, then the higher decoding speed, then the smaller file. More right answers than the
     checkpoint's are chance, and count as no drop.
     """
@@ -30,7 +30,7 @@ def choose(
 
 
 def why_none(outcomes: Sequence[ArtifactOutcome], *, max_size_mb: float | None, max_accuracy_drop: float | None) -> str:
-    """What stands nearest to a budget that nothing fits, in one line."""
+    """The candidate closest to a budget that none meets, in one line."""
     kept = [o for o in outcomes if o.folder is not None and o.parity is not None]
     if not kept:
         return "no artifact passed the gate"
@@ -54,7 +54,7 @@ def plot(outcomes: Sequence[ArtifactOutcome]) -> str:
     shown = [(o, o.parity, o.speed) for o in outcomes if o.parity is not None and o.speed is not None]
     fastest = max((speed.decode_tokens_per_second for _, _, speed in shown), default=1.0)
     drawn = io.StringIO()
-    # Letters stay letters, and the same outcomes make the same file.
+    # Text stays text in the SVG, and the same outcomes make the same file.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": _TITLE, "font.size": 8, "font.family": "sans-serif"}):
         figure = Figure(figsize=(9, 3.6), layout="constrained")
         axes: Any = figure.subplots()

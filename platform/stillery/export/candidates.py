@@ -1,6 +1,6 @@
 """The candidates of an export: all formats and quantizations to try, each made and gated.
 
-In: a checkpoint, problems, the `export` section. Out: one ArtifactOutcome a candidate, with the kept artifacts, the
+In: a checkpoint, problems, the `export` section. Out: one ArtifactOutcome per candidate, with the kept artifacts, the
 reports of the refused ones, `summary.json` and `size-accuracy.svg` in one folder.
 """
 
@@ -23,7 +23,7 @@ from stillery.export.sources import ExportSource
 from stillery.records import Prompt, Split
 from stillery.telemetry.logs import logger
 
-# What is tried where no quantization is named: nearly the checkpoint, and the usual choice for a phone.
+# The default candidates: nearly the checkpoint, and the usual choice for a phone.
 _DEFAULTS = {
     "gguf": ("Q8_0", "Q4_K_M"),
     "onnx": ("int8", "int4-k-quant-mixed"),
@@ -34,14 +34,14 @@ _DEFAULTS = {
 
 
 def check_split(config: ExportConfig) -> None:
-    """Raise UserError for a split that isn't there."""
+    """Raise UserError for an unknown split."""
     if config.split not in list(Split):
         raise UserError(f"export.split is {config.split!r}; it must be one of {', '.join(Split)}")
 
 
 def find_candidates(formats: Sequence[str], quantizations: Sequence[str]) -> list[tuple[Format, str]]:
-    """Every format with each quantization that it has; case doesn't matter. A quantization that no format has is an
-    error, and so is a format that has none of those asked for."""
+    """Every format with each requested quantization that it has; case doesn't matter. A quantization that no format has
+    is an error, and so is a format that has none of the requested ones."""
     names = all_formats() if list(formats) == ["all"] else list(formats)
     made = [format_named(name) for name in names]
     known = {q.lower() for edge_format in made for q in edge_format.quantizations}
@@ -69,10 +69,10 @@ def make_all(
     out: Path,
     on_outcome: Callable[[ArtifactOutcome], None],
 ) -> list[ArtifactOutcome]:
-    """Make and gate every candidate, one after the other; `on_outcome` hears of each as soon as it is decided.
+    """Make and gate every candidate, one after the other; `on_outcome` is called with each as soon as it is decided.
 
-    Of `prompts`, `num_problems` of the evaluation split are asked, and those of training calibrate. Raises UserError
-    where no problem has an answer, and for a full disk.
+    Of `prompts`, `num_problems` of the evaluation split are answered, and training problems are used for calibration.
+    Raises UserError where no problem has an answer, and for a full disk.
     """
     with closing(CheckpointRuntime(source.folder)) as runtime:
         reference = ask(runtime, source, prompts, config)
@@ -133,14 +133,14 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _defaults(edge_format: Format) -> list[str]:
-    """The format's usual quantizations, as far as this installation has them; else all."""
+    """The format's usual quantizations that this installation has; all if it has none of them."""
     found = [q for q in edge_format.quantizations if q.startswith(_DEFAULTS.get(edge_format.name, ()))]
     return found or list(edge_format.quantizations)
 
 
 def ask(runtime: CheckpointRuntime, source: ExportSource, prompts: Sequence[Prompt], config: ExportConfig) -> Reference:
-    """A checkpoint's answers to `num_problems` of the evaluation split's problems, spread over them all, so over every
-    task. Raises UserError where none has an answer."""
+    """A checkpoint's answers to `num_problems` of the evaluation split's problems, spread evenly over them and so over
+    every task. Raises UserError where none has an answer."""
     problems = [p for p in prompts if p.split == config.split and p.answer is not None]
     if not problems:
         raise UserError(f"split {config.split} holds no problem with an answer; set export.split or prompts")

@@ -1,6 +1,6 @@
-"""A checkpoint folder, described by its JSON files and safetensors headers; no weight is read.
+"""A checkpoint folder, described by its JSON files and safetensors headers; no weights are read.
 
-In: a Hugging Face folder. Out: its config, tensors and end tokens, or a UserError that names what is missing.
+In: a Hugging Face folder. Out: its config, tensors and end tokens, or a UserError that names the missing part.
 """
 
 import json
@@ -18,13 +18,13 @@ from stillery.errors import UserError
 
 ARCHITECTURES = ("qwen2", "qwen3", "llama")
 
-# What numpy reads; it has no bfloat16, which is the upper half of a float32.
+# The dtypes that numpy reads; it has no bfloat16, which is the upper half of a float32.
 _DTYPES = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One tensor of a safetensors file: its shape, its dtype by safetensors' name, and where its data starts."""
+    """One tensor of a safetensors file: its shape, its dtype by safetensors' name, and the offset of its data."""
 
     file: Path
     shape: tuple[int, ...]
@@ -32,7 +32,7 @@ class Tensor:
     offset: int
 
     def read_rows(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Rows (or elements of a vector) from `start` to before `stop`, in float32; no more is read."""
+        """Rows (or elements of a vector) from `start` to before `stop`, in float32; nothing else is read."""
         width, stored = prod(self.shape[1:]), _DTYPES[self.dtype]
         stop = min(stop, self.shape[0])
         place = self.offset + start * width * stored.itemsize
@@ -58,7 +58,7 @@ class Checkpoint:
 
     @property
     def vocabulary_size(self) -> int:
-        """Rows of the embedding, which may be more than the tokenizer has tokens."""
+        """The number of rows of the embedding, which may be larger than the tokenizer's number of tokens."""
         return self.tensors["model.embed_tokens.weight"].shape[0]
 
     @property
@@ -72,7 +72,7 @@ class Checkpoint:
 
     @property
     def rope(self) -> Mapping[str, Any]:
-        """Rotary settings: rope_theta and rope_type, and what the type takes; older configs have them elsewhere."""
+        """Rotary settings: rope_theta and rope_type, and the type's parameters; older configs store them elsewhere."""
         config = self.config
         found: dict[str, Any] = {"rope_theta": config.get("rope_theta", 10_000.0), "rope_type": "default"}
         found |= config.get("rope_scaling") or {}
@@ -80,10 +80,10 @@ class Checkpoint:
 
 
 def open_checkpoint(folder: Path) -> Checkpoint:
-    """Check a checkpoint folder and say what it holds.
+    """Check a checkpoint folder and describe it.
 
-    Raises UserError for an architecture or a layout that no format takes, a missing or
-    truncated weight file, a missing tensor, a missing tokenizer and a vocabulary larger than the embedding.
+    Raises UserError for an architecture or a layout that no format supports, a missing or truncated weight file, a
+    missing tensor, a missing tokenizer and a vocabulary larger than the embedding.
     """
     config = _read_config(folder)
     tensors = _read_headers(folder)

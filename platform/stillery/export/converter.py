@@ -1,7 +1,7 @@
-"""Runs a third-party converter in a process of its own, which contains its global state and stray files.
+"""Runs a third-party converter in a process of its own, which isolates its global state and stray files.
 
-In: the arguments of a Python interpreter. Out: nothing but the files it writes; a failure is a UserError that holds
-the end of its output.
+In: the arguments of a Python interpreter. Out: only the files that it writes; a failure is a UserError that holds the
+end of its output.
 """
 
 import os

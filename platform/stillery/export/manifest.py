@@ -1,6 +1,6 @@
-"""The manifest of an artifact: what it is, what it was made from, how it compares, how fast it is. JSON.
+"""The manifest of an artifact: its contents, its source, its comparison with that source, and its speed. JSON.
 
-Its presence says that the artifact passed the gate: it is written last, before the folder gets its name.
+A manifest means that the artifact passed the gate: it is written last, before the folder gets its name.
 """
 
 import hashlib
@@ -79,7 +79,7 @@ def describe(
 def report_failure(
     *, format_name: str, quantization: str, source: ExportSource, checks: Sequence[ParityCheck], parity: Parity | None
 ) -> dict[str, Any]:
-    """What is kept of an artifact that failed the gate: everything measured, and none of its files."""
+    """The report of an artifact that failed the gate: everything measured, and none of its files."""
     return {
         "format": format_name,
         "quantization": quantization,
@@ -92,14 +92,14 @@ def report_failure(
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write under a temporary name and rename, so that the file is whole or not there."""
+    """Write under a temporary name and rename, so that the file is complete or absent."""
     temporary = path.with_name(f".{path.name}.partial")
     temporary.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     temporary.rename(path)
 
 
 def tokenizer_hash(folder: Path) -> str:
-    """SHA-256 over what shapes prompts and tokens: tokenizer, its settings and the chat template."""
+    """SHA-256 over everything that shapes prompts and tokens: tokenizer, its settings and the chat template."""
     digest = hashlib.sha256()
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         path = folder / name
@@ -113,7 +113,7 @@ def license_of(folder: Path) -> str:
 
 
 def processor() -> str:
-    """The processor's name, as the kernel tells it."""
+    """The processor's name, as reported by the kernel."""
     cpuinfo = Path("/proc/cpuinfo")
     names = re.findall(r"model name\s*: (.+)", cpuinfo.read_text()) if cpuinfo.is_file() else []
     return names[0] if names else platform.processor() or platform.machine()

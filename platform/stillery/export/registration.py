@@ -8,7 +8,7 @@ from stillery.registry import mlflow_store
 
 def log_outcome(source: ExportSource, outcome: ArtifactOutcome, register: RegisterConfig) -> None:
     """Log an artifact (with its manifest and card), or the report of a refused one, to the run that trained the model,
-    and tag the model version with its figures, or with the checks that failed.
+    and tag the model version with its metrics, or with the checks that failed.
 
     Does nothing for a source that isn't registered.
     """

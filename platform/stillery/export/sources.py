@@ -1,7 +1,7 @@
 """Resolves MODEL on the command line to a local checkpoint and its provenance.
 
 In: `embedded:NAME`, `pretrained:NAME`, a folder, `models:/NAME@ALIAS` or `models:/NAME/VERSION`. Out: the checkpoint's
-folder, and the registered version and run that manifests name.
+folder, and the registered version and run for manifests.
 """
 
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from stillery.sampling.pretrained import PRETRAINED
 
 @dataclass(frozen=True, slots=True)
 class ExportSource:
-    """A checkpoint: `name` for files, `model` as the user or the registry calls it. The last three are known of a
-    registered model alone; `run_id` is the MLflow run that trained it."""
+    """A checkpoint: `name` for files, `model` as given by the user or the registry. The last three are set only for a
+    registered model; `run_id` is the MLflow run that trained it."""
 
     name: str
     model: str
@@ -31,7 +31,7 @@ class ExportSource:
 def open_source(model: str, register: RegisterConfig) -> ExportSource:
     """The checkpoint of a model; a registered one is copied to this machine once.
 
-    Raises UserError for a model that isn't there, or the name of one on the Hub.
+    Raises UserError for a missing model, or the name of one on the Hub.
     """
     if is_registered(model):
         return _open_registered(model, register)

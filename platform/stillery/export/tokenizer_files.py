@@ -1,6 +1,6 @@
-"""Tokenizer files for artifacts, adapted so that on-device tokenizers read them as transformers does.
+"""Tokenizer files for artifacts, adapted so that on-device tokenizers agree with transformers.
 
-The C++ tokenizers of ONNX Runtime GenAI and ExecuTorch pad and cut where tokenizer.json says so, and some add the
+The C++ tokenizers of ONNX Runtime GenAI and ExecuTorch pad and truncate where tokenizer.json says so, and some add the
 special tokens of its post-processor to a prompt whose chat template has already written them.
 """
 
@@ -18,11 +18,12 @@ _ADDS_NOTHING = ("ByteLevel",)
 
 
 def write_tokenizer_files(checkpoint: Checkpoint, out: Path) -> None:
-    """Write tokenizer.json (nothing padded, cut or added), tokenizer_config.json and the chat template into `out`."""
+    """Write tokenizer.json (without padding, truncation or added tokens), tokenizer_config.json and the chat template
+    into `out`."""
     tokenizer = dict(checkpoint.tokenizer) | {"padding": None, "truncation": None}
     tokenizer["post_processor"] = _without_added_tokens(checkpoint.tokenizer.get("post_processor"))
     _write_json(out / "tokenizer.json", tokenizer)
-    # A key that is missing, not null, makes runtimes guess a token.
+    # An absent key, not null, makes runtimes guess a token.
     config = dict.fromkeys(_SPECIAL_TOKENS) | _tokenizer_config(checkpoint) | {"add_bos_token": False}
     _write_json(out / "tokenizer_config.json", config)
     template = checkpoint.folder / "chat_template.jinja"
@@ -55,7 +56,7 @@ def read_chat_template(folder: Path, settings: Mapping[str, Any]) -> str | None:
 
 
 def check_chat(checkpoint: Checkpoint) -> None:
-    """Raise UserError where a runtime couldn't hold a chat: no chat template, or no token that ends an answer."""
+    """Raise UserError for a checkpoint without a chat: no chat template, or no token that ends an answer."""
     if not read_chat_template(checkpoint.folder, _tokenizer_config(checkpoint)):
         raise UserError(f"{checkpoint.folder}: has no chat template; save the tokenizer with one")
     if not checkpoint.end_tokens:

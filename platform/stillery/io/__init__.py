@@ -1,1 +1,1 @@
-"""Storage: folders, files carried between them, readers and hashes."""
+"""Storage: folders, file transfers between them, readers and hashes."""

@@ -1,4 +1,4 @@
-"""The cards (README.md) of data sets and models: what their front matter says of the licence."""
+"""The cards (README.md) of datasets and models: the licence in their front matter."""
 
 import contextlib
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ import yaml
 from stillery.io.storage import Folder
 
 CARD = "README.md"
-# Where a folder has no card that says it, but the text itself.
+# For a folder whose card states no licence, but which contains the licence text.
 _TEXTS = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "COPYING")
 SEE_TEXT = "see LICENSE"
 
 
 def licenses_in(card: str) -> list[str]:
-    """The licences that a card's front matter names, as the Hub has them; of `other` its own name. Empty where it
-    names none."""
+    """The licences in a card's front matter, as Hub identifiers; for `other` its own name. Empty where it names
+    none."""
     front = _front_matter(card)
     said: Any = front.get("license")
     names = [str(name).strip() for name in cast(list[Any], said if isinstance(said, list) else [said]) if name]
@@ -25,7 +25,7 @@ def licenses_in(card: str) -> list[str]:
 
 
 def licenses_of(folder: Folder) -> list[str]:
-    """The licences that a folder's card names; SEE_TEXT where there is only a file LICENSE; empty where neither is."""
+    """The licences in a folder's card; SEE_TEXT where there is only a file LICENSE; empty where there is neither."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
         if found := licenses_in(folder.read_bytes(CARD).decode("utf-8")):
             return found
@@ -33,7 +33,7 @@ def licenses_of(folder: Folder) -> list[str]:
 
 
 def license_lines(licenses: Sequence[str]) -> list[str]:
-    """The lines of a front matter that name licences; none without any. What is no identifier of the Hub's kind is
+    """The front-matter lines that name licences; none without any. A licence that is not a Hub identifier becomes
     `other`, with its name."""
     told = list(dict.fromkeys(name.lower() if _is_identifier(name.lower()) else "other" for name in licenses))
     own = next((name for name in licenses if name != SEE_TEXT and not _is_identifier(name.lower())), None)

@@ -1,10 +1,10 @@
-"""A node's own copies of model folders that lie at a URI or in the registry.
+"""A node's own copies of model folders at a URI or in the registry.
 
     CACHE/models/KEY/              a copy, renamed into place when it is whole and verified
     CACHE/models/.KEY.lock         held shared by every process that reads the copy, alone by the one that makes it
 
-KEY is a digest of what the folder holds, so the same model under two addresses is kept once, and a folder that changed
-is copied again. What was used longest ago goes first when the copies take more than $STILLERY_CACHE_GB.
+KEY is a digest of the folder's contents, so the same model under two addresses is stored once, and a changed folder is
+copied again. The least recently used copies are evicted first when they take more than $STILLERY_CACHE_GB.
 """
 
 import errno
@@ -26,16 +26,16 @@ from stillery.records import digest
 
 DEFAULT_CACHE_GB = 100.0
 
-# Weights that nothing here loads, and what was being written.
+# Weights that no code here loads, and unfinished files.
 _LEFT_OUT = (*sorted(OTHER_WEIGHTS), ".partial")
 
-# The locks of the copies that this process reads: the kernel frees them when it ends, however it ends.
+# The locks of the copies that this process reads: the kernel releases them when it ends, however it ends.
 _held: dict[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class _CachedCopy:
-    """A file of a folder; `version` is whatever the storage tells of its contents: an ETag or a time of change."""
+    """A file of a folder; `version` is the storage's identifier of its contents: an ETag or a modification time."""
 
     name: str
     size: int
@@ -49,9 +49,9 @@ def cache_home() -> Path:
 
 
 def fetch_model(folder: Folder, *, weights: bool = True) -> Path:
-    """The node's own copy of a model folder at a URI, made if it is not there yet; `weights` false leaves those out.
+    """The node's own copy of a model folder at a URI, made if it does not exist yet; `weights` false leaves those out.
 
-    Raises UserError if there is no such folder, if it does not arrive whole, or if the disk is full.
+    Raises UserError if there is no such folder, if it arrives incomplete, or if the disk is full.
     """
     entries = [entry for entry in _entries(folder) if weights or not entry.name.endswith(".safetensors")]
     sums = read_sums(folder.read_bytes(SUMS)) if any(entry.name == SUMS for entry in entries) else None
@@ -72,8 +72,8 @@ def fetch_model(folder: Folder, *, weights: bool = True) -> Path:
 
 
 def identify_model(folder: Folder) -> str:
-    """What a model folder at a URI holds, without its weights being read: by its sums, which make it the same as a
-    local folder of the same files, else by what the storage tells of its files."""
+    """The identity of a model folder at a URI, without reading its weights: by its checksums, which make it equal to a
+    local folder of the same files, else by the storage's identifiers of its files."""
     entries = _entries(folder)
     if any(entry.name == SUMS for entry in entries):
         return fingerprint_of_sums(read_sums(folder.read_bytes(SUMS)))
@@ -83,14 +83,14 @@ def identify_model(folder: Folder) -> str:
 def keep_copy(key: str, fill: Callable[[Path], None], *, what: str) -> Path:
     """The node's copy under a key, which `fill` makes in an empty folder if there is none; one process at a time.
 
-    The copy stays for as long as this process runs. Raises UserError, naming `what` is copied, for a disk that is full.
+    The copy stays while this process runs. Raises UserError, naming `what` is copied, for a full disk.
     """
     models = cache_home() / "models"
     folder, lock = models / key, models / f".{key}.lock"
     if key in _held and folder.is_dir():
         return folder
     if key in _held:
-        # Removed by hand: a lock of our own would keep us from making it again.
+        # Removed by hand: our own lock would keep us from making it again.
         os.close(_held.pop(key))
     try:
         models.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ def keep_copy(key: str, fill: Callable[[Path], None], *, what: str) -> Path:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH)
         while not folder.is_dir():
-            # Whoever waited for the one that makes it, or lost it to an eviction in between, looks again.
+            # A process that waited for the one that makes it, or lost it to an eviction in between, looks again.
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if not folder.is_dir():
                 _make(folder, fill)
@@ -123,7 +123,7 @@ def keep_copy(key: str, fill: Callable[[Path], None], *, what: str) -> Path:
 
 
 def _make(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Only the holder of the lock is here, so what lies under the temporary name is a killed call's."""
+    """Only the holder of the lock is here, so a folder under the temporary name is left over from a killed call."""
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
@@ -146,7 +146,7 @@ def _sync(path: Path) -> None:
 
 
 def _evict(models: Path) -> None:
-    """Remove copies that no process reads, the longest unused first, until the rest keeps within the limit."""
+    """Remove copies that no process reads, the least recently used first, until the rest is within the limit."""
     limit = float(os.environ.get("STILLERY_CACHE_GB") or DEFAULT_CACHE_GB) * 1e9
     copies = {p: _size(p) for p in models.iterdir() if p.is_dir() and not p.name.startswith(".")}
     total = sum(copies.values())
@@ -173,7 +173,7 @@ def _last_used(lock: Path) -> float:
 
 
 def _entries(folder: Folder) -> list[_CachedCopy]:
-    """The files that make a model, sorted by name."""
+    """The files of a model, sorted by name."""
     fs, path = folder.open_fs()
     fs.invalidate_cache(path)
     try:
@@ -193,6 +193,6 @@ def _entries(folder: Folder) -> list[_CachedCopy]:
 
 
 def _version(entry: Mapping[str, Any]) -> str:
-    """What storage services call it, in the order of how much it tells."""
+    """The storage services' names for it, the most informative first."""
     names = ("ETag", "etag", "md5Hash", "content_md5", "LastModified", "last_modified", "updated", "mtime", "created")
     return str(next((entry[name] for name in names if entry.get(name)), ""))

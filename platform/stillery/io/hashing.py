@@ -1,7 +1,7 @@
-"""Content hashes of files and models, which identify them wherever they lie.
+"""Content hashes of files and models, which identify them in any location.
 
-A file above 1 MiB is hashed once a machine: the hash is kept under $STILLERY_HOME/hashes with the file's path, size,
-times and inode, and holds as long as they do.
+A file above 1 MiB is hashed once per machine: the hash is stored under $STILLERY_HOME/hashes with the file's path,
+size, times and inode, and is valid as long as they stay the same.
 """
 
 import contextlib
@@ -21,13 +21,13 @@ from stillery.telemetry.logs import logger
 
 _SMALL_BYTES = 1 << 20
 _TOLD_BYTES = 4 << 30
-# A file that was written this recently may be written again without a new time.
+# A file modified this recently may be modified again without a new timestamp.
 _SETTLED_NS = 2_000_000_000
 
-# Weights that are not safetensors: vLLM and Transformers are told to leave them alone (sampling/models.py), as long as
-# no load_format says otherwise.
+# Weights that are not safetensors: vLLM and Transformers are configured to ignore them (sampling/models.py), unless
+# load_format says otherwise.
 OTHER_WEIGHTS = frozenset({".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".ot", ".onnx", ".gguf", ".tflite"})
-# The sums of a model's files, as sha256sum writes them, beside those files.
+# The checksums of a model's files, in sha256sum's format, beside those files.
 SUMS = "SHA256SUMS"
 _PROSE = ("README", "LICENSE", "LICENCE", "NOTICE", "CHANGELOG")
 
@@ -38,7 +38,7 @@ def file_fingerprint(path: Path) -> str:
     stat = path.stat()
     if stat.st_size <= _SMALL_BYTES:
         return _sha256(path)
-    # The time of the last change of the inode is there because no copying tool can set it.
+    # The inode's change time is included because no copying tool can set it.
     seen = [str(path), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
     kept = home() / "hashes" / f"{records.digest('file', str(path))}.json"
     with contextlib.suppress(OSError, ValueError):
@@ -59,7 +59,7 @@ def _sha256(path: Path) -> str:
 
 
 def _keep(kept: Path, entry: Mapping[str, Any]) -> None:
-    # What cannot be kept is hashed again next time.
+    # If it cannot be stored, the file is hashed again next time.
     with contextlib.suppress(OSError):
         kept.parent.mkdir(parents=True, exist_ok=True)
         temporary = kept.with_name(f".{uuid.uuid4().hex}.partial")
@@ -68,10 +68,11 @@ def _keep(kept: Path, entry: Mapping[str, Any]) -> None:
 
 
 def model_fingerprint(model: Path, *, other_weights: bool = False) -> str:
-    """What a local model folder holds: the whole contents of its files, by name.
+    """The contents of a local model folder: those of its files, by name.
 
-    Every file at its top counts, and the templates in `additional_chat_templates`, but prose, hidden files and, unless
-    `other_weights`, weights that are not safetensors. An adapter's folder includes its base, if that is a folder.
+    Every file at its top level counts, and the templates in `additional_chat_templates`, except prose, hidden files
+    and, unless `other_weights`, weights that are not safetensors. An adapter's folder includes its base, if that is a
+    folder.
     """
     files = [path for path in _files_of(model) if other_weights or path.suffix not in OTHER_WEIGHTS]
     size_bytes = sum(path.stat().st_size for path in files)
@@ -85,7 +86,7 @@ def model_fingerprint(model: Path, *, other_weights: bool = False) -> str:
 
 
 def fingerprint_of_sums(sums: Mapping[str, str]) -> str:
-    """What a model folder holds, as `model_fingerprint` says it, by the SHA-256 of each of its files."""
+    """The contents of a model folder, as from `model_fingerprint`, given the SHA-256 of each of its files."""
     names = sorted(name for name in sums if _counts(name) and Path(name).suffix not in OTHER_WEIGHTS)
     return records.digest("model", [[name, sums[name]] for name in names])
 
@@ -110,7 +111,7 @@ def _base_of_adapter(model: Path) -> Path | None:
 
 
 def contents_of(value: Any) -> Any:
-    """The same plain data with the contents, as a hash, in place of each text that is the path of a file or folder."""
+    """The same plain data with each path of a file or folder replaced by a hash of its contents."""
     if isinstance(value, Mapping):
         return {key: contents_of(inner) for key, inner in cast(Mapping[str, Any], value).items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""The run folder: where each stage's output lives, and when it counts as complete.
+"""The run folder: the location of each stage's output, and when it counts as complete.
 
     RUN/run.yaml                          the resolved config of the latest start
     RUN/started                           when the run was first started, by its machine's clock
@@ -8,9 +8,9 @@
         *.parquet, checkpoint/, ...       what the stage made
         manifest.json                     settings, inputs, git revision, counts, checksums: written last
 
-A fingerprint covers the stage's own settings, the contents of what it reads and the version number that the stage
-carries, so a changed setting makes a new output beside the old one. An output without a manifest is unfinished:
-the stage may resume from what is there.
+A fingerprint covers the stage's own settings, the contents of its inputs and the stage's version number, so a changed
+setting makes a new output beside the old one. An output without a manifest is unfinished: the stage may resume from its
+files.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ STARTED = "started"
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A finished output of a stage. `summary` is what the stage reported: counts, metrics, seconds; `files` are the
+    """A finished output of a stage. `summary` is the stage's report: counts, metrics, seconds; `files` are the
     checksums of its tables, by name."""
 
     stage: str
@@ -48,20 +48,20 @@ class Output:
 
     @property
     def content(self) -> str:
-        """What the tables hold, whatever settings made them: the later stages' key."""
+        """The contents of the tables, whatever settings made them: the key for later stages."""
         return records.digest("content", self.files)[:16]
 
     @property
     def told(self) -> str:
-        """What the tables hold and what the stage reported, but for the time that it took."""
+        """The contents of the tables and the stage's summary, except its duration."""
         reported = {key: value for key, value in self.summary.items() if key != "seconds"}
         return records.digest("told", self.files, reported)[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run folder. `started`, the time of the first start, is what chat templates take for the present: one that
-    prints the date would make every sample again after midnight."""
+    """A run folder. `started`, the time of the first start, is the current time for chat templates: a template that
+    prints the date would otherwise make every sample again after midnight."""
 
     folder: Folder
     git_revision: str
@@ -84,7 +84,8 @@ class Run:
         return self.folder / "log"
 
     def log_folder(self, key: str) -> Folder:
-        """Where durable samples with this key are appended; the key covers what makes a sample, but not n."""
+        """The folder to which durable samples with this key are appended; the key covers everything that determines a
+        sample, but not n."""
         return self.logs / key
 
     def complete(
@@ -97,10 +98,11 @@ class Run:
         inputs: Mapping[str, Mapping[str, str]],
         summary: Mapping[str, Any],
     ) -> Output:
-        """Mark a stage's output as complete: the manifest is written last, so its existence says so.
+        """Mark a stage's output as complete: the manifest is written last, so its existence means that the output is
+        complete.
 
-        `inputs` says of each input which output it is (`fingerprint`) and what the stage's own fingerprint covers of
-        it (`content`).
+        `inputs` records for each input its output (`fingerprint`) and what the stage's own fingerprint covers of it
+        (`content`).
         """
         folder = self.stage_folder(stage, fingerprint)
         tables = [*folder.names(".parquet"), *(name for name in folder.names(".json") if name != MANIFEST)]
@@ -126,7 +128,7 @@ def fingerprint_of(stage: str, *, version: int, settings: Mapping[str, Any], inp
 
 
 def home() -> Path:
-    """Where runs and the embedded MLflow store live unless told otherwise: $STILLERY_HOME or ~/.stillery."""
+    """The default location of runs and the embedded MLflow store: $STILLERY_HOME or ~/.stillery."""
     return Path(os.environ.get("STILLERY_HOME") or Path.home() / ".stillery").expanduser().absolute()
 
 
@@ -138,7 +140,7 @@ def is_submitted_job() -> bool:
 def run_uri(config: Config) -> str:
     """The absolute address of the run.
 
-    Raises UserError for a relative path inside a submitted Ray job: it would lie in Ray's cached copy of the
+    Raises UserError for a relative path inside a submitted Ray job: the run would lie in Ray's cached copy of the
     working directory and vanish with it.
     """
     uri = config.run.dir
@@ -156,8 +158,8 @@ def run_uri(config: Config) -> str:
 
 
 def _checked_uri(uri: str) -> str:
-    """The URI of a run. Raises UserError for one that no folder can lie under."""
-    # Object stores' clients take these as patterns or options, also where they were meant as part of a name.
+    """The URI of a run. Raises UserError for one that cannot contain a folder."""
+    # Object stores' clients take these as patterns or options, even inside a name.
     special = next((text for text in ("::", "?", "*", "[", "]", "#") if text in uri), None)
     if special is not None:
         raise UserError(f"run.dir={uri}: {special!r} cannot be part of it; give PROTOCOL://BUCKET/FOLDER")
@@ -166,7 +168,7 @@ def _checked_uri(uri: str) -> str:
 
 @contextlib.contextmanager
 def open_run(config: Config) -> Generator[Run]:
-    """Open (or make) the run's folder and hold it: two drivers of one run would make everything twice.
+    """Open (or create) the run's folder and lock it: two drivers of one run would do everything twice.
 
     The lock is the kernel's, so a killed driver leaves none behind. Object stores have no lock.
     """
@@ -211,14 +213,14 @@ def find_run(run: str) -> Folder:
 
 
 def manifests_of(run: Folder, stage: str = "*") -> list[dict[str, Any]]:
-    """The manifests of a run's finished outputs, of all stages or one, in the order in which they were finished."""
+    """The manifests of a run's finished outputs, of all stages or one, in the order of completion."""
     fs, path = (run / "stages").open_fs()
     found = [json.loads(fs.cat_file(name)) for name in fs.glob(f"{path}/{stage}/*/{MANIFEST}")]
     return sorted(found, key=lambda manifest: str(manifest["finished"]))
 
 
 def git_revision() -> str:
-    """The revision that the code comes from: $STILLERY_GIT_REVISION (set at submission), else git's, else unknown.
+    """The revision of the code: $STILLERY_GIT_REVISION (set at submission), else git's, else unknown.
 
     A revision with uncommitted changes ends in `-dirty`.
     """

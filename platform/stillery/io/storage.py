@@ -1,7 +1,7 @@
 """Folders at a path or fsspec URI, and the tables in them.
 
-Every file is whole or not there: it is written under a temporary name, brought to the disk and renamed, or put into an
-object store in one piece. Listings are never taken from a cache: what another process has written counts.
+Every file is complete or absent: it is written under a temporary name, synced to disk and renamed, or put into an
+object store in one piece. Listings are never cached, so that other processes' files are seen.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from stillery import records
 from stillery.errors import UserError
 
-# Where a file appears whole, and there is no renaming.
+# Stores where a file appears complete at once, and there is no renaming.
 OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss")
 
 
@@ -35,7 +35,7 @@ class Folder:
 
     @property
     def local(self) -> Path:
-        """The folder as a local path. Raises UserError for object stores, which a checkpoint is copied from."""
+        """The folder as a local path. Raises UserError for object stores, from which a checkpoint must be copied."""
         if "://" in self.uri and not self.uri.startswith("file://"):
             raise UserError(f"{self.uri} is not a local path")
         return Path(self.uri.removeprefix("file://"))
@@ -45,11 +45,11 @@ class Folder:
         return "://" not in self.uri or self.uri.startswith("file://")
 
     def open_fs(self) -> tuple[Any, str]:
-        """The fsspec file system, which remembers nothing of what it listed before, and the path on it.
+        """The fsspec file system, without a listing cache, and the path on it.
 
         Raises UserError if the URI's protocol is unknown or its package is not installed.
         """
-        # Threads share an S3 file system, so that one could be given what another has just listed.
+        # Threads share an S3 file system, so one could get another's cached listing.
         options = {"use_listings_cache": False} if self._protocol in ("s3", "s3a") else {}
         try:
             fs, path = fsspec.url_to_fs(self.uri, **options)
@@ -72,8 +72,7 @@ class Folder:
         return sorted(n for n in (posixpath.basename(p.rstrip("/")) for p in paths) if n.endswith(suffix))
 
     def find(self, suffix: str = "") -> list[str]:
-        """The files of the folder and of those within it, sorted, by their paths from here; none if it does not
-        exist."""
+        """The files of the folder and its subfolders, sorted, by their relative paths; none if it does not exist."""
         fs, path = self.open_fs()
         prefix = path.rstrip("/") + "/"
         return sorted(p.removeprefix(prefix) for p in fs.find(path) if p.endswith(suffix))
@@ -94,7 +93,7 @@ class Folder:
         return fs.open(posixpath.join(path, name), "rb")
 
     def write_bytes(self, name: str, data: bytes) -> None:
-        """Write a file that is either wholly there, and stays so if the machine loses power, or not there."""
+        """Write a file that is either complete, and stays so if the machine loses power, or absent."""
         try:
             if self.is_local:
                 _write_local(self.local / name, data)
@@ -107,7 +106,7 @@ class Folder:
 
     @contextlib.contextmanager
     def create(self, name: str) -> Generator[IO[bytes]]:
-        """A file to be written piece by piece: it has its name when the block ends, and is not there if it fails."""
+        """A file to be written piece by piece: it gets its name when the block ends, and is absent if it fails."""
         fs, path = self.open_fs()
         temporary = posixpath.join(path, f".{uuid.uuid4().hex}.partial")
         try:
@@ -145,28 +144,28 @@ class Folder:
             raise
 
     def remove(self, name: str) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file, if it exists."""
         fs, path = self.open_fs()
         with contextlib.suppress(FileNotFoundError):
             fs.rm_file(posixpath.join(path, name))
 
     def move(self, name: str, new_name: str) -> None:
-        """Give a file another name within the folder. Raises FileNotFoundError if it is not there."""
+        """Rename a file within the folder. Raises FileNotFoundError if it does not exist."""
         fs, path = self.open_fs()
         target = posixpath.join(path, new_name)
         fs.makedirs(posixpath.dirname(target), exist_ok=True)
         fs.mv(posixpath.join(path, name), target)
 
     def read_table(self, name: str, record: type[Any]) -> pa.Table:
-        """One Parquet file as a table of the record's schema. Raises UserError, naming it, for a file that is cut off
-        or holds another table."""
+        """One Parquet file as a table of the record's schema. Raises UserError, naming it, for a truncated file or one
+        with another table."""
         try:
             return records.conform(pq.read_table(pa.BufferReader(self.read_bytes(name))), record)
         except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
             raise self._unreadable(name, f"no table of {record.__name__} ({error})") from None
 
     def num_rows_of(self, name: str) -> int:
-        """The rows of one Parquet file, by what its end says of them. Raises UserError for one that is cut off."""
+        """The number of rows of one Parquet file, from its footer. Raises UserError for a truncated one."""
         with self.open_file(name) as file:
             try:
                 return pq.read_metadata(file).num_rows
@@ -188,7 +187,7 @@ class Folder:
         return pa.concat_tables(tables) if tables else records.to_table([], record)
 
     def num_rows(self) -> int:
-        """The rows of all Parquet files of the folder, by what their ends say of them."""
+        """The number of rows of all Parquet files of the folder, from their footers."""
         return sum(self.num_rows_of(name) for name in self.names(".parquet"))
 
     def write_table(self, name: str, table: pa.Table) -> None:

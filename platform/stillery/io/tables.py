@@ -1,4 +1,4 @@
-"""Rows of a folder's tables by their place, whatever files they are divided into."""
+"""Rows of a folder's tables by their position, however they are divided into files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,8 +11,7 @@ from stillery.records import R, from_table
 
 @dataclass(frozen=True, slots=True)
 class TableRows:
-    """A folder's tables taken as one; `starts` is the place of each file's first row, and `num_rows` that of the
-    end."""
+    """A folder's tables as one; `starts` is the position of each file's first row, and `num_rows` that of the end."""
 
     folder: Folder
     starts: Mapping[str, int]
@@ -20,7 +19,7 @@ class TableRows:
 
     @classmethod
     def of(cls, folder: Folder) -> "TableRows":
-        """The tables of a folder, by what their ends say of them."""
+        """The tables of a folder, from their footers."""
         starts, total = dict[str, int](), 0
         for name in folder.names(".parquet"):
             starts[name] = total
@@ -28,7 +27,7 @@ class TableRows:
         return cls(folder, starts, total)
 
     def read(self, record: type[R], start: int, count: int) -> list[R]:
-        """`count` rows from the place `start` on, of whichever files hold them."""
+        """`count` rows from the position `start` on, from whichever files contain them."""
         parts: list[pa.Table] = []
         for name, first, end in zip(
             self.starts, self.starts.values(), [*self.starts.values(), self.num_rows][1:], strict=True

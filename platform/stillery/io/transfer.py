@@ -1,7 +1,7 @@
 """Verified copies of files between a run's storage and a node's own disk.
 
-A model folder that stillery wrote holds SHA256SUMS, the sums of its files as sha256sum writes them. It is written last,
-so a folder that has it is whole.
+A model folder written by stillery contains SHA256SUMS, the checksums of its files in sha256sum's format. It is written
+last, so a folder that has it is complete.
 """
 
 import hashlib
@@ -22,9 +22,9 @@ _SUM_LINE = re.compile(r"(?P<sum>[0-9a-f]{64}) [ *](?P<name>.+)")
 
 
 def copy_files(source: Folder, target: Folder, names: Iterable[str]) -> dict[str, str]:
-    """Copy files from folder to folder and read each one back. Returns their SHA-256 by name.
+    """Copy files between folders and read each one back. Returns their SHA-256 by name.
 
-    Raises UserError for a file that did not arrive as it was sent.
+    Raises UserError for a file that arrived changed.
     """
     source_fs, source_path = source.open_fs()
     target_fs, target_path = target.open_fs()
@@ -46,9 +46,9 @@ def copy_files(source: Folder, target: Folder, names: Iterable[str]) -> dict[str
 
 
 def copy_tree(source: Path, target: Folder) -> None:
-    """Copy a local folder and all below it into `target`, each file read back.
+    """Copy a local folder with its subfolders into `target`, reading each file back.
 
-    Raises UserError for a file that did not arrive as it was sent.
+    Raises UserError for a file that arrived changed.
     """
     for folder in [source, *sorted(path for path in source.rglob("*") if path.is_dir())]:
         names = sorted(path.name for path in folder.iterdir() if path.is_file())
@@ -57,7 +57,7 @@ def copy_tree(source: Path, target: Folder) -> None:
 
 
 def publish_model(target: Folder, parts: Sequence[tuple[Folder, Iterable[str]]]) -> None:
-    """Make `target` a model folder of these files of these folders; whatever a killed call left there is replaced."""
+    """Make `target` a model folder of these files from these folders; leftovers of a killed call are replaced."""
     fs, path = target.open_fs()
     if fs.exists(path):
         fs.rm(path, recursive=True)
@@ -73,7 +73,7 @@ def write_sums(sums: Mapping[str, str]) -> bytes:
 
 
 def read_sums(data: bytes) -> dict[str, str]:
-    """The sums by name of a SHA256SUMS file. Raises UserError for a line that is none."""
+    """The checksums by name from a SHA256SUMS file. Raises UserError for an invalid line."""
     found = [(line, _SUM_LINE.fullmatch(line)) for line in data.decode(errors="replace").splitlines()]
     damaged = next((line for line, match in found if match is None), None)
     if damaged is not None:
@@ -82,14 +82,14 @@ def read_sums(data: bytes) -> dict[str, str]:
 
 
 def verify_model(folder: Path) -> None:
-    """Raise UserError if a local folder has sums and holds other files than they say."""
+    """Raise UserError if a local folder has checksums and its files do not match them."""
     if not (folder / SUMS).is_file():
         return
     compare_sums(str(folder), read_sums((folder / SUMS).read_bytes()), sums_of(folder))
 
 
 def compare_sums(where: str, wanted: Mapping[str, str], found: Mapping[str, str]) -> None:
-    """Raise UserError, saying where, if a file that is wanted is not among those found, or is another."""
+    """Raise UserError, with the location, if a wanted file is missing among those found, or differs."""
     differing = sorted(name for name in wanted if wanted[name] != found.get(name))
     if differing:
         state = "is missing" if differing[0] not in found else "is not the file that was written"
@@ -97,7 +97,7 @@ def compare_sums(where: str, wanted: Mapping[str, str], found: Mapping[str, str]
 
 
 def sums_of(folder: Path) -> dict[str, str]:
-    """The SHA-256 of each file of a local folder, but for its sums."""
+    """The SHA-256 of each file of a local folder, except its checksum file."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != SUMS)
     fs, _ = Folder(str(folder)).open_fs()
     with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:

@@ -1,6 +1,6 @@
 """Mathematics for verification and bonds.
 
-`read` a text into a value; or `parse` it to an expression, `evaluate` that exactly, and ask whether two are `equal`.
+`read` parses a text to a value; or `parse` it to an expression, `evaluate` that exactly, and compare two with `equal`.
 """
 
 from stillery.maths.equality import equal

@@ -8,7 +8,7 @@ from stillery.maths.quotients import NotSimpleError, Quotient, TermBudget
 
 
 def equal(first: Expression, second: Expression) -> bool | None:
-    """Whether two expressions are equal for all values of their names; None where that cannot be told cheaply."""
+    """Whether two expressions are equal for all values of their names; None where that cannot be decided cheaply."""
     if first == second:
         return True
     one, two = exact.evaluate(first), exact.evaluate(second)
@@ -17,7 +17,7 @@ def equal(first: Expression, second: Expression) -> bool | None:
 
 
 def proportion(left: Quotient, right: Quotient, other_left: Quotient, other_right: Quotient) -> Fraction | None:
-    """The ratio of left - right to other_left - other_right, where it is a rational number other than zero: whether two
+    """The ratio of left - right to other_left - other_right, where it is a nonzero rational number: whether two
     equations, or two inequalities, are multiples of each other."""
     budget, minus = TermBudget(), exact.constant(Fraction(-1))
     try:

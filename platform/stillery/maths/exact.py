@@ -1,7 +1,7 @@
 """Exact value of an expression as a quotient, where it has one that is cheap to compute. Pure.
 
-What `quotients` can hold is worked out here: rational functions of names, π and e, square roots of rational numbers,
-the imaginary unit. Anything beyond that (other functions, other roots) has no exact value here.
+Computed are the values that `quotients` can represent: rational functions of names, π and e, square roots of rational
+numbers, the imaginary unit. Anything beyond that (other functions, other roots) has no exact value here.
 """
 
 import math
@@ -25,7 +25,7 @@ def evaluate(expression: Expression, budget: TermBudget | None = None) -> Quotie
 
 
 def same(first: Quotient, second: Quotient) -> bool | None:
-    """Whether two exact values are equal for all values of their names; None where that is too much work."""
+    """Whether two exact values are equal for all values of their names; None where that is too expensive."""
     try:
         return TermBudget().equal(first, second)
     except NotSimpleError:

@@ -21,7 +21,7 @@ class Name:
 @dataclass(frozen=True, slots=True)
 class Apply:
     """An operation (+ * / ^ neg root deg ! abs floor ceil binom), a function of `FUNCTIONS` or, with the sign of a call
-    after it ("f()"), one that nothing is known of; `root` takes the radicand and the degree, `log` the base second."""
+    after it ("f()"), an unknown function; `root` takes the radicand and the degree, `log` the base second."""
 
     head: str
     args: "tuple[Expression, ...]"

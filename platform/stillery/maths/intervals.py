@@ -53,7 +53,8 @@ _MAX_CHARS = 500
 
 
 def parse_region(text: str) -> Region | None:
-    """The set of real numbers that a normalised text denotes; None if it is none, or one with a name in its ends."""
+    """The set of real numbers that a normalised text denotes; None if it denotes none, or one with a name in its
+    bounds."""
     if len(text) > _MAX_CHARS:
         return None
     try:
@@ -63,12 +64,12 @@ def parse_region(text: str) -> Region | None:
 
 
 def looks_like_region(text: str) -> bool:
-    """Whether a text has a sign that tuples, lists and numbers have not."""
+    """Whether a text has a sign that tuples, lists and numbers lack."""
     return _HINT.search(text) is not None or (text[:1] + text[-1:]) in ("[)", "(]", "][", "]]", "[[")
 
 
 def is_empty_set(text: str) -> bool:
-    """Whether a text is a way to write or say that there is none."""
+    """Whether a text denotes the empty set or says that there is no solution."""
     return text.replace(" ", "") in (r"\emptyset", r"\{\}") or _EMPTY_WORDS.fullmatch(text) is not None
 
 
@@ -97,7 +98,7 @@ def _joined(
 
 
 def split_outside(text: str, sign: re.Pattern[str]) -> list[str]:
-    """A text at a sign that stands in no brackets."""
+    """A text split at a sign outside all brackets."""
     parts, start = [], 0
     for match in sign.finditer(text):
         before = text[: match.start()]
@@ -142,14 +143,14 @@ def _primary(text: str) -> Region:
 
 
 def half_open(text: str) -> str:
-    """An interval in the notation that turns the brackets of ends that it has not, as ]0,1], with round ones."""
+    """An interval in the notation with reversed brackets for excluded bounds, as ]0,1], rewritten with round ones."""
     if text.startswith("]") and text[-1:] in "[]":
         text = "(" + text[1:]
     return text[:-1] + ")" if text.endswith("[") and text[:1] in "([" else text
 
 
 def points_of(elements: Sequence[str]) -> Region | None:
-    """The region that holds just these numbers; None where one of them is no number."""
+    """The region that holds just these numbers; None where one of them is not a number."""
     try:
         return _points_of(elements)
     except NoRegionError:
@@ -194,8 +195,7 @@ def _relation(text: str) -> Region:
 
 
 def _listed(head: str, others: list[str]) -> Region:
-    """What relations with commas between them say: x \\ne 1, 2 all of it, x < 1, x > 4 either; x > 1, x < 4 may be
-    either."""
+    """Relations separated by commas: x \\ne 1, 2 means all of them, x < 1, x > 4 either; x > 1, x < 4 is ambiguous."""
     if _UNEQUAL.search(head) and not any(map(RELATION.search, others)):
         region = _relation(head)
         for number in others:
@@ -214,13 +214,13 @@ def _listed(head: str, others: list[str]) -> Region:
 
 
 def variable_of(text: str) -> str | None:
-    """The variable that a text is."""
+    """The variable that a text consists of."""
     value = parse(text.strip())
     return value.text if isinstance(value, Name) and value.text not in ("e", "i", "pi", "infty") else None
 
 
 def _in_bars(text: str) -> str | None:
-    """The variable that a text puts between bars: |x|."""
+    """The variable between bars in a text: |x|."""
     value = parse(text.strip()) if "|" in text or r"\vert" in text else None
     return variable_of(text.strip().strip("|").replace(r"\vert", "")) if _is_magnitude(value) else None
 
@@ -230,7 +230,7 @@ def _is_magnitude(value: Expression | None) -> bool:
 
 
 def number_of(text: str) -> Expression | None:
-    """The end of an interval that a text is; +∞ is ∞."""
+    """The bound of an interval in a text; +∞ is ∞."""
     return parse(text.strip().removeprefix("+"))
 
 

@@ -13,7 +13,7 @@ _BRACKETS = {"(": ")", "[": "]", "{": "}", r"\{": r"\}", r"\langle": r"\rangle"}
 _CLOSING = frozenset(_BRACKETS.values())
 _CONNECTIVE = re.compile(r"\s*,?\s+(?:and|or)\s+")
 _MARK = re.compile(r"\\[a-zA-Z]+|\\.|[(){}\[\],;=<>!:|]")
-# Thousands within a list that otherwise separates by comma and space.
+# Thousands within a list whose elements are otherwise separated by comma and space.
 _SPACED = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _THOUSANDS = re.compile(r"(?<![\d.,])(\d{1,3}(?:,\d{3})+)(?![\d,])")
 
@@ -42,8 +42,8 @@ def parse_list(text: str) -> Brackets | None:
 
 
 def split_list(text: str, *, grouped: bool = False) -> list[str]:
-    """A text at its top-level commas, semicolons, "and" and "or". With `grouped`, where all of its commas may stand
-    between thousands, they do."""
+    """A text split at its top-level commas, semicolons, "and" and "or". With `grouped`, its commas are read as
+    thousands separators where all of them may be."""
     if "," not in text and ";" not in text and " and " not in text and " or " not in text:
         return [text.strip()] if text.strip() else []
     text = _CONNECTIVE.sub(", ", text)
@@ -62,7 +62,7 @@ def split_list(text: str, *, grouped: bool = False) -> list[str]:
 
 
 def split_at(text: str, *signs: str) -> list[str]:
-    """A text at those of its signs (commands, punctuation) that stand in no bracket."""
+    """A text split at those of its signs (commands, punctuation) that are outside all brackets."""
     parts: list[str] = []
     start = depth = 0
     for mark in _MARK.finditer(text):
@@ -78,7 +78,7 @@ def split_at(text: str, *signs: str) -> list[str]:
 
 
 def _unwrap(text: str) -> tuple[str, str, str] | None:
-    """Opening bracket, content and closing bracket, where one pair (or a half-open interval's) wraps the whole."""
+    """Opening bracket, content and closing bracket, where one pair (or a half-open interval's) encloses the whole."""
     match = _OPENING.match(text)
     if match is None or (match.group() == "{" and text.startswith("{}")):
         return None

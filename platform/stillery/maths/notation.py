@@ -1,7 +1,7 @@
-"""Normalises mathematical notation to one form: LaTeX in ASCII, without mere typesetting. Pure, and linear.
+"""Normalises mathematical notation to one form: LaTeX in ASCII, without typesetting. Pure, and linear.
 
 Unicode signs become LaTeX commands, digits of any script ASCII, `\\dfrac` becomes `\\frac`, `x²` becomes `x^{2}`, `12₅`
-`12_{5}`; fonts, sizes, spacing and the delimiters of mathematics go.
+`12_{5}`; fonts, sizes, spacing and the delimiters of mathematics are removed.
 """
 
 import re
@@ -35,17 +35,17 @@ _SUBSCRIPT = re.compile("[₀-₉]+")
 _VULGAR = re.compile("[¼½¾⅐-⅞]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
-# `{,}` and a negative thin space are what people write between thousands, and nowhere else between digits.
+# `{,}` and a negative thin space occur between thousands, and nowhere else between digits.
 _THOUSANDS = re.compile(r"(?<=\d)\s*(?:\{,\}|,?\s*\\!)\s*(?=\d{3}(?!\d))")
 _THIN_COMMA = re.compile(r"(?<=\d),\s*(?:\\[,;: ]|~)+\s*(?=\d{3}(?!\d))")
-# `\\\\` ends a row of a matrix and is no spacing.
+# `\\\\` ends a row of a matrix and is not spacing.
 _SPACING = re.compile(
     r"(?<!\\)\\(?:[,;:> ]|(?:q?quad|enspace|thinspace|displaystyle|textstyle|left|right|limits|[bB]igg?[lrm]?"
     r"|tiny|scriptsize|footnotesize|small|normalsize|large|Large|LARGE|huge|Huge)"
     r"(?![a-zA-Z])|[hv]space\*?\s*\{[^{}]*\})|~"
 )
 _DELIMITER = re.compile(r"(?<!\\)\\[()\[\]]")
-# Whatever a font or a colour is given to, braces in it included.
+# The argument of a font or a colour, including braces in it.
 _GROUP = r"\{((?:[^{}]++|\{(?:[^{}]++|\{[^{}]*+\})*+\})*+)\}"
 _FONT = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal|up)?|math(?:rm|bf|it|sf|tt|normal)|mbox|operatorname|bf|rm|bold|boldsymbol|bm|pmb"
@@ -63,7 +63,7 @@ _COMMAND = re.compile(r"\\([a-zA-Z]+)(?![a-zA-Z])")
 
 
 def normalize(text: str) -> str:
-    """The text in one notation. A dollar sign stays only where it is a currency sign: escaped, or alone."""
+    """The normalised text. A dollar sign stays only where it is a currency sign: escaped, or alone."""
     text = _fold_unicode(text)
     if "\\" in text or "{" in text or "~" in text:
         text = _fold_latex(text)
@@ -92,7 +92,7 @@ def _fold_unicode(text: str) -> str:
     text = _SUBSCRIPT.sub(lambda m: "_{" + m.group().translate(_SUBSCRIPTS) + "}", text)
     text = _VULGAR.sub(lambda m: " " + unicodedata.normalize("NFKC", m.group()), text)
     text = unicodedata.normalize("NFKC", text.translate(_UNICODE)).translate(_UNICODE)
-    # Format characters (zero-width, bidirectional controls) and lone surrogates hide or reorder what is compared.
+    # Format characters (zero-width, bidirectional controls) and lone surrogates hide or reorder text in comparisons.
     kept = (c for c in text if unicodedata.category(c) not in ("Cf", "Cs"))
     folded = (str(unicodedata.digit(c)) if c.isdigit() and not c.isascii() else c for c in kept)
     return _CONTROL.sub(" ", "".join(folded))

@@ -1,8 +1,8 @@
 """Numerical value of an expression to many digits, and numerical agreement of two.
 
 Two values are equal if they agree to `DIGITS` digits, relative to the larger one, or if their difference shrinks as
-fast as the precision grows, which is what a difference that is exactly zero does. Names are given a few fixed values of
-both signs: expressions that agree at all of them to so many digits are identical for all practical purposes.
+fast as the precision grows, as an exactly zero difference does. Names are given a few fixed values of both signs:
+expressions that agree at all of them to so many digits are identical for all practical purposes.
 """
 
 import math
@@ -16,7 +16,7 @@ from stillery.maths.exact import evaluate
 from stillery.maths.expressions import Apply, Expression, Name, Number
 
 DIGITS = 50
-# Past any of these the value is not worked out.
+# Past any of these limits the value is not computed.
 MAX_NODES = 400
 MAX_EXPONENT = 10**8
 MAX_ARGUMENT_BITS = 2000
@@ -29,11 +29,11 @@ _local = threading.local()
 
 
 class NoValueError(Exception):
-    """The expression has no value at this point, or none that is cheap to work out."""
+    """The expression has no value at this point, or none that is cheap to compute."""
 
 
 def agree(first: Expression, second: Expression) -> bool | None:
-    """Whether two expressions have the same value wherever it is looked at; None where that cannot be told."""
+    """Whether two expressions have the same value at every sampled point; None where undecided."""
     if _num_nodes(first) + _num_nodes(second) > MAX_NODES:
         return None
     names = sorted(names_of(first) | names_of(second))
@@ -50,8 +50,8 @@ def agree(first: Expression, second: Expression) -> bool | None:
 
 
 def compare_reals(first: Expression, second: Expression) -> int | None:
-    """-1, 0 or 1 as the first of two real numbers is less than, equal to or greater than the second; None where that
-    cannot be told. ±∞ are numbers here."""
+    """-1, 0 or 1 as the first of two real numbers is less than, equal to or greater than the second; None where
+    undecided. ±∞ are numbers here."""
     ends = [_infinity(value) for value in (first, second)]
     if any(ends):
         return (ends[0] > ends[1]) - (ends[0] < ends[1])
@@ -93,7 +93,7 @@ def _agree_at(first: Expression, second: Expression, values: Mapping[str, Fracti
 
 
 def _context(precision: int) -> Any:
-    """A context of this thread: mpmath's own one is shared, precision included."""
+    """A context of this thread: mpmath's own one is shared, including its precision."""
     from mpmath import MPContext
 
     contexts: dict[int, Any] = _local.__dict__.setdefault("contexts", {})
@@ -104,7 +104,7 @@ def _context(precision: int) -> Any:
 
 
 def _value_of(name: str, point: int) -> Fraction:
-    """The value of a name at a point: of either sign, of magnitude 0.3 to 3, and no simple fraction."""
+    """The value of a name at a point: of either sign, of magnitude 0.3 to 3, and not a simple fraction."""
     seed = zlib.crc32(f"{name} {point}".encode())
     sign = -1 if point % 2 else 1
     return sign * Fraction(300_007 + seed % 2_700_000, 1_000_003)

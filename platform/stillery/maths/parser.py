@@ -1,7 +1,7 @@
 """Parses a whole text to an expression. Pure; nothing is ever evaluated as code.
 
-A recursive descent parser whose depth is bounded by that of the text's brackets. What is unknown is not
-read, rather than guessed; of what is ambiguous (1/2x, sin 2π/3) there are two `readings`.
+A recursive-descent parser whose depth is bounded by that of the text's brackets. Unknown notation is rejected rather
+than guessed; an ambiguous text (1/2x, sin 2π/3) has two `readings`.
 """
 
 from fractions import Fraction
@@ -15,7 +15,7 @@ _TIMES = {"*", "cdot", "times", "ast"}
 _OVER = {"/", "div"}
 _CLOSING = {"(": ")", "{": "}", "[": "]"}
 _FLOORS = {"lfloor": ("rfloor", "floor"), "lceil": ("rceil", "ceil")}
-# Letters that before a bracket are the name of a function: f(2) is its value and no product.
+# Letters that before a bracket are the name of a function: f(2) is its value and not a product.
 _APPLIED = frozenset("fgh")
 
 
@@ -24,7 +24,7 @@ _TEN = Number(Fraction(10))
 
 
 class AmbiguousError(NotMathsError):
-    """A factor without a sign follows a slash (1/2x), or a slash what a function is applied to (sin 2π/3)."""
+    """A factor without a sign follows a slash (1/2x), or a slash follows a function's argument (sin 2π/3)."""
 
 
 def parse(text: str) -> Expression | None:
@@ -34,7 +34,7 @@ def parse(text: str) -> Expression | None:
 
 
 def readings(text: str) -> tuple[Expression, ...]:
-    """What the whole of a normalised text may denote: nothing, one expression or, of 1/2x, 1/(2x) and (1/2)x."""
+    """The possible readings of a whole normalised text: none, one expression or, of 1/2x, 1/(2x) and (1/2)x."""
     try:
         tokens = tokenize(text)
         try:
@@ -57,8 +57,8 @@ def decimal(text: str) -> Fraction:
 
 
 class _Parser:
-    """`binds_tighter`: whether a product without a sign binds tighter than a slash before it, and a slash tighter
-    than a function; None if that must not matter."""
+    """`binds_tighter`: whether an implicit product binds tighter than a slash before it, and a slash tighter than a
+    function; None if that must not matter."""
 
     def __init__(self, tokens: list[Token], *, binds_tighter: bool | None = None) -> None:
         self._tokens = [*tokens, _END]
@@ -111,7 +111,7 @@ class _Parser:
         return Apply("neg", (term,)) if minus else term
 
     def _product(self) -> Expression:
-        """Factors with signs between them or none."""
+        """Factors with or without signs between them."""
         value = self._power()
         divided = False
         while True:
@@ -138,7 +138,7 @@ class _Parser:
         return self._power()
 
     def _starts_factor(self) -> bool:
-        """Whether a factor follows without a sign: never a number, for 2 3 is no product."""
+        """Whether a factor without a sign follows: never a number, for 2 3 is not a product."""
         token = self._peek()
         if token.kind == "name":
             return True
@@ -178,8 +178,8 @@ class _Parser:
         return self._argument(long=True)
 
     def _argument(self, *, long: bool = False) -> Expression:
-        """What a command takes: a group, a letter, or one digit; of a longer number LaTeX takes the first digit alone,
-        but as an exponent people mean it all."""
+        """The argument of a command: a group, a letter, or one digit; of a longer number LaTeX takes the first digit
+        alone, but in an exponent people mean the whole number."""
         token = self._peek()
         if self._is("{", "("):
             return self._group()
@@ -227,7 +227,7 @@ class _Parser:
         return Apply("abs", (value,))
 
     def _mixed(self, token: Token) -> Expression:
-        """A number, with the fraction right after it, of whole numbers, read as a mixed number's."""
+        """A number followed directly by a fraction of whole numbers, read as a mixed number."""
         value = decimal(token.text)
         if not self._is("frac"):
             return Number(value)
@@ -239,7 +239,7 @@ class _Parser:
         return Apply("+", (Number(value), Apply("/", (top, bottom))))
 
     def _fraction(self) -> tuple[Expression, Expression]:
-        """Top and bottom; of `\\frac12` and `\\frac123` the first two digits."""
+        """Numerator and denominator; of `\\frac12` and `\\frac123` the first two digits."""
         token = self._peek()
         if token.kind == "number" and token.text.isdigit() and len(token.text) == 2:
             self._next()
@@ -286,7 +286,7 @@ class _Parser:
             self._expect("]")
         token = self._peek()
         if token.kind == "number":
-            # √13 is of the whole number; \sqrt13, of which LaTeX takes one digit, means the same to people.
+            # √13 covers the whole number; \sqrt13, of which LaTeX takes one digit, means the same to people.
             self._next()
             return Apply("root", (Number(decimal(token.text)), degree))
         return Apply("root", (self._argument(), degree))
@@ -309,7 +309,8 @@ class _Parser:
         return value if power is None else Apply("^", (value, power))
 
     def _function_argument(self) -> Expression:
-        """What is in brackets, or the factors up to the next sign or function: sin 2x is of 2x."""
+        """The argument of a function: the content of brackets, or the factors up to the next sign or function: sin 2x
+        is sin(2x)."""
         if self._is("(", "{", "["):
             value = self._group()
             if self._is("^") and self._peek(1).text == "circ":
@@ -334,6 +335,6 @@ class _Parser:
 
 
 def _times(product: Expression, factor: Expression) -> Expression:
-    """A product, flat: the depth of a tree is that of the text's brackets."""
+    """A flattened product: the depth of a tree is that of the text's brackets."""
     factors = product.args if isinstance(product, Apply) and product.head == "*" else (product,)
     return Apply("*", (*factors, factor))

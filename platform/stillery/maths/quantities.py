@@ -11,7 +11,7 @@ from stillery.maths.notation import THIN
 from stillery.maths.parser import decimal
 from stillery.maths.units import same_unit, unit_of
 
-# Past these a number is left to the worker processes: exact arithmetic on it is not cheap.
+# A number past these limits is left to the worker processes: exact arithmetic on it is not cheap.
 MAX_DIGITS = 400
 MAX_EXPONENT = 1000
 
@@ -41,7 +41,7 @@ _BASED = re.compile(
     re.ASCII,
 )
 _CURRENCY_OF = {"US$": "$", "USD": "$", "EUR": "€", "GBP": "£", "Rs": "₹"}
-# The period of a decimal that goes on: one or two digits three times, more of them twice.
+# The period of a decimal that continues: one or two digits three times, more of them twice.
 _PERIOD = re.compile(r"(?:(\d{1,2})\1\1|(\d{3,9})\2)\Z", re.ASCII)
 _PERCENT = re.compile(r"\s*(?:\\?%|per ?cent(?:age)?\b|pct\b)", re.IGNORECASE)
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
@@ -50,8 +50,8 @@ _SCALE = re.compile(r"\s*(" + "|".join(_SCALES) + r")\b", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """An exact number. With a percent sign, `value` is the number before it. `unit` is None where none is written,
-    and "?" where it is not one that we know."""
+    """An exact number. With a percent sign, `value` is the number before it. `unit` is None if there is none, and "?"
+    if it is unknown."""
 
     value: Fraction
     is_percent: bool
@@ -60,7 +60,7 @@ class Quantity:
 
 @dataclass(frozen=True, slots=True)
 class Numeral:
-    """Digits in a base that is written beside them; in base ten they are a Quantity."""
+    """Digits in an explicit base; in base ten they are a Quantity."""
 
     digits: str
     base: int
@@ -80,12 +80,12 @@ def parse_numeral(text: str) -> Numeral | None:
 
 
 def group_thousands(text: str) -> str:
-    """A text with the thin spaces after commas, which may stand between thousands, read as such."""
+    """A text with the thin spaces after commas, which may separate thousands, read as separators."""
     return text.replace("," + THIN, ",")
 
 
 def parse_quantity(text: str) -> Quantity | None:
-    """The number that a normalised text is, or None if the text as a whole is not one plain number."""
+    """The number that a normalised text denotes, or None if the text as a whole is not one plain number."""
     if (based := parse_numeral(text)) is not None:
         return Quantity(Fraction(based.digits), False, None) if based.base == 10 else None
     match = _NUMBER.fullmatch(text)
@@ -141,7 +141,7 @@ def _value(match: re.Match[str]) -> Fraction | None:
 
 
 def _repeating(text: str) -> Fraction | None:
-    """0.333 of "0.333...", whose last digits are seen to repeat."""
+    """0.333 of "0.333...", whose last digits visibly repeat."""
     period = min(_PERIOD.finditer(text), key=lambda match: len(match.group()), default=None)
     return None if period is None else decimal(f"{text}({period[1] or period[2]})")
 

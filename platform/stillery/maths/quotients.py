@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd, isqrt
 
-# Past any of these the value is not worked out.
+# Past any of these limits the value is not computed.
 MAX_RADICAND = 10**6
 MAX_BITS = 4096
 MAX_PRODUCTS = 4000
@@ -24,23 +24,23 @@ Sum = dict[Term, Fraction]
 ONE: Term = (1, ())
 _UNIT: Sum = {ONE: Fraction(1)}
 PI, EULER = "π", "ℯ"
-# What the constants are worth, for `approximate`. A letter e is a name like any other.
+# The values of the constants, for `approximate`. A letter e is a name like any other.
 CONSTANTS = {PI: math.pi, EULER: math.e}
 
 
 class NotSimpleError(Exception):
-    """The value is not of this kind, or too large."""
+    """The value cannot be represented as a quotient, or is too large."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quotient:
-    """A sum of terms over another. Neither is ever changed; `bottom` is never the empty sum, which is zero."""
+    """A sum of terms over another. Neither is ever mutated; `bottom` is never the empty sum, which is zero."""
 
     top: Sum
     bottom: Sum
 
     def rational(self) -> Fraction | None:
-        """The rational number that it is as it stands, or None."""
+        """The rational number in its present form, or None."""
         if not self.top:
             return Fraction(0)
         if len(self.top) == len(self.bottom) == 1 and ONE in self.top and ONE in self.bottom:
@@ -57,7 +57,7 @@ class Quotient:
         return frozenset(name for _, powers in terms for name, _ in powers) - CONSTANTS.keys()
 
     def approximate(self) -> float | None:
-        """The real number as a float; None for what has a name or is not real, and for what is too large for one."""
+        """The real number as a float; None for a value with a name, a non-real one, and one too large for a float."""
         try:
             return _approximate(self.top) / _approximate(self.bottom)
         except (KeyError, OverflowError, ValueError, ZeroDivisionError):
@@ -65,8 +65,8 @@ class Quotient:
 
 
 class TermBudget:
-    """Arithmetic on quotients within a bounded number of products of two terms, for one expression or comparison.
-    Its methods raise NotSimpleError past that, and past the bounds above."""
+    """Arithmetic on quotients within a bounded number of products of two terms, for one expression or comparison. Its
+    methods raise NotSimpleError past that, and past the bounds above."""
 
     def __init__(self, products: int = MAX_PRODUCTS) -> None:
         self._left = products
@@ -102,7 +102,7 @@ class TermBudget:
         return self.times(first, Quotient(second.bottom, second.top))
 
     def power(self, base: Quotient, exponent: Fraction) -> Quotient:
-        """A whole power of anything, or a square root of a rational number's."""
+        """An integer power of any value, or the square root of a rational number."""
         if exponent.denominator == 2:
             return self.power(root_of(base), exponent * 2)
         if exponent.denominator != 1:
@@ -146,7 +146,7 @@ def named(name: str) -> Quotient:
 
 
 def root_of(quotient: Quotient) -> Quotient:
-    """The square root of a rational number. Raises NotSimpleError of anything else."""
+    """The square root of a rational number. Raises NotSimpleError for anything else."""
     value = quotient.rational()
     if value is None:
         raise NotSimpleError
@@ -168,7 +168,7 @@ def _rational_power(value: Fraction, exponent: int) -> Fraction:
 
 
 def _reduced(top: Sum, bottom: Sum) -> Quotient:
-    """The quotient, divided out where the denominator is one term that goes into all of the numerator's."""
+    """The quotient, divided out where the denominator is one term that divides all of the numerator's."""
     if len(bottom) != 1 or bottom == _UNIT:
         return Quotient(top, bottom)
     (((root, powers), factor),) = bottom.items()

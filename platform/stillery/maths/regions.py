@@ -1,7 +1,7 @@
-"""Sets of real numbers that are unions of intervals, and what is done with them.
+"""Sets of real numbers that are unions of intervals, and operations on them.
 
-A region is the sorted ends of its intervals and, for each end and each gap between ends, whether it belongs to it. Two
-regions are compared on the ends of both.
+A region consists of the sorted bounds of its intervals and, for each bound and each gap between bounds, whether it
+belongs to the region. Two regions are compared on the bounds of both.
 """
 
 from collections.abc import Callable
@@ -15,13 +15,14 @@ MIRRORED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
 
 
 class NoRegionError(Exception):
-    """The text is no region, or one whose ends cannot be ordered."""
+    """The text is not a region, or its bounds cannot be ordered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """`members` has an entry for the numbers below the first end, for it, for those between it and the second, and so
-    on: one more than twice as many as there are ends. `name` is the variable whose values it holds, if it says so."""
+    """`members` has an entry for the numbers below the first bound, for that bound, for the numbers between it and the
+    second, and so on: one more than twice the number of bounds. `name` is the variable whose values it holds, if the
+    text names one."""
 
     ends: tuple[Expression, ...]
     members: tuple[bool, ...]
@@ -33,7 +34,7 @@ ALL = Region((), (True,))
 
 
 def same_region(first: Region, second: Region) -> bool | None:
-    """Whether two regions hold the same numbers of, if both say so, the same variable; None if that cannot be told."""
+    """Whether two regions hold the same numbers of the same variable, if both name one; None if undecided."""
     try:
         return combine(first, second, lambda a, b: a == b).members.count(False) == 0 and (
             first.name is None or second.name is None or first.name == second.name
@@ -43,7 +44,7 @@ def same_region(first: Region, second: Region) -> bool | None:
 
 
 def half(sign: str, end: Expression) -> Region:
-    """The numbers that are less than an end, or whatever else the sign says of them."""
+    """The numbers less than a bound, or in another relation by the sign."""
     if infinite(end):
         raise NoRegionError
     below, at, above = "<" in sign, "=" in sign and sign != "!=", ">" in sign
@@ -51,7 +52,7 @@ def half(sign: str, end: Expression) -> Region:
 
 
 def half_of_magnitude(sign: str, end: Expression) -> Region:
-    """The numbers whose magnitude is less than an end, or greater."""
+    """The numbers whose magnitude is less than a bound, or greater."""
     if sign[0] not in "<>":
         raise NoRegionError
     mirrored = half(MIRRORED[sign], Apply("neg", (end,)))
@@ -59,7 +60,7 @@ def half_of_magnitude(sign: str, end: Expression) -> Region:
 
 
 def interval(low: Expression, has_low: bool, high: Expression, has_high: bool) -> Region:
-    """The numbers between two ends, and the ends that belong to it."""
+    """The numbers between two bounds, and the bounds that belong to it."""
     order = compare_reals(low, high)
     if order is None:
         raise NoRegionError
@@ -77,7 +78,7 @@ def interval(low: Expression, has_low: bool, high: Expression, has_high: bool) -
 
 
 def infinite(end: Expression) -> bool:
-    """Whether an end is ∞ or −∞."""
+    """Whether a bound is ∞ or −∞."""
     return end in (Name("infty"), Apply("neg", (Name("infty"),)))
 
 
@@ -87,7 +88,7 @@ def named(region: Region, name: str | None) -> Region:
 
 
 def combine(first: Region, second: Region, operation: Callable[[bool, bool], bool]) -> Region:
-    """The numbers for which the operation holds of their being in the one and in the other."""
+    """The numbers for which the operation holds on their membership in both regions."""
     ends = _merged(first.ends, second.ends)
     one, two = _refined(first, ends), _refined(second, ends)
     return Region(ends, tuple(operation(a, b) for a, b in zip(one, two, strict=True)))
@@ -102,7 +103,7 @@ def _merged(first: tuple[Expression, ...], second: tuple[Expression, ...]) -> tu
 
 
 def _refined(region: Region, ends: tuple[Expression, ...]) -> list[bool]:
-    """The members of a region for more ends than its own."""
+    """The members of a region on a finer set of bounds."""
     members, at = [region.members[0]], 0
     for end in ends:
         if at < len(region.ends) and _order(region.ends[at], end) == 0:

@@ -1,6 +1,6 @@
 """Residues: x \\equiv 5 \\pmod 7, 2, 5 (mod 7) -> one value. Pure.
 
-Only statements and classes are read; 12 mod 5 without brackets is an operation.
+Only congruences and classes are read; 12 mod 5 without brackets is an operation.
 """
 
 import re
@@ -17,7 +17,7 @@ _RESIDUE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Residues:
-    """The classes of numbers modulo one number; `name` is the variable that is in them, if the text says so."""
+    """The residue classes modulo one number; `name` is the variable in them, if the text names one."""
 
     values: frozenset[int]
     modulus: int
@@ -38,7 +38,7 @@ def parse_residues(text: str) -> Residues | None:
 
 
 def same_residues(first: Residues, second: Residues) -> bool:
-    """Whether two texts name the same classes of, if both say so, the same variable."""
+    """Whether two texts name the same classes of the same variable, if both name one."""
     if first.name is not None and second.name is not None and first.name != second.name:
         return False
     return (first.values, first.modulus) == (second.values, second.modulus)

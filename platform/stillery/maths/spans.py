@@ -1,6 +1,6 @@
-"""Intervals with names in their ends: (a,b), a < x \\le b, x > a -> one value.
+"""Intervals with names in their bounds: (a,b), a < x \\le b, x > a -> one value.
 
-What `regions` reads has numbers for ends, which have an order; these are compared end by end. Pure.
+`regions` handles numeric bounds, which have an order; these intervals are compared bound by bound. Pure.
 """
 
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ _MAX_PARTS = 8
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The numbers between two ends, None where it has no such end, and whether these belong to it. `name` is the
-    variable whose values they are, if the text says so."""
+    """The numbers between two bounds, None for a missing bound, and whether these belong to it. `name` is the variable
+    whose values they are, if the text names one."""
 
     low: Expression | None
     has_low: bool
@@ -30,7 +30,7 @@ Spans = tuple[tuple[Span, ...], ...]
 
 
 def parse_spans(text: str) -> Spans | None:
-    """The parts of a union, and of each its readings: x > a says what x may be, and a. None for what is no union of
+    """The parts of a union, and the readings of each: x > a bounds x, and a. None for a text that is not a union of
     intervals."""
     parts = split_outside(text, OR)
     found = [_readings(part.strip()) for part in parts] if len(parts) <= _MAX_PARTS else []
@@ -94,6 +94,6 @@ def _between(
 ) -> tuple[Span, ...]:
     if low is None or high is None or (low == Name("infty")) or (infinite(high) and high != Name("infty")):
         return ()
-    # No end that is infinite belongs to an interval.
+    # Infinite bounds never belong to an interval.
     low_end, high_end = (None if infinite(end) else end for end in (low, high))
     return (Span(low_end, has_low and low_end is not None, high_end, has_high and high_end is not None, name),)

@@ -2,7 +2,7 @@
 
 A token is a number ("3.5", "1,234" without its commas, a repeating decimal), a name (one letter, a Greek letter, each
 with its subscript and primes), a command (`\\frac`), or a sign. Words of plain text that name a function or a constant
-("sqrt", "pi") are the command of that name; other words of more than two letters are no mathematics.
+("sqrt", "pi") are the command of that name; other words of more than two letters are not mathematics.
 """
 
 import re
@@ -35,12 +35,12 @@ _MAX_DIGITS = 1000
 
 
 class NotMathsError(Exception):
-    """The text is no expression of the kind that is read here."""
+    """The text is not an expression of the supported kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """`kind` is number, name, command or sign; `spaced` says that white space stands before it."""
+    """`kind` is number, name, command or sign; `spaced` says that white space precedes it."""
 
     kind: str
     text: str
@@ -48,7 +48,7 @@ class Token:
 
 
 def tokenize(text: str) -> list[Token]:
-    """The tokens of a text, all of it. Raises NotMathsError for what has none."""
+    """The tokens of a whole text. Raises NotMathsError if any part of it has none."""
     tokens: list[Token] = []
     position = 0
     text = text.rstrip()
@@ -68,7 +68,7 @@ def _read(match: re.Match[str], *, spaced: bool) -> list[Token]:
         digits = match["number"].replace(",", "").replace("'", "")
         if _EXPONENT.match(match.string, match.end("number")):
             raise NotMathsError
-        # With a subscript it is written in a base: no number that is computed with here, but a name of one.
+        # A number with a subscript is written in a base: it is treated as a name, not computed with.
         marks = re.sub(r"[{}\s]", "", match["base"] or "")
         return [Token("name" if marks else "number", digits + marks, spaced)]
     if match["name"]:

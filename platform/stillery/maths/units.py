@@ -1,4 +1,5 @@
-"""Units: the words after a number -> one name for each unit, with its powers. Pure; no unit is converted."""
+"""Units: from the words after a number to a canonical name of each unit, with its powers. Pure; no unit is
+converted."""
 
 import re
 
@@ -16,10 +17,10 @@ _NOT_UNITS = {"or", "and", "to", "not", "sqrt", "mod", "but", "if", "plus", "min
 # "12 or more", "2 or 3" in other languages.
 _BOUND_ABROAD = re.compile(r"以上|以下|以内|或|多于|少于|이상|이하|или|более|и\b")
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)(?![A-Za-z])")
-# 5 times, 5 times as many: times what is not said, so nothing is multiplied.
+# "5 times", "5 times as many": without an object, so nothing is multiplied.
 _TIMES = re.compile(r"\s+times(?:\s+as\b[A-Za-z ]*|)")
 
-# Names of one unit, by its first; two known units that differ make two different answers.
+# Names of one unit, by its first; two different known units make two different answers.
 _NAMES = (
     "m meter metre", "cm centimeter centimetre", "mm millimeter millimetre", "km kilometer kilometre", "inch inche in",
     "ft foot feet", "yd yard", "mi mile", "g gram", "kg kilogram", "mg milligram", "lb pound", "oz ounce",
@@ -41,9 +42,9 @@ _POWER = re.compile(r"([A-Za-z]+)(?:\^(-?[1-4]))?")
 
 
 def unit_of(rest: str) -> str | None:
-    """The unit that follows a number: its canonical name, "?" for words that we do not know, None if not a unit.
+    """The unit that follows a number: its canonical name, "?" for unknown words, None if not a unit.
 
-    One or two letters are a unit only if known and set apart: `4t` and `2 x` are products.
+    One or two letters are a unit only if known and separated: `4t` and `2 x` are products.
     """
     if _ORDINAL.match(rest) or _TIMES.fullmatch(rest):
         return UNKNOWN
@@ -70,7 +71,7 @@ def unit_of(rest: str) -> str | None:
 
 
 def same_unit(first: str | None, second: str | None) -> bool:
-    """Whether two units can be of one answer: they are the same, or one is not known, or says less."""
+    """Whether two units are compatible in one answer: they are the same, or one is unknown, or less specific."""
     if first is None or second is None or UNKNOWN in (first, second) or first == second:
         return True
     return "degree" in (first, second) and first.startswith("degree") and second.startswith("degree")
@@ -90,7 +91,8 @@ def _known(word: str) -> str | None:
 
 
 def _canonical(rest: str, words: list[str], known: list[str | None]) -> str:
-    """One name of one unit, also of a quotient of powers: m^2 for square metres, m/s for metres per second."""
+    """The canonical name of one unit, also of a quotient of powers: m^2 for square metres, m/s for metres per
+    second."""
     if len(words) == 1 and known[0] is not None and not re.search(r"[/^](?!\s*\\circ)", rest):
         return known[0]
     if known[0] == "degree":

@@ -1,6 +1,6 @@
 """Reads a whole normalised text as a value: number, expression, list, relation, set of real numbers or matrix.
 
-Pure, and cached: a text is read once however often it is compared.
+Pure, and cached: a text is parsed once however often it is compared.
 """
 
 import re
@@ -22,7 +22,7 @@ from stillery.maths.residues import Residues, parse_residues
 from stillery.maths.spans import Spans, parse_spans
 from stillery.maths.units import strip_unit
 
-# Longer texts are not parsed here: what is read in the calling process is read in microseconds.
+# Longer texts are not parsed here: parsing in the calling process must take microseconds.
 MAX_CHARS = 500
 _MAX_SIGNS = 3
 
@@ -32,7 +32,7 @@ _INEQUALITY = re.compile(r"(<=|>=|<|>|\\(?:le|ge|lt|gt)(?![a-zA-Z]))")
 _INEQUALITIES = {r"\le": "<=", r"\ge": ">=", r"\lt": "<", r"\gt": ">"}
 _APPROXIMATELY = re.compile(r"\\(?:approx|simeq)(?![a-zA-Z])|~=")
 _MATRIX = re.compile(r"\\begin\{([pbvVB]?matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\{\1\}", re.DOTALL)
-# A system: one relation a row.
+# A system: one relation per row.
 _CASES = re.compile(
     r"(?:\\\{\s*)?\\begin\{(cases|aligned|align\*?|gathered)\}((?:[^&\\]|\\(?!\\)|&(?=\s*=)|\\\\)*)\\end\{\1\}\s*\.?"
 )
@@ -41,8 +41,8 @@ _FUNCTION = re.compile(r"\\?(?:sin|cos|tan|cot|sec|csc|cis)")
 
 @dataclass(frozen=True, slots=True)
 class Formula:
-    """An expression, without its unit and the sign of a percentage, and its exact value, where it has one. `other` is
-    the second reading of an ambiguous text: 1/2x is 1/(2x) and (1/2)x."""
+    """An expression, without its unit and percent sign, and its exact value, if it has one. `other` is the second
+    reading of an ambiguous text: 1/2x is 1/(2x) and (1/2)x."""
 
     expression: Expression
     exact: Quotient | None
@@ -52,7 +52,7 @@ class Formula:
 @dataclass(frozen=True, slots=True)
 class Series:
     """A list of values. `opening` and `closing` are its brackets: "" for none, `\\{` for a set; "±" as `opening` stands
-    for the values that a sign of either kind makes."""
+    for the two values of a ± sign."""
 
     opening: str
     elements: "tuple[Value, ...]"
@@ -86,7 +86,7 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """A union of intervals with names in their ends."""
+    """A union of intervals with names in their bounds."""
 
     spans: Spans
 
@@ -96,7 +96,7 @@ Meaning = Quantity | Numeral | Formula | Series | Equation | Inequality | Region
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A text and what it denotes; None where that is no mathematics that is read here."""
+    """A text and its meaning; None for unsupported mathematics."""
 
     text: str
     meaning: Meaning | None
@@ -151,7 +151,7 @@ def _read_relation(text: str) -> Meaning | None:
 
 
 def _sides(text: str) -> list[str]:
-    """A text at its signs of equality that stand in no bracket."""
+    """A text split at its equals signs outside all brackets."""
     sides: list[str] = []
     for piece in _EQUALS.split(text):
         if sides and sum(map(sides[-1].count, "([{")) > sum(map(sides[-1].count, ")]}")):
@@ -162,7 +162,7 @@ def _sides(text: str) -> list[str]:
 
 
 def _read_signs(text: str) -> Series | None:
-    """The values of a ± b: one for either sign. Several signs are independent, save where one of them is ∓."""
+    """The values of a ± b: one for either sign. Several signs are independent, unless one of them is ∓."""
     signs = [match.group() for match in _SIGN.finditer(text)]
     if not 0 < len(signs) <= _MAX_SIGNS:
         return None
@@ -190,8 +190,7 @@ def formula_of(expression: Expression, other: Expression | None = None) -> Formu
 
 
 def same_formula(first: Formula, second: Formula) -> bool | None:
-    """Whether two formulas are equal, what is ambiguous in both of its readings; None where that cannot be told
-    cheaply."""
+    """Whether two formulas are equal, in both readings if ambiguous; None where that cannot be decided cheaply."""
     if first.other is not None or second.other is not None:
         pairs = (first.expression, second.expression), (first.other, second.other)
         return all(equal(one or first.expression, two or second.expression) is True for one, two in pairs)

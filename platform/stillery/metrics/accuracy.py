@@ -16,7 +16,7 @@ from stillery.records import FAILURES, Score, VerdictKind
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean over problems. `standard_error` is None for one problem, which says nothing about their spread."""
+    """A mean over problems. `standard_error` is None for one problem, which has no spread."""
 
     mean: float
     standard_error: float | None
@@ -42,9 +42,9 @@ def pass_at_k(num_samples: int, num_correct: int, k: int) -> float:
 def majority_at_k(samples: Sequence[Score], k: int) -> bool:
     """Whether the most frequent answer among the first k samples (by sample_index) of one problem is correct.
 
-    Answers are the same vote if their texts agree up to case, spacing and Unicode form. Unparsed and truncated
-    samples do not vote; the answer seen first wins a tie; without any vote the problem is not solved. It is one
-    draw of the vote over k samples, not its expectation.
+    Answers count as the same vote if their texts agree up to case, spacing and Unicode form. Unparsed and truncated
+    samples do not vote; the answer seen first wins a tie; without any vote the problem is not solved. It is one draw of
+    the vote over k samples, not its expectation.
 
     Raises ValueError if there are fewer than k samples.
     """
@@ -60,7 +60,7 @@ def majority_at_k(samples: Sequence[Score], k: int) -> bool:
 
 
 def estimate(values: Iterable[float]) -> Estimate:
-    """The mean of one value a problem, and its standard error sd / sqrt(problems).
+    """The mean of one value per problem, and its standard error sd / sqrt(problems).
 
     With each problem's samples averaged beforehand this is the standard error clustered by problem of Miller 2024,
     "Adding error bars to evals" (arXiv 2411.00640). Raises ValueError for no values.
@@ -74,8 +74,8 @@ def estimate(values: Iterable[float]) -> Estimate:
 
 
 def group_by_problem(scores: Iterable[Score]) -> dict[str, list[Score]]:
-    """The samples of each problem that were checked. Unchecked ones have no gold answer, and failures of ours have no
-    answer, so they say nothing of accuracy."""
+    """The checked samples of each problem. Unchecked ones have no gold answer, and failures on our side have no answer,
+    so neither counts towards accuracy."""
     problems: dict[str, list[Score]] = {}
     for score in scores:
         if score.verdict != VerdictKind.UNCHECKED and score.verdict not in FAILURES:

@@ -1,4 +1,4 @@
-"""Failed samples of a stage: how many are tolerated, and the error above that."""
+"""Failed samples of a stage: the tolerated share, and the error above it."""
 
 from collections import Counter
 
@@ -10,9 +10,9 @@ class TooManyFailuresError(UserError):
 
 
 def check_failures(stage: str, reasons: Counter[str], *, num_samples: int, most: float) -> float:
-    """The share of a stage's samples that failed, `reasons` counting each by why.
+    """The share of a stage's samples that failed; `reasons` counts them by reason.
 
-    Raises TooManyFailuresError if it is above `most`: what is made of the rest would not be what was asked for.
+    Raises TooManyFailuresError if it is above `most`: the rest would no longer be a fair sample of what was requested.
     """
     num_failed = reasons.total()
     share = num_failed / num_samples if num_samples else 0.0

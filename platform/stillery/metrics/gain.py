@@ -1,4 +1,4 @@
-"""What training gained: the difference between two models on the same problems."""
+"""The gain from training: the difference between two models on the same problems."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ class Gain:
 
 
 def paired_gain(before: Sequence[Score], after: Sequence[Score], *, split: str = Split.TEST) -> Gain:
-    """How much pass@1 rose from `before` to `after` on the problems of one split.
+    """The increase of pass@1 from `before` to `after` on the problems of one split.
 
     Pairing by problem removes the spread of difficulty, which both models share (Miller 2024, arXiv 2411.00640,
     section 4). The interval is Student's t over the per-problem differences rather than a bootstrap: it needs no
     seed, and with few problems, where a gate must not be fooled, a percentile bootstrap is too narrow. Where all
     differences are equal its width is zero.
 
-    A problem on which all of one model's samples failed for a reason of ours is left out.
+    A problem on which all of one model's samples failed on our side is left out.
 
     Raises ValueError if the two were not measured on the same problems, or on fewer than two.
     """
@@ -60,7 +60,7 @@ def in_points(change: Mapping[str, float]) -> str:
 
 
 def measured_problems(scores: Sequence[Score], *, split: str) -> set[str]:
-    """The problems of a split that a model was to answer, those among them where every sample failed."""
+    """The problems of a split that a model was given, including those where every sample failed."""
     return {score.prompt_id for score in scores if score.split == split and score.verdict != VerdictKind.UNCHECKED}
 
 

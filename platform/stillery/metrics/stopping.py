@@ -1,4 +1,4 @@
-"""Stopping rules of best-of-n: where one problem's samples end, and what its pass rate is then. Pure."""
+"""Stopping rules of best-of-n: where one problem's samples end, and its estimated pass rate then. Pure."""
 
 import functools
 import math
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StoppingRule:
-    """A problem is sampled until `target` samples are accepted, `num_samples` are made, or going on is futile.
+    """A problem is sampled until `target` samples are accepted, `num_samples` are made, or continuing is futile.
 
-    It is futile after m samples, a of them accepted, if the predictive probability that the `num_samples` - m that are
-    left bring it to `target` is below `futility`. That probability is beta-binomial: any pass rate is as likely as any
-    other beforehand, so it has the density Beta(1 + a, 1 + m - a) now. 0 gives no problem up. A rule goes by one
-    problem's samples in order of index: other problems decide nothing, nor do samples that finish first.
+    It is futile after m samples, a of them accepted, if the predictive probability that the remaining `num_samples` - m
+    bring it to `target` is below `futility`. That probability is beta-binomial: with a uniform prior on the pass rate,
+    its posterior after m samples is Beta(1 + a, 1 + m - a). 0 never gives a problem up. A rule uses one problem's
+    samples in order of index: neither other problems nor the order of completion play a part.
     """
 
     num_samples: int
@@ -21,14 +21,15 @@ class StoppingRule:
     futility: float = 0.0
 
     def stops(self, num_made: int, num_accepted: int) -> bool:
-        """Whether a problem ends where so many samples were made, so many of them accepted."""
+        """Whether a problem ends after this many samples, this many of them accepted."""
         is_enough = num_accepted >= self.target or num_made >= self.num_samples
         return is_enough or num_accepted <= futile_up_to(self)[num_made]
 
 
 @functools.cache
 def futile_up_to(rule: StoppingRule) -> tuple[int, ...]:
-    """For each number of samples from 0 to n: with up to how many accepted ones it is futile to go on, -1 for none."""
+    """For each number of samples from 0 to n: the largest number of accepted ones at which continuing is futile, -1 for
+    none."""
     most, found = -1, [-1]
     for made in range(1, rule.num_samples + 1):
         # A further failure makes no problem more promising, so the bound never falls.
@@ -39,7 +40,7 @@ def futile_up_to(rule: StoppingRule) -> tuple[int, ...]:
 
 
 def _promise(rule: StoppingRule, made: int, accepted: int) -> float:
-    """The predictive probability that the problem still comes to its target."""
+    """The predictive probability that the problem still reaches its target."""
     left, a, b = rule.num_samples - made, 1 + accepted, 1 + made - accepted
     return sum(
         math.comb(left, more) * math.exp(_log_beta(a + more, b + left - more) - _log_beta(a, b))
@@ -52,13 +53,13 @@ def _log_beta(a: int, b: int) -> float:
 
 
 def pass_rate(num_samples: int, num_accepted: int, *, rule: StoppingRule | None = None) -> float:
-    """The estimated probability that a sample of a problem is accepted, of `num_samples` that were counted.
+    """The estimated probability that a sample of a problem is accepted, from the `num_samples` that count.
 
-    Where a rule stopped a problem, the plain share is biased: one that stops at an acceptance ends on a success.
-    Unbiased is the share of the ways to the same counts, none of which the rule stops before, that begin with an
-    acceptance (Girshick, Mosteller and Savage 1946); without futility that is (k - 1) / (m - 1) at the k-th. For a
-    target of 1 that would be 0 or 1, and it is the share. It is the share, too, where failures of ours make the counts
-    ones at which the rule stops nothing.
+    Where a rule stopped a problem, the plain share is biased: one that stops at an acceptance ends on a success. The
+    unbiased estimate is the share, among all sequences that reach the same counts without being stopped before, of
+    those that begin with an acceptance (Girshick, Mosteller and Savage 1946); without futility that is (k - 1) / (m -
+    1) at the k-th. For a target of 1 that would be 0 or 1, and the plain share is used. The plain share is also used
+    where failures on our side lead to counts at which the rule does not stop.
 
     Raises ValueError unless 0 <= num_accepted <= num_samples and num_samples >= 1.
     """
@@ -70,11 +71,12 @@ def pass_rate(num_samples: int, num_accepted: int, *, rule: StoppingRule | None 
 
 @functools.cache
 def stopped_rates(rule: StoppingRule) -> dict[tuple[int, int], float]:
-    """The unbiased pass rate for each pair of samples and accepted ones at which the rule stops a problem."""
+    """The unbiased pass rate for each pair of sample and acceptance counts at which the rule stops a problem."""
     if rule.target < 2:
         return {}
     found: dict[tuple[int, int], float] = {}
-    # How many ways lead to each number of accepted samples, and how many of them begin with an acceptance.
+    # The number of sequences that lead to each number of accepted samples, and how many of them begin with an
+    # acceptance.
     ways, begun = Counter({0: 1, 1: 1}), Counter({1: 1})
     for made in range(1, rule.num_samples + 1):
         for accepted in sorted(ways):

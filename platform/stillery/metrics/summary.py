@@ -1,13 +1,13 @@
-"""The evaluation summary of a model as JSON data: what evaluation stores and report and registry read.
+"""The evaluation summary of a model as JSON data: stored by evaluation, read by report and registry.
 
     {"ks": [1, 4, 8],
      "splits": {"test": {"overall": MEASURES, "by_task": {TASK: MEASURES}, "by_num_steps": {"3": MEASURES}}}}
 
 MEASURES holds num_problems, num_samples, an {"mean", "standard_error"} for each of pass@1, pass@K and majority@K
-(largest K), the shares template_ok and truncated (stopped by the token limit, whatever the verdict),
-mean_num_tokens, the share of samples that failed for a reason of ours, and the count of each verdict in verdicts.
-Failed samples count in failed and verdicts alone; a problem that keeps fewer than k samples is left out of pass@k and
-majority@k, which are left out where no problem is left.
+(largest K), the shares template_ok and truncated (stopped by the token limit, whatever the verdict), mean_num_tokens,
+the share of samples that failed on our side, and the count of each verdict in verdicts. Failed samples count in failed
+and verdicts alone; a problem with fewer than k remaining samples is left out of pass@k and majority@k, which are left
+out where no problem remains.
 """
 
 import dataclasses
@@ -45,7 +45,7 @@ def _measure_groups(scores: Sequence[Score], key: Callable[[Score], Any], *, ks:
 
 
 def _groups(scores: Sequence[Score], key: Callable[[Score], Any]) -> dict[Any, list[Score]]:
-    """Scores by key, in order of key, without those that have none and groups in which nothing was checked."""
+    """Scores by key, in order of key, without those that have no key and groups without checked samples."""
     groups: dict[Any, list[Score]] = {}
     for score in scores:
         if (value := key(score)) is not None:
@@ -60,7 +60,7 @@ def _measure(scores: Sequence[Score], *, ks: Sequence[int]) -> dict[str, Any]:
     measures: dict[str, Any] = {"num_problems": len(problems), "num_samples": len(checked)}
     failures = Counter(score.prompt_id for score in scores if score.verdict in FAILURES)
     for k in ks:
-        # Without failures every problem has enough, or pass_at_k says which k is too many.
+        # Without failures every problem has enough samples, or pass_at_k reports which k is too large.
         enough = [samples for problem, samples in problems.items() if len(samples) >= k or not failures[problem]]
         if enough:
             rates = [pass_at_k(len(samples), count_correct(samples), k) for samples in enough]

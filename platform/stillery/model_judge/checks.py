@@ -1,4 +1,4 @@
-"""What can be known to be wrong with the settings of a judge before anything is sampled."""
+"""Checks of a judge's settings before anything is sampled."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from stillery.sampling.models import check_model
 
 
 def check_judge(config: Config) -> None:
-    """Raise UserError for a judge that cannot be asked, or not in time."""
+    """Raise UserError for a judge that cannot be used, or not in time."""
     judge = config.verify.judge
     if judge.kind not in ("none", "vllm", "endpoint"):
         raise UserError(f"verify.judge.kind is {judge.kind!r}; it must be none, vllm or endpoint")
@@ -36,7 +36,7 @@ def check_judge(config: Config) -> None:
 
 
 def check_answer_kinds(config: Config, kinds: Mapping[str, int]) -> None:
-    """Raise UserError where problems, counted by kind of answer, ask for a judge and there is none."""
+    """Raise UserError where problems, counted by kind of answer, need a judge and there is none."""
     if (asking := kinds.get(AnswerKind.JUDGED, 0)) and config.verify.judge.kind == "none":
         raise UserError(
             f"{asking:,} problems have answers of kind judged, which only a model can check; set verify.judge.kind and "

@@ -1,4 +1,4 @@
-"""Asks a model for the verdicts that the rules leave open, through the same engines, log and costs as a teacher."""
+"""Asks a model for the verdicts that the rules leave open, with the same engines, log and costs as a teacher."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,15 +17,15 @@ ROWS_AT_ONCE = 20_000
 
 
 def teacher_of(judge: JudgeConfig) -> TeacherConfig:
-    """The judge as what sampling asks: a teacher with one sample a prompt."""
+    """The judge in the form of a teacher with one sample per prompt, for sampling."""
     shared = {field.name: getattr(judge, field.name) for field in dataclasses.fields(judge)}
     del shared["undecided"]
     return TeacherConfig(**shared, samples_per_prompt=1)
 
 
 def is_open(verdict: Verdict, *, undecided: bool) -> bool:
-    """Whether a judge is to decide: a problem asks for it and none has, or, with `undecided`, the rules came to no
-    verdict on an answer that is there."""
+    """Whether a judge decides: the problem requires one that has not decided yet or, with `undecided`, the rules came
+    to no verdict on an existing answer."""
     if verdict.verdict == VerdictKind.ERROR and (verdict.detail or "").startswith(JUDGED):
         return True
     is_sample = not (verdict.detail or "").startswith(NO_SAMPLE)
@@ -42,9 +42,9 @@ def judge_open(
     seed: int,
     label: str,
 ) -> list[Verdict]:
-    """The verdicts, those that are open replaced by a judge's; needs a running Ray where there are any.
+    """The verdicts, with the open ones replaced by a judge's; needs a running Ray if there are any.
 
-    Its replies are kept in the run's log: a second start asks for none again but those that failed.
+    Its replies are kept in the run's log: a second start requests only the failed ones again.
     """
     rows = list(verdicts)
     asked = dict(_open_answers(config.judge, generations, rows))

@@ -1,7 +1,7 @@
-"""What a judge is asked, and how its reply is read. Pure.
+"""The prompt for a judge, and the parsing of its reply. Pure.
 
-The answer that is judged was written by a model: it stands between tags that it cannot know, and only one verdict,
-behind the judge's own thinking, counts.
+The answer to be judged was written by a model: it stands between tags that the model cannot know, and only a single
+verdict, after the judge's own thinking, counts.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from stillery.thinking import opens_thinking, split_thinking
 
 MAX_ANSWER_CHARS = 20_000
 MAX_EVIDENCE_CHARS = 2000
-# How the detail of a verdict begins that a judge gave, or failed to give.
+# The prefix of the detail of a verdict that a judge gave, or failed to give.
 JUDGED = "judge:"
 
 _ASKED = """\
@@ -35,7 +35,7 @@ _VERDICT = re.compile(r"\bverdict\b[\s*_`\"']*[:=][\s*_`\"']*(correct|right|inco
 
 
 def ask(prompt: Prompt, *, answer: str, sample_id: str, system_prompt: str | None) -> list[Message]:
-    """The conversation that asks a judge of one answer."""
+    """The conversation that asks a judge about one answer."""
     mark = digest("judge", sample_id)[:8]
     reference = f"<reference-{mark}>\n{prompt.answer}\n</reference-{mark}>\n\n" if prompt.answer else ""
     text = _ASKED.format(
@@ -50,18 +50,18 @@ def ask(prompt: Prompt, *, answer: str, sample_id: str, system_prompt: str | Non
 
 
 def apply_reply(verdict: Verdict, reply: Generation) -> Verdict:
-    """The verdict, now that the judge has replied. A reply that gives no verdict, or two, is a failure of ours."""
+    """The verdict after the judge's reply. A reply with no verdict, or two, is a failure on our side."""
     kind, said = read_reply(reply)
     return dataclasses.replace(verdict, verdict=kind, detail=f"{JUDGED} {said}"[:MAX_EVIDENCE_CHARS])
 
 
 def read_reply(reply: Generation) -> tuple[VerdictKind, str]:
-    """The verdict of a judge's reply, and its words."""
+    """The verdict in a judge's reply, and its text."""
     if reply.error is not None:
         return VerdictKind.ERROR, f"it gave no reply ({reply.error})"
     prefilled = opens_thinking(reply.rendered)
     split = split_thinking(reply.completion, prefilled=prefilled)
-    # Thinking that the prompt opened and nothing ended is no reply, whatever it weighs up.
+    # Thinking that the prompt opened and nothing closed is not a reply, whatever verdicts it contains.
     visible = "" if prefilled and split.unclosed is not None else split.visible.strip()
     found = {_is_right(match) for match in _VERDICT.findall(visible)}
     if reply.finish_reason == "length":

@@ -1,1 +1,1 @@
-"""The order of the stages, and running those that are missing."""
+"""The order of the stages, and a runner for the missing ones."""

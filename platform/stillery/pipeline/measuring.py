@@ -1,7 +1,8 @@
-"""Measures another checkpoint as the students of a finished run were measured: for promotion, long after that run.
+"""Evaluates another checkpoint exactly as the students of a finished run were evaluated: for promotion, long after that
+run.
 
-In: the run's address, its config and which of its prompts its evaluations used. Out: scores and their summary. The
-samples go to the run's durable log.
+In: the run's address, its config and the fingerprint of the prompts that it evaluated on. Out: scores and their
+summary. The samples go to the run's durable log.
 """
 
 from collections.abc import Mapping
@@ -18,10 +19,9 @@ from stillery.stages.stage import StageContext
 
 
 def measure_as_in(run_uri: str, config_yaml: str, prompts: str, checkpoint: Path) -> tuple[Folder, Mapping[str, Any]]:
-    """Measure a checkpoint (a local folder) on the test problems of a run, by its settings.
+    """Evaluate a checkpoint (a local folder) on the test problems of a run, with its settings.
 
-    `prompts` is the fingerprint of the run's problems. Raises UserError if the run's folder does not hold them
-    any more.
+    `prompts` is the fingerprint of the run's problems. Raises UserError if the run's folder no longer holds them.
     """
     with TemporaryDirectory() as folder:
         file = Path(folder) / "config.yaml"

@@ -1,6 +1,6 @@
 """Checks of a run before its first stage, and before the teacher costs anything.
 
-No weight is loaded: a student is known by its folder's headers and by how it writes a conversation.
+No weights are loaded: a student is checked by its folder's headers and its chat template.
 """
 
 import dataclasses
@@ -40,8 +40,8 @@ from stillery.verify.checks import check_verification
 
 
 def check(config: Config, *, lengths: Sequence[Lengths] = ()) -> None:
-    """Raises UserError for the first thing that cannot work. `lengths` are those of the samples that the teacher
-    has written already."""
+    """Raises UserError for the first setting that cannot work. `lengths` are those of the samples that the teacher has
+    already generated."""
     check_torchvision()
     check_tables(config)
     check_adapter_settings(config.sft)
@@ -77,7 +77,7 @@ def _check_teacher(config: Config) -> None:
 
 
 def _check_answer_only(config: Config) -> None:
-    """Of a file the tasks are known once it is read: the stage looks there."""
+    """A file's tasks are known only once it is read: the stage checks them then."""
     known = trained_tasks(config.prompts.tasks) if config.prompts.source == "tasks" else config.sft.answer_only_tasks
     for task in config.sft.answer_only_tasks:
         if task not in known:
@@ -98,7 +98,7 @@ def _check_student(config: Config) -> None:
             return
         chat = dataclasses.replace(chat, model=found)
     else:
-        # The weights of a folder at a URI are looked at where they are copied to.
+        # The weights of a folder at a URI are checked where they are copied to.
         weights = not is_remote(chat.model)
         folder = Path(resolve_model(chat.model, weights=False))
         if weights:

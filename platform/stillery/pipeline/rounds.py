@@ -1,14 +1,14 @@
-"""Rounds: distil, see which training problems the student still fails, sample the teacher more on those, and train
-another student on all that there is.
+"""Rounds: distil, find the training problems that the student still fails, sample the teacher more on those, and train
+another student on all samples.
 
-In: a config with `rounds.count` above 1. Each round is runs of the pipeline, beside the first run's folder:
+In: a config with `rounds.count` above 1. Each round consists of pipeline runs, in folders beside the first run's:
 
     NAME            round 1, as it would be alone
     NAME-2-tries    up to verify: the student of round 1 answers its training problems
     NAME-2-teacher  up to generate: the teacher on the problems that it failed, with a seed of its own
     NAME-2          a whole run on the recorded samples of all these: the student of round 2
 
-Runs go on where they were, so rounds do.
+Each run resumes, so rounds do too.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from stillery.telemetry.logs import logger
 
 
 def run_rounds(config: Config) -> dict[str, Output]:
-    """Run all rounds; returns the outputs of the last. Raises what the pipeline does."""
+    """Run all rounds; returns the outputs of the last. Raises the pipeline's errors."""
     outputs = run_pipeline(dataclasses.replace(config, rounds=RoundsConfig()))
     made = [outputs["generate"].folder.uri]
     for number in range(2, config.rounds.count + 1):
@@ -31,14 +31,14 @@ def run_rounds(config: Config) -> dict[str, Output]:
         tried = run_pipeline(tries, until="verify")
         asked = run_pipeline(teacher_config(config, number, tries=run_uri(tries)), until="generate")
         made.append(asked["generate"].folder.uri)
-        # The student's own come last: of a problem's samples the teacher's are taken first.
+        # The student's own come last: among a problem's samples the teacher's are taken first.
         own = [tried["generate"].folder.uri] if config.rounds.own_traces else []
         outputs = run_pipeline(round_config(config, number, generations=[*made, *own]))
     return outputs
 
 
 def tries_config(config: Config, number: int, *, student: str) -> Config:
-    """The student of the round before as the one who is asked the training problems, as it is measured."""
+    """The config in which the previous round's student answers the training problems, prompted as in evaluation."""
     evaluate = config.evaluate
     engine = {field.name: getattr(evaluate, field.name) for field in dataclasses.fields(EngineConfig)}
     asked = TeacherConfig(
@@ -51,7 +51,7 @@ def tries_config(config: Config, number: int, *, student: str) -> Config:
 
 
 def teacher_config(config: Config, number: int, *, tries: str) -> Config:
-    """The teacher on the problems that were failed in `tries`. With another seed all of its samples are new ones."""
+    """The config for the teacher on the problems that failed in `tries`. Another seed makes all of its samples new."""
     teacher, more = config.teacher, config.rounds.more
     wanted = teacher.accepted_per_prompt
     asked = dataclasses.replace(
@@ -65,7 +65,7 @@ def teacher_config(config: Config, number: int, *, tries: str) -> Config:
 
 
 def round_config(config: Config, number: int, *, generations: Sequence[str]) -> Config:
-    """A whole run on samples that are there: every one of them may be kept."""
+    """The config of a whole run on recorded samples: every one of them may be kept."""
     teacher, rounds = config.teacher, config.rounds
     most = teacher.samples_per_prompt * (1 + rounds.more * (number - 1)) + rounds.tries
     recorded = TeacherConfig(

@@ -1,8 +1,8 @@
 """Runs the pipeline: finds the missing stages and runs them in order.
 
 A stage runs if no finished output carries its fingerprint, which covers its settings, the contents of its inputs, the
-models and files that it reads, and its version. So a second run of the same command does only what is missing, and a
-changed setting re-runs only the stages that it reaches: not those whose inputs come out the same.
+models and files that it reads, and its version. So a second run of the same command does only the missing work, and a
+changed setting re-runs only the stages that it affects: not those whose inputs turn out the same.
 """
 
 import time
@@ -27,10 +27,10 @@ from stillery.telemetry.logs import logger, with_fields
 
 def run_pipeline(config: Config, *, until: str | None = None) -> dict[str, Output]:
     """Run every stage that has no finished output yet, up to and including `until`. Returns all outputs; with
-    `rounds.count` above 1, and to the end, those of the last round.
+    `rounds.count` above 1 and no `until`, those of the last round.
 
-    Raises UserError for what a user can mend; a stage's own failure passes through. Either way what was finished
-    stays, and the same command goes on from there.
+    Raises UserError for an error that a user can fix; a stage's own failure passes through. Either way finished outputs
+    stay, and the same command resumes from there.
     """
     if config.rounds.count > 1 and until is None:
         from stillery.pipeline.rounds import run_rounds
@@ -62,7 +62,7 @@ def run_pipeline(config: Config, *, until: str | None = None) -> dict[str, Outpu
 
 
 def report_finished(config: Config) -> Output:
-    """Write the report of what is finished of a run; no other stage runs. Raises UserError where nothing is."""
+    """Write the report of a run's finished stages; no other stage runs. Raises UserError where none is finished."""
     with open_run(config) as run:
         outputs: dict[str, Output] = {}
         *stages, report = stages_of(config)
@@ -79,7 +79,7 @@ def report_finished(config: Config) -> Output:
 
 
 def written_lengths(config: Config) -> list[Lengths]:
-    """The lengths of what the teacher has written for this config and ended by itself; none where its stage has not
+    """The lengths of the teacher's samples for this config that ended by themselves; none where its stage has not
     finished."""
     run, outputs = Run(Folder(run_uri(config)), git_revision=""), dict[str, Output]()
     for stage in stages_of(config, "generate"):
@@ -91,14 +91,14 @@ def written_lengths(config: Config) -> list[Lengths]:
 
 
 def _key(stage: Stage, config: Config, outputs: Mapping[str, Output]) -> tuple[dict[str, Any], dict[str, str], str]:
-    """What shapes a stage's output: its settings, the keys of its inputs, and the fingerprint of both."""
+    """The key of a stage's output: its settings, the keys of its inputs, and the fingerprint of both."""
     settings = stage.settings(config)
     inputs = {need: input_key(need, outputs, told=stage.reads_summaries) for need in stage.needs}
     return settings, inputs, fingerprint_of(stage.name, version=stage.version, settings=settings, inputs=inputs)
 
 
 def stages_of(config: Config, last: str | None = None) -> tuple[Stage, ...]:
-    """The enabled stages, or only `last` and those that it depends on. None of them needs one that is not enabled."""
+    """The enabled stages, or only `last` and those that it depends on. None of them needs a disabled stage."""
     enabled = [stage for stage in STAGES if stage.enabled(config)]
     names = {stage.name for stage in enabled}
     stages = [
@@ -113,8 +113,8 @@ def stages_of(config: Config, last: str | None = None) -> tuple[Stage, ...]:
 
 
 def input_key(need: str, outputs: Mapping[str, Output], *, told: bool) -> str:
-    """What a stage's fingerprint covers of an input: the contents of its tables or of one part (`prompts.trained`),
-    with `told` also what it reported."""
+    """An input's part of a stage's fingerprint: the contents of its tables or of one part (`prompts.trained`), with
+    `told` also its summary."""
     name, _, part = need.partition(".")
     if part:
         return str(outputs[name].summary["parts"][part])
@@ -162,7 +162,7 @@ def _run_stage(
 
 
 def describe_kept(stage: str, finished: Sequence[str]) -> str:
-    """What a run that was stopped in a stage has, in words."""
+    """What is kept of a run that was stopped in a stage, in words."""
     kept = "what it has done is made again"
     if stage == "generate" or stage.startswith("evaluate"):
         kept = "the samples that it has finished are in the run's log and are not made again"

@@ -1,4 +1,4 @@
-"""The way of a teacher's sample through a run: sampled, graded, chosen (by which rule, with the evidence), trained on,
+"""The path of a teacher's sample through a run: sampled, graded, chosen (by which rule, with the evidence), trained on,
 registered. `stillery explain` prints it, and `stillery ui` shows it."""
 
 import json
@@ -16,7 +16,7 @@ from stillery.io.storage import Folder
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """One thing that happened to a sample: what, in words, in which output (STAGE/FINGERPRINT), and what shows it."""
+    """One event in a sample's path: a description, the output (STAGE/FINGERPRINT) and the evidence."""
 
     name: str
     text: str
@@ -25,10 +25,10 @@ class Stop:
 
 
 def follow(run: Folder, sample_id: str, *, near: int = 0) -> tuple[str, list[Stop]] | None:
-    """The full id of the sample whose id begins so, and its stops in every finished output of the run; None where the
-    run has no such sample.
+    """The full id of the sample whose id has this prefix, and its stops in every finished output of the run; None where
+    the run has no such sample.
 
-    `near` is the place among the files of an output where the sample is looked for first.
+    `near` is the index of the output file that is searched first.
     """
     stops: list[Stop] = []
     place = near
@@ -52,7 +52,7 @@ def follow(run: Folder, sample_id: str, *, near: int = 0) -> tuple[str, list[Sto
 
 
 def _weighted(spans: list[list[float]]) -> str:
-    """What is said of the weights of a sample's steps in the loss."""
+    """The description of the loss weights of a sample's steps."""
     if not spans:
         return ""
     weights = [weight for _, _, weight in spans]
@@ -69,12 +69,12 @@ def _sampled(row: dict[str, Any]) -> str:
 def _rows(
     run: Folder, stage: str, sample_id: str, *, near: int, folder: str = ""
 ) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """The row of a sample in every finished output of a stage, with the output's name and the place of its file.
+    """The row of a sample in every finished output of a stage, with the output's name and the index of its file.
 
-    An output has a sample once, and the stages keep the order of the generations: so the files around `near` are looked
-    at first, and those behind the one that has it are not.
+    An output has a sample once, and the stages keep the order of the generations: so the files around `near` are
+    searched first, and the search ends at the first match.
     """
-    # Ids are hexadecimal, so what begins with one lies below it with this letter behind.
+    # Ids are hexadecimal, so every id with this prefix sorts below the prefix followed by this letter.
     begins = (ds.field("sample_id") >= sample_id) & (ds.field("sample_id") < sample_id + "~")
     for output in (run / "stages" / stage).names():
         tables = run / "stages" / stage / output
@@ -86,14 +86,14 @@ def _rows(
         names = sorted(enumerate(tables.names(".parquet")), key=lambda file: abs(file[0] - near))
         for place, name in names:
             table = ds.dataset(posixpath.join(path, name), filesystem=handler)
-            # The texts are read only of a file that has the sample.
+            # The texts are read only from a file that has the sample.
             if table.count_rows(filter=begins):
                 yield f"{stage}/{output}", place, table.to_table(filter=begins).slice(0, 1).to_pylist()[0]
                 break
 
 
 def _models(run: Folder, curated: str) -> Iterator[Stop]:
-    """The students that an output of curation trained, and the versions that they were registered as."""
+    """The students trained on an output of curation, and their registered versions."""
     for trained in manifests_of(run, "sft"):
         if f"curate/{trained['inputs']['curate']['fingerprint']}" != curated:
             continue

@@ -1,7 +1,7 @@
 """The size of a model from its config.json alone: no weights are read or downloaded.
 
 Parameters are counted by building the model on torch's meta device, which allocates nothing and is exact for every
-architecture that the installed transformers knows.
+architecture that the installed transformers supports.
 """
 
 import functools
@@ -20,9 +20,9 @@ DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """A decoder-only language model. `num_embedding_parameters` are those of the input embedding and of the output
-    projection where that is not the same; `kv_values_per_token` are the numbers that one token leaves in the cache of
-    one layer, `kv_heads` how many ways they can be split."""
+    """A decoder-only language model. `num_embedding_parameters` are those of the input embedding and, if separate, of
+    the output projection; `kv_values_per_token` is the number of values that one token takes in the cache of one layer,
+    `kv_heads` the number of parts into which they can be split."""
 
     name: str
     num_parameters: int
@@ -46,10 +46,10 @@ class Architecture:
 
 
 def read_architecture(model: str, *, key: str, model_config: Path | None = None) -> Architecture:
-    """The architecture of a model as a config names it: `embedded:…`, a folder, or a Hub name.
+    """The architecture of a model as named in a config: `embedded:…`, a folder, or a Hub name.
 
-    A Hub name is looked up in Hugging Face's cache, then among the published shapes, then on the Hub. `model_config`
-    is a config.json to take instead. Raises UserError, naming the config key, where none is to be had.
+    A Hub name is looked up in Hugging Face's cache, then among the published shapes, then on the Hub. `model_config` is
+    a config.json to use instead. Raises UserError, naming the config key, if there is none.
     """
     return _measure(model, json.dumps(_read(model, key=key, model_config=model_config)), key)
 
@@ -69,7 +69,7 @@ def _read(model: str, *, key: str, model_config: Path | None) -> Mapping[str, An
     try:
         return _parse(Path(hf_hub_download(model, "config.json", etag_timeout=5)), key=f"{key}={model}")
     except (OSError, ValueError) as error:
-        # A name or a network that is not there is an OSError to huggingface_hub, a malformed name a ValueError.
+        # A missing name or network is an OSError in huggingface_hub, a malformed name a ValueError.
         reason = str(error).strip().splitlines()[0]
         raise UserError(
             f"{key}={model}: its config.json cannot be had ({reason}); give the file with --model-config {model}=FILE"
@@ -112,7 +112,7 @@ def _measure(model: str, figures: str, key: str) -> Architecture:
     embeddings = {id(m.weight): m.weight.numel() for m in (built.get_input_embeddings(), built.get_output_embeddings())}
     return Architecture(
         name=model,
-        # parameters() names a tied one once.
+        # parameters() lists a tied one once.
         num_parameters=sum(p.numel() for p in built.parameters()),
         num_embedding_parameters=sum(embeddings.values()),
         num_layers=int(text.num_hidden_layers),
@@ -121,7 +121,7 @@ def _measure(model: str, figures: str, key: str) -> Architecture:
         num_heads=heads,
         kv_heads=1 if latent else kv_heads,
         head_dim=head_dim,
-        # Multi-head latent attention keeps one compressed vector and the rotary part of the key.
+        # Multi-head latent attention caches one compressed vector and the rotary part of the key.
         kv_values_per_token=int(latent) + int(text.qk_rope_head_dim) if latent else 2 * kv_heads * head_dim,
         vocab_size=int(text.vocab_size),
         max_positions=int(text.max_position_embeddings),
@@ -132,6 +132,6 @@ def _measure(model: str, figures: str, key: str) -> Architecture:
 
 
 def _dtype(figures: Mapping[str, Any]) -> str:
-    """What the weights are stored in; older files call it torch_dtype."""
+    """The dtype of the stored weights; older files call it torch_dtype."""
     said = str(figures.get("dtype") or figures.get("torch_dtype") or "float32").removeprefix("torch.")
     return said if said in DTYPE_BYTES else "bfloat16"

@@ -1,4 +1,4 @@
-"""The plan of a run: for each stage that takes models, its GPUs, memory, tokens, time and price.
+"""The plan of a run: for each stage that runs models, its GPUs, memory, tokens, time and price.
 
 In: the config and the architectures of its models. Out: a Plan, whose problems say why the run cannot work. Nothing is
 guessed: a time needs a stated throughput, and is unknown without one.
@@ -26,15 +26,15 @@ from stillery.plan.quantities import (
 from stillery.plan.refinement import answer_tokens, answers_of, refinement_memory, refinement_seconds
 from stillery.plan.stopping import Expected, expect
 
-# Tokens in a million, by which endpoints are paid.
+# Endpoints are priced per million tokens.
 MILLION = 1e6
 
 
 @dataclass(frozen=True, slots=True)
 class StagePlan:
-    """One stage. `memory_gib` is that of one GPU (of host memory without GPUs) by what it is for; `samples` are made or
-    checked, `tokens` written, or learnt from in training; `sequences` of that length fit into the cache of one replica
-    at once. None: not known, or not meant for this stage."""
+    """One stage. `memory_gib` is that of one GPU (of host memory without GPUs) by purpose; `samples` are made or
+    checked, `tokens` generated, or trained on; `sequences` is how many of that length fit into the cache of one replica
+    at once. None: unknown, or not applicable to this stage."""
 
     name: str
     gpus: float = 0.0
@@ -48,7 +48,7 @@ class StagePlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All of a run. `notes` say what the figures rest on; `problems`, why it cannot work."""
+    """A whole run. `notes` state the assumptions behind the numbers; `problems`, why it cannot work."""
 
     stages: list[StagePlan]
     expected: Expected
@@ -65,7 +65,7 @@ class Plan:
 
     @property
     def untimed(self) -> list[str]:
-        """The stages whose time is not known; `seconds` and `price` leave them out."""
+        """The stages of unknown duration; `seconds` and `price` leave them out."""
         return [stage.name for stage in self.stages if stage.seconds is None]
 
     @property
@@ -79,7 +79,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The architectures of a run's models; the teacher's is None where it does not run on this cluster."""
+    """The architectures of a run's models; the teacher's is None if it does not run on this cluster."""
 
     teacher: Architecture | None
     student: Architecture
@@ -99,7 +99,7 @@ def read_models(config: Config, *, model_configs: Mapping[str, Path]) -> Models:
 
 
 def make_plan(config: Config, models: Models) -> Plan:
-    """Raises UserError where a setting of the plan's own section makes no sense."""
+    """Raises UserError for an invalid setting in the plan's own section."""
     check_section(config)
     plan, teacher = config.plan, config.teacher
     expected = expect(
@@ -216,7 +216,7 @@ def _engine_stage(
         section = "teacher" if engine is config.teacher else "evaluate"
         sequences = int(sized.kv_tokens / (config.plan.prompt_tokens + completion_tokens(config, section)))
     else:
-        # On a CPU weights are float32 by default, and the cache is as large as the config says.
+        # On a CPU weights are float32 by default, and the cache has the size set in the config.
         table = engine.engine if gpus else {"dtype": "float32", **engine.engine}
         cache = {} if gpus else {"kv_cache": engine.cpu_kv_cache_gb * 1.0}
         memory = {"weights": engine_weights(model, table) / max(1, engine.num_gpus) / GIB, **cache}
@@ -238,7 +238,7 @@ def _fit_problems(config: Config, models: Models) -> list[str]:
 
 
 def _cost_problems(config: Config, stages: Sequence[StagePlan]) -> Iterator[str]:
-    """The cap is on all that a run spends at the endpoint."""
+    """The cap covers everything that a run spends at the endpoint."""
     cap = config.teacher.endpoint.max_cost
     asked = [stage for stage in stages if stage.name in ("generate", "evaluate_teacher")]
     price = _sum_known([stage.price for stage in asked])

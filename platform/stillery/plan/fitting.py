@@ -1,4 +1,4 @@
-"""The faults of a plan, each with the changes that would make it fit, found by trying them."""
+"""The problems of a plan, each with changes that would make it fit, found by trying them."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,12 +8,12 @@ from stillery.config import Config, EngineConfig, PlanConfig, SftConfig
 from stillery.plan.architecture import Architecture
 from stillery.plan.memory import GIB, TRAIN_BATCH, EngineMemory, engine_memory, max_length, training_memory
 
-# Shorter contexts than this are not worth offering.
+# Shorter contexts than this are not worth suggesting.
 SHORTEST_CONTEXT = 1024
 
 
 def engine_problem(section: str, model: Architecture, engine: EngineConfig, plan: PlanConfig) -> str | None:
-    """Why a replica does not start on its GPUs and what would, or None."""
+    """Why a replica does not start on its GPUs and the changes that would make it start, or None."""
     if engine.num_gpus == 0:
         return None
     size = int(engine.engine.get("tensor_parallel_size", 1))
@@ -38,14 +38,15 @@ def engine_problem(section: str, model: Architecture, engine: EngineConfig, plan
 
 
 def splits(model: Architecture, size: int) -> bool:
-    """Whether vLLM can share the model out over so many GPUs. Key-value heads that are too few are copied, evenly."""
+    """Whether vLLM can split the model over this many GPUs. If there are too few key-value heads they are replicated
+    evenly."""
     shares_heads = model.num_heads % size == 0 and (model.kv_heads % size == 0 or size % model.kv_heads == 0)
-    # Of a mixture it shares out the experts, whose size is another.
+    # In a mixture of experts it distributes the experts, whose size differs.
     return shares_heads and (model.is_mixture or model.intermediate_size % size == 0)
 
 
 def training_problem(model: Architecture, sft: SftConfig, plan: PlanConfig) -> str | None:
-    """Why a training worker does not fit onto its GPU and what would, or None."""
+    """Why a training worker does not fit onto its GPU and the changes that would make it fit, or None."""
     if not sft.use_gpu or plan.gpu_memory_gib is None:
         return None
     if model.is_mixture:
@@ -67,7 +68,7 @@ def training_problem(model: Architecture, sft: SftConfig, plan: PlanConfig) -> s
 
 
 def refinement_problem(model: Architecture, config: Config, memory: Mapping[str, float]) -> str | None:
-    """Why a worker of the stage refine does not fit onto its GPU, or None; `memory` is in GiB by what it is for."""
+    """Why a worker of the stage refine does not fit onto its GPU, or None; `memory` is in GiB by purpose."""
     refine, limit = config.refine, config.plan.gpu_memory_gib
     if not refine.use_gpu or limit is None or sum(memory.values()) <= limit:
         return None
@@ -98,7 +99,7 @@ def cluster_problems(config: Config, gpus: Mapping[str, float]) -> Iterator[str]
 
 
 def _other_sizes(section: str, model: Architecture, engine: EngineConfig, plan: PlanConfig, size: int) -> Iterator[str]:
-    """The nearest tensor parallel size by which the model can be split, and fits, where that can be known."""
+    """The nearest tensor parallel size into which the model can be split and fits, where known."""
     pipeline = int(engine.engine.get("pipeline_parallel_size", 1))
     for other in sorted(range(1, plan.gpus_per_node // pipeline + 1), key=lambda other: abs(other - size)):
         table = {**engine.engine, "tensor_parallel_size": other}
@@ -133,7 +134,7 @@ def _engine_remedies(
 def _training_remedies(
     model: Architecture, sft: SftConfig, plan: PlanConfig, fits: Callable[[SftConfig], bool]
 ) -> Iterator[str]:
-    """Single changes that are enough; where none is, the largest set of them."""
+    """Single changes that suffice; if none does, the largest set of them."""
     changes = [c for c in _training_changes(model, sft, plan, fits) if fits(_changed(sft, c))]
     yield from (_said(change) for change in changes)
     if changes:

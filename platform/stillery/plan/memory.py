@@ -1,7 +1,7 @@
-"""Bytes on one GPU: of an engine that samples, and of a worker that trains.
+"""Memory of one GPU, in bytes: of an engine that samples, and of a worker that trains.
 
 Weights, key-value cache, gradients, optimizer states and saved activations follow from the architecture; the engine's
-working memory is estimated, and what CUDA itself takes is `plan.reserve_gib`.
+working memory is estimated, and CUDA's own memory is `plan.reserve_gib`.
 """
 
 import dataclasses
@@ -20,18 +20,18 @@ GPU_MEMORY_UTILIZATION = 0.92
 LARGE_GPU_GIB = 70
 TRAIN_BATCH = 8
 OPTIMIZER = "adamw_torch"
-# peft's own.
+# peft's default.
 LORA_RANK = 8
-# Bytes of a value in formats that vLLM loads: the number and its share of the scales. Embeddings stay as they are.
+# Bytes per value in vLLM's formats: the number and its share of the scales. Embeddings are not quantized.
 QUANTIZED_BYTES = {"fp8": 1.0, "awq": 0.56, "gptq": 0.56, "awq_marlin": 0.56, "gptq_marlin": 0.56, "bitsandbytes": 0.56}
-# TRL's loss projects so many tokens onto so much of the vocabulary at once (trl.kernels.chunked_logprob).
+# TRL's loss projects this many tokens onto this much of the vocabulary at once (trl.kernels.chunked_logprob).
 LOSS_TILE_TOKENS, LOSS_TILE_VOCABULARY = 4096, 32768
 
 
 @dataclass(frozen=True, slots=True)
 class EngineMemory:
-    """One GPU of an engine, in bytes. `kv_tokens` is how many tokens the cache holds, `sequence_tokens` the most that
-    one sequence may take; below that vLLM does not start."""
+    """One GPU of an engine, in bytes. `kv_tokens` is the capacity of the cache in tokens, `sequence_tokens` the maximum
+    of one sequence; with less capacity than that vLLM does not start."""
 
     weights: float
     working: float
@@ -96,12 +96,12 @@ def engine_weights(model: Architecture, engine: Mapping[str, Any]) -> float:
 
 
 def engine_dtype_bytes(model: Architecture, engine: Mapping[str, Any]) -> int:
-    """Bytes of a weight: `auto` runs float32 weights in half precision."""
+    """Bytes per weight: `auto` runs float32 weights in half precision."""
     return DTYPE_BYTES.get(str(engine.get("dtype", "auto")), 2 if model.dtype == "float32" else model.dtype_bytes)
 
 
 def kv_bytes_per_token(model: Architecture, engine: Mapping[str, Any]) -> float:
-    """What one token leaves in the cache of one GPU: a GPU holds at least one key-value head of its layers."""
+    """The size of one token in the cache of one GPU: a GPU holds at least one key-value head of its layers."""
     kind = str(engine.get("kv_cache_dtype", "auto"))
     size = 1 if kind.startswith("fp8") else engine_dtype_bytes(model, engine)
     layers = math.ceil(model.num_layers / int(engine.get("pipeline_parallel_size", 1)))
@@ -110,7 +110,7 @@ def kv_bytes_per_token(model: Architecture, engine: Mapping[str, Any]) -> float:
 
 
 def training_memory(model: Architecture, sft: SftConfig, plan: PlanConfig) -> TrainingMemory:
-    """One worker of fine-tuning with sft's settings; on a CPU, of host memory. Of an adapter, gradients and optimizer
+    """One worker of fine-tuning with sft's settings; on a CPU, of host memory. With an adapter, gradients and optimizer
     states are the adapter's alone."""
     trl = sft.trl
     size = weight_bytes(model, trl)
@@ -146,33 +146,35 @@ def training_memory(model: Architecture, sft: SftConfig, plan: PlanConfig) -> Tr
 
 
 def adapter_parameters(model: Architecture, *, rank: int) -> int:
-    """The parameters of low-rank adapters on all linear layers but the head: a matrix of inputs x rank and one of
-    rank x outputs beside each."""
+    """The parameters of low-rank adapters on all linear layers except the head: for each, a matrix of inputs x rank and
+    one of rank x outputs."""
     queries, keys = model.num_heads * model.head_dim, model.kv_heads * model.head_dim
     attention = 2 * (model.hidden_size + queries) + 2 * (model.hidden_size + keys)
     return model.num_layers * rank * (attention + 3 * (model.hidden_size + model.intermediate_size))
 
 
 def gathered_bytes(model: Architecture, weight_size: int) -> float:
-    """What a sharded worker holds whole for a while: the embeddings, and one layer while the next is fetched."""
+    """The temporarily gathered parameters of a sharded worker: the embeddings, and one layer while the next is
+    fetched."""
     layers = model.num_parameters - model.num_embedding_parameters
     return weight_size * (model.num_embedding_parameters + 2 * layers / model.num_layers)
 
 
 def weight_bytes(model: Architecture, trl: Mapping[str, Any]) -> int:
-    """Bytes of a weight in training: TRL loads in float32 unless told otherwise."""
+    """Bytes per weight in training: TRL loads in float32 by default."""
     dtype = str((trl.get("model_init_kwargs") or {}).get("dtype", "float32"))
     return DTYPE_BYTES.get(dtype, model.dtype_bytes)
 
 
 def max_length(model: Architecture, trl: Mapping[str, Any]) -> int:
-    """The longest row that is trained on."""
+    """The maximum length of a training row."""
     limit = trl.get("max_length", 1024)
     return model.max_positions if limit is None else int(limit)
 
 
 def optimizer_bytes_per_parameter(optimizer: str, weight_size: int) -> float:
-    """AdamW keeps two moments as wide as the weights; the 8-bit ones one byte each; SGD and Adafactor hardly any."""
+    """AdamW keeps two moments in the dtype of the weights; the 8-bit ones one byte each; SGD and Adafactor hardly
+    any."""
     if "8bit" in optimizer:
         return 2.0
     if optimizer.startswith(("sgd", "adafactor")):
@@ -181,7 +183,7 @@ def optimizer_bytes_per_parameter(optimizer: str, weight_size: int) -> float:
 
 
 def activation_bytes(model: Architecture, *, tokens: int, computes_in_half: bool, is_checkpointed: bool) -> float:
-    """What is kept for the backward pass, and the gradients of one layer's widest values beside it.
+    """The activations kept for the backward pass, and the gradients of one layer's largest values.
 
     With gradient checkpointing that is the input of every layer, and the whole of one layer at a time.
     """

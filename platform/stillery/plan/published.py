@@ -1,7 +1,7 @@
 """Published shapes of well-known Hub models, for planning where the Hub is out of reach.
 
-Each is the part of the model's config.json that its size follows from, at huggingface.co/NAME/blob/main/config.json;
-NUM_PARAMETERS is what the model's card states, in billions, as it rounds it.
+Each is the part of the model's config.json that determines its size, at huggingface.co/NAME/blob/main/config.json;
+NUM_PARAMETERS is the number on the model's card, in billions, rounded as there.
 """
 
 from collections.abc import Mapping

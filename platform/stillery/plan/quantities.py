@@ -1,4 +1,4 @@
-"""Workload of a run, from its config: problems, tokens of a sample, and what is only assumed."""
+"""The workload of a run, from its config: problems, tokens per sample, and the assumptions behind them."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from stillery.plan.stopping import Expected
 
 
 def num_prompts(config: Config) -> int | None:
-    """The problems that the teacher is asked, where they are known before they are read."""
+    """The number of problems for the teacher, if known before they are read."""
     prompts = config.prompts
     if config.plan.num_prompts is not None:
         return config.plan.num_prompts
@@ -16,7 +16,7 @@ def num_prompts(config: Config) -> int | None:
 
 
 def num_trained(config: Config) -> float | None:
-    """Of these the ones that train; the others are for validation, sampled and not learnt from."""
+    """The number of these in training; the others are for validation, sampled and not trained on."""
     prompts = config.prompts
     if prompts.source == "tasks":
         share = prompts.num_train / max(1, prompts.num_train + prompts.num_validation)
@@ -26,7 +26,7 @@ def num_trained(config: Config) -> float | None:
 
 
 def num_evaluated(config: Config) -> int | None:
-    """The problems that are measured, likewise."""
+    """The number of problems in evaluation, likewise."""
     prompts = config.prompts
     if config.plan.num_evaluated is not None:
         return config.plan.num_evaluated
@@ -36,7 +36,7 @@ def num_evaluated(config: Config) -> int | None:
 
 
 def completion_tokens(config: Config, engine_section: str) -> float:
-    """Tokens of a sample: as the plan says, else the most that sampling allows."""
+    """Tokens per sample: set in the plan, else the maximum that sampling allows."""
     if config.plan.completion_tokens is not None:
         return config.plan.completion_tokens
     sampling = config.teacher.sampling if engine_section == "teacher" else config.evaluate.sampling
@@ -47,7 +47,7 @@ def completion_tokens(config: Config, engine_section: str) -> float:
 
 
 def check_section(config: Config) -> None:
-    """Raise UserError where a setting of the section makes no sense."""
+    """Raise UserError for an invalid setting in the section."""
     plan = config.plan
     sizes = ("gpu_memory_gib", "gpus_per_node", "num_gpus", "completion_tokens", "num_prompts", "num_evaluated")
     for name in (*sizes, "acceptance_concentration"):
@@ -67,7 +67,7 @@ def check_section(config: Config) -> None:
 
 
 def notes_on(config: Config, expected: Expected) -> Iterator[str]:
-    """What the figures of a plan rest on, where that is an assumption or missing."""
+    """The basis of a plan's numbers, where it is an assumption or missing."""
     plan, teacher = config.plan, config.teacher
     if num_prompts(config) is None:
         yield "the number of problems is known only when they are read: set plan.num_prompts and plan.num_evaluated"
@@ -89,10 +89,10 @@ def notes_on(config: Config, expected: Expected) -> Iterator[str]:
 
 
 def times(a: float | None, b: float | None) -> float | None:
-    """The product, or None where a factor is not known."""
+    """The product, or None where a factor is unknown."""
     return None if a is None or b is None else a * b
 
 
 def divide(amount: float | None, rate: float | None) -> float | None:
-    """The quotient, or None where either is not known."""
+    """The quotient, or None where either is unknown."""
     return None if amount is None or rate is None else amount / rate

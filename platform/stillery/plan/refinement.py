@@ -1,8 +1,8 @@
-"""The stage refine in a plan: what it samples, what it learns from, and what one of its workers holds.
+"""The stage refine in a plan: its samples, its training rows, and the memory of one of its workers.
 
-A worker holds the student that learns, what it is compared with (the student as it was for `grpo` and `dpo`, the
-teacher for `distill`) and, where it samples by vLLM, an engine with weights and a cache of its own. Going through a row
-without learning from it takes a third of the time.
+A worker holds the student in training, the model that it is compared with (the initial student for `grpo` and `dpo`,
+the teacher for `distill`) and, where it samples by vLLM, an engine with its own weights and cache. A forward pass alone
+takes a third of the time of a training pass.
 """
 
 import math
@@ -14,17 +14,17 @@ from stillery.plan.memory import GIB, training_memory
 from stillery.plan.quantities import completion_tokens, divide, times
 from stillery.training.refine.arguments import batch_of
 
-# Of TRL's GRPOConfig and DistillationConfig: the share of a GPU that the engine beside the training takes.
+# From TRL's GRPOConfig and DistillationConfig: the share of a GPU for the engine beside the training.
 COLOCATED_SHARE = 0.3
-# A forward pass against one with its backward pass.
+# The cost of a forward pass relative to one with its backward pass.
 FORWARD = 1 / 3
 # stillery's default of refine.trl.beta for GRPO.
 BETA = 0.001
 
 
 def answers_of(config: Config) -> tuple[float, float | None]:
-    """The completions that the steps learn from, and those that validations sample, if all steps are made; None where
-    the number of validation problems is not known before they are read."""
+    """The completions in the training steps, and those in the validations, if all steps are made; None where the number
+    of validation problems is unknown before they are read."""
     refine, prompts = config.refine, config.prompts
     learnt = refine.steps * batch_of(refine.trl, num_workers=refine.num_workers) * (2 if refine.method == "dpo" else 1)
     problems = refine.validation_problems or (prompts.num_validation if prompts.source == "tasks" else None)
@@ -33,13 +33,13 @@ def answers_of(config: Config) -> tuple[float, float | None]:
 
 
 def answer_tokens(config: Config) -> float:
-    """Tokens of a completion: as the plan says, at most those that the stage lets be."""
+    """Tokens per completion: set in the plan, at most the stage's limit."""
     section = "teacher" if config.refine.method == "dpo" else "evaluate"
     return min(completion_tokens(config, section), float(config.refine.max_completion_length))
 
 
 def refinement_seconds(config: Config) -> float | None:
-    """Sampling and learning, one after the other; None without both throughputs or the number of validation
+    """The time of sampling and training, one after the other; None without both throughputs or the number of validation
     problems."""
     refine, plan = config.refine, config.plan
     learnt, validated = answers_of(config)
@@ -53,14 +53,14 @@ def refinement_seconds(config: Config) -> float | None:
 
 
 def refinement_memory(config: Config, student: Architecture, teacher: Architecture | None) -> Mapping[str, float]:
-    """GiB of one worker by what they are for; on a CPU, of host memory."""
+    """GiB of one worker by purpose; on a CPU, of host memory."""
     refine, plan = config.refine, config.plan
     memory = training_memory(student, as_training(config), plan)
     parts = {part: getattr(memory, part) / GIB for part in ("weights", "gradients", "optimizer", "activations", "loss")}
     width = 2 if refine.use_gpu else 4
     compared = teacher if refine.method == "distill" else student
     if _compares(config) and compared is not None:
-        # An adapter that is left out gives the student as it was.
+        # Without its adapter the model is the initial student.
         parts["reference"] = (
             0.0 if refine.peft is not None and compared is student else (width * compared.num_parameters / GIB)
         )
@@ -74,8 +74,8 @@ def refinement_memory(config: Config, student: Architecture, teacher: Architectu
 
 
 def as_training(config: Config) -> SftConfig:
-    """What a worker of the stage trains, said as fine-tuning says it: rows of a prompt and the longest completion, of
-    which a pair has two."""
+    """A refinement worker's training expressed as fine-tuning: rows of a prompt and the longest completion, of which a
+    pair has two."""
     refine = config.refine
     length = config.plan.prompt_tokens + refine.max_completion_length
     trl = {**refine.trl, "max_length": length}
@@ -88,5 +88,5 @@ def as_training(config: Config) -> SftConfig:
 
 
 def _compares(config: Config) -> bool:
-    """Whether each row is gone through by another model too."""
+    """Whether another model also runs on each row."""
     return config.refine.method != "grpo" or float(config.refine.trl.get("beta", BETA)) > 0

@@ -1,6 +1,6 @@
 """A scaling model: the time of each part of a run from unit costs, and the bottleneck.
 
-A model, not a measurement: docs/guides/scaling.md says what its costs were measured on and what is assumed. Pure.
+A model, not a measurement: docs/guides/scaling.md states where its costs were measured and what is assumed. Pure.
 """
 
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from stillery.sampling.batch import MAX_FLUSH_S
 from stillery.sampling.engine_actors import BATCHES_IN_FLIGHT
 
-# The driver works out the id of each sample when it looks into the log at the end, and when it reads the sample.
+# The driver computes the id of each sample when it reads the log at the end, and when it reads the sample.
 IDS_PER_SAMPLE = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Seconds of one core for one unit, and bytes: of the driver's memory for a prompt, and of a sample on the
+    """Costs in seconds of one core per unit, and in bytes: of the driver's memory per prompt, and of a sample on the
     way to the checker.
 
-    `verify_s`, `bonds_s` and `curate_s` are for a sample, `index_s` for the columns of one sample that say which it is
-    and how it ended, `row_s` for reading it whole and writing it to the output, `id_s` for its id, `tally_s` for what
-    an engine tells of one file, `wait_share` for a second of waiting for engines.
+    `verify_s`, `bonds_s` and `curate_s` are per sample, `index_s` for the columns of one sample that identify it and
+    its outcome, `row_s` for reading it completely and writing it to the output, `id_s` for its id, `tally_s` for an
+    engine's report on one file, `wait_share` per second of waiting for engines.
     """
 
     verify_s: float
@@ -49,8 +49,8 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """Replicas of `gpus_per_replica` GPUs that write `tokens_per_s` each, `cpus_per_gpu` cores beside every GPU, and
-    `network_bytes_per_s` into the node that checks."""
+    """Replicas of `gpus_per_replica` GPUs that generate `tokens_per_s` each, `cpus_per_gpu` cores per GPU, and
+    `network_bytes_per_s` into the node that verifies."""
 
     num_gpus: int
     gpus_per_replica: int
@@ -65,8 +65,8 @@ class Hardware:
 
 @dataclass(frozen=True, slots=True)
 class Scaled:
-    """Seconds by part; the files that engines write to the sample log and how many are left of them once those of a
-    batch are put together; bytes of the driver's inventory of it; and seconds of the driver beside generation."""
+    """Seconds by part; the number of files that engines write to the sample log, and their number after compaction;
+    bytes of the driver's inventory of it; and seconds of the driver beside generation."""
 
     seconds: dict[str, float]
     num_files: float
@@ -80,7 +80,7 @@ class Scaled:
 
     @property
     def beside_generation(self) -> float:
-        """Seconds in which no GPU works, for each second in which they do."""
+        """Seconds in which no GPU works, per second in which they do."""
         generating = self.seconds["generation"]
         return (sum(self.seconds.values()) - generating) / generating
 
@@ -96,7 +96,7 @@ def scale(
     verify_processes: int = 1,
 ) -> Scaled:
     """The parts one after the other, as the stages run. Generation and bonds spread over the cluster; the rest is one
-    process: checking is one actor (`verify_processes` says what more would do), the others are the driver."""
+    process: verification is one actor (`verify_processes` gives the effect of more), the others are the driver."""
     samples = workload.num_samples
     cores = hardware.num_gpus * hardware.cpus_per_gpu
     files = samples / rows_per_file(workload, hardware, flush_every=flush_every, flush_s=flush_s)
@@ -117,6 +117,6 @@ def scale(
 
 
 def rows_per_file(workload: Workload, hardware: Hardware, *, flush_every: int, flush_s: float) -> float:
-    """Samples in one file of the log: a block flushes at `flush_every`, or after `flush_s` with what has finished."""
+    """Samples in one file of the log: a block flushes at `flush_every`, or after `flush_s` with the finished ones."""
     finished_per_s = hardware.tokens_per_s / workload.completion_tokens / BATCHES_IN_FLIGHT
     return min(float(flush_every), max(1.0, finished_per_s * flush_s))

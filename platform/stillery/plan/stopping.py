@@ -1,9 +1,9 @@
 """Expected number of samples under best-of-n's stopping rule.
 
-The states of a problem are (m samples, a of them accepted); from each it goes on with one more sample, accepted with
-the probability p, until `StoppingRule` stops it. With `lookahead` more run than are missing: where samples finish in
-order, min(n, T + lookahead) are made of a problem that stops after T; where short ones overtake, more. Where problems
-differ, p has a Beta distribution beforehand, and its mean given (m, a) takes the place of p.
+The states of a problem are (m samples, a of them accepted); from each it continues with one more sample, accepted with
+probability p, until `StoppingRule` stops it. With `lookahead` more samples run than are missing: if samples finish in
+order, min(n, T + lookahead) are made of a problem that stops after T; if short ones overtake, more. If problems differ,
+p has a Beta prior, and its posterior mean given (m, a) replaces p.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +14,8 @@ from stillery.metrics import StoppingRule
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Per prompt: samples made, of which surplus, accepted among those that count, kept at most `max_kept` of them."""
+    """Per prompt: samples made, surplus ones among them, accepted ones among those that count, and those kept, at most
+    `max_kept`."""
 
     made: float
     surplus: float
@@ -32,7 +33,7 @@ def expect(
     max_kept: int,
     futility: float = 0.0,
 ) -> Expected:
-    """The expectation for one prompt. Without a `rate` every sample is made, and all are taken for accepted."""
+    """The expectation for one prompt. Without a `rate` every sample is made, and all are assumed to be accepted."""
     if rate is None:
         return Expected(made=num_samples, surplus=0.0, accepted=num_samples, kept=min(max_kept, num_samples))
     is_fixed = target_accepted is None
@@ -48,7 +49,7 @@ def expect(
 
 
 def _stops(rule: StoppingRule, next_rate: Callable[[int, int], float]) -> Iterator[tuple[float, int, int]]:
-    """The ways to stop: the share of problems that do, after how many samples, how many of them accepted."""
+    """The stopping points: the share of problems that stop there, after how many samples, how many of them accepted."""
     reached = {0: 1.0}
     for made in range(1, rule.num_samples + 1):
         after: dict[int, float] = {}
@@ -65,7 +66,7 @@ def _stops(rule: StoppingRule, next_rate: Callable[[int, int], float]) -> Iterat
 
 
 def _next_rate(rate: float, concentration: float | None) -> Callable[[int, int], float]:
-    """The probability that the next sample is accepted, of a problem with m samples of which a were."""
+    """The probability that the next sample is accepted, for a problem with a of m samples accepted."""
 
     def next_rate(made: int, accepted: int) -> float:
         return rate if concentration is None else (rate * concentration + accepted) / (concentration + made)

@@ -13,7 +13,7 @@ from stillery.errors import UserError
 from stillery.problems.problems import Problem
 from stillery.problems.tasks import HELD_OUT_TASK, LONGER_STEPS, TASKS, TRAINED_STEPS
 
-# Draws in a row that bring nothing new before a task counts as exhausted.
+# This many draws in a row without a new problem mean that a task is exhausted.
 _PATIENCE = 5_000
 
 
@@ -51,14 +51,14 @@ def bucket_of(problem: Problem) -> Bucket:
 
 
 def steps_of(bucket: Bucket, *, task: str) -> range:
-    """The numbers of steps that the problems of a bucket have unless told otherwise."""
+    """The default numbers of steps of a bucket's problems."""
     return LONGER_STEPS[task] if bucket == Bucket.LONGER else TRAINED_STEPS[task]
 
 
 def draw(bucket: Bucket, *, task: str, count: int, seed: int, steps: Iterable[int] | None = None) -> list[Problem]:
     """`count` distinct problems of one bucket and task, with numbers of steps spread evenly over `steps`.
 
-    Raises UserError if the task has fewer distinct ones than that, or no task has that name.
+    Raises UserError if the task has fewer distinct ones than that, or is unknown.
     """
     if task not in TASKS:
         raise UserError(f"there is no task {task!r}; the tasks are {', '.join(TASKS)}")

@@ -1,7 +1,7 @@
-"""The choices of a row and the one that its gold answer names.
+"""The choices of a row, and the one that its gold answer names.
 
-A gold answer names its choice by letter, by text or by number, as `prompts.choice_answers` says. `auto` takes a letter
-or a text, and a whole number as an index from 0 where no choice is that number itself: where both readings name a
+A gold answer names its choice by letter, by text or by number, as set in `prompts.choice_answers`. `auto` accepts a
+letter or a text, and a whole number as an index from 0 if no choice is that number itself: if both readings name a
 choice and not the same one, the row is refused.
 """
 
@@ -26,9 +26,9 @@ _TEXTS = ("text", "texts")
 
 
 def read_choices(row: Row, cell: Any) -> tuple[list[str], list[str]]:
-    """The choices and, where they bear labels of their own (`{text: […], label: […]}`), those; else none.
+    """The choices and, if they have labels of their own (`{text: […], label: […]}`), those; else none.
 
-    Raises RowError for what is no list of texts, or holds more than there are letters.
+    Raises RowError for anything but a list of texts, or one longer than the alphabet.
     """
     checked(row, "choices", cell)
     if isinstance(cell, str):
@@ -54,9 +54,10 @@ def read_choices(row: Row, cell: Any) -> tuple[list[str], list[str]]:
 def resolve_choice(
     row: Row, answer: str, *, choices: Sequence[str], labels: Sequence[str], named_by: str, is_number: bool
 ) -> str:
-    """The gold answer as a letter where it names its choice by number or by a label of its own; else as it is.
+    """The gold answer as a letter if it names its choice by number or by a label of its own; else unchanged.
 
-    `is_number`: the cell held a number, not text. Raises RowError for what names no choice, or could name two.
+    `is_number`: the cell held a number, not text. Raises RowError for an answer that names no choice, or could name
+    two.
     """
     if answer in labels:
         return _told_apart(row, string.ascii_uppercase[labels.index(answer)], choices)

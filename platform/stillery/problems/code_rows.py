@@ -1,7 +1,7 @@
-"""Code problems in the shapes that datasets have -> a question, and the tests that are its gold answer.
+"""Code problems in common dataset formats: to a question, and the tests that are its gold answer.
 
-`tests` of a row, and what else datasets call them: a list of assertions, a list or columns of inputs and outputs, a
-text of Python, or JSON of any of these. Pure.
+`tests` of a row, or the datasets' names for it: a list of assertions, a list or columns of inputs and outputs, a text
+of Python, or JSON of any of these. Pure.
 """
 
 import json
@@ -14,8 +14,8 @@ FUNCTIONAL = ("functional", "function", "call_based", "call")
 
 
 def read_tests(cell: Any, *, setup: str = "", function: str | None = None) -> CodeTests:
-    """The tests of a cell; `function` is what tests by arguments call. Raises ValueError, saying what is wrong, for a
-    cell that holds none."""
+    """The tests of a cell; `function` is the function under test, for tests by arguments. Raises ValueError, with the
+    reason, for a cell without tests."""
     if isinstance(cell, str):
         cell = _decoded(cell)
     if isinstance(cell, str):
@@ -33,8 +33,8 @@ def read_tests(cell: Any, *, setup: str = "", function: str | None = None) -> Co
 
 
 def code_columns(values: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
-    """The shape of a row of a known dataset of code problems, and the columns that it gives; None for another row.
-    Raises ValueError for a row of such a shape whose tests cannot be read."""
+    """The format of a row of a known dataset of code problems, and its columns; None for another row. Raises ValueError
+    for a row of such a format whose tests cannot be read."""
     for name, needed, read in _SHAPES:
         if all(column in values for column in needed):
             return name, read(values)
@@ -64,7 +64,7 @@ def _of_table(table: Mapping[str, Any], *, setup: str, function: str | None) -> 
 
 
 def _of_case(case: Mapping[str, Any], *, setup: str, function: str | None = None) -> CodeTests:
-    """One test: an input with its output, as a program reads and prints them, or as arguments and a value."""
+    """One test: an input with its output, as read and printed by a program, or as arguments and a value."""
     given, expected = case.get("input", case.get("stdin")), case.get("output", case.get("stdout"))
     if given is None or expected is None:
         raise ValueError(f"a test has {', '.join(map(str, case))[:80]}; expected an input and an output")
@@ -79,7 +79,7 @@ def _of_case(case: Mapping[str, Any], *, setup: str, function: str | None = None
     return CodeTests(setup=f"{setup}\n{_CALL}", asserts=(f"assert _call({called!r}, {shown}) == {value!r}",))
 
 
-# LeetCode's functions are methods of a class; JSON knows no tuples.
+# LeetCode's functions are methods of a class; JSON has no tuples.
 _CALL = """\
 def _call(name, *arguments):
     space = globals()
@@ -133,7 +133,7 @@ def _python(source: str) -> str:
 
 
 def _decoded(text: str) -> Any:
-    """A text that is JSON as what it holds; any other as it is."""
+    """A JSON text as its value; any other text unchanged."""
     if text.lstrip()[:1] not in ("[", "{"):
         return text
     try:
@@ -143,7 +143,7 @@ def _decoded(text: str) -> Any:
 
 
 def _read_mbpp(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Mostly Basic Python Problems: the question is asked with its assertions, which say how the function is called."""
+    """Mostly Basic Python Problems: the question includes its assertions, which show how the function is called."""
     asserts = list(values["test_list"])
     imports = values.get("test_imports")
     listed = cast(list[str], imports) if isinstance(imports, list) else []
@@ -155,7 +155,7 @@ def _read_mbpp(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_humaneval(values: Mapping[str, Any]) -> dict[str, Any]:
-    """HumanEval: the beginning of a function, to be given whole; what stands before it there is there for the tests."""
+    """HumanEval: the beginning of a function, to be completed; the code before it is available to the tests."""
     prompt, entry = str(values["prompt"]), str(values["entry_point"])
     question = f"Complete this Python function. Give all of it, with its imports.\n\n```python\n{prompt.rstrip()}\n```"
     tests = CodeTests(setup=prompt, asserts=(_python(f"{values['test']}\ncheck({entry})"),))
@@ -163,7 +163,7 @@ def _read_humaneval(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_apps(values: Mapping[str, Any]) -> dict[str, Any]:
-    """APPS and TACO: `input_output` is JSON of inputs, outputs and the function's name, if it is one."""
+    """APPS and TACO: `input_output` is JSON of inputs, outputs and the function's name, if there is one."""
     tests = read_tests(values["input_output"])
     return {"question": values["question"], "tests": tests.to_json()}
 

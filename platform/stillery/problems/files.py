@@ -23,7 +23,7 @@ from stillery.verify.compare import AUTO
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Problems, train first, then validation, then test; and for each split that was read, what was left out of it."""
+    """Problems, train first, then validation, then test; and for each split that was read, the rows left out of it."""
 
     prompts: list[Prompt]
     left_out: dict[Split, SkippedRows]
@@ -32,9 +32,9 @@ class Loaded:
 def load_prompts(config: PromptsConfig, *, revision: str | None = None) -> Loaded:
     """The problems of the source `file` or `hub`.
 
-    `limit_train` and `limit_test` keep the first so many of a split; validation is carved out of what is kept.
-    Raises UserError for whatever is wrong with the settings, for data that cannot be read, and where more rows of a
-    split cannot be used than `max_bad_share` allows.
+    `limit_train` and `limit_test` keep the first rows of a split; validation is taken from the kept ones. Raises
+    UserError for invalid settings, for data that cannot be read, and where more rows of a split are unusable than
+    `max_bad_share` allows.
     """
     check_settings(config)
     left_out: dict[Split, SkippedRows] = {}
@@ -57,7 +57,7 @@ def load_prompts(config: PromptsConfig, *, revision: str | None = None) -> Loade
 
 
 def split_names(config: PromptsConfig) -> dict[Split, str]:
-    """The file or the dataset's split that each of our splits comes from. Raises UserError without train or test."""
+    """The file or the dataset's split behind each of our splits. Raises UserError without train or test."""
     names = {Split.TRAIN: config.train, Split.VALIDATION: config.validation, Split.TEST: config.test}
     for split in (Split.TRAIN, Split.TEST):
         if names[split] is None:
@@ -70,8 +70,8 @@ def split_names(config: PromptsConfig) -> dict[Split, str]:
 def to_problems(
     rows: Iterable[Row | RowError], *, config: PromptsConfig, split: Split, left_out: SkippedRows
 ) -> list[Placed]:
-    """The rows of one split as problems; faulty ones are counted. Raises UserError for a mapped column that no row
-    has, and where there are no rows."""
+    """The rows of one split as problems; invalid ones are counted. Raises UserError for a mapped column that no row
+    has, and if there are no rows."""
     problems: list[Placed] = []
     seen: set[str] = set()
     for row in rows:
@@ -95,13 +95,13 @@ def to_problems(
 
 
 def count_rows(config: PromptsConfig) -> dict[Split, int]:
-    """Rows of each split's file, before faulty and repeated ones are left out. Raises UserError where one cannot be
-    read."""
+    """The number of rows of each split's file, before invalid and repeated ones are left out. Raises UserError if one
+    cannot be read."""
     return {split: sum(1 for _ in _read(split, name)) for split, name in split_names(config).items()}
 
 
 def check_settings(config: PromptsConfig) -> None:
-    """Raise UserError for settings of files and datasets that cannot be meant."""
+    """Raise UserError for inconsistent settings of files and datasets."""
     kinds = [AUTO, *map(str, AnswerKind)]
     named = (
         ("answer_kind", config.answer_kind, kinds),

@@ -1,8 +1,8 @@
 """Gold answers: extracted from their column and checked to be of their kind.
 
-In: one cell and the settings `answer_format` and `answer_kind`. Out: the answer's text and its AnswerKind, as
-`stillery.verify` reads them. A gold answer that is not of its kind could never be matched, so it is refused here
-rather than counted as wrong later.
+In: one cell and the settings `answer_format` and `answer_kind`. Out: the answer's text and its AnswerKind, in the
+format of `stillery.verify`. A gold answer that is not of its kind could never be matched, so it is refused here rather
+than counted as wrong later.
 """
 
 import re
@@ -25,8 +25,8 @@ _HASHED = re.compile(r"\n#### [^\n]+\s*\Z")
 
 
 def read_gold(answer: str, *, answer_kind: str, choices: Sequence[str]) -> tuple[str, AnswerKind]:
-    """An answer and its kind, which `auto` infers. Raises ValueError, saying what is wrong and the remedy, for an
-    answer that is not of the kind."""
+    """An answer and its kind, which `auto` infers. Raises ValueError, with the reason and the remedy, for an answer
+    that is not of the kind."""
     if answer_kind == AUTO:
         if answer in _MISSING:
             raise ValueError(
@@ -44,8 +44,8 @@ def read_gold(answer: str, *, answer_kind: str, choices: Sequence[str]) -> tuple
 
 
 def extract(cell: str, *, answer_format: str) -> str:
-    """The answer in a cell: all of it (`text`), what follows the last #### (`hash`), or what the last \\boxed{}
-    holds (`boxed`). Raises ValueError if it is not there or empty."""
+    """The answer in a cell: all of it (`text`), the text after the last #### (`hash`), or the content of the last
+    \\boxed{} (`boxed`). Raises ValueError if it is missing or empty."""
     answer: str | None = cell
     if answer_format == "hash":
         _, mark, answer = cell.rpartition("####")
@@ -65,7 +65,7 @@ def extract(cell: str, *, answer_format: str) -> str:
 
 
 def _mismatch(answer: str, *, kind: AnswerKind, choices: Sequence[str]) -> str | None:
-    """What keeps an answer from being of a kind, as a phrase; None if nothing does."""
+    """The reason why an answer is not of a kind, as a phrase; None if it is."""
     if kind is AnswerKind.NUMBER and parse_quantity(clean(answer)) is None:
         return "it is not a number"
     if kind is AnswerKind.YES_NO and yes_no_of(answer) is None:

@@ -21,8 +21,8 @@ def read_hub(
     columns: Sequence[str] | None = None,
     key: str = "prompts.dataset",
 ) -> dict[str, Iterator[Row]]:
-    """The named splits of a dataset on the Hugging Face Hub, or of a local folder that `datasets` can load; only the
-    `columns`, of which it need not have all, where they are given.
+    """The named splits of a dataset on the Hugging Face Hub, or of a local folder that `datasets` can load; if
+    `columns` are given, only those, of which some may be missing.
 
     Raises UserError, naming the config's `key`, if it cannot be loaded or has no such split.
     """
@@ -33,7 +33,7 @@ def read_hub(
     try:
         loaded: Any = datasets.load_dataset(dataset, subset, revision=revision)
     except (FileNotFoundError, ValueError, OSError, DatasetsError, RuntimeError) as error:
-        # RuntimeError: a dataset that is a script.
+        # RuntimeError: a dataset defined by a script.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             f"{key}={dataset}{f', subset={subset}' if subset else ''}: cannot be loaded ({reason}); "
@@ -49,8 +49,8 @@ def read_hub(
 
 
 def hub_revision(dataset: str, *, key: str = "prompts.dataset") -> str | None:
-    """The Hub's commit that a dataset is read at; None for a local folder. Raises UserError, naming the config's `key`,
-    if the Hub cannot say."""
+    """The Hub's commit at which a dataset is read; None for a local folder. Raises UserError, naming the config's
+    `key`, if the Hub gives none."""
     if Path(dataset).exists():
         return None
     from huggingface_hub import HfApi
@@ -67,7 +67,7 @@ def hub_revision(dataset: str, *, key: str = "prompts.dataset") -> str | None:
 
 
 def _rows(split: Any, name: str) -> Iterator[Row]:
-    """The rows of a split; classes, which a dataset holds as numbers, by their names."""
+    """The rows of a split; classes, which a dataset stores as numbers, by their names."""
     classes = {column: feature.int2str for column, feature in split.features.items() if hasattr(feature, "int2str")}
     tables = split.with_format("arrow").iter(batch_size=_BATCH_ROWS)
     rows = rows_of((batch for table in tables for batch in table.to_batches()), name)

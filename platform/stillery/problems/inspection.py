@@ -1,7 +1,7 @@
 """`stillery prompts --inspect FILE`: describes a file and proposes the config that reads it.
 
-Out: YAML. What was seen stands in comments; below them the sections `prompts` (the file as problems) and `teacher` (as
-recorded generations), as far as it can be either. A mapping is proposed only after rows were read by it.
+Out: YAML. The description is in comments; below it are the sections `prompts` (the file as problems) and `teacher` (as
+recorded generations), as far as it can be either. A mapping is proposed only after rows were read with it.
 """
 
 from collections import Counter
@@ -62,7 +62,7 @@ _TYPES: dict[type[Any], str] = {
 
 @dataclass(slots=True)
 class _Column:
-    """A column, or a path into nested values: how often it has a value, of which types, and the first."""
+    """A column, or a path into nested values: how often it has a value, their types, and the first one."""
 
     num_values: int = 0
     types: Counter[str] = field(default_factory=Counter[str])
@@ -84,7 +84,7 @@ class _Column:
 
 @dataclass(slots=True)
 class _Seen:
-    """What was seen of a file."""
+    """The contents of a file, as far as inspected."""
 
     rows: list[Row] = field(default_factory=list[Row])
     columns: dict[str, _Column] = field(default_factory=dict[str, _Column])
@@ -96,7 +96,7 @@ class _Seen:
         return name in self.columns and (not types or self.columns[name].type in types)
 
     def find(self, names: Iterable[str], *types: str) -> str | None:
-        """The first of the names that is a column, else the first that ends the path of one."""
+        """The first of the names that is a column, else the first that ends a column's path."""
         for name in names:
             if self.has(name, *types):
                 return name
@@ -108,7 +108,7 @@ class _Seen:
 
 
 def _ends(path: str, name: str) -> bool:
-    """Whether a path leads to this name; what lies within a question's choices is none of its columns."""
+    """Whether a path leads to this name; values within a question's choices are not columns."""
     return path.endswith(f".{name}") and not path.startswith(("choices.text", "choices.label"))
 
 
@@ -248,7 +248,7 @@ def _question(seen: _Seen) -> dict[str, str] | None:
 
 def _answers(seen: _Seen) -> Iterator[str]:
     if "tests" in seen.given or any(path.partition(".")[0] == "tests" for path in seen.columns):
-        yield "answer"  # The tests of a code problem stand for it.
+        yield "answer"  # The tests of a code problem count as its answer.
     names = ("answer", *LIKELY["answer"])
     yield from (name for name in names if seen.has(name) or name in seen.given)
     for name in names:
@@ -256,7 +256,7 @@ def _answers(seen: _Seen) -> Iterator[str]:
 
 
 def _try_problems(rows: Sequence[Row], config: PromptsConfig) -> tuple[Counter[str], SkippedRows]:
-    """The kinds of the answers that are read by a config, and what is left out. As `text`, long ones are no answers."""
+    """The kinds of the answers read with a config, and the rows left out. As `text`, long ones are not answers."""
     kinds = Counter[str]()
     left_out = SkippedRows("prompts", "drop", 1.0, num_rows=len(rows))
     for row in rows:

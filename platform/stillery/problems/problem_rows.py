@@ -1,4 +1,4 @@
-"""Converts a row of a file or dataset to a Prompt; a fault is a RowError that names the remedy."""
+"""Converts a row of a file or dataset to a Prompt; an error is a RowError that names the remedy."""
 
 import datetime
 import decimal
@@ -26,7 +26,7 @@ COLUMNS = (*REQUIRED, "task", "prompt_id", "choices", "answer_kind", "tests")
 BAD_SHAPE = "conversation of several turns"
 BAD_TESTS = "unfit tests"
 
-# What other datasets call these; they are only ever suggested, since a guess could take the wrong column.
+# Other datasets' names for these; they are only suggested, since a guess could take the wrong column.
 LIKELY = {
     "question": ("problem", "prompt", "query", "input", "instruction", "text", "question_text", "messages"),
     "answer": (
@@ -38,7 +38,7 @@ LIKELY = {
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A problem and the place it came from; `key` is what makes two problems the same."""
+    """A problem and its place of origin; problems with equal `key` are the same."""
 
     prompt: Prompt
     where: str
@@ -46,7 +46,7 @@ class Placed:
 
 
 def to_problem(row: Row, *, config: PromptsConfig, split: Split, seen: set[str]) -> Placed:
-    """The row as a problem. The names of the columns that it has are added to `seen`."""
+    """The row as a problem. The names of its columns are added to `seen`."""
     cells = _cells(row, config.columns)
     seen.update(cells)
     question = _question(row, cells, config)
@@ -76,7 +76,7 @@ def _column(ours: str, config: PromptsConfig) -> str:
 
 
 def _cells(row: Row, mapping: Mapping[str, str]) -> dict[str, Any]:
-    """The row's cells under our names, for the columns that are there."""
+    """The row's cells under our names, for the existing columns."""
     values: Mapping[str, Any] = row.values
     needs_shape = any(ours not in mapping and ours not in values for ours in REQUIRED)
     if needs_shape or any(theirs not in values for theirs in mapping.values()):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One intermediate value: `value` is what `expression` comes to, given the facts that it depends on.
+    """One intermediate value: `value` is the result of `expression`, given the facts that it depends on.
 
     Kept for evaluation only: it is never shown to a model.
     """
@@ -20,8 +20,8 @@ class Fact:
 class Problem:
     """A problem with its exact answer. `answer_kind` is one of the values of records.AnswerKind.
 
-    `facts` are in an order in which they can be worked out. `signature` is what makes two problems the same: for
-    numeric tasks the numbers and their relations without names, for others the question.
+    `facts` are in an order in which they can be computed. Problems with equal `signature` are the same: for numeric
+    tasks it is the numbers and their relations without names, for others the question.
     """
 
     task: str
@@ -35,5 +35,5 @@ class Problem:
 
 
 def sign_question(task: str, question: str) -> str:
-    """The signature of a problem that its wording defines."""
+    """The signature of a problem that is defined by its wording."""
     return f"{task}:{' '.join(question.casefold().split())}"

@@ -1,4 +1,4 @@
-"""The problems of another run, and which of them whoever answered there failed: what a next round works on.
+"""The problems of another run, and those among them that its answers failed: the input of a next round.
 
 In: a run by its name, path or URI. Out: Prompt rows, in its order.
 """
@@ -16,8 +16,8 @@ _UNCOUNTED = (*FAILURES, VerdictKind.UNCHECKED)
 
 
 def run_prompts(config: PromptsConfig) -> list[Prompt]:
-    """All problems of `config.run`; with `config.failed_below` of those to train on only the failed ones. Raises
-    UserError where the run has no such output, or none was failed."""
+    """All problems of `config.run`; with `config.failed_below` only the failed ones among the training problems. Raises
+    UserError if the run has no such output, or no failed problem."""
     problems, verdicts = _outputs(config)
     prompts = from_table(_folder(config, problems).read_all(Prompt), Prompt)
     if verdicts is None or config.failed_below is None:
@@ -35,7 +35,7 @@ def run_prompts(config: PromptsConfig) -> list[Prompt]:
 
 
 def run_fingerprints(config: PromptsConfig) -> dict[str, str]:
-    """What is read of the other run, by its contents. Raises UserError as `run_prompts` does."""
+    """The contents of the other run that are read, as fingerprints. Raises UserError as `run_prompts` does."""
     return {
         f"{made['stage']}/{name}": checksum
         for made in _outputs(config)
@@ -45,8 +45,8 @@ def run_fingerprints(config: PromptsConfig) -> dict[str, str]:
 
 
 def failed_problems(verdicts: Iterable[Verdict], *, below: float) -> set[str]:
-    """The problems of whose answers less than this share is right. What could not be graded counts in no share, and a
-    problem without a graded answer is not known to be failed."""
+    """The problems with a smaller share of right answers than this. Ungraded answers count in no share, and a problem
+    without a graded answer does not count as failed."""
     right: dict[str, list[bool]] = {}
     for verdict in verdicts:
         if verdict.verdict not in _UNCOUNTED:

@@ -1,7 +1,7 @@
 """Splits: removes duplicates within and across them.
 
-In: the problems of each split, with the places they came from. Out: the same without those that are there twice, on one
-side or on both, each counted; what a student trains on must not be what it is measured on.
+In: the problems of each split, with their places of origin. Out: the same without duplicates, within a split or across
+splits, each counted; a student must not be measured on its training problems.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,8 +20,8 @@ _SHOWN_CHARS = 60
 
 
 def drop_repeated(problems: Sequence[Placed], *, left_out: SkippedRows) -> list[Placed]:
-    """The first of the problems that are the same, and of those with the same prompt_id. Where the same problem has
-    different answers none of them is kept: one is wrong, and nothing says which."""
+    """The first of equal problems, and of those with the same prompt_id. If the same problem has different answers none
+    of them is kept: one is wrong, and nothing says which."""
     groups: dict[str, list[Placed]] = {}
     for placed in problems:
         groups.setdefault(placed.key, []).append(placed)
@@ -49,8 +49,8 @@ def drop_repeated(problems: Sequence[Placed], *, left_out: SkippedRows) -> list[
 def drop_shared(
     splits: Mapping[Split, Sequence[Placed]], *, left_out: Mapping[Split, SkippedRows]
 ) -> dict[Split, list[Placed]]:
-    """The splits, without the training problems that validation or test has too and the validation problems that test
-    has. A prompt_id of two different problems counts likewise: later tables are joined by it."""
+    """The splits, without training problems that are also in validation or test, and without validation problems that
+    are also in test. A prompt_id shared by two different problems counts likewise: later tables are joined by it."""
     kept: dict[Split, list[Placed]] = {}
     places: dict[str, tuple[Split, str]] = {}
     for split in _MEASURED_FIRST:
@@ -79,8 +79,8 @@ def drop_shared(
 def carve_validation(train: Sequence[Placed], *, fraction: float) -> tuple[list[Placed], list[Placed]]:
     """(train, validation): about `fraction` of the problems, at least one and never all, become validation.
 
-    Which ones depends on the hash of each question alone, so a problem stays where it is when others are added.
-    Raises UserError if there are fewer than two problems.
+    The choice depends only on the hash of each question, so a problem stays in its split when others are added. Raises
+    UserError if there are fewer than two problems.
     """
     if len(train) < 2:
         raise UserError(
@@ -103,7 +103,7 @@ def _conflict(placed: Placed, other: Placed, said: str) -> RowError:
 
 
 def _may_be_same(first: Prompt, second: Prompt) -> bool:
-    """Whether two gold answers of one question could be the same: nothing that exact comparison tells apart."""
+    """Whether two gold answers of one question could be the same: exact comparison finds no difference."""
     mine, theirs = _named(first), _named(second)
     if mine is None or theirs is None or mine == theirs:
         return mine == theirs
@@ -111,11 +111,11 @@ def _may_be_same(first: Prompt, second: Prompt) -> bool:
 
 
 def _named(prompt: Prompt) -> str | None:
-    """The answer; of a choice its text, since the other row may have the choices in another order."""
+    """The answer; for a choice its text, since the other row may have the choices in another order."""
     letter = choice_of(prompt.answer, prompt.choices) if prompt.answer is not None and prompt.choices else None
     return prompt.answer if letter is None else prompt.choices[ord(letter) - ord("A")]
 
 
 def _position(placed: Placed) -> float:
-    """A number in [0, 1) that is spread evenly over questions."""
+    """A number in [0, 1), distributed evenly over questions."""
     return int(digest("validation", placed.key)[:8], 16) / 2**32

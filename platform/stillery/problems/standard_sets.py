@@ -1,7 +1,7 @@
-"""The evaluation sets that are known by name: where their problems are, and how their rows are read.
+"""The evaluation sets that are known by name: the location of their problems, and the format of their rows.
 
-Rows come from a folder of the user's, else from the Hugging Face Hub: `stillery benchmark` measures on them, and
-curation keeps them out of training sets.
+Rows come from the user's folder, else from the Hugging Face Hub: `stillery benchmark` measures on them, and curation
+keeps them out of training sets.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,7 +49,7 @@ STANDARD_SETS: dict[str, StandardSet] = {
         StandardSet("mmlu", "cais/mmlu", "all", answer_kind="choice"),
         StandardSet("arc_challenge", "allenai/ai2_arc", "ARC-Challenge", columns={"answer": "answerKey"},
                     answer_kind="choice", also=("arcc",)),
-        # The authors' own repository is a script, which `datasets` runs no longer; this one has its rows as Parquet.
+        # The authors' own repository is a script, which `datasets` no longer runs; this one has its rows as Parquet.
         StandardSet("livecodebench", "lighteval/code_generation_lite", "release_latest",
                     columns={"question": "question_content"}, answer_kind="code", also=("lcb",)),
     )
@@ -57,7 +57,7 @@ STANDARD_SETS: dict[str, StandardSet] = {
 
 
 def find_set(name: str) -> StandardSet | None:
-    """The set of a name in any usual spelling (`AIME 2024`, `MATH-500`); None for another name."""
+    """The set with a name in any usual spelling (`AIME 2024`, `MATH-500`); None for another name."""
     plain = _plain(name)
     return next((one for one in STANDARD_SETS.values() if plain in (_plain(one.name), *one.also)), None)
 
@@ -65,11 +65,11 @@ def find_set(name: str) -> StandardSet | None:
 def open_set(
     one: StandardSet, *, folder: Path | None, key: str, columns: Sequence[str] | None = None
 ) -> tuple[Iterator[Row | RowError], dict[str, str]]:
-    """The rows of a set, and what they are read from, by contents or revision. Where `columns` are given no others
-    need be read: the tests of a problem may take megabytes.
+    """The rows of a set, and their source, by contents or revision. If `columns` are given no others need be read: the
+    tests of a problem may take megabytes.
 
-    Raises UserError, naming the remedy, for a set that is neither in the folder nor can be had from the Hub; `key` is
-    what the folder is given by.
+    Raises UserError, naming the remedy, for a set that is neither in the folder nor available on the Hub; `key` is the
+    setting or option of the folder.
     """
     file = None if folder is None else file_of(folder, one)
     if file is not None:
@@ -89,7 +89,7 @@ def open_set(
 
 
 def identify_set(one: StandardSet, *, folder: Path | None, key: str) -> dict[str, str]:
-    """What a set is read from, with its contents' hash or the Hub's revision. Raises UserError where it is nowhere."""
+    """The source of a set, with its contents' hash or the Hub's revision. Raises UserError if it is not found."""
     if folder is not None and (file := file_of(folder, one)) is not None:
         return {"file": file.name, "sha256": file_fingerprint(file)}
     subset = {} if one.subset is None else {"subset": one.subset}
@@ -116,13 +116,13 @@ def file_of(folder: Path, one: StandardSet) -> Path | None:
 
 
 def copy_of(folder: Path, one: StandardSet) -> Path | None:
-    """The folder NAME where it is a copy of a dataset's repository, with its files in folders; None else."""
+    """The folder NAME if it is a copy of a dataset's repository, with its files in folders; None else."""
     inside = folder / one.name
     return inside if inside.is_dir() and any(stem_of(path.name) for path in inside.rglob("*")) else None
 
 
 def stem_of(name: str) -> str:
-    """A file's name without the ends of what can be read; empty for what cannot."""
+    """A file's name without the suffixes of readable formats; empty for other formats."""
     plain = next((name.removesuffix(end) for end in COMPRESSED if name.endswith(end)), name)
     return next((plain.removesuffix(end) for end in SUFFIXES if plain.endswith(end)), "")
 

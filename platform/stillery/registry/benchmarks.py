@@ -1,7 +1,7 @@
-"""Benchmarks beside a registered version: receipts, metrics, and what it forgot.
+"""Benchmarks of a registered version: receipts, metrics, and forgetting.
 
 In: a version and the receipt of a benchmark. Out: metrics of the version's run and of its logged model, the receipt as
-an artifact, what was forgotten as a tag that the gate reads, and a copy in the training run's folder for its report.
+an artifact, the forgotten tasks as a tag that the gate reads, and a copy in the training run's folder for its report.
 """
 
 import json
@@ -17,14 +17,15 @@ from stillery.registry.lineage import redact
 from stillery.registry.resolve import ServedModel
 
 TAG = "stillery.forgetting"
-# The verdict of a task that was forgotten.
+# The verdict of a forgotten task.
 LOST = "lost"
 # In MLflow's artifacts and in the folder of a run.
 FOLDER = "benchmarks"
 
 
 def log_receipt(served: ServedModel, receipt: Mapping[str, Any], *, tracking_uri: str | None) -> str:
-    """Keep a receipt with a version, and return where, as a line. Raises UserError if MLflow cannot be reached."""
+    """Store a receipt with a version, and return a line with its location. Raises UserError if MLflow cannot be
+    reached."""
     name = served.source.removeprefix("models:/").rpartition("/")[0]
     uri = mlflow_store.resolve_tracking_uri(tracking_uri)
     file = f"{receipt['measured'][:10]}-{digest('receipt', receipt)[:8]}.json"
@@ -61,7 +62,7 @@ def metrics_of_receipt(receipt: Mapping[str, Any]) -> dict[str, float]:
 
 
 def losses_in(record: Mapping[str, Any]) -> str | None:
-    """What a recorded comparison says was lost, as words; None if nothing was."""
+    """The losses in a recorded comparison, in words; None if there are none."""
     lost = [f"{task} {in_points(found)}" for task, found in record["tasks"].items() if found["verdict"] == LOST]
     if not lost:
         return None

@@ -1,4 +1,4 @@
-"""The model card of a registered version: recipe, figures, lineage, licences; Markdown with the Hub's front matter."""
+"""The model card of a registered version: recipe, metrics, lineage, licences; Markdown with the Hub's front matter."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ def write_card(
     """The card of version `version` of the registered model `name`.
 
     `settings` is the run's config as nested data, `metrics` and `tags` are those of its MLflow run; `licenses` are
-    those of what it was made from, by its name. Only where they are all the same one has the model it, too.
+    those of its sources, by name. Only if they are all the same does the model have that licence too.
     """
     known = {tuple(names) for names in licenses.values()}
     teacher, base = (_public(str(model)) for model in (settings["teacher"]["model"], settings["sft"]["student"]))
@@ -77,7 +77,7 @@ def write_card(
 
 
 def _public(model: str) -> str:
-    """The name of a model without the folder or bucket that it lies in: a card is there to be shared."""
+    """The name of a model without its folder or bucket: cards are shared."""
     return PurePosixPath(model).name if model.startswith(("/", "~", ".")) or "://" in model else model
 
 

@@ -1,9 +1,9 @@
 """The gate: whether a new student becomes the champion.
 
-In: the evaluations of the new student, of the present champion if there is one, and of the untouched student. Out: a
-decision with its reason. The new one must be better on the same problems, measured in the same way, by more than
-chance: the lower end of the 95% interval of the paired difference in pass@1 must be above zero, and stay there if every
-sample that failed for a reason of ours had gone against it.
+In: the evaluations of the new student, of the current champion if there is one, and of the untouched student. Out: a
+decision with its reason. The new one must be better on the same problems, under the same protocol, by more than chance:
+the lower end of the 95% interval of the paired difference in pass@1 must be above zero, and stay there if every sample
+that failed on our side had gone against it.
 """
 
 import dataclasses
@@ -21,8 +21,8 @@ CHAMPION = "champion"
 
 @dataclass(frozen=True, slots=True)
 class MeasuredModel:
-    """How a model did. `protocol` says how it was measured: by which verifier, with which sampling, prompts, precision
-    and problems; None where nobody wrote it down."""
+    """A model's evaluation. `protocol` is how it was measured: verifier, sampling, prompts, precision and problems;
+    None where it was not recorded."""
 
     scores: Sequence[Score]
     protocol: Mapping[str, Any] | None
@@ -30,7 +30,7 @@ class MeasuredModel:
 
 @dataclass(frozen=True, slots=True)
 class GateDecision:
-    """Whether to promote, in words for the log, and the gain that it rests on (None if it could not be measured)."""
+    """Whether to promote, a reason for the log, and the gain that it rests on (None if it could not be measured)."""
 
     promote: bool
     reason: str
@@ -48,8 +48,8 @@ def decide(
 ) -> GateDecision:
     """Compare the new student with the champion, or with the untouched student where there is no champion yet.
 
-    `champion_name` is how the decision calls the champion, such as `champion version 3`; `remedy` is what it says of
-    two that cannot be compared.
+    `champion_name` is the champion's name in the decision, such as `champion version 3`; `remedy` is the advice where
+    the two cannot be compared.
     """
     against = "the untouched student" if champion is None else champion_name
     opponent = untouched if champion is None else champion
@@ -72,7 +72,7 @@ def decide(
 
 
 def describe(gain: Gain) -> str:
-    """A gain as a person reads it: points of pass@1 with the interval."""
+    """A gain for display: points of pass@1 with the interval."""
     return (
         f"test pass@1 {gain.mean * 100:+.1f} points, 95% interval [{gain.low * 100:+.1f}, {gain.high * 100:+.1f}], "
         f"on {gain.num_problems} problems"
@@ -109,14 +109,14 @@ def incomparable(before: MeasuredModel, after: MeasuredModel) -> str | None:
 
 
 def _unanswered(before: MeasuredModel, after: MeasuredModel) -> str | None:
-    """Why failures leave nothing to compare; None if they leave enough."""
+    """Why failures leave too little to compare; None if they leave enough."""
     answered = (group_by_problem(s for s in e.scores if s.split == Split.TEST).keys() for e in (before, after))
     num_both = len(set.intersection(*map(set, answered)))
     return None if num_both >= 2 else f"samples failed so often that {num_both} test problem(s) have answers of both"
 
 
 def _problems(scores: Sequence[Score]) -> dict[str, tuple[str, str | None, int]]:
-    """Of each test problem the question, the answer and the number of samples."""
+    """For each test problem the question, the answer and the number of samples."""
     problems: dict[str, tuple[str, str | None, int]] = {}
     for score in scores:
         if score.split == Split.TEST and score.verdict != VerdictKind.UNCHECKED:
@@ -126,7 +126,7 @@ def _problems(scores: Sequence[Score]) -> dict[str, tuple[str, str | None, int]]
 
 
 def _differences(before: Mapping[str, Any], after: Mapping[str, Any], *, prefix: str = "") -> list[str]:
-    """The dotted names of what differs, with both values."""
+    """The dotted names of the differences, with both values."""
     found: list[str] = []
     for key in sorted(before.keys() | after.keys()):
         one, other = before.get(key), after.get(key)
@@ -139,5 +139,5 @@ def _differences(before: Mapping[str, Any], after: Mapping[str, Any], *, prefix:
 
 
 def _settled(scores: Sequence[Score], verdict: VerdictKind) -> list[Score]:
-    """The scores as if every sample that failed had come out in one way."""
+    """The scores as if every failed sample had had one given outcome."""
     return [dataclasses.replace(s, verdict=verdict) if s.verdict in FAILURES else s for s in scores]

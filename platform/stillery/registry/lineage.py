@@ -1,7 +1,7 @@
-"""What a run leaves in MLflow, as plain data: params, metrics, losses and tags within MLflow's limits.
+"""A run's record in MLflow, as plain data: params, metrics, losses and tags within MLflow's limits.
 
-In: the resolved config and the stages' outputs. Out: mappings that `mlflow_store` writes. Secrets are struck out
-before anything leaves the run's folder.
+In: the resolved config and the stages' outputs. Out: mappings that `mlflow_store` writes. Secrets are removed before
+anything leaves the run's folder.
 """
 
 import json
@@ -53,9 +53,9 @@ def params_of(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def metrics_of(outputs: Mapping[str, Output]) -> dict[str, float]:
-    """`MODEL/SPLIT/MEASURE` of every evaluation there is: pass_at_K and majority_at_K with their standard errors
-    (fractions), and the plain measures. MLflow allows no @ in a name. `bonds/MODEL/...`, where bonds were looked at:
-    the share of each kind, the mean stability, and a student's divergence from the teacher in bits."""
+    """`MODEL/SPLIT/MEASURE` of every evaluation: pass_at_K and majority_at_K with their standard errors (fractions),
+    and the plain measures. MLflow allows no @ in a name. `bonds/MODEL/...`, where bonds were analysed: the share of
+    each kind, the mean stability, and a student's divergence from the teacher in bits."""
     metrics: dict[str, float] = {}
     for stage, model in EVALUATIONS.items():
         if stage not in outputs:
@@ -91,7 +91,7 @@ def _measure(name: str, value: Any) -> dict[str, float]:
 
 
 def losses_of(history: Sequence[Mapping[str, Any]], *, prefix: str = "train") -> list[tuple[str, float, int]]:
-    """(metric, value, step) of a training history; what is missing or not finite at a step is left out."""
+    """(metric, value, step) of a training history; missing or non-finite values are left out."""
     return [
         (f"{prefix}/{_key(name)}", float(value), int(row["step"]))
         for row in history
@@ -101,7 +101,7 @@ def losses_of(history: Sequence[Mapping[str, Any]], *, prefix: str = "train") ->
 
 
 def stage_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
-    """The plain numbers of a stage's summary, for its row among the run's stages."""
+    """The plain numbers of a stage's summary, for its MLflow run."""
     return {
         _key(name): float(value)
         for name, value in summary.items()
@@ -110,5 +110,5 @@ def stage_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _key(name: str) -> str:
-    """A name that MLflow takes: letters, digits, and _ - . / and spaces, at most 250 of them."""
+    """A name that MLflow accepts: letters, digits, and _ - . / and spaces, at most 250 of them."""
     return re.sub(r"[^\w\-./ ]", "_", name)[:250]

@@ -1,4 +1,4 @@
-"""The MLflow run of a stage that trains, open while it does: its curves come in live, from the worker.
+"""The MLflow run of a training stage, open while the stage runs: its curves come in live, from the worker.
 
 Registration makes it a child of the registered model's run.
 """
@@ -14,7 +14,7 @@ from stillery.registry import mlflow_store
 from stillery.registry.lineage import params_of, redact
 from stillery.telemetry.logs import logger
 
-# Which output the run is of.
+# The tag of the run's output.
 LIVE_TAG = "stillery.live"
 
 
@@ -22,9 +22,9 @@ LIVE_TAG = "stillery.live"
 def live_run(
     config: RegisterConfig, *, trl: Mapping[str, Any], name: str, out: str, settings: Mapping[str, Any]
 ) -> Generator[dict[str, str] | None]:
-    """Open the run of the stage output at `out` (again, where it was stopped), and end it as the stage ends. Gives its
-    `run_id` and `tracking_uri`; None where MLflow is not among the reporters, or nobody asked for it by name and it
-    cannot be reached. Raises UserError where it was asked for.
+    """Open the run of the stage output at `out` (again, if it was stopped), and end it when the stage ends. Yields its
+    `run_id` and `tracking_uri`; None where MLflow is not among the reporters, or was not requested by name and cannot
+    be reached. Raises UserError if it was requested.
 
     `settings` are the stage's, and become the run's params.
     """

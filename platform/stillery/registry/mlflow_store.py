@@ -1,7 +1,7 @@
-"""The MLflow calls: what else in this package talks to a tracking server does it through a Store of this file.
+"""The MLflow calls: all other code in this package reaches a tracking server through a Store of this file.
 
-Every step looks for what an earlier, killed call left behind before it makes anything, so repeating a call adds
-nothing. MLflow is imported inside the functions: it takes seconds.
+Every step first looks for what an earlier, killed call left behind, so repeating a call adds nothing. MLflow is
+imported inside the functions: it takes seconds.
 """
 
 import contextlib
@@ -18,9 +18,9 @@ from stillery.io.run_folder import home
 from stillery.registry.lineage import redact
 
 MODEL_NAME = "student"
-# The folder of a downloaded model that is the Hugging Face checkpoint, tokenizer and chat template included.
+# The folder of a downloaded model that is the Hugging Face checkpoint, including tokenizer and chat template.
 CHECKPOINT_FOLDER = "model"
-# The adapter among the run's artifacts, and the version's tag that says where it is.
+# The adapter among the run's artifacts, and the version's tag with its location.
 ADAPTER_FOLDER, ADAPTER_TAG = "adapter", "stillery.adapter"
 DONE_TAG = "stillery.registered"
 PARENT_TAG = "mlflow.parentRunId"
@@ -42,9 +42,9 @@ def resolve_tracking_uri(configured: str | None) -> str:
 
 @contextlib.contextmanager
 def connect(tracking_uri: str, *, experiment: str) -> Generator[Store]:
-    """Use a tracking server for tracking and models alike, and make the experiment if it is not there.
+    """Use a tracking server for both tracking and models, and create the experiment if it does not exist.
 
-    The artifacts of a SQLite store lie in `mlartifacts` beside it. What was set before is set again afterwards.
+    The artifacts of a SQLite store lie in `mlartifacts` beside it. The previous settings are restored afterwards.
     Raises UserError, within about half a minute, if MLflow cannot be reached there.
     """
     import mlflow
@@ -73,10 +73,10 @@ def connect(tracking_uri: str, *, experiment: str) -> Generator[Store]:
 
 
 def _prepare_sqlite(tracking_uri: str) -> str | None:
-    """Make a SQLite store if it is not there; the URI of its artifacts, None for a store that is no SQLite file.
+    """Create a SQLite store if it does not exist; the URI of its artifacts, None for a store that is not a SQLite file.
 
-    MLflow makes its tables in many steps, and a store that was killed in between can never be opened again: it is
-    made under a temporary name and linked to its own when it is whole.
+    MLflow creates its tables in many steps, and a store that was killed in between can never be opened again: it is
+    created under a temporary name and linked to its final one when complete.
     """
     if not tracking_uri.startswith("sqlite:///"):
         return None
@@ -87,14 +87,14 @@ def _prepare_sqlite(tracking_uri: str) -> str | None:
         temporary = database.with_name(f".{database.name}.{uuid.uuid4().hex}.partial")
         make_tables(temporary, artifacts)
         with contextlib.suppress(FileExistsError):
-            # Unlike a rename, a link never replaces the store that another process made meanwhile.
+            # Unlike a rename, a link never replaces a store that another process created meanwhile.
             os.link(temporary, database)
         temporary.unlink()
     return artifacts
 
 
 def make_tables(database: Path, artifacts: str) -> None:
-    """A SQLite file with MLflow's tables, made by all of its migrations; artifacts go to a URI by default."""
+    """A SQLite file with MLflow's tables, created by all of its migrations; artifacts go to a URI by default."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     SqlAlchemyStore(f"sqlite:///{database}", artifacts).engine.dispose()
@@ -118,7 +118,7 @@ def _unreachable(tracking_uri: str, error: Exception) -> UserError:
 
 
 def open_run(store: Store, *, name: str, key: Mapping[str, str], tags: Mapping[str, str]) -> Any:
-    """The MLflow run whose tags match `key`, set running again if it was left unfinished, else a new one."""
+    """The MLflow run whose tags match `key`, resumed if it was left unfinished, else a new one."""
     found = _find_run(store, key)
     if found is None:
         return store.client.create_run(store.experiment_id, run_name=name, tags={**key, **tags})
@@ -143,8 +143,8 @@ def log_stage(
     params: Mapping[str, str],
     live: Mapping[str, str],
 ) -> None:
-    """A finished stage as a child of the run: the one with the tags `live` that was open while it worked, unless it has
-    a parent already, else a new one."""
+    """Log a finished stage as a child of the run: the run with the tags `live` that was open while the stage worked,
+    unless it already has a parent, else a new one."""
     key = {PARENT_TAG: run.info.run_id, "stillery.stage": stage}
     found = _find_run(store, live)
     if _find_run(store, key) is None and found is not None and PARENT_TAG not in found.data.tags:
@@ -161,8 +161,8 @@ def log_stage(
 def log_numbers(
     store: Store, run: Any, numbers: Sequence[tuple[str, float, int]], *, model_id: str | None = None
 ) -> None:
-    """(name, value, step) metrics of a run and, where one is named, of a logged model of it. Their time is the run's
-    start, so that logging them again adds no point."""
+    """Log (name, value, step) metrics of a run and, where one is named, of a logged model of it. Their time is the
+    run's start, so that logging them again adds no point."""
     from mlflow.entities import Metric
 
     start_time = run.info.start_time
@@ -175,7 +175,7 @@ def log_numbers(
 
 
 def log_params(store: Store, run: Any, params: Mapping[str, str]) -> None:
-    """The params that the run does not have yet: MLflow refuses to change one."""
+    """Log the params that the run does not have yet: MLflow refuses to change one."""
     from mlflow.entities import Param
 
     missing = [Param(name, value) for name, value in params.items() if name not in run.data.params]
@@ -184,7 +184,7 @@ def log_params(store: Store, run: Any, params: Mapping[str, str]) -> None:
 
 
 def log_datasets(store: Store, run: Any, datasets: Iterable[tuple[str, str, str]]) -> None:
-    """(name, digest, URI) of tables that the run was made from, as MLflow's dataset inputs."""
+    """Log (name, digest, URI) of the run's source tables, as MLflow's dataset inputs."""
     from mlflow.entities import Dataset, DatasetInput
 
     inputs = [DatasetInput(Dataset(name, digest, "local", f'{{"uri": "{uri}"}}')) for name, digest, uri in datasets]
@@ -194,7 +194,7 @@ def log_datasets(store: Store, run: Any, datasets: Iterable[tuple[str, str, str]
 def log_checkpoint(store: Store, run: Any, checkpoint: Path) -> str:
     """The URI of the checkpoint as a model of the run, copied there without loading its weights.
 
-    One that a killed call left behind is used if it is whole and deleted if it is not.
+    A copy that a killed call left behind is used if complete and deleted if not.
     """
     import mlflow
     import mlflow.transformers
@@ -220,7 +220,7 @@ def log_checkpoint(store: Store, run: Any, checkpoint: Path) -> str:
 
 
 def model_id_of(source: str | None) -> str | None:
-    """The logged model that a version's source names; None where it was made of a plain folder."""
+    """The logged model that a version's source names; None for a version made from a plain folder."""
     return source.removeprefix("models:/") if source and source.startswith("models:/m-") else None
 
 
@@ -231,8 +231,8 @@ def log_folder(store: Store, run: Any, folder: Path, *, name: str) -> str:
 
 
 def _check_arrived(store: Store, model_id: str, checkpoint: Path) -> None:
-    """Raise UserError if the artifact store lacks a file of the checkpoint, or has it in another size; the model that
-    is not whole is deleted, so that the next call makes it again."""
+    """Raise UserError if the artifact store lacks a file of the checkpoint, or has it in another size; the incomplete
+    model is deleted, so that the next call makes it again."""
     found = store.client.list_logged_model_artifacts(model_id, CHECKPOINT_FOLDER)
     sizes = {file.path.rpartition("/")[2]: file.file_size for file in found}
     for path in sorted(path for path in checkpoint.iterdir() if path.is_file()):
@@ -245,7 +245,7 @@ def _check_arrived(store: Store, model_id: str, checkpoint: Path) -> None:
 
 
 def register_version(store: Store, run: Any, *, name: str, source: str, tags: Mapping[str, str]) -> Any:
-    """The model version that was made from the run; a new one if there is none."""
+    """The model version made from the run; a new one if there is none."""
     import mlflow
 
     found = find_version(store, run, name=name)
@@ -255,14 +255,14 @@ def register_version(store: Store, run: Any, *, name: str, source: str, tags: Ma
 
 
 def find_version(store: Store, run: Any, *, name: str) -> Any | None:
-    """The version of the registered model that was made from the run."""
+    """The version of the registered model made from the run."""
     quoted = name.replace("'", "")
     found = store.client.search_model_versions(f"name = '{quoted}' and run_id = '{run.info.run_id}'")
     return found[0] if found else None
 
 
 def versions_of(store: Store, name: str) -> list[Any]:
-    """All versions of a registered model; none if there is no such model."""
+    """All versions of a registered model; none if the model does not exist."""
     quoted = name.replace("'", "")
     found: list[Any] = []
     token: str | None = None
@@ -275,7 +275,7 @@ def versions_of(store: Store, name: str) -> list[Any]:
 
 
 def get_alias(store: Store, name: str, alias: str) -> Any | None:
-    """The version that carries an alias; None if none does."""
+    """The version with an alias; None if there is none."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -288,7 +288,7 @@ def get_alias(store: Store, name: str, alias: str) -> Any | None:
 
 @contextlib.contextmanager
 def _few_retries() -> Generator[None]:
-    """First contact fails fast; MLflow would otherwise retry for minutes. Uploads keep its patience."""
+    """First contact fails fast; MLflow would otherwise retry for minutes. Uploads keep its default retries."""
     wanted = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
     added = [name for name in wanted if name not in os.environ]
     os.environ.update({name: wanted[name] for name in added})
@@ -301,7 +301,7 @@ def _few_retries() -> Generator[None]:
 
 @contextlib.contextmanager
 def _without_noise() -> Generator[None]:
-    """Leave out the lines that a user can do nothing about: a new store's tables, a local model's missing card."""
+    """Drop log lines about which a user can do nothing: a new store's tables, a local model's missing card."""
 
     def worth_reading(record: logging.LogRecord) -> bool:
         return not record.getMessage().startswith(

@@ -1,16 +1,16 @@
-"""Whether a registered model can have the name that a config gives it."""
+"""Whether a registered model can have the name given in a config."""
 
 from stillery.config import RegisterConfig
 from stillery.errors import UserError
 
 
 def check_name(config: RegisterConfig) -> None:
-    """Raise UserError for a model's or an experiment's name that MLflow refuses, or that no reference to the model can
-    hold (models:/NAME@ALIAS)."""
+    """Raise UserError for a model's or an experiment's name that MLflow refuses, or that is not valid in a reference to
+    the model (models:/NAME@ALIAS)."""
     from mlflow.exceptions import MlflowException
     from mlflow.utils import validation
 
-    # The rules of the server that will be asked to create them: MLflow has no public way to ask before.
+    # The rules of the server that will create them: MLflow has no public way to check beforehand.
     model_name = validation._validate_model_name  # pyright: ignore[reportPrivateUsage]
     experiment_name = validation._validate_experiment_name  # pyright: ignore[reportPrivateUsage]
     for key, check, name in (

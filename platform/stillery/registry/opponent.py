@@ -1,8 +1,8 @@
-"""Whom a new student is compared with: the champion, measured as the new one was.
+"""The opponent of a new student: the champion, measured under the same protocol.
 
-In: the champion's version and the new student's evaluation. Out: an evaluation of the champion that can be compared
-with it, and why not where there is none. A champion that was measured on other problems or in another way is fetched
-from the registry and measured again; what is measured stays with the new student's MLflow run.
+In: the champion's version and the new student's evaluation. Out: a comparable evaluation of the champion, or the reason
+why there is none. A champion that was measured on other problems or under another protocol is fetched from the registry
+and measured again; the result stays with the new student's MLflow run.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,17 +19,18 @@ from stillery.registry.resolve import ServedModel, fetch
 from stillery.registry.scores import champion_name, log_evaluation, read_evaluation
 from stillery.telemetry.logs import logger
 
-# Measures a checkpoint (a local folder) as the new student was measured: the folder of its scores, and the summary.
+# Measures a checkpoint (a local folder) as the new student was measured; returns the folder of its scores, and the
+# summary.
 Measure = Callable[[Path], tuple[Folder, Mapping[str, Any]]]
 
 
 def find_opponent(
     store: Store, champion: Any, *, after: MeasuredModel, run_id: str, measure: Measure
 ) -> tuple[MeasuredModel, str]:
-    """The champion's evaluation, and what there is to say where it cannot be compared with `after`.
+    """The champion's evaluation, and the reason where it cannot be compared with `after`.
 
-    `run_id` is the new student's MLflow run. Raises TooManyFailuresError, after which another call goes on, and
-    whatever breaks the engine that measures.
+    `run_id` is the new student's MLflow run. Raises TooManyFailuresError, after which another call resumes, and any
+    error that breaks the measuring engine.
     """
     found = read_evaluation(store, champion.run_id, "evaluate_after")
     fault = incomparable(found, after)
@@ -52,5 +53,5 @@ def find_opponent(
 
 
 def evaluation_of(folder: Folder, summary: Mapping[str, Any]) -> MeasuredModel:
-    """What an evaluation stage left: its scores and, in its summary, its protocol."""
+    """The result of an evaluation stage: its scores and, in its summary, its protocol."""
     return MeasuredModel(from_table(folder.read_all(Score), Score), summary.get("protocol"))

@@ -1,8 +1,8 @@
-"""Moving the champion by hand: `stillery promote` through the gate, `stillery rollback` to the one before.
+"""Moving the champion by hand: `stillery promote` through the gate, `stillery rollback` to the previous one.
 
-Who is champion and who was before, since when and why, is kept in a tag of the registered model, newest last; the
-gate's decision, and when a version was rolled back from, are kept on the version. Endpoints that follow
-`models:/NAME@champion` change over by themselves.
+The champions, current and former, with times and reasons, are kept in a tag of the registered model, newest last; the
+gate's decision, and the time of a rollback, are kept on the version. Endpoints that follow `models:/NAME@champion`
+switch automatically.
 """
 
 import dataclasses
@@ -26,14 +26,14 @@ from stillery.registry.mlflow_store import Store
 from stillery.registry.opponent import find_opponent
 from stillery.registry.scores import read_evaluation
 
-# Measures a checkpoint as a run's students were: the run's address, its config, the fingerprint of its prompts and the
-# checkpoint in; the folder of the scores and the summary of the evaluation out.
+# Measures a checkpoint as a run's students were measured. In: the run's address, its config, the fingerprint of its
+# prompts and the checkpoint. Out: the folder of the scores and the summary of the evaluation.
 MeasureAsIn = Callable[[str, str, str, Path], tuple[Folder, Mapping[str, Any]]]
 
 DECISION_TAG = "stillery.decision"
 HISTORY_TAG = "stillery.champions"
 ROLLED_BACK_TAG = "stillery.rolled_back"
-# MLflow keeps 5,000 characters of a tag.
+# MLflow keeps at most 5,000 characters of a tag.
 _KEPT_CHAMPIONS = 20
 
 
@@ -45,12 +45,13 @@ def promote(
     tracking_uri: str | None = None,
     force: str | None = None,
 ) -> str:
-    """Make a version the champion if it beats the present one, and return a line that says so.
+    """Make a version the champion if it beats the current one, and return a line that says so.
 
-    A champion that was measured on other problems or in another way is measured again by `measure_as_in`, by the
-    settings of the version's run; without it, or with `force`, it is not. `force` is the reason for promoting it
-    whatever the gate says; it is recorded with the gate's verdict. A version that `stillery benchmark --against` found
-    to have forgotten a task is refused. Raises UserError where the gate refuses, or the model or version is unknown.
+    A champion that was measured on other problems or under another protocol is measured again by `measure_as_in`, with
+    the settings of the version's run; without it, or with `force`, it is not. `force` is the reason for promoting the
+    version despite the gate; it is recorded with the gate's verdict. A version that `stillery benchmark --against`
+    found to have forgotten a task is refused. Raises UserError where the gate refuses, or the model or version is
+    unknown.
     """
     if force is not None and not force.strip():
         raise UserError("--force needs a reason, which is recorded")
@@ -70,7 +71,7 @@ def promote(
 
 
 def roll_back(name: str, *, tracking_uri: str | None = None) -> str:
-    """Make the champion before the present one the champion again, and return a line that says so."""
+    """Restore the previous champion, and return a line that says so."""
     with _connected(tracking_uri) as store:
         champion = mlflow_store.get_alias(store, name, CHAMPION)
         if champion is None:
@@ -86,7 +87,7 @@ def roll_back(name: str, *, tracking_uri: str | None = None) -> str:
 
 
 def move_champion(store: Store, name: str, version: str, *, why: str) -> None:
-    """Make a version the champion, and keep who was before it."""
+    """Make a version the champion, and record its predecessor."""
     history = champions(store, name)
     present = mlflow_store.get_alias(store, name, CHAMPION)
     if present is not None and (not history or history[-1]["version"] != str(present.version)):
@@ -97,14 +98,14 @@ def move_champion(store: Store, name: str, version: str, *, why: str) -> None:
 
 
 def _move(store: Store, name: str, history: Sequence[Mapping[str, str]]) -> None:
-    """Make the last of the history the champion. The history is written first: a call that is killed in between leaves
-    an alias that the next call finds in place."""
+    """Make the last of the history the champion. The history is written first: a call killed in between leaves the old
+    alias, which the next call records again."""
     store.client.set_registered_model_tag(name, HISTORY_TAG, json.dumps(list(history)[-_KEPT_CHAMPIONS:]))
     store.client.set_registered_model_alias(name, CHAMPION, history[-1]["version"])
 
 
 def _before(history: Sequence[dict[str, str]], version: str) -> list[dict[str, str]]:
-    """The champions before a version; all of them if it is not on record."""
+    """The champions before a version; all of them if it is not recorded."""
     versions = [entry["version"] for entry in history]
     return list(history[: versions.index(version)] if version in versions else history)
 
@@ -147,7 +148,7 @@ def _decide(store: Store, candidate: Any, champion: Any | None, *, measure_as_in
 
 
 def _run_of(store: Store, candidate: Any) -> tuple[str, str, str]:
-    """Where a version's run lies, its config, and the fingerprint of the problems that it was measured on."""
+    """The location of a version's run, its config, and the fingerprint of the problems that it was measured on."""
     run_uri = candidate.tags.get("stillery.run_uri")
     kept = {a.path for path in ("", "manifests") for a in store.client.list_artifacts(candidate.run_id, path or None)}
     if run_uri is None or not {"config.yaml", "manifests/evaluate_after.json"} <= kept:

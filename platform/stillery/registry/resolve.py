@@ -1,7 +1,7 @@
-"""A model reference -> the version to serve, and the version -> a local folder, through the registry.
+"""Resolves a model reference to the version to serve, and the version to a local folder, through the registry.
 
-`find_version` asks which version a reference means now; `fetch` brings that version to this machine. A version never
-changes, so a folder that was fetched once is used again, without the registry.
+`find_version` resolves a reference to its current version; `fetch` brings that version to this machine. A version never
+changes, so a fetched folder is reused without contacting the registry.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ _REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<ve
 @dataclass(frozen=True)
 class ServedModel:
     """A version to serve. `version` is the registry's number, or `unregistered` for a folder or Hub name; `source` is
-    where it is loaded from: `models:/NAME/VERSION`, a folder or a Hub name."""
+    what is loaded: `models:/NAME/VERSION`, a folder or a Hub name."""
 
     version: str
     source: str
@@ -37,19 +37,19 @@ UNREGISTERED = "unregistered"
 
 
 class NoSuchVersionError(UserError):
-    """The registry answers, and has no such model, version or alias."""
+    """The registry answers, but has no such model, version or alias."""
 
 
 def is_registered(model: str) -> bool:
-    """Whether a reference goes to the registry."""
+    """Whether a reference is to the registry."""
     return model.startswith("models:/")
 
 
 def find_version(model: str, *, tracking_uri: str | None) -> ServedModel:
-    """The version that a reference means now.
+    """The current version of a reference.
 
     Raises NoSuchVersionError where the name, version or alias is unknown, and UserError where MLflow cannot be reached
-    or a folder is no model.
+    or a folder is not a model.
     """
     if not is_registered(model):
         check_model("model", model)
@@ -63,9 +63,9 @@ def find_version(model: str, *, tracking_uri: str | None) -> ServedModel:
 
 
 def fetch(served: ServedModel, *, tracking_uri: str | None) -> Path | str:
-    """The local folder of a version (for a Hub name, the name), copied from the registry once a machine.
+    """The local folder of a version (for a Hub name, the name), copied from the registry once per machine.
 
-    Raises UserError where it cannot be brought here or is no model.
+    Raises UserError where it cannot be fetched or is not a model.
     """
     if not is_registered(served.source):
         return resolve_model(served.source)
@@ -85,7 +85,7 @@ def _checkpoint_of(folder: Path) -> Path:
 def _lookup(store: mlflow_store.Store, name: str, *, alias: str | None, version: str | None) -> Any:
     from mlflow.exceptions import MlflowException
 
-    # An endpoint asks every few seconds: what there is else is looked up only where the error has to say it.
+    # An endpoint polls every few seconds: the existing versions are looked up only for the error message.
     if alias is not None:
         found = mlflow_store.get_alias(store, name, alias)
         if found is None:
@@ -105,7 +105,7 @@ def _lookup(store: mlflow_store.Store, name: str, *, alias: str | None, version:
 
 
 def _no_such(store: mlflow_store.Store, name: str, complaint: str, remedy: str = "") -> NoSuchVersionError:
-    """The complaint with the versions that there are; another one for a model that is unknown."""
+    """The error with the existing versions; another one for an unknown model."""
     known = store.client.search_model_versions(f"name = '{name.replace(chr(39), '')}'")
     if known:
         versions = ", ".join(sorted((str(v.version) for v in known), key=int))
@@ -118,7 +118,7 @@ def _no_such(store: mlflow_store.Store, name: str, complaint: str, remedy: str =
 
 
 def _download(served: ServedModel, folder: Path, *, tracking_uri: str | None) -> None:
-    """The version's files, as they were when it was registered."""
+    """The version's files, as registered."""
     import mlflow.artifacts
     from mlflow.exceptions import MlflowException
 
@@ -127,7 +127,7 @@ def _download(served: ServedModel, folder: Path, *, tracking_uri: str | None) ->
             mlflow.artifacts.download_artifacts(served.source, dst_path=str(folder))
     except (MlflowException, OSError) as error:
         raise UserError(f"{served.source} could not be fetched: {str(error).strip().splitlines()[0][:300]}") from None
-    # MLflow answers for a source that is gone with an empty folder.
+    # For a source that is gone MLflow returns an empty folder.
     if not any(folder.iterdir()):
         raise UserError(f"{served.source} could not be fetched: the registry's source of it holds no files")
     verify_model(_checkpoint_of(folder))

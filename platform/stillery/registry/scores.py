@@ -1,4 +1,4 @@
-"""The evaluations of a registered version, as its own run kept them: scores/NAME.parquet and scores/NAME.json."""
+"""The evaluations of a registered version, in its own run: scores/NAME.parquet and scores/NAME.json."""
 
 import json
 import tempfile
@@ -14,12 +14,12 @@ _FOLDER = "scores"
 
 
 def champion_name(version: Any) -> str:
-    """The name under which a challenger's run keeps what it measured of the champion."""
+    """The name under which a challenger's run stores its measurement of the champion."""
     return f"champion-{version.version}"
 
 
 def log_evaluation(store: Store, run_id: str, name: str, evaluation: MeasuredModel) -> None:
-    """Keep an evaluation with a run; its protocol first, so that scores without one were never written here."""
+    """Store an evaluation with a run, the protocol first: scores without one were not written here."""
     store.client.log_dict(run_id, dict(evaluation.protocol or {}), f"{_FOLDER}/{name}.json")
     with tempfile.TemporaryDirectory() as folder:
         Folder(folder).write_rows(f"{name}.parquet", list(evaluation.scores), Score)
@@ -27,7 +27,8 @@ def log_evaluation(store: Store, run_id: str, name: str, evaluation: MeasuredMod
 
 
 def read_evaluation(store: Store, run_id: str | None, name: str) -> MeasuredModel:
-    """An evaluation, such as `evaluate_after`; without scores or protocol if a run, by hand perhaps, has none."""
+    """An evaluation, such as `evaluate_after`; without scores or protocol if a run, for example a manual one, has
+    none."""
     kept = {a.path for a in store.client.list_artifacts(run_id, _FOLDER)} if run_id else set[str]()
     if f"{_FOLDER}/{name}.parquet" not in kept:
         return MeasuredModel([], None)

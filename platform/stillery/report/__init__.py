@@ -1,4 +1,4 @@
-"""The report: one HTML page that says what a run made of its student, readable offline and by anyone."""
+"""The report: one HTML page on a run and its student, self-contained and for any reader."""
 
 from stillery.report.data import Evaluation, ReportData, StageLine
 from stillery.report.page import render

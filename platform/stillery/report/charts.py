@@ -1,7 +1,7 @@
-"""What the charts of templates/charts.html are drawn from: bars as they are, and lines with their places and ticks.
+"""The data of the charts in templates/charts.html: bars directly, and lines with their positions and ticks.
 
-Matplotlib's SVG scales as a whole, its letters to half their size on a phone, and brings colours of its own into a page
-that turns dark, so the report's charts are templates.
+Matplotlib's SVG scales as a whole, its text to half its size on a phone, and brings its own colours into a page with a
+dark mode, so the report's charts are templates.
 """
 
 import math
@@ -21,7 +21,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One point of a line, with the half height of its error bar."""
+    """One point of a line, with half the height of its error bar."""
 
     x: float
     y: float
@@ -39,8 +39,8 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class LineChart:
-    """Lines and ticks (place, text) by shares of the plot: x from its left, y from its top, errors of its height. Of a
-    chart that `is_marked` every point is."""
+    """Lines and ticks (position, text) as fractions of the plot: x from its left, y from its top, errors of its height.
+    In an `is_marked` chart every point has a marker."""
 
     x_name: str
     x_ticks: Sequence[tuple[float, str]]
@@ -50,7 +50,7 @@ class LineChart:
 
 
 def line_chart(series: Sequence[Series], x_name: str, *, shares: bool = False) -> LineChart:
-    """Lines over numbers. With `shares`, y lies in 0..1 on an axis to 100% and every point is marked."""
+    """Lines over numbers. With `shares`, y lies in 0..1 on an axis to 100% and every point has a marker."""
     xs = sorted({point.x for one in series for point in one.points})
     ys = [point.y for one in series for point in one.points]
     x_low, x_high = (xs[0], xs[-1]) if len(xs) > 1 else (xs[0] - 1, xs[0] + 1)

@@ -1,4 +1,4 @@
-"""What the page is drawn from: everything already read from disk, so that drawing is a pure function."""
+"""The page's data: everything is already read from disk, so that rendering is a pure function."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ SPLIT_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One evaluated model: its samples and what `stillery.metrics.summarize` made of them."""
+    """One evaluated model: its samples and their `stillery.metrics.summarize`."""
 
     scores: Sequence[Score]
     summary: Mapping[str, Any]
@@ -32,7 +32,7 @@ class Evaluation:
 
 
 class Model(NamedTuple):
-    """An evaluated model, and the class of its series in the stylesheet."""
+    """An evaluated model, and its series' class in the stylesheet."""
 
     style: str
     name: str
@@ -41,7 +41,7 @@ class Model(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Refinement:
-    """What refinement reported, its history of steps and validations, and a few of its last rollouts."""
+    """The refinement's summary, its history of steps and validations, and a few of its last rollouts."""
 
     summary: Mapping[str, Any]
     history: Sequence[Mapping[str, Any]]
@@ -60,7 +60,7 @@ class StageLine:
 
 @dataclass(frozen=True, slots=True)
 class ReportData:
-    """A run, ready to be drawn. What a stage that did not run would have given is None or empty.
+    """The data of a run's report. Data of a stage that did not run is None or empty.
 
     `registered` and `funnel` are the summaries of registration and curation, `verdicts` counts the teacher's
     verdicts, `history` is the trainer's log, `tuned` the student between fine-tuning and refinement, `num_prompts` the
@@ -93,7 +93,7 @@ class ReportData:
 
     @property
     def models(self) -> list[Model]:
-        """The evaluated models, in the order in which every table shows them."""
+        """The evaluated models, in the order of every table."""
         rows = [
             ("before", "Student before", self.before),
             ("tuned", "Student fine-tuned", self.tuned),

@@ -1,4 +1,4 @@
-"""How the models' reasoning is bonded: the mix of bonds for a chart, and one problem's molecules as images."""
+"""The models' bonds: the mix of kinds for a chart, and one problem's molecules as images."""
 
 import base64
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ KINDS = {
     BondKind.REFLECTION: "Reflection",
     BondKind.EXPLORATION: "Exploration",
 }
-# The style and the name of each model that compare_bonds knows.
+# The style and the name of each model in compare_bonds.
 ROLES = {
     "teacher": ("teacher", "Teacher"),
     "student_before": ("before", "Student before"),
@@ -34,7 +34,7 @@ def mix(compared: Mapping[str, Any] | None) -> list[tuple[str, list[Bar]]]:
 
 
 def drawings(data: ReportData, samples: Mapping[str, Score]) -> list[tuple[str, str]]:
-    """The molecules of the demonstrated problem's traces: an image's address, which holds it, and its description."""
+    """The molecules of the demonstrated problem's traces: an image as a data URI, and its description."""
     found: list[tuple[str, str]] = []
     for style, name, _ in data.models:
         molecule = data.molecules.get(samples[style].sample_id) if style in samples else None

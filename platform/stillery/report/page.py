@@ -1,7 +1,7 @@
-"""The page: ReportData in, one self-contained HTML document out.
+"""Renders ReportData as one self-contained HTML document.
 
-It loads nothing: style and drawings are inline, there is no script, and a content security policy says so, so that
-no text a model wrote could load or run anything even if its escaping failed.
+It loads nothing: style and drawings are inline, there is no script, and a content security policy enforces this, so
+that no text of a model could load or run anything even if its escaping failed.
 """
 
 from importlib import resources
@@ -21,7 +21,8 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri
 
 
 def render(data: ReportData) -> str:
-    """The report of a run as one HTML document, complete without network. What did not run is said to be missing."""
+    """The report of a run as one HTML document, complete without network. Stages that did not run are reported as
+    missing."""
     environment = make_environment("stillery.report", in_points=in_points, line_chart=line_chart)
     samples = choose_samples(data)
     return environment.get_template("report.html").render(

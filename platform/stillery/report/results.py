@@ -1,4 +1,4 @@
-"""What training changed: the gain, every model's measures by split, and accuracy by task and by length."""
+"""The effect of training: the gain, every model's measures by split, and accuracy by task and by length."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -42,13 +42,13 @@ def by_split(data: ReportData) -> list[tuple[str, list[tuple[str, Measures | Non
 
 
 def of_several(data: ReportData) -> list[str]:
-    """The measures that take several samples of a problem, by their keys."""
+    """The measures over several samples of a problem, by their keys."""
     ks = sorted({k for model in data.models for k in model.evaluation.summary["ks"] if k > 1})
     return [*(f"pass@{k}" for k in ks), f"majority@{max(ks, default=1)}"]
 
 
 def by_task(data: ReportData) -> list[tuple[str, list[Bar]]]:
-    """Bars of every task of every split that is not split by length."""
+    """Bars of every task of every split that is not divided by length."""
     groups: list[tuple[str, list[Bar]]] = []
     for split in data.splits:
         if split == Split.LONGER:
@@ -78,7 +78,7 @@ def by_length(data: ReportData) -> Lengths | None:
 
 
 def _by_num_steps(evaluation: Evaluation) -> dict[int, Measures]:
-    """pass@1 by steps. Where both splits have problems of a length, theirs count together."""
+    """pass@1 by steps. Where both splits have problems of a length, they are pooled."""
     splits = (Split.TEST, Split.LONGER)
     pooled = [dataclasses.replace(score, split=Split.TEST) for score in evaluation.scores if score.split in splits]
     found = summarize(pooled, ks=[1])["splits"].get(Split.TEST, {}).get("by_num_steps", {})

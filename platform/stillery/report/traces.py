@@ -1,4 +1,5 @@
-"""Which of the models' texts are shown, word for word: one problem side by side, and samples of the trained student."""
+"""The choice of model texts that the report shows verbatim: one problem side by side, and samples of the trained
+student."""
 
 from collections.abc import Sequence
 
@@ -19,9 +20,9 @@ def choose_samples(data: ReportData) -> dict[str, Score]:
 
 
 def choose_problem(data: ReportData) -> str | None:
-    """The id of the demonstrated problem: see the note that the page carries.
+    """The id of the demonstrated problem: see the note on the page.
 
-    Problems are taken in the order in which they were evaluated, those of DEMONSTRATION_TASK alone where present.
+    Problems are considered in the order of evaluation, only those of DEMONSTRATION_TASK where present.
     """
     if not data.models:
         return None
@@ -50,7 +51,7 @@ def choose_traces(data: ReportData) -> list[tuple[str, list[Score]]]:
 
 
 def _spread(scores: Sequence[Score], wanted: int) -> list[Score]:
-    """Evenly spaced over the list, so that not all come from the first task."""
+    """A choice spaced evenly over the list, so that not all come from the first task."""
     step = max(len(scores) / wanted, 1.0) if wanted else 1.0
     return [scores[int(step * index)] for index in range(min(wanted, len(scores)))]
 

@@ -1,4 +1,4 @@
-"""The curves of training: the loss of fine-tuning, and what refinement logged."""
+"""The training curves: the loss of fine-tuning, and the logs of refinement."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from stillery.report.charts import Point, Series
 from stillery.templating import NONE
 
 _ACCURACY, _ERROR = "validation/pass@1", "validation/standard_error"
-# What the table of refinement's steps shows of the history: name and format.
+# The columns of the table of refinement's steps: name and format.
 _COLUMNS = {
     "reward": ("reward", ".3f"),
     "kl": ("KL", ".2g"),
@@ -26,7 +26,7 @@ History = Sequence[Mapping[str, Any]]
 
 
 def losses(history: History) -> list[Series]:
-    """The loss over the steps of fine-tuning, without the points where it is no number."""
+    """The loss over the steps of fine-tuning, without NaN values."""
     series = [_curve(history, "loss", "Training"), _curve(history, "eval_loss", "Validation", style="eval")]
     return [one for one in series if one.points]
 
@@ -38,7 +38,8 @@ def accuracy(history: History) -> Series:
 
 
 def rewards(history: History) -> list[Series]:
-    """The reward and each part of it, since their scales differ; those with two points at least."""
+    """The reward and each part of it, in separate charts since their scales differ; only those with at least two
+    points."""
     names = {"reward": "Reward, the weighted sum"}
     parts = {key for row in history for key in row if key.startswith(("part/", "reward/"))}
     names |= {key: key.partition("/")[2].replace("_", " ") for key in sorted(parts)}
@@ -47,7 +48,7 @@ def rewards(history: History) -> list[Series]:
 
 
 def steps(history: History) -> tuple[list[str], list[list[str]]]:
-    """A table of refinement's steps, a dozen at most: its head and its rows."""
+    """A table of refinement's steps, at most a dozen: its head and its rows."""
     rows = [row for row in history if "loss" in row]
     keys = [key for key in _COLUMNS if any(row.get(key) is not None for row in rows)]
     shown = rows[:: max(1, -(-len(rows) // _ROWS))]

@@ -1,4 +1,4 @@
-"""The one place that runs models for text: every stage that samples (teacher, evaluation) goes through here.
+"""Text generation: every stage that samples (teacher, evaluation) goes through this package.
 
-Requests come in as a table, finished samples go to a durable log, and what is in the log is never made again.
+Requests come in as a table, finished samples go to a durable log, and a sample in the log is never made again.
 """

@@ -1,7 +1,7 @@
-"""Adapters: a folder of low-rank weights, as peft writes them, that belong to a base model.
+"""Adapters: a folder of low-rank weights in peft's format, on top of a base model.
 
-In: the folder, and the base that its adapter_config.json names. Out: the whole model, which is what trains, samples
-and exports; merged once a machine and kept in its cache.
+In: the folder, and the base that its adapter_config.json names. Out: the whole model, which is used for training,
+sampling and export; merged once per machine and cached there.
 """
 
 import json
@@ -26,7 +26,7 @@ def is_adapter(folder: Path) -> bool:
 
 
 def read_adapter(named: str, folder: Path) -> Mapping[str, Any]:
-    """An adapter's settings. Raises UserError, saying what was `named`, if it cannot be merged or names no base."""
+    """An adapter's settings. Raises UserError, with the name `named`, if it cannot be merged or names no base."""
     try:
         found: Any = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
     except ValueError:
@@ -47,14 +47,15 @@ def read_adapter(named: str, folder: Path) -> Mapping[str, Any]:
 
 
 def merge_once(named: str, folder: Path, *, base: str, identity: str) -> Path:
-    """The whole model of an adapter in this machine's cache, by the adapter's and base's `identity`; `base` is the
-    path or Hub name to load. It speaks as the adapter's folder says where that has a tokenizer, else as the base."""
+    """The merged model of an adapter in this machine's cache, keyed by the adapter's and base's `identity`; `base`
+    is the path or Hub name to load. Its chat format is the adapter folder's where that has a tokenizer, else the
+    base's."""
 
     def fill(partial: Path) -> None:
         from transformers import AutoTokenizer
 
         logger.info(f"{named}: merging the adapter into {base}, once")
-        # Rounded to half precision, the sum of both would answer otherwise than the two apart.
+        # Rounded to half precision, the merged weights would answer differently from base plus adapter.
         merge(named, base, folder, partial, dtype="float32")
         has_tokenizer = (folder / "tokenizer_config.json").is_file() or (folder / "tokenizer.json").is_file()
         tokenizer: Any = AutoTokenizer.from_pretrained(str(folder) if has_tokenizer else base)
@@ -69,7 +70,7 @@ def merge_once(named: str, folder: Path, *, base: str, identity: str) -> Path:
 def merge(named: str, base: str, adapter: Path, out: Path, *, dtype: str) -> None:
     """Write base and adapter as one model into `out`, with the weights in `dtype` ("auto": the base's own).
 
-    Raises UserError if the adapter is not one of this base.
+    Raises UserError if the adapter does not fit this base.
     """
     quiet_peft()
     import transformers
@@ -107,7 +108,7 @@ def _check_shapes(named: str, adapter: Path, model: Any, *, base: str) -> None:
 
 
 def quiet_peft() -> None:
-    """Keep torchao, which peft imports where it is installed, from reporting which of its kernels this machine lacks;
+    """Stop torchao, which peft imports where it is installed, from reporting which of its kernels this machine lacks;
     none of them is used."""
     import logging
     import os

@@ -1,4 +1,4 @@
-"""The teachers that can be asked, behind one seam: who they are, how they take a conversation, how an engine starts."""
+"""The kinds of teacher behind one interface: their identity, their prompt format and how their engine starts."""
 
 import datetime
 import functools
@@ -26,9 +26,9 @@ TAKEN = ("model", "messages", "prompt", "n", "stream", "seed")
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """A model that can be sampled. `identity` is its part of every sample's id; `render` writes conversations as the
-    engine takes them; `start` makes an engine, in the actor that calls it; `prices` are those of a million tokens, of
-    input and of output; `max_model_len` is its context, where that is known; `extra` joins the sampling settings."""
+    """A model that can be sampled. `identity` is its part of every sample's id; `render` writes conversations in the
+    engine's format; `start` makes an engine, in the actor that calls it; `prices` are per million tokens, of input and
+    of output; `max_model_len` is its context, where that is known; `extra` is added to the sampling settings."""
 
     identity: str
     render: Callable[[Sequence[Sequence[Message]]], list[str]]
@@ -48,7 +48,7 @@ def vllm_backend(
     top_logprobs: int = 0,
 ) -> Backend:
     """A model that vLLM runs on this cluster, in the chat format `chat` (null: its own files'). Generation stops at
-    `stop_token_ids` besides the model's own; so many `top_logprobs` of each token are kept."""
+    `stop_token_ids` besides the model's own; this many `top_logprobs` of each token are kept."""
     from stillery.sampling.backends.vllm import VllmEngine
 
     identity = model_id(model, engine) + "".join(f"+stop{token}" for token in stop_token_ids)
@@ -64,7 +64,7 @@ def vllm_backend(
         identity=identity,
         render=functools.partial(render, chat=chat or ChatFormat(model), two_step=two_step),
         start=functools.partial(_start_two_step, start) if two_step else start,
-        # A sample of two requests does not tell how long each of them was.
+        # The duration of a two-request sample does not give that of each request.
         max_model_len=None if two_step else context_length(model, engine.engine),
         extra={"logprobs": top_logprobs} if top_logprobs else {},
     )
@@ -73,10 +73,11 @@ def vllm_backend(
 def endpoint_source(
     teacher: TeacherConfig, *, logs: Folder, now: datetime.datetime | None = None, scored: bool = False
 ) -> Backend:
-    """A model behind an OpenAI-compatible server, the same one wherever it moves. The key is read where an engine
-    starts; what the samples in the run's `logs` cost counts towards the cap. `scored` keeps `teacher.top_logprobs`."""
+    """A model behind an OpenAI-compatible server, with an identity independent of its address. The key is read where an
+    engine starts; the cost of the samples in the run's `logs` counts towards the cap. `scored` keeps
+    `teacher.top_logprobs`."""
     endpoint = endpoint_of(teacher)
-    # Servers are told the chat template's arguments in the body.
+    # Servers receive the chat template's arguments in the body.
     arguments = teacher.chat_template_kwargs if endpoint.api == "chat" else {}
     identity = f"endpoint:{teacher.model}"
     start: Callable[[], Engine] = functools.partial(
@@ -99,7 +100,7 @@ def teacher_backend(
     teacher: TeacherConfig, *, logs: Folder, now: datetime.datetime | None = None, scored: bool = False
 ) -> Backend:
     """The teacher of a config, of kind vllm or endpoint; `logs` holds the run's samples, and `now` is the time that a
-    chat template may print (null: the clock's). With `scored` its samples come with `teacher.top_logprobs`."""
+    chat template may print (null: the current time). With `scored` its samples come with `teacher.top_logprobs`."""
     if teacher.kind == "endpoint":
         return endpoint_source(teacher, logs=logs, now=now, scored=scored)
     return vllm_backend(
@@ -122,7 +123,7 @@ def check_teacher_endpoint(teacher: TeacherConfig) -> None:
     key, endpoint = "teacher.endpoint", teacher.endpoint
     parts = urlsplit(endpoint.base_url or "")
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or "@" in parts.netloc:
-        # Never show it: a password may stand in it.
+        # Never show it: it may contain a password.
         raise UserError(f"{key}.base_url must be like https://HOST/v1, without a password or query in it")
     if endpoint.api not in PATHS:
         raise UserError(f"{key}.api is {endpoint.api!r}; it must be {' or '.join(PATHS)}")
@@ -151,7 +152,7 @@ def _check_cap(teacher: TeacherConfig) -> None:
 
 
 def endpoint_of(teacher: TeacherConfig) -> OpenAIServer:
-    """The server as the engine takes it."""
+    """The server's settings for the engine."""
     settings: dict[str, Any] = {**settings_of(teacher.endpoint), "base_url": teacher.endpoint.base_url or ""}
     del settings["tokenizer"]
     return OpenAIServer(**settings, model=teacher.model)
@@ -168,8 +169,8 @@ def _render_for_endpoint(
 def _start_endpoint(
     endpoint: OpenAIServer, *, model_id: str, logs: Folder, scored_by: TeacherConfig | None = None
 ) -> Engine:
-    """An engine whose account begins with what the run has spent; read here, it also holds for an engine that replaces
-    one that died. `scored_by` is the teacher whose log-probabilities are kept."""
+    """An engine whose account begins with the run's spending so far; since that is read here, it is also right for an
+    engine that replaces a dead one. `scored_by` is the teacher whose log-probabilities are kept."""
     is_capped = endpoint.max_cost is not None
     account = spent_before(logs, endpoint=endpoint, model_id=model_id) if is_capped else Account()
     top = None

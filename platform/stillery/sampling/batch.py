@@ -1,6 +1,6 @@
-"""A batch of prompts on its way through an engine: launched, made, logged, judged, launched again. No Ray in here.
+"""The lifecycle of a batch of prompts: launch, sample, log, judge, and launch again. No Ray in here.
 
-Each batch has its own queue of events, to which the engine's and the judge's threads put; many batches share an
+Each batch has its own queue of events, into which the engine's and the judge's threads write; many batches share an
 engine, so no prompt waits for another, and none for the end of a batch.
 """
 
@@ -21,8 +21,8 @@ from stillery.sampling.sample_log import Compaction, next_number
 from stillery.sampling.sampling_plan import SamplingPlan
 from stillery.telemetry.logs import logger, with_fields
 
-# A sample is durable at the latest so long after it finished: first soon, then by how long the engine has worked, so
-# that an engine that dies loses at most a twentieth of its work, and a slow one does not write a file a sample.
+# The maximum delay until a finished sample is durable: short at first, then in proportion to the engine's working time,
+# so that an engine that dies loses at most a twentieth of its work, and a slow one does not write one file per sample.
 MIN_FLUSH_S = 5.0
 MAX_FLUSH_S = 60.0
 FLUSH_SHARE = 0.05
@@ -30,8 +30,8 @@ FLUSH_SHARE = 0.05
 
 @dataclass
 class Tally:
-    """What has happened since the last one: samples made (of which accepted and failed), their tokens, for each prompt
-    that is done the number of its samples that count, the samples written by file, and files that others stand for."""
+    """Events since the last tally: samples made (of which accepted and failed), their tokens, for each finished prompt
+    the number of its samples that count, the samples written by file, and files replaced by others."""
 
     made: int = 0
     accepted: int = 0
@@ -50,7 +50,7 @@ class _Prompt:
 
 
 class Batch:
-    """Samples the prompts of one batch. `run` once; `busy_s` says how long its engine has worked."""
+    """Samples the prompts of one batch. `run` once; `busy_s` is the engine's working time."""
 
     def __init__(
         self,
@@ -82,19 +82,20 @@ class Batch:
         self._events: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
         self._num_open = 0
         self._unlogged: list[Generation] = []
-        # When the first of the unlogged finished.
+        # When the first of the unlogged samples finished.
         self._oldest = 0.0
         self._tally = Tally()
         own = plan.log.files(self.name)
         self._number = next_number(own)
-        # What an earlier start made of these prompts, and what an actor that died had made of this very batch.
+        # Samples of these prompts from an earlier start, and samples of this very batch from an actor that died.
         self._known = self._find_known({name for prompt in prompts for name in prompt.files} | set(own))
 
     def run(self) -> Iterator[Tally]:
-        """Make what is missing until every prompt is done. Yields a tally when all are launched, and one for every file
-        that is written; at the end the files of the batch are put together.
+        """Make the missing samples until every prompt is done. Yields a tally when all are launched, and one for every
+        file that is written; at the end the batch's files are compacted.
 
-        Raises BrokenEngineError if the engine broke, or what ends the run, after all that had finished was written.
+        Raises BrokenEngineError if the engine broke, or the error that ends the run, after writing all finished
+        samples.
         """
         try:
             for prompt in self._prompts:
@@ -121,7 +122,7 @@ class Batch:
         contents = self._plan.log.read(files)
         gone = files - set(contents.tables) - contents.replaced
         if gone:
-            # Put together by another start since they were found, or moved aside.
+            # Compacted by another start since they were found, or moved aside.
             beside = {
                 name for batch in {name.rpartition("/")[0] for name in gone} for name in self._plan.log.files(batch)
             }
@@ -136,7 +137,7 @@ class Batch:
         return {sample: row for sample, row in picked.items() if row is not None and row.error is None}
 
     def _advance(self, prompt: _Prompt) -> None:
-        """Start what the stopping rule asks for now."""
+        """Start the samples that the stopping rule requests now."""
         for index in prompt.best_of.launch():
             self._start(prompt, index, attempt=0)
         if prompt.best_of.is_done:
@@ -209,7 +210,7 @@ class Batch:
 
 
 def name_of(prompts: list[RenderedPrompt]) -> str:
-    """The name that a batch of these prompts has in the log, in whichever process."""
+    """The batch's name in the log, the same in every process for the same prompts."""
     return digest("batch", [prompt.prompt_id for prompt in prompts])[:16]
 
 

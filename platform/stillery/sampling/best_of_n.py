@@ -4,23 +4,23 @@ from stillery.metrics.stopping import StoppingRule, futile_up_to
 
 
 class BestOfN:
-    """The samples of one prompt: `num_samples` of them, or fewer if `target_accepted` are accepted before, or if that
-    becomes unlikelier than `futility` (see StoppingRule).
+    """The samples of one prompt: `num_samples` of them, or fewer if `target_accepted` are accepted before, or if the
+    probability of that falls below `futility` (see StoppingRule).
 
-    The rule goes by sample index, not by time: a prompt is done at its `target_accepted`-th acceptance in order of
-    index (in order of completion, short samples would be favoured). No more samples run than acceptances are missing
-    or than are made before the prompt may be given up, and `lookahead` more: with 0, nothing is made that does not
-    count, and which samples are made depends on what they hold alone, not on when they finish. A larger `lookahead`
-    shortens the wait for the last prompts and costs surplus.
+    The rule follows the sample index, not time: a prompt is done at its `target_accepted`-th acceptance in order of
+    index (in order of completion, short samples would be favoured). At most as many samples run as acceptances are
+    missing, or as remain before the prompt may be given up, plus `lookahead`: with 0, every sample counts, and which
+    samples are made depends only on their content, not on when they finish. A larger `lookahead` shortens the wait for
+    the last prompts at the cost of surplus samples.
 
-    Samples of one key are copies of each other, of which the first by index is accepted.
+    Samples with the same key are copies of each other; only the first by index is accepted.
     """
 
     def __init__(
         self, *, num_samples: int, target_accepted: int | None = None, lookahead: int = 0, futility: float = 0.0
     ) -> None:
         self.num_samples = num_samples
-        # Without a stopping rule every sample is wanted, and none decides about another.
+        # Without a stopping rule every sample is made, independently of the others.
         self._rule = None if target_accepted is None else StoppingRule(num_samples, target_accepted, futility)
         self._lookahead = lookahead
         self._next = 0
@@ -44,7 +44,7 @@ class BestOfN:
     def num_needed(self) -> int:
         """The samples that count, from index 0: up to where the rule stops. What was launched beyond is surplus.
 
-        Of a prompt that is done.
+        Valid only for a finished prompt.
         """
         if self._rule is None:
             return self.num_samples
@@ -64,7 +64,8 @@ class BestOfN:
         return started
 
     def finish(self, index: int, *, key: str | None) -> None:
-        """A launched sample has been made and judged. `key` is what it counts as, None if it is not accepted."""
+        """Record that a launched sample has been made and judged. `key` is the key that it counts under, None if it is
+        not accepted."""
         assert index < self._next, f"sample {index} was never launched"
         assert index not in self._keys, f"sample {index} is finished already"
         self._keys[index] = key
@@ -73,7 +74,7 @@ class BestOfN:
 
     @property
     def _end(self) -> int:
-        """The index before which samples may start now."""
+        """The upper bound (exclusive) of the indices that may start now."""
         if self._rule is None:
             return self.num_samples
         missing, exit_ = self._rule.target - self.num_accepted, self._first_exit
@@ -85,7 +86,8 @@ class BestOfN:
 
     @property
     def _first_exit(self) -> int:
-        """The fewest samples after which the prompt may be given up, whatever those that run will come to."""
+        """The smallest number of samples after which the prompt may be given up, whatever the results of those still
+        running."""
         assert self._rule is not None
         accepted: set[str] = set()
         for made, bound in enumerate(futile_up_to(self._rule)):

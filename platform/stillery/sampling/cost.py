@@ -1,7 +1,7 @@
 """The cost of an endpoint's samples, and the spending cap.
 
-Money is reserved before a request is sent and settled after its answer, so that a cap is not exceeded while many are
-under way. What earlier starts of a run spent is read from its durable log.
+Money is reserved before a request is sent and settled after its reply, so that a cap is not exceeded while many are in
+flight. The spending of a run's earlier starts is read from its durable log.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from stillery.io.storage import Folder
 from stillery.sampling.backends.openai_api import OpenAIServer, ServerReply
 from stillery.sampling.sample_log import SampleLog
 
-# Tokens that a chat template may add to a prompt.
+# The number of tokens that a chat template may add to a prompt.
 TEMPLATE_TOKENS = 256
 
 
@@ -25,10 +25,10 @@ class BudgetExceededError(UserError):
 
 @dataclass(slots=True)
 class Account:
-    """What was asked and spent, over all engines that are given it.
+    """Requests and spending, over all engines that share the account.
 
-    `cost` is by the usage that servers reported. `cost_unreported` bounds from above what attempts may have cost that
-    ended without a report (timed out, cut off, aborted), `cost_reserved` what those under way will.
+    `cost` follows the usage that servers reported. `cost_unreported` is an upper bound on the cost of attempts that
+    ended without a report (timed out, cut off, aborted), `cost_reserved` of those in flight.
     """
 
     num_answered: int = 0
@@ -49,32 +49,32 @@ class Account:
 
 
 def cost_of(num_prompt_tokens: int, num_tokens: int, *, endpoint: OpenAIServer) -> float:
-    """What so many tokens cost at the endpoint's prices."""
+    """The cost of this many tokens at the endpoint's prices."""
     prices = endpoint.input_price or 0.0, endpoint.output_price or 0.0
     return (num_prompt_tokens * prices[0] + num_tokens * prices[1]) / 1e6
 
 
 def most_cost(rendered: str, *, num_tokens: int, endpoint: OpenAIServer) -> float:
-    """An upper bound of what a sample of `num_tokens` costs: a token of its prompt has a byte at least."""
+    """An upper bound on the cost of a sample of `num_tokens`: each token of its prompt has at least one byte."""
     return cost_of(len(rendered.encode()) + TEMPLATE_TOKENS, num_tokens, endpoint=endpoint)
 
 
 def most_tokens(sampling: Mapping[str, Any]) -> int:
-    """The most tokens that a sample can have by its settings; 0 if they set no bound."""
+    """The maximum number of tokens in a sample by its settings; 0 if they set no bound."""
     bounds = [sampling.get(name) for name in ("max_tokens", "max_completion_tokens")]
     return max((int(bound) for bound in bounds if bound), default=0)
 
 
 def spent_before(logs: Folder, *, endpoint: OpenAIServer, model_id: str) -> Account:
-    """An account that holds what a run's logged samples of this model cost, at today's prices.
+    """An account with the cost of a run's logged samples of this model, at today's prices.
 
-    A sample that was logged twice was paid for twice. One whose usage was not reported counts with the most that it may
-    have cost. What left no sample is unknown: attempts that failed, and what a killed process had not yet logged.
+    A sample that was logged twice was paid for twice. One whose usage was not reported counts with its maximum cost.
+    Spending that left no sample is unknown: failed attempts, and samples that a killed process had not yet logged.
     """
     account = Account()
     for key in logs.names():
         log = SampleLog(logs / key)
-        # Texts are read only where a count is not at hand.
+        # Texts are read only where a count is missing.
         for name, table in log.read(
             log.files(), columns=("model", "num_prompt_tokens", "num_tokens", "error")
         ).tables.items():
@@ -87,7 +87,7 @@ def spent_before(logs: Folder, *, endpoint: OpenAIServer, model_id: str) -> Acco
 
 
 def _most_cost_unreported(log: SampleLog, name: str, *, endpoint: OpenAIServer, model_id: str) -> float:
-    """What those samples of a file may have cost whose usage was not reported."""
+    """The maximum cost of a file's samples whose usage was not reported."""
     cost = 0.0
     columns = ("model", "num_prompt_tokens", "num_tokens", "error", "rendered", "completion", "sampling")
     for table in log.read([name], columns=columns).tables.values():
@@ -108,7 +108,7 @@ class SpendingCap:
         self._settled = asyncio.Event()
 
     def most(self, rendered: str, sampling: Mapping[str, Any]) -> float:
-        """The most that a sample may cost. Raises UserError where there is a cap, but no bound."""
+        """The maximum cost of a sample. Raises UserError where there is a cap, but no bound."""
         endpoint, num_tokens = self._endpoint, most_tokens(sampling)
         if endpoint.max_cost is not None and (not num_tokens or None in (endpoint.input_price, endpoint.output_price)):
             raise UserError(
@@ -118,7 +118,7 @@ class SpendingCap:
         return most_cost(rendered, num_tokens=num_tokens, endpoint=endpoint)
 
     async def reserve(self, most: float, *, is_idle: Callable[[], bool]) -> None:
-        """Set `most` aside; waits while what is under way may still leave enough, which is until `is_idle`.
+        """Set `most` aside; waits while requests in flight may still leave enough, which is until `is_idle`.
 
         Raises BudgetExceededError if there is not enough.
         """
@@ -135,7 +135,7 @@ class SpendingCap:
         account.cost_reserved += most
 
     def settle(self, most: float, *, reply: ServerReply | None, is_billed: bool) -> None:
-        """An attempt for which `most` was reserved is over, with this reply if any; `is_billed` says whether the server
+        """Settle an attempt for which `most` was reserved, with this reply if any; `is_billed` says whether the server
         may charge for it."""
         account = self.account
         account.cost_reserved -= most

@@ -1,7 +1,7 @@
 """Sampling under Ray Data: prompts stream to engine actors, finished samples go to the durable log.
 
-The one file of this package that touches Ray. An engine actor appends to the log itself, so what a killed driver
-or worker leaves behind is whole and counted; the rows that flow back through Ray Data are only tallies.
+The one file of this package that touches Ray. An engine actor appends to the log itself, so the samples that a killed
+driver or worker leaves behind are complete and counted; the rows that flow back through Ray Data are only tallies.
 """
 
 import dataclasses
@@ -27,24 +27,24 @@ from stillery.sampling.sampling_plan import SamplingPlan
 from stillery.telemetry import logs
 from stillery.telemetry.logs import logger
 
-# So many batches are on their way through an engine at once: while the last samples of one finish, others fill it.
+# The number of batches in an engine at once: while the last samples of one finish, others fill it.
 BATCHES_IN_FLIGHT = 4
-# So long may the other batches of a broken engine take to write what they have.
+# The time that a broken engine's other batches have to write their samples.
 LAST_FLUSH_S = 60.0
 CLOSE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class BatchOutcome:
-    """What engines told: for each prompt that is done the number of its samples that count, the files they wrote, with
-    the samples' ids (16 bytes each), and the files that others stand for by now."""
+    """Results of the engines: for each finished prompt the number of its samples that count, the files that they wrote,
+    with the samples' ids (16 bytes each), and the files that have been replaced by now."""
 
     needed: dict[str, int] = field(default_factory=dict[str, int])
     written: dict[str, bytes] = field(default_factory=dict[str, bytes])
     replaced: set[str] = field(default_factory=set[str])
 
     def add(self, tally: Tally) -> None:
-        """Count what has happened."""
+        """Add the counts of a tally."""
         self.needed.update(tally.needed)
         self.replaced.update(tally.replaced)
         for name, ids in tally.written.items():
@@ -62,17 +62,17 @@ def run_batches(
     judge: Judge | None = None,
     label: str,
 ) -> BatchOutcome:
-    """Make the samples that are missing, into the plan's log.
+    """Make the missing samples, into the plan's log.
 
-    `source` starts an engine in the actor; `engine` says how many there are and what each takes; `label` names the work
-    in progress lines. Raises what ends the run: an engine that broke too often on one batch among others.
+    `source` starts an engine in the actor; `engine` sets how many there are and their resources; `label` names the work
+    in progress lines. Raises any error that ends the run, such as engines that broke too often on one batch.
     """
     import ray.data
 
     blocks = [to_table(batch, RenderedPrompt) for batch in _batches(prompts, plan=plan, engine=engine)]
     dataset = ray.data.from_arrow(blocks)
     dataset.context.enable_progress_bars = False
-    # Every yielded tally becomes a block of its own and arrives at once; by default blocks fill up first.
+    # Every yielded tally becomes a block of its own and arrives at once; by default blocks are filled up first.
     dataset.context.target_max_block_size = 1
     tallies = dataset.map_batches(
         Sampler,
@@ -112,7 +112,7 @@ def run_batches(
 def _batches(
     prompts: list[RenderedPrompt], *, plan: SamplingPlan, engine: EngineConfig
 ) -> Iterator[list[RenderedPrompt]]:
-    """Batches of about `requests_per_call` samples, at least enough of them to keep every engine's flight full."""
+    """Batches of about `requests_per_call` samples, at least enough of them to keep every engine busy."""
     most = max(1, engine.requests_per_call // plan.num_samples)
     size = min(most, math.ceil(len(prompts) / (engine.replicas * BATCHES_IN_FLIGHT)))
     for start in range(0, len(prompts), size):
@@ -120,13 +120,13 @@ def _batches(
 
 
 class Sampler:
-    """The engine actor: Ray Data makes one a replica and hands it batches of prompts, several at a time.
+    """The engine actor: Ray Data creates one per replica and sends it batches of prompts, several at a time.
 
-    The engine is started by the first sample that the log does not hold. If it breaks, the batches under way write
-    what they have and the process ends: Ray starts another in its place and hands it the same batches, since an actor
-    that died is replaced, where an exception would end the run. What the first had logged is found by the batch's name
-    and not made again. A batch on which engines broke `max_failures` times, each before it had made a file's worth of
-    samples, ends the run.
+    The engine is started by the first sample that the log does not hold. If it breaks, the batches in flight write
+    their samples and the process ends: Ray starts another in its place and sends it the same batches, since an actor
+    that died is replaced, where an exception would end the run. The samples that the first had logged are found by the
+    batch's name and not made again. A batch on which engines broke `max_failures` times, each before it had made a
+    file's worth of samples, ends the run.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Sampler:
         where: Mapping[str, str],
         max_failures: int,
     ) -> None:
-        """`where` is what the driver's lines carry, so that this process's carry it too."""
+        """`where` holds the log fields of the driver's lines, for this process's lines."""
         logs.add_fields(where)
         self._plan = plan
         self._judge = judge
@@ -179,13 +179,13 @@ class Sampler:
             )
 
     def _end_process(self) -> None:
-        """End this process once its other batches have written what they have, which the same engine ends too."""
+        """End this process once its other batches have written their samples; the broken engine ends them too."""
         until = time.monotonic() + LAST_FLUSH_S
         with self._changed:
             self._num_running -= 1
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._num_running <= 0, timeout=max(0.0, until - time.monotonic()))
-        # An engine may have processes of its own, which outlive this one if they are not told.
+        # An engine may have processes of its own, which outlive this one unless they are closed.
         closing = threading.Thread(target=self._engine.close, daemon=True)
         closing.start()
         closing.join(timeout=CLOSE_S)
@@ -195,7 +195,7 @@ class Sampler:
 class LazyEngine:
     """An engine that starts when it is first needed.
 
-    Settings that an engine refuses end the run; whatever else keeps it from starting may be over the next time.
+    Settings that an engine refuses end the run; any other start failure may be gone at the next attempt.
     """
 
     def __init__(self, start: Callable[[], Engine]) -> None:
@@ -215,13 +215,13 @@ class LazyEngine:
                 except (UserError, ValueError, TypeError, ImportError):
                     raise
                 except Exception as error:
-                    # The boundary: whatever it is, a new process may do better.
+                    # Boundary: whatever the error, a new process may succeed.
                     raise BrokenEngineError.of(error) from error
                 self._started = time.monotonic()
         self._engine.submit(request, sampling=sampling, done=done)
 
     def busy_s(self) -> float:
-        """How long the engine has worked."""
+        """The engine's working time."""
         return time.monotonic() - self._started if self._engine is not None else 0.0
 
     def close(self) -> None:

@@ -1,4 +1,5 @@
-"""Metadata on the Hugging Face Hub: whether a model exists, may be read and loaded, and licences by their cards."""
+"""Metadata on the Hugging Face Hub: whether a model exists, is readable and loadable, and licences from model and
+dataset cards."""
 
 from pathlib import Path
 from typing import Literal
@@ -10,10 +11,10 @@ _TIMEOUT_S = 5.0
 
 
 def find_on_hub(key: str, model: str) -> str | None:
-    """What to load a Hub model's small files from: its name, or the copy in this machine's cache where the Hub cannot
-    be reached. None if there is neither.
+    """The source of a Hub model's small files: its name, or the copy in this machine's cache where the Hub cannot be
+    reached. None if there is neither.
 
-    Raises UserError if the Hub has no such model, keeps it from this user, or holds no weights that can be loaded.
+    Raises UserError if the Hub has no such model, denies this user access, or holds no loadable weights.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
@@ -34,7 +35,7 @@ def find_on_hub(key: str, model: str) -> str | None:
             "or give the path of a folder"
         ) from None
     except Exception:
-        # The boundary: offline, a proxy, a time-out or an outage, all of which may be over when a worker loads it.
+        # Boundary: offline, a proxy, a time-out or an outage, all of which may be over when a worker loads it.
         return _cached(model)
     names = [file.rfilename for file in info.siblings or []]
     if not any(name.endswith(".safetensors") for name in names):
@@ -50,8 +51,8 @@ def _cached(model: str) -> str | None:
 
 
 def licenses_on_hub(name: str, *, kind: Literal["model", "dataset"]) -> list[str]:
-    """The licences that the card of a model or data set on the Hub names, by this machine's copy of the card where it
-    has one. Empty where the card names none, or cannot be had."""
+    """The licences that the card of a model or dataset on the Hub names, from this machine's copy of the card where it
+    has one. Empty where the card names none, or cannot be fetched."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
@@ -63,15 +64,15 @@ def licenses_on_hub(name: str, *, kind: Literal["model", "dataset"]) -> list[str
 
 
 def _card(name: str, kind: Literal["model", "dataset"]) -> str:
-    """The text of a card, from the Hub. Empty where it cannot be had."""
+    """The text of a card, from the Hub. Empty where it cannot be fetched."""
     from huggingface_hub import HfApi, hf_hub_download
 
     try:
         api = HfApi()
         info = api.model_info if kind == "model" else api.dataset_info
-        # Bounded: a download tries for minutes where nothing answers.
+        # Bounded: without an answer a download keeps retrying for minutes.
         info(name, timeout=_TIMEOUT_S)
         return Path(hf_hub_download(name, CARD, repo_type=kind)).read_text(encoding="utf-8")
     except Exception:
-        # The boundary: offline, a proxy, a time-out, or no card. A licence that is not known is said to be not stated.
+        # Boundary: offline, a proxy, a time-out, or no card. An unknown licence is reported as not stated.
         return ""

@@ -1,6 +1,6 @@
-"""Inventory of the sample log: which samples of each prompt it holds, and how they ended.
+"""Inventory of the sample log: which samples of each prompt it holds, and their outcomes.
 
-A few bits a sample and no sample's id are kept, so that the inventory of a million prompts fits into a driver.
+It keeps a few bits per sample and no sample ids, so that the inventory of a million prompts fits into a driver.
 """
 
 import posixpath
@@ -18,16 +18,16 @@ from stillery.sampling.sampling_plan import SamplingPlan
 COLUMNS = (
     "sample_id", "prompt_id", "sample_index", "attempt", "error", "finish_reason", "num_prompt_tokens", "num_tokens",
 )  # fmt: skip
-# Network file systems may hide for so long what another machine has written.
+# Network file systems may hide another machine's new files for this long.
 VISIBLE_WITHIN_S = 90.0
 
 
 @dataclass(slots=True)
 class PromptSamples:
-    """What there is of one prompt. Bit 2 i + r of an integer is its sample i, in its first (r = 0) or second try.
+    """The samples of one prompt. Bit 2 i + r of an integer is its sample i, in its first (r = 0) or second try.
 
-    `good` samples count, `failed` ones were tried in vain, `cut_off` are the good ones that ended for length; `short`
-    is how many tokens those have that were cut short, which count only if that comes twice.
+    `good` samples count, `failed` ones were tried and failed, `cut_off` are the good ones that ended for length;
+    `short` holds the token counts of those that were cut short, which count only if the same one occurs twice.
     """
 
     files: set[str] = field(default_factory=set[str])
@@ -37,7 +37,7 @@ class PromptSamples:
     short: dict[int, set[int]] = field(default_factory=dict[int, set[int]])
 
     def lacks(self, index: int, *, plan: SamplingPlan, failed: bool) -> bool:
-        """Whether a sample must still be made; one that failed only if `failed` ones do not count."""
+        """Whether a sample must still be made; with `failed`, failed ones count as present."""
         there = self.good | (self.failed if failed else 0)
         first, second = 1 << (2 * index), 2 << (2 * index)
         if not there & first:
@@ -45,12 +45,12 @@ class PromptSamples:
         return plan.resample is not None and bool(self.cut_off & first) and not there & second
 
     def num_good(self, num_samples: int) -> int:
-        """How many first tries count."""
+        """The number of first tries that count."""
         return sum(self.good >> (2 * index) & 1 for index in range(num_samples))
 
 
 class Inventory:
-    """What a plan's log holds of some prompts now."""
+    """The current contents of a plan's log for some prompts."""
 
     def __init__(self, prompts: Sequence[RenderedPrompt], *, plan: SamplingPlan) -> None:
         self._plan = plan
@@ -58,13 +58,13 @@ class Inventory:
         self._held: dict[str, PromptSamples] = {}
 
     def of(self, prompt: RenderedPrompt) -> PromptSamples:
-        """What there is of a prompt."""
+        """The samples of a prompt."""
         return self._held.get(prompt.prompt_id) or PromptSamples()
 
     def missing(
         self, prompts: Iterable[RenderedPrompt], needed: Mapping[str, int], *, failed: bool
     ) -> list[tuple[RenderedPrompt, int]]:
-        """The samples that must still be made, of as many of each prompt as are `needed` (else all)."""
+        """The samples that must still be made, among the first `needed` ones of each prompt (default: all)."""
         return [
             (prompt, index)
             for prompt in prompts
@@ -73,10 +73,10 @@ class Inventory:
         ]
 
     def look(self, written: Mapping[str, bytes], *, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Read the log anew. `written` are files that engines say they wrote, with their samples' ids, 16 bytes each:
-        they are waited for, listed or not.
+        """Read the log again. `written` are files that engines reported, with their samples' ids, 16 bytes each: the
+        inventory waits for them, listed or not.
 
-        Raises UserError if one of them neither appears nor is stood for by another, or lacks a sample.
+        Raises UserError if one of them neither appears nor is replaced by another, or lacks a sample.
         """
         waited_s = 0.0
         while hidden := self._read(written):
@@ -89,7 +89,7 @@ class Inventory:
             waited_s += pause_s
 
     def _read(self, written: Mapping[str, bytes]) -> list[str]:
-        """Read the log, a batch at a time. Returns those of the written files that are hidden."""
+        """Read the log, a batch at a time. Returns those of the written files that are not visible yet."""
         log = self._plan.log
         self._held.clear()
         by_batch: defaultdict[str, list[str]] = defaultdict(list)
@@ -111,7 +111,7 @@ class Inventory:
             prompt = self._prompts.get(entry.prompt_id)
             if prompt is None or entry.sample_index >= self._plan.num_samples:
                 continue
-            # Other ids are of a prompt that was rendered in another way.
+            # Other ids belong to a different rendering of the prompt.
             if entry.sample_id == self._plan.sample_id(prompt, entry.sample_index, attempt=entry.attempt):
                 held = self._held.setdefault(entry.prompt_id, PromptSamples())
                 held.files.add(name)

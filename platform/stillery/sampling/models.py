@@ -21,15 +21,15 @@ from stillery.sampling.pretrained import PRETRAINED, pretrained_model
 
 EMBEDDED = "embedded:"
 
-# vLLM's EngineArgs that keep a model's author from running code here: no code of the repository's, and no pickles.
+# vLLM's EngineArgs that prevent code execution by a model's author: no code of the repository's, and no pickles.
 TRUST = {"trust_remote_code": False, "load_format": "safetensors"}
-# Ends of the names of architectures that no text comes out of.
+# Suffixes of the names of architectures that generate no text.
 NOT_GENERATIVE = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMaskedLM")
 
 
 def resolve_model(model: str, *, weights: bool = True) -> str:
-    """The path or Hub name to load. Resolved on the machine that loads it: the package may lie elsewhere there, and of
-    a folder at a URI that machine gets a copy, without the weights where they are not wanted."""
+    """The path or Hub name to load. Resolved on the machine that loads it: the package may have another location there,
+    and that machine gets a copy of a folder at a URI, without the weights where they are not needed."""
     if not is_remote(model):
         return _whole(model, Path(locate_folder(model)))
     copy = fetch_model(Folder(model), weights=weights)
@@ -46,7 +46,7 @@ def fetch_adapter(folder: Folder) -> Path:
 
 
 def locate_folder(model: str) -> str:
-    """The local path or Hub name of a model that is not at a URI, as it is: an adapter not merged."""
+    """The local path or Hub name of a model that is not at a URI; an adapter is not merged."""
     if model.startswith(EMBEDDED):
         name = model.removeprefix(EMBEDDED)
         if name not in ("teacher", "student"):
@@ -59,7 +59,7 @@ def locate_folder(model: str) -> str:
 
 
 def _whole(model: str, folder: Path) -> str:
-    """The folder, or where it is an adapter, the one that holds it merged into its base."""
+    """The folder or, for an adapter, the folder of its base with the adapter merged in."""
     if not is_adapter(folder):
         return str(folder) if folder.exists() else model
     base = str(read_adapter(model, folder)["base_model_name_or_path"])
@@ -85,7 +85,7 @@ def is_remote(model: str) -> bool:
 
 
 def is_folder(model: str) -> bool:
-    """Whether a model is meant as a folder rather than a Hub name, which has one slash and no dots before."""
+    """Whether a model names a folder rather than a Hub name, which has one slash and no dots before."""
     if is_remote(model):
         return True
     resolved = locate_folder(model)
@@ -129,7 +129,7 @@ def _check_adapter(named: str, folder: Path) -> None:
 
 
 def _check_files(named: str, folder: Path, *, weights: bool = True) -> None:
-    """Raise UserError, saying what was `named`, if a local folder is not a causal language model with a tokenizer."""
+    """Raise UserError, with the name `named`, if a local folder is not a causal language model with a tokenizer."""
     _check_architecture(named, folder)
     if weights:
         _check_weights(named, folder)
@@ -163,7 +163,7 @@ def _check_architecture(named: str, folder: Path) -> None:
 
 
 def fault_of_weights(path: Path) -> str | None:
-    """What is wrong with a safetensors file, by its header and size alone; None for a whole one."""
+    """The fault in a safetensors file, by its header and size alone; None for an intact one."""
     if not path.is_file():
         return "is no file; copy it again"
     size = path.stat().st_size
@@ -197,10 +197,11 @@ def _check_shards(named: str, folder: Path) -> None:
 
 
 def model_id(model: str, engine: EngineConfig | None = None) -> str:
-    """What identifies the model in sample ids and fingerprints: its contents for a folder, its name for the Hub.
+    """The model's identity in sample ids and fingerprints: its contents for a folder, its name for the Hub.
 
-    A retrained model in the same folder is another model; the same files in another folder are the same. What of an
-    `engine` changes what a model says is part of its identity; what places it, or only cuts its samples off, is not.
+    A retrained model in the same folder is another model; the same files in another folder are the same. The `engine`
+    settings that change the model's output are part of its identity; those that only place it, or truncate its samples,
+    are not.
     """
     shaped = {} if engine is None else {k: v for k, v in engine_output_settings(engine).items() if k not in LIMITS}
     identity = model
@@ -217,8 +218,8 @@ def model_id(model: str, engine: EngineConfig | None = None) -> str:
 
 
 def context_length(model: str, engine: Mapping[str, Any]) -> int | None:
-    """The most tokens that prompt and completion have together: `max_model_len` of the `engine` table, else what the
-    model's config says, without any scaling of its positions; None if it says nothing."""
+    """The maximum number of tokens of prompt and completion together: `max_model_len` of the `engine` table, else the
+    value in the model's config, without any scaling of its positions; None if it has none."""
     told = engine.get("max_model_len")
     if isinstance(told, int) and told > 0:
         return told

@@ -1,8 +1,8 @@
-"""Settings outside every fingerprint: they decide where and how fast work is done, or what is logged.
+"""Settings outside every fingerprint: they only affect where and how fast work is done, or what is logged.
 
 They are part of no fingerprint and of no sample's id, so that another machine, another number of GPUs or another
-interval of logging makes nothing again. What is not listed shapes the output, so an unknown field of a later version
-does. Results may differ in rounding between two values of a listed setting, as they do between two batches.
+logging interval repeats no work. Any field not listed here counts as shaping the output, including unknown fields of a
+later version. Results may differ in rounding between two values of a listed setting, as they do between two batches.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ def _keys(*groups: tuple[str, Iterable[str]]) -> dict[str, str]:
     return {key: reason for reason, keys in groups for key in keys}
 
 
-# Of the sections `teacher` and `evaluate`.
+# In the sections `teacher` and `evaluate`.
 ENGINE_SECTION = _keys(
     ("how many engines there are", ("replicas", "max_replicas")),
     ("where they run", ("num_cpus", "num_gpus", "resources", "labels")),
@@ -25,7 +25,7 @@ ENGINE_SECTION = _keys(
     ("when a run stops with an error", ("max_cut_share",)),
 )  # fmt: skip
 
-# Of the section `refine`.
+# In the section `refine`.
 REFINE_SECTION = _keys(
     ("whether there is the stage", ("enabled",)),
     ("where it runs", ("num_cpus", "resources", "labels", "scratch")),
@@ -33,7 +33,7 @@ REFINE_SECTION = _keys(
     ("how often it is tried", ("max_failures",)),
 )  # fmt: skip
 
-# Of vLLM's EngineArgs.
+# In vLLM's EngineArgs.
 ENGINE_ARGS = _keys(
     (
         "how a model is spread over devices and machines",
@@ -89,10 +89,10 @@ ENGINE_ARGS = _keys(
     ),
 )  # fmt: skip
 
-# Cuts a sample off, and otherwise leaves it as it is: it shapes a stage's output, but is no part of a sample's id.
+# Truncates a sample, and otherwise leaves it unchanged: it shapes a stage's output, but is no part of a sample's id.
 LIMITS = ("max_model_len",)
 
-# Of TRL's SFTConfig.
+# In TRL's SFTConfig.
 SFT_CONFIG = _keys(
     (
         "what is said and measured",
@@ -125,7 +125,7 @@ SFT_CONFIG = _keys(
 
 
 def output_settings(table: Mapping[str, Any], *, neutral: Mapping[str, str]) -> dict[str, Any]:
-    """The fields of a table that shape the output; a path in it counts by what lies there."""
+    """The fields of a table that shape the output; a path in it counts by its contents."""
     return {key: contents_of(value) for key, value in table.items() if key not in neutral}
 
 

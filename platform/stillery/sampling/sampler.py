@@ -1,4 +1,4 @@
-"""The sampler: render prompts, read the sample log, make what is missing, verify that nothing is."""
+"""The sampler: render prompts, read the sample log, make the missing samples, verify that none is missing."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,13 +27,14 @@ from stillery.sampling.sample_log import SampleLog
 from stillery.sampling.sampling_plan import SamplingPlan
 from stillery.telemetry.logs import logger
 
-# So often is what is missing at the end made again, before the run fails.
+# The number of times that samples missing at the end are made again, before the run fails.
 ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What has been sampled: the prompts, with the files that hold their samples, and how many of each count."""
+    """The result of sampling: the prompts, with the files that hold their samples, and the number of each that
+    count."""
 
     prompts: list[RenderedPrompt]
     needed: dict[str, int]
@@ -41,10 +42,10 @@ class Samples:
 
     def tables(self, *, rows: int, scored: bool = False) -> Iterator[pa.Table]:
         """The samples as tables of Generation (with `scored` of ScoredGeneration), a prompt's together and in order of
-        index, those beyond what counts marked as surplus; in parts of about `rows`, so that a run of any size fits into
-        memory.
+        index, those beyond the counted ones marked as surplus; in parts of about `rows`, so that a run of any size fits
+        into memory.
 
-        Raises UserError if a sample that was there is no longer.
+        Raises UserError if a sample has disappeared.
         """
         size = max(1, rows // self.plan.num_samples)
         tables: dict[str, pa.Table] = {}
@@ -93,7 +94,7 @@ _DECISIVE = ("attempt", "error", "finish_reason", "num_prompt_tokens", "num_toke
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """Where a logged sample stands in a table, and what decides whether it counts."""
+    """The position of a logged sample in a table, and the fields that decide whether it counts."""
 
     number: int
     attempt: int
@@ -119,14 +120,14 @@ def sample(
     resample: Mapping[str, Any] | None = None,
     judge: Judge | None = None,
 ) -> Samples:
-    """Sample the model on each prompt: `num_samples` times, or until `judge` has accepted `target_accepted` or that has
-    become unlikelier than `futility`.
+    """Sample the model on each prompt: `num_samples` times, or until `judge` has accepted `target_accepted` or the
+    probability of that falls below `futility`.
 
-    `conversations` holds the messages that ask each prompt; `sampling` what shapes a sample and `seed`, the run's;
-    `resample` the overrides for a second try at a sample cut off for length. Samples that the run's log already
+    `conversations` holds the messages of each prompt; `sampling` the settings that shape a sample and `seed`, the
+    run's; `resample` the overrides for a second try at a sample cut off for length. Samples that the run's log already
     holds are not made again, unless they failed or were cut short in a smaller context.
 
-    Raises UserError if samples that engines made are not in the log in the end.
+    Raises UserError if samples that engines made are missing from the log in the end.
     """
     settings = {**sampling, **source.extra}
     log = SampleLog(run.log_folder(digest(source.identity, settings)[:16])).claim()
@@ -158,7 +159,7 @@ def sample(
             break
         outcome = run_batches(todo, plan=plan, source=source, engine=engine, judge=judge, label=label)
         needed |= outcome.needed
-        # Without a stopping rule every sample counts, whoever has told of it.
+        # Without a stopping rule every sample counts, whichever engine reported it.
         written = {name: ids for name, ids in {**written, **outcome.written}.items() if name not in outcome.replaced}
         work.inventory.look(written)
         todo = work.unfinished(needed, is_first=False)
@@ -173,26 +174,26 @@ def sample(
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """All prompts of a start, and what there is of them."""
+    """All prompts of a start, and their existing samples."""
 
     prompts: list[RenderedPrompt]
     plan: SamplingPlan
     inventory: Inventory
 
     def unfinished(self, needed: Mapping[str, int], *, is_first: bool) -> list[RenderedPrompt]:
-        """The prompts that want samples still, or of which nobody knows where they stopped (only the judge can tell).
-        What failed counts as missing at first, and then no longer."""
+        """The prompts that still need samples, or whose stopping point is unknown (only the judge can determine it).
+        Failed samples count as missing at first, and then no longer."""
         lacking = {prompt.prompt_id for prompt, _ in self.inventory.missing(self.prompts, needed, failed=not is_first)}
         if self.plan.target_accepted is not None:
             lacking |= {prompt.prompt_id for prompt in self.prompts if prompt.prompt_id not in needed}
         return self.located([prompt for prompt in self.prompts if prompt.prompt_id in lacking])
 
     def located(self, prompts: Sequence[RenderedPrompt]) -> list[RenderedPrompt]:
-        """The same prompts with the files that hold samples of them."""
+        """The same prompts with the files that hold their samples."""
         return [RenderedPrompt(p.prompt_id, p.rendered, sorted(self.inventory.of(p).files)) for p in prompts]
 
     def fail(self, needed: Mapping[str, int], *, label: str) -> None:
-        """Raise the UserError that says what is missing."""
+        """Raise a UserError that names the missing samples."""
         missing = self.inventory.missing(self.prompts, needed, failed=True)
         untold = [p for p in self.prompts if self.plan.target_accepted is not None and p.prompt_id not in needed]
         first = [f"sample {i} of prompt {p.prompt_id} ({self.plan.sample_id(p, i)})" for p, i in missing[:3]]

@@ -7,12 +7,12 @@ from typing import Any, Protocol, TypeVar
 from stillery.records import RenderedPrompt, sample_id
 from stillery.sampling.sample_log import SampleLog
 
-# What vLLM's SamplingParams take for `max_tokens` where a table does not set it.
+# The default of vLLM's SamplingParams for `max_tokens`.
 DEFAULT_MAX_TOKENS = 16
 
 
 class _Logged(Protocol):
-    """What decides whether a logged sample counts; all of a Generation, or only these."""
+    """The fields that decide whether a logged sample counts; of a whole Generation, or only these."""
 
     @property
     def attempt(self) -> int: ...
@@ -31,12 +31,11 @@ L = TypeVar("L", bound=_Logged)
 
 @dataclass(frozen=True, slots=True)
 class SamplingPlan:
-    """What is wanted of every prompt.
+    """The samples wanted of every prompt.
 
-    `identity` is the model's, `sampling` everything that shapes a sample, the run's seed included. `num_samples`,
+    `identity` is the model's, `sampling` everything that shapes a sample, including the run's seed. `num_samples`,
     `target_accepted`, `lookahead` and `futility` are best-of-n's. `resample` overlays `sampling` for a second try at a
-    sample that was cut off for length. `max_model_len` is the model's context as it is run now, None where nobody
-    knows.
+    sample that was cut off for length. `max_model_len` is the model's context in this run, None where unknown.
     """
 
     identity: str
@@ -65,8 +64,8 @@ class SamplingPlan:
         )
 
     def is_cut_short(self, row: _Logged) -> bool:
-        """Whether a sample ended for want of a context that is there now: at fewer tokens than its settings allow, in
-        a smaller context than the present one."""
+        """Whether a sample ended because its context was smaller than the present one: at fewer tokens than its
+        settings allow."""
         if self.max_model_len is None or row.finish_reason != "length" or row.error is not None:
             return False
         most: int | None = self.sampling_of(row.attempt).get("max_tokens", DEFAULT_MAX_TOKENS)
@@ -74,10 +73,11 @@ class SamplingPlan:
         return has_room and (most is None or row.num_tokens < most)
 
     def pick(self, rows: Sequence[L]) -> L | None:
-        """Of the logged rows of one sample the one that counts, a failed one where there is no other; None if it must
-        be made again.
+        """The row that counts among the logged rows of one sample, a failed one where there is no other; None if it
+        must be made again.
 
-        One cut short counts if it was made again and ended at the same length: the context is not what it seems.
+        A sample cut short counts if it was made again and ended at the same length: its context is then smaller than
+        stated.
         """
         lengths: set[int] = set()
         for row in rows:

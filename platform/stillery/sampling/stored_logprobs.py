@@ -1,5 +1,4 @@
-"""Stored log-probabilities of a teacher's samples: tables beside the generations, read along with the samples that
-train.
+"""Stored log-probabilities of a teacher's samples: tables beside the generations, read along with the training samples.
 
 generate/FINGERPRINT/top_logprobs/generations-00000.parquet    a row (StoredLogprobs) for each sample of
                                                                generations-00000.parquet, in their order
@@ -18,12 +17,12 @@ from stillery.sampling.sample_log import SCORES
 
 # Within the output of generate.
 TOP_LOGPROBS = "top_logprobs"
-# Rows of megabytes: few are read at once.
+# Rows take megabytes: few are read at once.
 ROWS_PER_GROUP = 64
 
 
 def write_scores(folder: Folder, name: str, samples: pa.Table) -> int:
-    """Write the log-probabilities of a table of ScoredGeneration. Returns how many samples have any."""
+    """Write the log-probabilities of a table of ScoredGeneration. Returns the number of samples that have any."""
     scores = conform(samples.select(["sample_id", SCORES]), StoredLogprobs)
     with folder.create(name) as sink:
         pq.write_table(scores, sink, compression="zstd", row_group_size=ROWS_PER_GROUP)
@@ -31,10 +30,10 @@ def write_scores(folder: Folder, name: str, samples: pa.Table) -> int:
 
 
 class ScoreReader:
-    """The log-probabilities of one file's samples, read forwards as they are asked for.
+    """The log-probabilities of one file's samples, read forwards on request.
 
-    Samples of a file come in the order of its prompts, and of one prompt in any order: so what is held is what was
-    passed over and is `wanted` still.
+    Samples of a file come in the order of its prompts, and those of one prompt in any order: so rows that were passed
+    over and are still `wanted` are held.
     """
 
     def __init__(self, folder: Folder, name: str, *, wanted: set[str]) -> None:

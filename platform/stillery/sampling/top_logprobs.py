@@ -1,7 +1,7 @@
-"""The teacher's likeliest tokens at each token that it writes (`teacher.top_logprobs`): how they are asked for, and
-read from what vLLM and OpenAI-compatible servers give.
+"""The teacher's likeliest tokens at each token that it writes (`teacher.top_logprobs`): how to request them, and how to
+parse the replies of vLLM and OpenAI-compatible servers.
 
-A server names tokens by text or bytes; the ids are those of the tokenizer that the teacher is said to have.
+A server names tokens by text or bytes; the ids come from the tokenizer configured for the teacher.
 """
 
 import re
@@ -16,11 +16,11 @@ from stillery.records import TopLogprobs
 
 # vLLM's own default of EngineArgs.max_logprobs.
 MAX_LOGPROBS = 20
-# What stands for a token that the tokenizer does not know.
+# Stands for a token that the tokenizer does not know.
 NO_TOKEN = -1
 
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
-# How vLLM's server writes a token with `return_tokens_as_token_ids`.
+# The format of a token from vLLM's server with `return_tokens_as_token_ids`.
 _NUMBERED = re.compile(r"token_id:(\d+)")
 
 # An alternative: its id, and its log-probability.
@@ -28,7 +28,7 @@ Alternative = tuple[int, float]
 
 
 def asking_for(teacher: TeacherConfig) -> dict[str, Any]:
-    """The sampling settings that ask for what `teacher.top_logprobs` says; none for 0."""
+    """The sampling settings that request `teacher.top_logprobs`; none for 0."""
     k = teacher.top_logprobs
     if not k:
         return {}
@@ -37,7 +37,7 @@ def asking_for(teacher: TeacherConfig) -> dict[str, Any]:
 
 
 def check_top_logprobs(teacher: TeacherConfig) -> None:
-    """Raise UserError for a number that cannot be asked for, or a teacher that gives none."""
+    """Raise UserError for an unsupported number, or a teacher that gives none."""
     k = teacher.top_logprobs
     if k < 0:
         raise UserError(f"teacher.top_logprobs is {k}; it must be 0 or more")
@@ -55,7 +55,7 @@ def check_top_logprobs(teacher: TeacherConfig) -> None:
 
 
 def from_vllm(output: Any, *, k: int) -> TopLogprobs | None:
-    """Of one completion of vLLM's that was asked for `logprobs=k`."""
+    """Those of one of vLLM's completions that was requested with `logprobs=k`."""
     if output.logprobs is None:
         return None
     steps = ([(token, step.logprob) for token, step in found.items()] for found in output.logprobs)
@@ -66,7 +66,7 @@ def collect(token_ids: Sequence[int], steps: Iterable[Sequence[Alternative]], *,
     """The `k` likeliest of each step's alternatives; an unknown token is left out, so it counts among the rest."""
     top_ids = np.full((len(token_ids), k), NO_TOKEN, np.int32)
     top_logprobs = np.full((len(token_ids), k), -np.inf, np.float32)
-    # Where an engine tells of fewer steps than tokens, the last have none.
+    # Where an engine reports fewer steps than tokens, the last have none.
     for row, alternatives in zip(range(len(token_ids)), steps, strict=False):
         known = [pair for pair in alternatives if pair[0] != NO_TOKEN and pair[1] > -np.inf]
         for place, (token, logprob) in enumerate(sorted(known, key=lambda pair: -pair[1])[:k]):
@@ -75,7 +75,7 @@ def collect(token_ids: Sequence[int], steps: Iterable[Sequence[Alternative]], *,
 
 
 class TokenIds:
-    """The ids of tokens by what a server says of them: their bytes, their text, or their number."""
+    """Token ids from a server's description of tokens: their bytes, their text, or their number."""
 
     def __init__(self, tokenizer: Any) -> None:
         vocabulary: dict[str, int] = tokenizer.get_vocab()
@@ -84,11 +84,11 @@ class TokenIds:
         self._ids: dict[bytes, int] = {}
         for token, number in vocabulary.items():
             written = token.encode() if token in added else _bytes_of(token, spelled)
-            # Of two tokens that are written alike a server does not say which it means.
+            # For two tokens with the same text a server does not say which it means.
             self._ids[written] = number if written not in self._ids else NO_TOKEN
 
     def find(self, token: Mapping[str, Any]) -> int:
-        """The id of a token in a server's answer, NO_TOKEN if it has none here."""
+        """The id of a token in a server's reply, NO_TOKEN if it has none here."""
         text, given = str(token.get("token", "")), token.get("bytes")
         if numbered := _NUMBERED.fullmatch(text):
             return int(numbered[1])
@@ -96,7 +96,8 @@ class TokenIds:
 
 
 def from_server(given: Mapping[str, Any], *, ids: TokenIds, k: int) -> TopLogprobs | None:
-    """Of a choice's `logprobs`, as chat completions or plain completions have them. None where there are none."""
+    """Those of a choice's `logprobs`, in the format of chat completions or plain completions. None where there are
+    none."""
     told = [_chat(token) for token in given.get("content") or []] or list(_plain(given))
     if not told:
         return None
@@ -119,8 +120,8 @@ def _plain(given: Mapping[str, Any]) -> Iterable[_Told]:
 
 
 def _bytes_of(token: str, spelled: Mapping[str, int] | None) -> bytes:
-    """What a token of a vocabulary writes: in a byte-level one each character stands for a byte (`spelled`), in others
-    a low line for a space."""
+    """The bytes of a vocabulary's token: in a byte-level vocabulary each character stands for a byte (`spelled`), in
+    others U+2581 stands for a space."""
     if spelled is not None and all(character in spelled for character in token):
         return bytes(spelled[character] for character in token)
     if byte := _BYTE.fullmatch(token):
@@ -129,8 +130,8 @@ def _bytes_of(token: str, spelled: Mapping[str, int] | None) -> bytes:
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """The characters by which byte-level vocabularies write bytes (GPT-2's): printable ones stand for themselves, the
-    others for those from U+0100 on."""
+    """The characters that byte-level vocabularies use for bytes (GPT-2's): printable ones stand for themselves, the
+    others are mapped to U+0100 and above."""
     plain = [*range(ord("!"), ord("~") + 1), *range(ord("\u00a1"), ord("\u00ac") + 1), *range(ord("\u00ae"), 256)]
     others = [byte for byte in range(256) if byte not in set(plain)]
     return {chr(byte): byte for byte in plain} | {chr(256 + place): byte for place, byte in enumerate(others)}

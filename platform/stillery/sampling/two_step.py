@@ -1,7 +1,7 @@
 """Zero-shot chain of thought in two steps (Kojima et al. 2022, as Fine-tune-CoT samples its teachers).
 
-A model that knows no template first continues a reasoning trigger, then is asked for the answer to what it wrote. The
-two parts come out as one sample in the template, `<think>rationale</think><answer>answer</answer>`.
+A model that does not know the template first continues a reasoning trigger, then gives the answer to its own rationale.
+The two parts come out as one sample in the template, `<think>rationale</think><answer>answer</answer>`.
 """
 
 import dataclasses
@@ -15,13 +15,13 @@ from stillery.thinking import CLOSE_THINK, OPEN_THINK
 REASONING_TRIGGER = "Let's think step by step."
 ANSWER_TRIGGER = "Therefore, the answer is"
 
-# The answer is short and should be the likeliest; everything else is as for the rationale.
+# The answer is short and should be the likeliest; all other settings are the rationale's.
 ANSWER_SAMPLING: dict[str, Any] = {"temperature": 0.0, "max_tokens": 64, "stop": ["\n"]}
 
 
 class TwoStepEngine:
-    """Makes each sample by two requests to another engine. A rationale that was cut off or failed is handed back as it
-    is, without a second step."""
+    """Makes each sample by two requests to another engine. A rationale that was cut off or failed is returned without a
+    second step."""
 
     def __init__(self, inner: Engine) -> None:
         self._inner = inner

@@ -1,6 +1,6 @@
-"""Checks a folder's weights against its config by the safetensors headers; no weight is read.
+"""Checks a folder's weights against its config by the safetensors headers; no weights are read.
 
-In: a local model folder. Out: nothing, or a UserError that names what is missing, misshapen or superfluous.
+In: a local model folder. Out: nothing, or a UserError that names the missing, misshapen or superfluous tensors.
 """
 
 import json
@@ -18,8 +18,8 @@ _WHOLE = "model.safetensors"
 
 
 def check_files(named: str, folder: Path) -> None:
-    """Raise UserError for shards that are not all there, a file that safetensors refuses, an index of other shards, or
-    an adapter beside the model. `named` says which model it is."""
+    """Raise UserError for an incomplete set of shards, a file that safetensors refuses, an index of other shards, or an
+    adapter beside the model. `named` identifies the model."""
     if (folder / "adapter_config.json").is_file():
         raise UserError(
             f"{named}: has an adapter_config.json beside its config.json, so its adapter would be loaded in place of "
@@ -42,9 +42,9 @@ def check_files(named: str, folder: Path) -> None:
 
 
 def check_trainable(named: str, folder: Path, *, weights: bool = True) -> None:
-    """Raise UserError if transformers could not load all of the model from the folder, or train or save it: a missing
-    or misshapen tensor (with `weights`, in the folder), quantized weights, a generation config that it refuses to
-    write."""
+    """Raise UserError if transformers could not load the whole model from the folder, or train or save it: a
+    missing or misshapen tensor (with `weights`, in the folder), quantized weights, a generation config that it
+    refuses to write."""
     if weights and not (folder / _WHOLE).is_file() and not (folder / _INDEX).is_file():
         there = sorted(path.name for path in folder.glob("*.safetensors"))
         raise UserError(f"{named}: has {there[0]} without {_INDEX}; copy all of the model, or save it again")
@@ -53,7 +53,7 @@ def check_trainable(named: str, folder: Path, *, weights: bool = True) -> None:
     try:
         config: Any = AutoConfig.from_pretrained(str(folder))
     except Exception as error:
-        # The boundary: each architecture checks its config in its own way.
+        # Boundary: each architecture checks its config in its own way.
         raise UserError(f"{named}: transformers cannot read its config.json ({_first_line(error)})") from None
     if getattr(config, "quantization_config", None):
         raise UserError(f"{named}: its weights are quantized, and cannot be trained; give the original model")
@@ -63,7 +63,7 @@ def check_trainable(named: str, folder: Path, *, weights: bool = True) -> None:
 
 
 def check_vocabulary(named: str, folder: Path, tokenizer: Any) -> None:
-    """Raise UserError if the tokenizer has tokens that the model's config has no row for."""
+    """Raise UserError if the tokenizer has tokens without an embedding row in the model's config."""
     from transformers import AutoConfig
 
     rows = AutoConfig.from_pretrained(str(folder)).get_text_config().vocab_size
@@ -76,7 +76,7 @@ def check_vocabulary(named: str, folder: Path, tokenizer: Any) -> None:
 
 
 def check_context(named: str, folder: Path, tokenizer: Any, *, max_model_len: int | None) -> None:
-    """Raise UserError if the evaluation asks for a longer context than vLLM gives the model. Positions that a rope type
+    """Raise UserError if the evaluation needs a longer context than vLLM gives the model. Positions that a rope type
     scales are left to vLLM."""
     from transformers import AutoConfig
 
@@ -105,7 +105,7 @@ def _names_in(named: str, path: Path) -> set[str]:
 
 
 def _check_generation(named: str, folder: Path) -> None:
-    """transformers writes a generation config with every checkpoint, and refuses one that contradicts itself."""
+    """transformers writes a generation config with every checkpoint, and refuses a contradictory one."""
     from transformers import GenerationConfig
 
     path = folder / "generation_config.json"
@@ -168,7 +168,7 @@ def _check_tensors(named: str, folder: Path, config: Any) -> None:
 
 
 def _files_of(folder: Path) -> list[Path]:
-    """The files that transformers loads: one whole file goes before an index."""
+    """The files that transformers loads: a single whole file takes precedence over an index."""
     if (folder / _WHOLE).is_file():
         return [folder / _WHOLE]
     places: Mapping[str, str] = json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"]

@@ -1,2 +1,2 @@
-"""A process of its own for code that a model wrote, with what the kernel gives to keep it there. Standard library only:
-it runs in an interpreter without stillery's other imports."""
+"""A process of its own for model-written code, isolated by the kernel's mechanisms. Standard library only: it runs in
+an interpreter without stillery's other imports."""

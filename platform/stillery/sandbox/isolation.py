@@ -1,6 +1,7 @@
-"""What keeps code in its process: limits, namespaces and a filter of system calls, by Linux's own interfaces.
+"""Isolation of code in its process: limits, namespaces and a system-call filter, through Linux's own interfaces.
 
-Each part is had or not, by kernel, container and privilege; what could not be had is named, never passed over.
+Each part may be unavailable, by kernel, container and privilege; an unavailable part is always reported, never passed
+over.
 """
 
 import contextlib
@@ -21,15 +22,15 @@ _ALLOW, _DENY, _ABSENT, _KILL = 0x7FFF0000, 0x00050001, 0x00050026, 0x80000000
 
 @dataclass(frozen=True)
 class _Machine:
-    """An architecture's id for filters, and its numbers of the system calls that are refused."""
+    """An architecture's id for filters, and the numbers of the refused system calls."""
 
     audit: int
     clone: int
     denied: tuple[int, ...]
 
 
-# Opening sockets, other programs and processes, signals to and looks into other processes, and leaving the namespaces.
-# 424 and above are the same everywhere: pidfd_send_signal, io_uring_setup, pidfd_open, mount_setattr.
+# Opening sockets, starting programs and processes, signalling and inspecting other processes, and leaving the
+# namespaces. 424 and above are the same everywhere: pidfd_send_signal, io_uring_setup, pidfd_open, mount_setattr.
 _EVERYWHERE = (424, 425, 434, _MOUNT_SETATTR)
 _MACHINES = {
     "x86_64": _Machine(
@@ -46,13 +47,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def die_with_parent() -> None:
-    """End this process when the one that started it does."""
+    """End this process when its parent ends."""
     _libc.prctl(_SET_PARENT_DEATH_SIGNAL, _SIGKILL, 0, 0, 0)
 
 
 def enter_namespaces(folder: str, *, size_bytes: int) -> str | None:
-    """Go where there is no network, all files can only be read, and `folder` alone, empty and of this size, can be
-    written to. Returns None, or why the kernel refuses."""
+    """Enter namespaces without network, where all files are read-only, except `folder`, which is empty, writable and of
+    this size. Returns None, or the kernel's reason for refusing."""
     user, group = os.geteuid(), os.getegid()
     try:
         _call(_libc.unshare(_NEW_USER | _NEW_MOUNTS | _NEW_IPC | _NEW_NETWORK))
@@ -62,21 +63,21 @@ def enter_namespaces(folder: str, *, size_bytes: int) -> str | None:
         _write("/proc/self/gid_map", f"1000 {group} 1")
         _call(_libc.mount(None, b"/", None, 0x44000, None))  # Recursively private.
         _call(_libc.mount(b"tmpfs", folder.encode(), b"tmpfs", 6, f"size={size_bytes}".encode()))
-        # The environment and memory of other processes of the same user lie there.
+        # It exposes the environment and memory of other processes of the same user.
         _call(_libc.mount(b"tmpfs", b"/proc", b"tmpfs", 15, b"size=4096"))
         attributes = struct.pack("QQQQ", _READ_ONLY, 0, 0, 0)
         _call(_libc.syscall(_MOUNT_SETATTR, -100, b"/", _AT_RECURSIVE, attributes, len(attributes)))
         writable = struct.pack("QQQQ", 0, _READ_ONLY, 0, 0)
         _call(_libc.syscall(_MOUNT_SETATTR, -100, folder.encode(), 0, writable, len(writable)))
-        os.chdir(folder)  # The one that was there before lies under the mount.
+        os.chdir(folder)  # The previous one lies under the mount.
     except OSError as error:
         return str(error)
     return None
 
 
 def seal(*, cpu_s: float, memory_bytes: int, output_bytes: int) -> str | None:
-    """Limit this process, and refuse it sockets, programs, and any process but itself, for good. Returns None, or why
-    the kernel refuses the filter of system calls; limits always hold."""
+    """Limit this process, and deny it sockets, programs, and access to other processes, permanently. Returns None, or
+    the kernel's reason for refusing the system-call filter; limits always apply."""
     cpu = max(1, round(cpu_s))
     for limit, soft, hard in (
         (resource.RLIMIT_CPU, cpu, cpu + 1),
@@ -86,7 +87,7 @@ def seal(*, cpu_s: float, memory_bytes: int, output_bytes: int) -> str | None:
         (resource.RLIMIT_CORE, 0, 0),
     ):
         resource.setrlimit(limit, (soft, hard))
-    # Capabilities would undo the mounts and raise the limits again.
+    # Capabilities could undo the mounts and raise the limits again.
     _libc.capset(struct.pack("II", 0x20080522, 0), struct.pack("6I", 0, 0, 0, 0, 0, 0))
     machine = _MACHINES.get(platform.machine())
     if machine is None:
@@ -110,7 +111,7 @@ def _filter(machine: _Machine) -> bytes:
     # clone3 is absent, so that threads are made by clone, whose flags a filter can read.
     steps += [(equal, 0, 1, 435), (end, 0, 0, _ABSENT)]
     steps += [(equal, 0, 4, machine.clone), (load, 0, 0, 16), (any_bit, 1, 0, _CLONE_THREAD), (end, 0, 0, _DENY)]
-    # Numbers with this bit are x86's second set of calls.
+    # Numbers with this bit are x86's second set of system calls.
     steps += [(end, 0, 0, _ALLOW), (0x35, 0, 1, 0x40000000), (end, 0, 0, _DENY), (end, 0, 0, _ALLOW)]
     return b"".join(struct.pack("HBBI", *step) for step in steps)
 

@@ -1,10 +1,10 @@
-"""The program of a sandbox: code and its tests as JSON on standard input, what came of them as JSON on standard output.
+"""The program of a sandbox: code and its tests as JSON on standard input, their result as JSON on standard output.
 
 In: {"code", "setup", "asserts": [source, …], "cases": [{"stdin", "stdout"}, …], "cpu_s", "memory_bytes",
-"output_bytes", "folder"}. Out: {"outcome": passed | failed | missing | error, "detail", "open": what the kernel did not
-close}. Each program that is run is a fork of this one: all assertions are one, every case is one, and the first failure
-ends it. The first process never runs a line of the code, so nothing that the code does changes what is told of it but
-through its test's own output.
+"output_bytes", "folder"}. Out: {"outcome": passed | failed | missing | error, "detail", "open": the restrictions that
+the kernel did not enforce}. Each program that is run is a fork of this one: all assertions are one, every case is one,
+and the first failure ends it. The first process never runs a line of the code, so the code can affect the reported
+result only through its test's own output.
 """
 
 import ast
@@ -21,7 +21,7 @@ from typing import IO, Any, NoReturn
 
 from stillery.sandbox.isolation import die_with_parent, enter_namespaces, seal
 
-# How a run of the code tells of a module that is not here, of an exception, and of a sandbox that failed.
+# How a run of the code reports a missing module, an exception, and a sandbox failure.
 _MISSING, _RAISED, _BROKEN = 3, 1, 4
 _FOLDER_SHARE = 16
 _SHOWN_CHARS = 300
@@ -33,7 +33,7 @@ def main() -> None:
     results = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_RDWR), 1)
     refused = enter_namespaces(job["folder"], size_bytes=_FOLDER_SHARE * job["output_bytes"])
-    die_with_parent()  # Which new credentials had undone.
+    die_with_parent()  # Repeated: the new credentials undo it.
     run = _Run(job, [] if refused is None else [f"namespaces: {refused}"], results.fileno())
     outcome, detail = run.all()
     json.dump({"outcome": outcome, "detail": detail, "open": run.open}, results)
@@ -83,7 +83,7 @@ class _Run:
             return _End(status, usage, len(passed), _read(out), _read(err), self._job)
 
     def _become(self, body: Callable[[int], None], writer: int, streams: list[IO[bytes]]) -> NoReturn:
-        """Run a body as the code's own process; its end says how it went."""
+        """Run a body as the code's own process; its exit status is the result."""
         code = _BROKEN
         try:
             die_with_parent()
@@ -110,7 +110,7 @@ class _Run:
             told = traceback.TracebackException.from_exception(error, limit=-3, compact=True)
             os.write(2, "".join(told.format())[-4000:].encode(errors="replace"))
         finally:
-            # A full file, a closed stream: what is printed too late was not printed.
+            # A full file, a closed stream: output that cannot be written counts as not printed.
             with contextlib.suppress(Exception):
                 sys.stdout.flush()
             os._exit(code)
@@ -135,7 +135,7 @@ class _Run:
 
 
 class _End:
-    """How a run of the code ended."""
+    """The end of a run of the code."""
 
     def __init__(
         self, status: int, usage: resource.struct_rusage, passed: int, output: str, errors: str, job: dict[str, Any]
@@ -148,7 +148,7 @@ class _End:
         self._job = job
 
     def told(self, test: str, *, done: bool) -> tuple[str, str] | None:
-        """The outcome and what shows it; None for a run that came to its end."""
+        """The outcome and its evidence; None for a run that completed."""
         limit = self._job["cpu_s"]
         if self._code == 0:
             return None if done else ("failed", f"{test}: the program ended before its tests did")
@@ -165,7 +165,7 @@ class _End:
 
 
 def _left_side(source: str, space: dict[str, Any]) -> str | None:
-    """What stands on the left of `assert … == …`, evaluated."""
+    """The left side of `assert … == …`, evaluated."""
     match ast.parse(source).body:
         case [ast.Assert(test=ast.Compare(left=left, ops=[ast.Eq()]))]:
             return _shown(eval(compile(ast.Expression(left), "test", "eval"), space))
@@ -174,7 +174,7 @@ def _left_side(source: str, space: dict[str, Any]) -> str | None:
 
 
 def _last(errors: str) -> str:
-    """An exception's own line and where it was raised."""
+    """An exception's own line and its location."""
     lines = [line.strip() for line in errors.strip().splitlines() if line.strip()]
     place = next((line for line in reversed(lines) if line.startswith('File "solution"')), "")
     where = f" ({place.removeprefix('File ').rstrip(',')})" if place else ""

@@ -1,1 +1,1 @@
-"""The serving application: gateway, registry following, web page."""
+"""The serving application: gateway, registry follower, web page."""

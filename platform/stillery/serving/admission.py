@@ -1,4 +1,4 @@
-"""How many requests a replica works on at once, and how many wait for their turn. Pure asyncio."""
+"""Bounds the number of requests that a replica handles at once, and of those that wait. Pure asyncio."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 
 class QueueFullError(Exception):
-    """A request that finds no place to wait in."""
+    """A request for which the queue has no room."""
 
 
 class Admission:
@@ -19,7 +19,7 @@ class Admission:
 
     @asynccontextmanager
     async def admit(self) -> AsyncGenerator[None]:
-        """Wait for a turn and keep it. Raises QueueFullError at once where too many wait already."""
+        """Wait for a slot and hold it. Raises QueueFullError at once where too many are already waiting."""
         if self._num_inside >= self._max_inside:
             raise QueueFullError
         self._num_inside += 1

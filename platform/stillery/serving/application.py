@@ -1,4 +1,4 @@
-"""The endpoint as a Ray Serve application: what `serve run`, `serve deploy` and `stillery serve` build."""
+"""The endpoint as a Ray Serve application, built by `serve run`, `serve deploy` and `stillery serve`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ def build(args: Mapping[str, Any]) -> Any:
 
 
 def build_application(settings: ServeSettings) -> Any:
-    """The HTTP side and the follower, which deploys the model as an application of its own beside this one."""
+    """The HTTP side and the follower, which deploys the model as a separate application beside this one."""
     from ray import serve
 
     args = to_args(settings)

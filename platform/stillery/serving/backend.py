@@ -1,7 +1,8 @@
-"""The model as routes call it: from another process through Serve's handle, or in the replica itself.
+"""The model behind the routes: in another process through Serve's handle, or in the replica itself.
 
-A call by handle that fails before its first token, because its replica died or was replaced, is made once more; later
-the error is sent in the stream. What replicas cannot take is a `ModelRefusedError` with a status and a time to wait.
+A call by handle that fails before its first token, because its replica died or was replaced, is retried once; later
+errors are sent in the stream. A request that the replicas cannot take becomes a `ModelRefusedError` with a status and a
+time to wait.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ log = logging.getLogger("ray.serve")
 
 MODEL_APPLICATION = "stillery-model"
 MODEL_DEPLOYMENT = "model"
-# What the model's replicas answer themselves; every other route is the ingress's.
+# The route that the model's replicas answer themselves; all others are the ingress's.
 MODEL_ROUTE = "/v1/chat"
 _ATTEMPTS = 2
 _METRICS_WITHIN_S = 2.0
@@ -41,8 +42,8 @@ class ModelRefusedError(Exception):
 
 @dataclass(frozen=True)
 class Opening:
-    """What a replica says first: the HTTP status, the version that answers, the body where it does not stream, and for
-    a 503 in how many seconds to try again."""
+    """A replica's first message: the HTTP status, the version that answers, the body where it does not stream, and for
+    a 503 the seconds until a retry."""
 
     status: int
     version: str
@@ -60,14 +61,15 @@ class EventSource(Protocol):
 
 @dataclass(frozen=True)
 class ModelReply:
-    """A response that has begun: its opening, and the events of a stream (None if the opening is all)."""
+    """A response that has begun: its opening, and the events of a stream (None if the opening is the whole
+    response)."""
 
     opening: Opening
     events: EventSource | None
 
 
 class Model(Protocol):
-    """What the routes call; `method` is chat or completions. Raises ModelRefusedError."""
+    """The interface that the routes call; `method` is chat or completions. Raises ModelRefusedError."""
 
     async def ask(self, method: str, body: dict[str, Any]) -> ModelReply: ...
 
@@ -85,7 +87,7 @@ def find_model() -> Any:
 
 
 class ModelClient:
-    """Calls to the model's replicas, through the handle that `find` finds once there is one."""
+    """Calls to the model's replicas, through the handle that `find` returns once there is one."""
 
     def __init__(self, *, retry_after_s: float, find: Callable[[], Any] = find_model) -> None:
         self._retry_after_s = retry_after_s
@@ -105,7 +107,7 @@ class ModelClient:
             except BackPressureError:
                 raise self._refuse("the model is busy; try again soon") from None
             except RayTaskError as error:
-                # The replica lives and its model failed: asking again could take the next one down too.
+                # The replica lives and its model failed: a retry could take the next one down too.
                 log.warning("the model failed (%s)", type(error.cause or error).__name__)
                 raise self._refuse("the model failed; try again soon") from None
             except (RayError, RayServeException, StopAsyncIteration) as error:
@@ -121,7 +123,7 @@ class ModelClient:
         return ModelReply(opening, Events(pieces) if opening.body is None else None)
 
     async def metrics(self) -> "list[Metric]":
-        """The gateway's metrics in one of the model's replicas; none where none answers."""
+        """The gateway's metrics from one of the model's replicas; none if none answers."""
         from ray.exceptions import RayError
         from ray.serve.exceptions import RayServeException
 
@@ -170,7 +172,7 @@ class Events:
 
 
 class LocalModel:
-    """The model of this replica, whose server's `answer` is called as it is."""
+    """The model of this replica; calls its server's `answer` directly."""
 
     def __init__(
         self, answer: Callable[[str, dict[str, Any]], AsyncGenerator[Opening | str]], *, retry_after_s: float
@@ -183,7 +185,7 @@ class LocalModel:
         try:
             opening = await anext(pieces)
         except Exception as error:
-            # The boundary: Serve replaces a replica whose engine has died, and its clients are told to ask again.
+            # Boundary: Serve replaces a replica whose engine has died, and its clients are told to retry.
             log.warning("the model failed (%s)", type(error).__name__)
             raise ModelRefusedError(
                 503, "the model failed; try again soon", retry_after_s=self._retry_after_s

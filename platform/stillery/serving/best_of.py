@@ -1,6 +1,7 @@
-"""Best of n by agreement, then stability: of the most frequent answer, the sample with the most stable reasoning.
+"""Best of n by agreement, then stability: among the samples with the most frequent answer, the one with the most stable
+reasoning.
 
-Answers are the same if `stillery.verify.same_answer` says so. A sample that was cut off or gave no answer does not
+`stillery.verify.same_answer` decides whether answers are the same. A sample that was cut off or gave no answer does not
 vote.
 """
 
@@ -29,7 +30,7 @@ class Answered:
 
 @dataclass(frozen=True)
 class BestAnswer:
-    """The sample that was chosen (None if none gave an answer), and how many of how many voters agree with it."""
+    """The chosen sample (None if none gave an answer), and how many of how many voters agree with it."""
 
     chosen: Answered | None
     agreeing: int
@@ -56,11 +57,11 @@ def weigh(index: int, *, question: str, reasoning: str | None, answer: str | Non
 def choose(
     samples: Sequence[Answered], *, answer_kind: str = "auto", same: Callable[..., bool] = same_answer
 ) -> BestAnswer:
-    """The most stable sample of the largest group of equal answers; between groups of one size the one that holds the
-    most stable sample.
+    """The most stable sample of the largest group of equal answers; between groups of equal size the one with the most
+    stable sample.
 
     A pair that cannot be compared (too slow, or the comparison fails) counts as two answers, and is counted in
-    `uncompared`: a failure of ours says neither that they differ nor that they agree.
+    `uncompared`: a failure on our side means neither that they differ nor that they agree.
     """
     groups: list[_Group] = []
     uncompared = 0

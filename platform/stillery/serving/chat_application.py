@@ -1,7 +1,7 @@
 """The ASGI application inside a model's replica: the chat route behind the gateway.
 
-Serve's proxy hands it every request under MODEL_ROUTE, so that a chat's tokens leave from the process that has them and
-do not pass the ingress.
+Serve's proxy sends it every request under MODEL_ROUTE, so that a chat's tokens leave directly from the process that
+generates them, without passing the ingress.
 """
 
 from fastapi import FastAPI
@@ -15,7 +15,7 @@ from stillery.serving.settings import ServeSettings
 
 
 def chat_application(settings: ServeSettings, model: Model, *, limiter: Limiter, metrics: Metrics) -> FastAPI:
-    """The chat route with keys, limits, checks and log as the ingress has them; it counts in `metrics`."""
+    """The chat route with the same keys, limits, checks and log as the ingress; it counts in `metrics`."""
     app = FastAPI(title="stillery", openapi_url=None)
     add_chat_route(app, settings, backend=model)
     install_gateway(app, settings.gateway, limiter, metrics=metrics)
@@ -24,7 +24,7 @@ def chat_application(settings: ServeSettings, model: Model, *, limiter: Limiter,
 
 
 class WholePaths:
-    """ASGI middleware for an application that names its routes from the root on, wherever Serve has put it."""
+    """ASGI middleware for an application whose routes are absolute paths, wherever Serve mounts it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

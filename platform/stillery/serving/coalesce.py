@@ -4,23 +4,24 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
-# The first event of a chat names its role and says nothing: the next one is what a person waits for.
+# The first event of a chat names its role and has no content: the next one is what a person waits for.
 _AT_ONCE = 2
-# So many streams do not hinder each other; with more of them each is gathered for longer, but never so many times.
+# Up to this many streams do not slow each other down; with more of them each is gathered for longer, up to a maximum
+# factor.
 _FEW_STREAMS = 4
 _LONGEST = 4.0
 
 
 def interval(base_s: float, *, streams: int) -> float:
-    """How long the tokens of a stream are gathered while `streams` are under way: what all of them cost in a second
-    then hardly grows with their number."""
+    """How long a stream's tokens are gathered while `streams` are active: their total cost per second then hardly grows
+    with their number."""
     return base_s * min(max(streams / _FEW_STREAMS, 1.0), _LONGEST)
 
 
 async def coalesce(pieces: AsyncIterator[str], *, interval_s: Callable[[], float]) -> AsyncGenerator[str]:
-    """The same text in fewer pieces: the first two at once, then what came within `interval_s()` each time.
+    """The same text in fewer pieces: the first two at once, then the text of each interval of `interval_s()`.
 
-    The source is closed when this is closed, and its error is raised here after what came before it.
+    Closing this closes the source, and the source's error is raised here after its earlier items.
     """
     queue: asyncio.Queue[str | None] = asyncio.Queue()
 

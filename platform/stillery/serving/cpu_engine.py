@@ -11,8 +11,8 @@ class OneProcessEngine(VLLMEngine):
     """Ray Serve LLM's engine without vLLM's worker process.
 
     vLLM gives a CPU worker a process of its own, because it sets the worker's OpenMP threads through the environment;
-    ours are set before the engine's process starts. The two processes wait for each other in a loop that keeps a core
-    busy all the while, which on a small machine is the core that the endpoint itself needs.
+    ours are set before the engine's process starts. The two processes would wait for each other in a loop that keeps a
+    core busy all the while, which on a small machine is the core that the endpoint itself needs.
     """
 
     def _start_async_llm_engine(self, vllm_engine_args: Any, vllm_engine_config: Any, placement_group: Any) -> Any:

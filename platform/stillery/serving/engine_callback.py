@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from ray.llm._internal.common.callbacks.base import CallbackBase  # where Ray's own documentation imports it from
+from ray.llm._internal.common.callbacks.base import CallbackBase  # as in Ray's own documentation
 
 
 class SkipDownload(CallbackBase):
-    """Leaves out Ray's download of the model, a task on each node that imports PyTorch and transformers to find that
-    there is nothing to do: the replica has fetched its version, and vLLM downloads what is on the Hub."""
+    """Skips Ray's download of the model, a task on each node that imports PyTorch and transformers only to find nothing
+    to do: the replica has fetched its version, and vLLM downloads models on the Hub."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

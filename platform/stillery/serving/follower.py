@@ -1,8 +1,8 @@
 """The Serve deployment that keeps the endpoint at the version that the registry names.
 
-A thread asks the registry every few seconds. A new version is deployed over the old one with Serve's own rolling
+A thread polls the registry every few seconds. A new version is deployed over the old one with Serve's own rolling
 update: with `max_surge_percent` new replicas start beside the old ones, and take traffic only once their constructor,
-the probe in it, has returned; then the old ones drain. Where the new ones fail, Serve stops the roll-out and keeps
+including the probe, has returned; then the old ones drain. If the new ones fail, Serve stops the roll-out and keeps
 routing to the old ones.
 """
 
@@ -21,7 +21,7 @@ from stillery.serving.settings import load_settings
 
 log = logging.getLogger("ray.serve")
 
-# How long the endpoint waits for the registry's word and the start of the model's application, before it is up anyway.
+# How long the endpoint waits for the registry and the start of the model's application before it counts as up anyway.
 _DEPLOYED_WITHIN_S = 30.0
 _LOOK_S = 0.2
 
@@ -29,8 +29,8 @@ _LOOK_S = 0.2
 class Follower:
     """The Serve deployment: one replica, a thread of its own, state for `/ready`.
 
-    It is up once the model's application is there, if the registry names one: KubeRay sends requests to a new cluster
-    as soon as every application that it finds there runs, and must not find the endpoint's alone.
+    It is up once the model's application exists, if the registry names one: KubeRay sends requests to a new cluster as
+    soon as every application that it finds there runs, and must not find only the endpoint's.
     """
 
     def __init__(self, args: Mapping[str, Any]) -> None:

@@ -1,8 +1,8 @@
-"""Follows the registry: which version is to serve, when to change it, and what becomes of one that fails.
+"""Follows the registry: which version to serve, when to change it, and what to do with one that fails.
 
-The registry and Serve are handed in, so the logic runs without either. A version that failed is not tried again until
-the reference names another; what served before is deployed again, so that a replica that is lost later is replaced by
-one that works.
+The registry and Serve are passed in, so the logic runs without either. A version that failed is not tried again until
+the reference names another; the previous one is deployed again, so that a replica that is lost later is replaced by a
+working one.
 """
 
 import logging
@@ -18,10 +18,10 @@ log = logging.getLogger("ray.serve")
 
 @dataclass(frozen=True)
 class FollowState:
-    """What `/ready` reports. `serving` is the version that takes traffic, on `num_replicas` replicas when last looked;
-    `starting` is the one that is coming up; `failed` maps a version that was refused to the reason; `registry` says
-    what is wrong with the registry, if anything is; `fallback` whether the model that is served stands in for one that
-    the registry does not have. `since` is a time in seconds since 1970."""
+    """The state that `/ready` reports. `serving` is the version that takes traffic, on `num_replicas` replicas at the
+    last count; `starting` is the one that is coming up; `failed` maps a rejected version to the reason; `registry` is
+    the registry's error, if any; `fallback` whether the served model replaces one that the registry does not have.
+    `since` is a time in seconds since 1970."""
 
     reference: str
     serving: ServedModel | None = None
@@ -34,13 +34,13 @@ class FollowState:
 
 
 class RolloutFailedError(RuntimeError):
-    """A version that did not come up; its text says why."""
+    """A version that did not come up; the message gives the reason."""
 
 
 class Following:
-    """The follower's logic, with the registry and the deploying handed in: `find` tells what a reference means,
-    `deploy` brings a version into service or raises RolloutFailedError with the old one still serving, `running` tells
-    which one an earlier follower left in service, `count` how many replicas take requests."""
+    """The follower's logic, with the registry and the deploying passed in: `find` resolves a reference, `deploy` brings
+    a version into service or raises RolloutFailedError with the old one still serving, `running` returns the version
+    that an earlier follower left in service, `count` the number of replicas that take requests."""
 
     def __init__(
         self,
@@ -60,11 +60,11 @@ class Following:
         self.state = FollowState(settings.model)
 
     def step(self) -> None:
-        """Ask once, and change versions if there is another."""
+        """Poll once, and change versions if there is a new one."""
         if not self._looked:
             self.state = replace(self.state, serving=self._running(), since=time.time())
             self._looked = True
-        # Before a roll-out too, which takes minutes: the version that serves meanwhile is ready all the while.
+        # Also before a roll-out, which takes minutes: the serving version is ready all the while.
         self.state = replace(self.state, num_replicas=self._count())
         self._follow()
         self.state = replace(self.state, num_replicas=self._count())
@@ -84,13 +84,13 @@ class Following:
             self.state = replace(self.state, serving=wanted, failed={}, fallback=fallback, since=time.time())
 
     def _wanted(self) -> tuple[ServedModel | None, bool]:
-        """The version to serve, and whether it is the fallback. None where the registry does not tell."""
+        """The version to serve, and whether it is the fallback. None where the registry gives no answer."""
         try:
             found = self._find(self._settings.model)
         except Exception as error:
-            # The boundary: whatever is wrong with the registry, what is serving goes on serving.
+            # Boundary: whatever is wrong with the registry, the current version keeps serving.
             self._note(error)
-            # A registry that is away is no reason to serve another model under this one's name.
+            # An unreachable registry is no reason to serve another model under this one's name.
             stands_in = isinstance(error, NoSuchVersionError) and self.state.serving is None
             if not stands_in or self._settings.fallback is None:
                 return None, False
@@ -120,7 +120,7 @@ class Following:
         self.state = replace(self.state, serving=wanted, starting=None, fallback=fallback, since=time.time())
 
     def _restore(self, before: ServedModel) -> None:
-        """Make the old version what Serve aims at again."""
+        """Make the old version Serve's target again."""
         try:
             self._deploy(before)
         except RolloutFailedError as error:

@@ -1,8 +1,8 @@
-"""The HTTP side: gateway, the OpenAI routes, health, the web page, bonds as a service.
+"""The HTTP side: gateway, the OpenAI routes, health, the web page, the bonds service.
 
-Nothing of vLLM is imported here: bodies go to the model's replicas as they are, and replies come back as text. It
-answers /health while a model is still loading, and takes no GPU. Once a model's application is there, Serve's proxy
-hands chats to the model's replicas without it (`model_server`).
+Nothing of vLLM is imported here: bodies go to the model's replicas unchanged, and replies come back as text. It answers
+/health while a model is still loading, and takes no GPU. Once a model's application exists, Serve's proxy sends chats
+directly to the model's replicas (`model_server`).
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from stillery.serving.settings import load_settings
 
 _STATE_TTL_S = 1.0
 _STATE_TIMEOUT_S = 3.0
-# A follower that is being replaced is back by then.
+# A follower that is being replaced is back within this time.
 _STATE_HOLDS_S = 60.0
 
 
@@ -35,7 +35,7 @@ class Ingress:
         self._readiness = Readiness(follower)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        """What Serve asks for once the constructor is done."""
+        """Called by Serve once the constructor is done."""
         limiter = SharedLimiter(self._settings.gateway)
 
         @contextlib.asynccontextmanager
@@ -51,11 +51,11 @@ class Ingress:
         return app
 
     def check_health(self) -> None:
-        """A replica that answers is healthy; whether a model is up is `/ready`'s business."""
+        """A replica that answers is healthy; `/ready` covers whether a model is up."""
 
 
 class Readiness:
-    """The follower's state, asked at most once a second; where it does not answer, its last word for a minute."""
+    """The follower's state, requested at most once a second; if it does not answer, its last state for a minute."""
 
     def __init__(self, follower: Any) -> None:
         self._follower = follower
@@ -65,7 +65,7 @@ class Readiness:
         self._lock = asyncio.Lock()
 
     async def state(self) -> dict[str, Any]:
-        """FollowState as plain data; empty before the follower has ever answered."""
+        """FollowState as plain data; empty before the follower's first answer."""
         async with self._lock:
             if time.monotonic() - self._asked_at > _STATE_TTL_S:
                 await self._ask()

@@ -1,4 +1,4 @@
-"""Where this cluster's Serve listens."""
+"""The address at which this cluster's Serve listens."""
 
 from typing import Any
 

@@ -1,9 +1,9 @@
-"""A replica of the model: Ray Serve LLM's server with vLLM's engine, proven by a probe before it takes traffic.
+"""A replica of the model: Ray Serve LLM's server with vLLM's engine, checked by a probe before it takes traffic.
 
-Chats come straight from Serve's proxy, to the application in `chat_application`; whatever else the ingress serves, it
-asks for by Serve's handle. In: OpenAI request bodies as plain data. Out: an `Opening` (status, the version that
-answers, the whole body unless it streams), then the pieces of the stream. Ray Serve LLM and vLLM are imported in the
-replica only: who deploys one need not wait for them.
+Chats come directly from Serve's proxy, to the application in `chat_application`; the ingress calls it by Serve's handle
+for all other routes. In: OpenAI request bodies as plain data. Out: an `Opening` (status, the version that answers, the
+whole body unless it streams), then the pieces of the stream. Ray Serve LLM and vLLM are imported in the replica only:
+the deploying process need not wait for them.
 """
 
 import asyncio
@@ -50,11 +50,11 @@ _METHODS = {"chat": "ChatCompletionRequest", "completions": "CompletionRequest"}
 
 
 class StreamInterruptedError(RuntimeError):
-    """vLLM gave a stream up that had begun."""
+    """vLLM ended a stream with an error after it had begun."""
 
 
 class ProbeFailedError(RuntimeError):
-    """A new replica that does not do what it must before it takes traffic."""
+    """A new replica that fails its probe."""
 
 
 class ModelServer:
@@ -84,7 +84,8 @@ class ModelServer:
         from ray.serve.llm import LLMConfig
         from ray.serve.llm.deployment import LLMServer
 
-        # It starts an actor that counts models for Ray's makers, and the replica waits five seconds for it.
+        # It starts an actor that collects model statistics for Ray's developers, and the replica waits five seconds for
+        # it.
         llm_server.push_telemetry_report_for_all_models = _report_nothing
         config = LLMConfig(**llm_config(settings, source=str(folder), name=self._name))
         self._server: Any = LLMServer.sync_init(config, engine_cls=engine_class(settings.engine))
@@ -93,14 +94,14 @@ class ModelServer:
             await self._probe(settings.probe)
 
     async def __serve_build_asgi_app__(self) -> FastAPI:
-        """What Serve asks for once the constructor is done."""
+        """Called by Serve once the constructor is done."""
         model = LocalModel(self.answer, retry_after_s=self._settings.engine.retry_after_s)
         limiter = SharedLimiter(self._settings.gateway)
         await limiter.prepare()
         return chat_application(self._settings, model, limiter=limiter, metrics=self._metrics)
 
     async def answer(self, method: str, body: dict[str, Any]) -> AsyncGenerator[Opening | str]:
-        """`method` is chat or completions. Never raises for what a client sent: that becomes an Opening with 400."""
+        """`method` is chat or completions. Never raises for a client's input: that becomes an Opening with 400."""
         from pydantic import ValidationError
         from ray.llm._internal.serve.core.configs import openai_api_models
         from vllm.exceptions import VLLMValidationError
@@ -115,9 +116,10 @@ class ModelServer:
             return
         try:
             async with self._admission.admit():
-                # The engine itself: the server would load the adapter that a client's header names.
+                # The engine itself: the server would load the adapter named in a client's header.
                 replies = getattr(self._server.engine, method)(request)
-                # Closed from the inside out as soon as the client leaves: the engine then stops working on the request.
+                # Closed from the inside out as soon as the client disconnects: the engine then stops working on the
+                # request.
                 async with aclosing(replies), aclosing(self._speak(replies)) as spoken:
                     async for item in spoken:
                         yield item
@@ -151,14 +153,14 @@ class ModelServer:
                 async for text in pieces:
                     yield rename_reasoning(text)
         except Exception as error:
-            # The boundary: the status has been sent, so the client is told in the stream.
+            # Boundary: the status has been sent, so the client gets the error in the stream.
             log.exception("a stream broke off")
             yield error_event(500, f"the model broke off ({type(error).__name__}); ask again")
         finally:
             self._num_streams -= 1
 
     def gateway_metrics(self) -> list[Metric]:
-        """What the gateway in this replica has counted."""
+        """The metrics of this replica's gateway."""
         return self._metrics.families()
 
     def served(self) -> tuple[ServedModel, str]:
@@ -169,14 +171,14 @@ class ModelServer:
         await self._server.check_health()
 
     async def _probe(self, probe: ProbeSettings) -> None:
-        """Raise ProbeFailedError unless the model answers the probe's question once in its tries."""
+        """Raise ProbeFailedError unless the model answers the probe's question correctly in one of its tries."""
         complaint = ""
         for attempt in range(probe.tries):
             body: dict[str, Any] = {
                 "messages": [{"role": "user", "content": probe.question}],
                 "temperature": 0.0 if attempt == 0 else 1.0,
                 "seed": attempt,
-                # The tokens as they were sampled: the parser has taken the template's tags out of the message.
+                # The sampled tokens: the parser has removed the template's tags from the message.
                 "logprobs": True,
                 "top_logprobs": 0,
             }
@@ -197,7 +199,7 @@ class ModelServer:
 
 
 def _report_nothing(**_: Any) -> None:
-    """What takes the place of a usage report."""
+    """Replaces a usage report."""
 
 
 async def _texts(first: Any, rest: AsyncIterator[Any]) -> AsyncGenerator[str]:
@@ -236,7 +238,7 @@ def judge_probe(opening: Opening, probe: ProbeSettings) -> str:
 
 
 def settings_digest(settings: ServeSettings) -> str:
-    """What a replica depends on: with another digest it has to be started anew."""
+    """The digest of a replica's settings: if it changes the replica has to be restarted."""
     parts = (asdict(part) for part in (settings.engine, settings.probe, settings.gateway))
     return digest("replica", *parts, served_name(settings))
 
@@ -244,12 +246,12 @@ def settings_digest(settings: ServeSettings) -> str:
 def set_engine_environment(engine: EngineSettings) -> None:
     """The environment of this replica, which the engine's process inherits."""
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
-    # vLLM's own usage report goes to a server of its makers.
+    # vLLM's own usage report goes to a server of its developers.
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("RAYLLM_ENABLE_REQUEST_PROMPT_LOGS", "0")
     if engine.num_gpus == 0:
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(engine.cpu_kv_cache_gb))
-        # Other replicas work on these cores too: a thread bound to one of them waits for whoever else is there.
+        # Other replicas share these cores: a thread bound to one of them waits for their threads there.
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
         os.environ["OMP_NUM_THREADS"] = str(engine.threads or max(1, int(engine.num_cpus)))
         if engine_kwargs(engine)["enforce_eager"]:
@@ -308,7 +310,7 @@ def llm_config(settings: ServeSettings, *, source: str, name: str) -> dict[str, 
 
 
 def placement_bundles(engine: EngineSettings) -> list[dict[str, float]]:
-    """What one replica takes: its process with its CPUs, and a bundle for each GPU."""
+    """The resources of one replica: its process with its CPUs, and a bundle for each GPU."""
     if not engine.num_gpus:
         return [{"CPU": engine.num_cpus}]
     whole = max(1, int(engine.num_gpus))

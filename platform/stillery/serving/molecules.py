@@ -1,4 +1,4 @@
-"""The molecule of an answer as the endpoint returns it: stability, flagged conflicts, drawing."""
+"""The molecule of an answer in the endpoint's reply: stability, flagged conflicts, drawing."""
 
 import dataclasses
 from typing import Any
@@ -10,13 +10,13 @@ from stillery.thinking import CLOSE_THINK, OPEN_THINK
 
 
 def stability_of(text: str, *, question: str | None) -> float:
-    """The stability that choosing goes by: words such as "wait" count for nothing."""
+    """The stability used for choosing: words such as "wait" are ignored."""
     return analyze(text, question=question, markers=False).stability
 
 
 def describe_trace(text: str, *, question: str | None, svg: bool) -> dict[str, Any]:
     """`stability`, `stability_sum`, `conflict`, `conflicts` (false claims that nothing corrects), `molecule` (atoms and
-    bonds with their evidence) and, if asked for, `svg` (null where the text has no steps)."""
+    bonds with their evidence) and, if requested, `svg` (null where the text has no steps)."""
     molecule = analyze(text, question=question)
     described: dict[str, Any] = {
         "stability": molecule.stability,
@@ -31,13 +31,13 @@ def describe_trace(text: str, *, question: str | None, svg: bool) -> dict[str, A
 
 
 def trace_of(reasoning: str | None, answer: str | None) -> str:
-    """The text of a trace, put together from the parts of a response."""
+    """The text of a trace, assembled from the parts of a response."""
     think = f"{OPEN_THINK}{reasoning}{CLOSE_THINK}" if reasoning else ""
     return f"{think}<answer>{answer or ''}</answer>"
 
 
 def _false_claims(molecule: Molecule) -> list[dict[str, Any]]:
-    """Claims that are false and that no later step puts right, with the step that makes each."""
+    """False claims that no later step corrects, with the step that makes each."""
     return [
         {"step": index, "kind": claim.kind, "text": claim.text, "start": claim.start, "end": claim.end}
         for index, atom in enumerate(molecule.atoms)

@@ -1,4 +1,4 @@
-"""The OpenAI protocol's shapes in streams and answers: errors, and `reasoning_content` as its clients look for it."""
+"""OpenAI's formats in streams and replies: errors, and `reasoning_content` as its clients expect it."""
 
 import json
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ def error_event(status: int, message: str) -> str:
 
 
 def first_complaint(error: Any) -> str:
-    """The first of pydantic's complaints as one line, without what the client sent."""
+    """The first of pydantic's errors as one line, without the client's input."""
     complaint = error.errors()[0]
     place = ".".join(str(part) for part in complaint["loc"]) or "body"
     return f"{place}: {complaint['msg']}"[:300]
 
 
 def engine_error(event: str) -> dict[str, Any] | None:
-    """The error that vLLM's event reports in its own shape, with `code` (an HTTP status) and `message`; None if it is
+    """The error in one of vLLM's events in its own format, with `code` (an HTTP status) and `message`; None if there is
     none."""
     if not event.startswith('data: {"error"'):
         return None
@@ -30,7 +30,7 @@ def engine_error(event: str) -> dict[str, Any] | None:
 
 
 def rename_reasoning(events: str) -> str:
-    """vLLM's `reasoning` as `reasoning_content`, in server-sent events.
+    """Rename vLLM's `reasoning` to `reasoning_content`, in server-sent events.
 
     Inside a JSON string a quote is escaped, so `"reasoning":` can only be a key.
     """
@@ -38,8 +38,8 @@ def rename_reasoning(events: str) -> str:
 
 
 def finish_response(response: Mapping[str, Any], *, version: str) -> dict[str, Any]:
-    """A whole response as clients get it: reasoning under `reasoning_content`, the version that answered, no nulls of
-    vLLM's own fields."""
+    """A whole response in the clients' format: reasoning under `reasoning_content`, the version that answered, no nulls
+    of vLLM's own fields."""
     body = {key: value for key, value in response.items() if value is not None or key in ("id", "usage")}
     for choice in cast(list[dict[str, Any]], body.get("choices", [])):
         message = choice.get("message")

@@ -11,13 +11,13 @@ VARIABLE = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
 CALLBACK = "stillery.serving.proxy:middlewares"
 _ATTEMPTS = 2
 _RETRY_AFTER_S = 2
-# A longer body is not kept to be sent once more.
+# A longer body is not kept for a retry.
 _LONGEST_BODY = 1024 * 1024
 
 
 class TextHeaders:
-    """ASGI middleware that leaves out headers which are no UTF-8: the proxy reads some of them as text before the
-    gateway see a request, and would answer 500."""
+    """ASGI middleware that drops non-UTF-8 headers: the proxy decodes some of them before the gateway sees a request,
+    and would answer 500."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -30,10 +30,10 @@ class TextHeaders:
 
 
 class LostReplicas:
-    """ASGI middleware for a chat whose replica is lost: behind it nothing of ours is left that could speak.
+    """ASGI middleware for a chat whose replica is lost, when no code of ours is left behind it to respond.
 
-    Before its answer begins the request goes to another replica, once, and else gets a 503 with Retry-After; a stream
-    that has begun ends with an error event. What the proxy says by itself (a full queue) comes in OpenAI's shape.
+    Before its response begins the request goes to another replica, once, and else gets a 503 with Retry-After; a stream
+    that has begun ends with an error event. The proxy's own errors (a full queue) are converted to OpenAI's format.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -53,7 +53,7 @@ class LostReplicas:
 
 
 class _Request:
-    """What a client sent, kept to be read again."""
+    """A client's messages, kept for a retry."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -76,13 +76,14 @@ class _Request:
         return message
 
     def rewind(self) -> bool:
-        """Begin again at the first message. Whether that can be: all of it was kept, and the client is there."""
+        """Start over at the first message. Returns whether that is possible: all of it was kept, and the client is
+        connected."""
         self._num_read = 0
         return self._num_bytes <= _LONGEST_BODY and not self.client_left
 
 
 class _Answer:
-    """What a replica, or the proxy in its place, answers. `status` is 0 until that begins."""
+    """The response of a replica, or of the proxy in its place. `status` is 0 until it begins."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -103,7 +104,8 @@ class _Answer:
         await self._send(message)
 
     async def finish(self) -> None:
-        """Say what is missing. Any other answer that broke off is left unfinished, which the server makes known."""
+        """Complete a truncated response. Any other broken response is left unfinished, which the server shows to the
+        client."""
         if not self.status or self._is_proxys:
             status, body = reshape_error(self.status or 503, b"")
             headers = [(b"content-type", b"application/json")]

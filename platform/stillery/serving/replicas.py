@@ -5,7 +5,7 @@ from typing import Any
 # The gateway keeps the access log: Serve's own has a line for every call between deployments.
 QUIET = {"enable_access_log": False}
 # Serve gives a replica three threads: Ray's calls, the deployment's code, calls to other replicas. Ours is asyncio that
-# does not block, and a token that is handed from thread to thread waits for the interpreter's lock each time.
+# does not block, and passing a token from thread to thread waits for the interpreter's lock each time.
 _ONE_LOOP = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0", "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0"}
 
 

@@ -1,5 +1,5 @@
-"""What clients send, as the OpenAPI schema describes it. Fields that are not named here go on to vLLM, which checks
-them; the gateway has refused by then what must not get there."""
+"""Request bodies, as described in the OpenAPI schema. Fields that are not named here pass through to vLLM, which checks
+them; the gateway has already refused the forbidden ones."""
 
 from typing import Annotated, Any, Literal
 

@@ -12,17 +12,17 @@ from stillery.serving.settings import ServeSettings, to_args
 
 _POLL_S = 0.5
 _ASK_TIMEOUT_S = 10.0
-# A version that cannot start fails in the same way each time; the second try is for what was not its fault.
+# A version that cannot start fails in the same way each time; the second try covers external failures.
 _START_ATTEMPTS = 2
 
 
 def model_application(served: ServedModel, settings: ServeSettings) -> Any:
-    """The Serve application of one version, which answers chats itself and the ingress's calls."""
+    """The Serve application of one version, which answers chats directly and serves the ingress's calls."""
     from ray import serve
 
     engine, ingress = settings.engine, settings.ingress
-    # The replica itself says who works, who waits and who is refused, once the gateway has let a request in: Serve's
-    # own limit must not have strangers take the places of those who may come in.
+    # The replica itself decides which admitted requests run, wait or are refused: Serve's own limit must not let
+    # unauthenticated clients take the places of authenticated ones.
     max_inside = engine.max_ongoing_requests + engine.max_queued_requests + ingress.max_ongoing_requests
     scaling: dict[str, Any] = {"num_replicas": engine.replicas}
     if engine.autoscaling is not None:
@@ -51,7 +51,7 @@ def model_application(served: ServedModel, settings: ServeSettings) -> Any:
 
 
 def roll_out(served: ServedModel, settings: ServeSettings) -> None:
-    """Bring a version into service over the one that is there. Returns once it alone takes new requests.
+    """Bring a version into service over the current one. Returns once it alone takes new requests.
 
     Raises RolloutFailedError, with the old one still serving, if its replicas do not come up within
     `follow.start_timeout_s` or fail.
@@ -80,7 +80,7 @@ def roll_out(served: ServedModel, settings: ServeSettings) -> None:
 
 
 def _reason(application: Any) -> str:
-    """What Serve says of the failed deployment: the last line of the replica's error."""
+    """Serve's message on the failed deployment: the last line of the replica's error."""
     messages = [d.message for d in application.deployments.values() if d.message] or [application.message]
     lines = [line.strip() for line in "\n".join(messages).splitlines() if line.strip()]
     telling = [line for line in lines if "Error" in line]
@@ -88,14 +88,14 @@ def _reason(application: Any) -> str:
 
 
 def is_deployed() -> bool:
-    """Whether the model's application is there, in whatever state."""
+    """Whether the model's application exists, in whatever state."""
     from ray import serve
 
     return MODEL_APPLICATION in serve.status().applications
 
 
 def count_replicas() -> int:
-    """How many replicas of the model take requests."""
+    """The number of the model's replicas that take requests."""
     from ray import serve
     from ray.serve.schema import ReplicaState
 
@@ -105,7 +105,7 @@ def count_replicas() -> int:
 
 
 def running_version(settings: ServeSettings) -> ServedModel | None:
-    """The version that runs already with these settings: what a follower that was restarted finds in place."""
+    """The version that already runs with these settings, for a restarted follower."""
     from ray import serve
     from ray.exceptions import RayError
     from ray.serve.exceptions import RayServeException

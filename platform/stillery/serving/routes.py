@@ -21,7 +21,7 @@ from stillery.serving.requests import BondsBody, ChatBody, CompletionBody, Reaso
 from stillery.serving.settings import ServeSettings, served_name
 
 VERSION_HEADER = "x-stillery-model-version"
-# Reading a trace holds the interpreter: more at once would only make each slower.
+# Analysing a trace holds the interpreter lock: more at once would only make each slower.
 _READERS = 2
 _USUAL_BEST_OF = 8
 
@@ -37,7 +37,7 @@ def add_routes(app: FastAPI, settings: ServeSettings, *, backend: Model, readine
 
 
 def add_chat_route(app: FastAPI, settings: ServeSettings, *, backend: Model) -> None:
-    """The one route that the model's replicas answer themselves, and errors in OpenAI's shape."""
+    """The one route that the model's replicas answer directly, with errors in OpenAI's shape."""
     _add_error_handlers(app)
     name = served_name(settings)
 
@@ -208,12 +208,12 @@ def _response(reply: ModelReply) -> Response:
 
 
 def _retry_after(seconds: float | None) -> dict[str, str]:
-    """The header, in whole seconds; none where there is nothing to wait for."""
+    """The header, in whole seconds; none if there is nothing to wait for."""
     return {} if seconds is None else {"retry-after": str(max(1, ceil(seconds)))}
 
 
 class _EventStream(StreamingResponse):
-    """A stream of events whose client may leave at any time, also before the first of them is sent."""
+    """A stream of events whose client may disconnect at any time, also before the first of them is sent."""
 
     def __init__(self, events: EventSource, *, headers: dict[str, str]) -> None:
         super().__init__(events, media_type="text/event-stream", headers=headers)

@@ -1,8 +1,8 @@
-"""The settings of an endpoint: one dataclass a part, read with OmegaConf from a Ray Serve config file.
+"""The settings of an endpoint: one dataclass per part, read with OmegaConf from a Ray Serve config file.
 
-The file is Ray Serve's own (serving/serve.yaml): `http_options` says where it listens, and the `args` of its one
-application are the settings below. `serve run`, `serve deploy` and `stillery serve` read the same file. An unknown key
-or a value of the wrong type is an error that names the key.
+The file is Ray Serve's own (serving/serve.yaml): `http_options` sets the address, and the `args` of its one application
+are the settings below. `serve run`, `serve deploy` and `stillery serve` read the same file. An unknown key or a value
+of the wrong type is an error that names the key.
 """
 
 import dataclasses
@@ -29,16 +29,16 @@ APPLICATION = "stillery"
 
 @dataclass
 class EngineSettings:
-    """The model's replicas. `kwargs` pass through to vLLM's EngineArgs; on a CPU (num_gpus 0) they are laid over
-    float32, eager, no chunked prefill, no statistics (`disable_log_stats`: vLLM's metrics among Ray's).
+    """The model's replicas. `kwargs` pass through to vLLM's EngineArgs; on a CPU (num_gpus 0) they override the
+    defaults float32, eager, no chunked prefill, no statistics (`disable_log_stats`: vLLM's metrics among Ray's).
 
-    A replica takes `num_cpus` and `num_gpus` of Ray's; with several GPUs, `kwargs` says how the model is spread
+    A replica takes `num_cpus` and `num_gpus` of Ray's; with several GPUs, `kwargs` sets the parallelism of the model
     (tensor_parallel_size). `threads` bounds the CPU threads of an engine (null: num_cpus, at least 1). `autoscaling`
-    passes through to Serve's AutoscalingConfig and takes the place of `replicas`.
+    passes through to Serve's AutoscalingConfig and replaces `replicas`.
 
-    A replica works on at most `max_ongoing_requests` at once and `max_queued_requests` more wait in it; what comes on
-    top is answered with 503 and Retry-After. `stream_interval_ms` is how long tokens of a stream are gathered before
-    they are sent on (the first is sent at once); up to four times as long where many streams are under way. 0: never.
+    A replica handles at most `max_ongoing_requests` at once, and `max_queued_requests` more wait in it; any beyond that
+    get a 503 with Retry-After. `stream_interval_ms` is how long tokens of a stream are gathered before they are sent on
+    (the first is sent at once); up to four times as long with many active streams. 0: never.
     """
 
     kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -59,11 +59,10 @@ class EngineSettings:
 
 @dataclass
 class ProbeSettings:
-    """What a new replica must do before it takes traffic: complete `question`, once in `tries`, with a text that stops
-    by itself within `max_tokens` (null: what the model's own settings and context allow) and holds what `require` says:
-    `answer` (an answer block that is closed), `thinking` (before it a think block that is not empty), or `stop` (any
-    text, for a model that was not trained on the template).
-    """
+    """The probe that a new replica must pass before it takes traffic: complete `question`, once in `tries`, with a text
+    that stops by itself within `max_tokens` (null: the limit from the model's own settings and context) and meets
+    `require`: `answer` (a closed answer block), `thinking` (before it a non-empty think block), or `stop` (any text,
+    for a model that was not trained on the template)."""
 
     enabled: bool = True
     question: str = "A coin is heads up. Finn turns the coin over. Is the coin still heads up?"
@@ -75,11 +74,11 @@ class ProbeSettings:
 
 @dataclass
 class FollowSettings:
-    """How the registry is followed: asked every `poll_s` seconds. A version that is not up within `start_timeout_s`
-    is given up. Old replicas get `drain_timeout_s` to finish what they are at.
+    """How the registry is followed: polled every `poll_s` seconds. A version that is not up within `start_timeout_s` is
+    given up. Old replicas get `drain_timeout_s` to finish their requests.
 
     With `surge_percent` above 0 new replicas start beside the old ones and need the resources for it; 0 stops an old
-    one first, for a cluster that has no room.
+    one first, for a cluster without spare room.
     """
 
     poll_s: float = 5.0
@@ -90,13 +89,14 @@ class FollowSettings:
 
 @dataclass
 class IngressSettings:
-    """The HTTP side: how many replicas, each with at most `max_ongoing_requests`, and whether `/` is the web page."""
+    """The HTTP side: the number of replicas, each with at most `max_ongoing_requests`, and whether `/` is the web
+    page."""
 
     replicas: int = 1
     num_cpus: float = 0.0
     max_ongoing_requests: int = 256
     page: bool = True
-    # A trace that is sent to /v1/bonds, and the number of samples of /v1/reasoned.
+    # The maximum size of a trace sent to /v1/bonds, and the maximum number of samples of /v1/reasoned.
     max_trace_chars: int = 100_000
     max_best_of: int = 16
 
@@ -104,10 +104,10 @@ class IngressSettings:
 @dataclass
 class ServeSettings:
     """An endpoint. `model` is `models:/NAME@ALIAS`, `models:/NAME/VERSION`, a folder, `embedded:student`,
-    `embedded:teacher`, `pretrained:smollm2-135m` or a Hub name. `served_name` is what clients call it (null: NAME, or
-    the last part of the path).
+    `embedded:teacher`, `pretrained:smollm2-135m` or a Hub name. `served_name` is the name that clients use (null: NAME,
+    or the last part of the path).
 
-    While the registry has no such version, `fallback` is served in its place (null: nothing is, until there is one).
+    While the registry has no such version, `fallback` is served in its place (null: no model, until there is one).
     `tracking_uri` null means $MLFLOW_TRACKING_URI, else a SQLite store under HOME.
     """
 
@@ -124,7 +124,7 @@ class ServeSettings:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A Serve config file with its overrides applied: where to listen, and the application's settings."""
+    """A Serve config file with its overrides applied: the listening address, and the application's settings."""
 
     host: str
     port: int
@@ -138,8 +138,8 @@ def load_settings(args: Mapping[str, Any], *, origin: str = "args") -> ServeSett
 
 
 def load_endpoint(path: str | Path | None, overrides: Sequence[str] = ()) -> Endpoint:
-    """A Serve config file (null: the defaults) with `key=value` arguments laid over the settings; `host=` and `port=`
-    go to its http_options."""
+    """A Serve config file (null: the defaults) overlaid with `key=value` arguments for the settings; `host=` and
+    `port=` go to its http_options."""
     document = _read(Path(path)) if path is not None else {}
     http = dict(document.get("http_options") or {})
     merged = _merge(OmegaConf.structured(ServeSettings), _args(document, str(path)), origin=str(path))
@@ -157,12 +157,12 @@ def load_endpoint(path: str | Path | None, overrides: Sequence[str] = ()) -> End
 
 
 def to_args(settings: ServeSettings) -> dict[str, Any]:
-    """The settings as plain data, as `args` of a Serve config file hold them."""
+    """The settings as plain data, in the format of `args` in a Serve config file."""
     return dataclasses.asdict(settings)
 
 
 def to_yaml(endpoint: Endpoint) -> str:
-    """A Serve config file that says the same."""
+    """The equivalent Serve config file."""
     application = {
         "name": APPLICATION,
         "route_prefix": "/",
@@ -174,7 +174,7 @@ def to_yaml(endpoint: Endpoint) -> str:
 
 
 def served_name(settings: ServeSettings) -> str:
-    """What clients call the model: the same for every version of it."""
+    """The name that clients use for the model: the same for every version of it."""
     if settings.served_name:
         return settings.served_name
     name = settings.model.removeprefix("models:/").removeprefix(EMBEDDED).removeprefix(PRETRAINED).rstrip("/")

@@ -1,7 +1,7 @@
 """Splits `<think> … </think><answer> … </answer>` into reasoning and content while it streams. Pure.
 
 It works on the text, since in most vocabularies these tags are several tokens: a piece that may yet become a tag is
-held back until it is decided. A completion that begins with anything but a think block is all content.
+held back until that is decided. A completion that does not begin with a think block is all content.
 """
 
 import re
@@ -22,7 +22,7 @@ class ThinkAnswerSplitter:
         self._has_content = False
 
     def feed(self, piece: str) -> tuple[str, str]:
-        """What is decided after another piece of the completion."""
+        """The decided output after another piece of the completion."""
         self._held += piece
         reasoning, content = "", ""
         if self._phase == "start":
@@ -34,7 +34,7 @@ class ThinkAnswerSplitter:
         return reasoning, content
 
     def finish(self) -> tuple[str, str]:
-        """What was held back, once the completion has ended."""
+        """The text that was held back, once the completion has ended."""
         held, self._held = self._held, ""
         return (held, "") if self._phase == "thinking" else ("", held)
 
@@ -57,20 +57,20 @@ class ThinkAnswerSplitter:
         *whole, self._held = _ANSWER_TAG.split(self._held)
         content = "".join(whole) + self._release(_undecided(self._held, _ANSWER_TAGS))
         if not self._has_content:
-            # The white space between the blocks is no part of the answer.
+            # The white space between the blocks is not part of the answer.
             content = content.lstrip()
             self._has_content = bool(content)
         return content
 
     def _release(self, kept: int) -> str:
-        """All that is held but its last `kept` characters."""
+        """Everything held back except its last `kept` characters."""
         cut = len(self._held) - kept
         released, self._held = self._held[:cut], self._held[cut:]
         return released
 
 
 def _undecided(text: str, tags: Sequence[str]) -> int:
-    """The length of the longest end of the text that begins one of the tags."""
+    """The length of the longest suffix of the text that is a prefix of one of the tags."""
     longest = max(len(tag) for tag in tags) - 1
     for length in range(min(longest, len(text)), 0, -1):
         if any(tag.startswith(text[-length:]) for tag in tags):

@@ -1,6 +1,6 @@
 """vLLM reasoning parser for `<think> … </think><answer> … </answer>`: a plug-in, loaded by path.
 
-The thinking goes to `reasoning`, what the answer tags hold to `content`; the tags themselves go nowhere.
+The thinking goes to `reasoning`, the content of the answer tags to `content`; the tags themselves are dropped.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,8 +17,8 @@ NAME = "stillery"
 
 
 class ThinkAnswerParser(ReasoningParser):
-    """One completion's parser. vLLM asks it for every piece until the end, as it says that reasoning never ends: the
-    answer tags come after it."""
+    """One completion's parser. vLLM calls it for every piece until the end, since it reports that reasoning never ends:
+    the answer tags come after it."""
 
     engine_based_streaming = True
 
@@ -42,7 +42,8 @@ class ThinkAnswerParser(ReasoningParser):
         return end.rstrip().endswith(OPEN_THINK)
 
     def extract_reasoning(self, model_output: str, request: object) -> tuple[str | None, str | None]:
-        # The prompt is not at hand here: a close without an opening tells that the prompt held the opening.
+        # The prompt is not available here: a closing tag without an opening one means that the prompt held the opening
+        # tag.
         start = model_output.lstrip()
         prefilled = CLOSE_THINK in start and not start.startswith(OPEN_THINK)
         splitter = ThinkAnswerSplitter(prefilled=prefilled)
@@ -62,7 +63,7 @@ class ThinkAnswerParser(ReasoningParser):
         return _message(*self._splitter.feed(delta_text))
 
     def finish_streaming(self) -> DeltaMessage | None:
-        """What vLLM asks a parser that holds text back, after the last piece."""
+        """vLLM's call, after the last piece, for the text that a parser holds back."""
         return _message(*self._splitter.finish())
 
     def count_reasoning_tokens(self, token_ids: Sequence[int]) -> int:
@@ -74,7 +75,7 @@ class ThinkAnswerParser(ReasoningParser):
 
     @cached_property
     def _tags(self) -> list[int | None]:
-        """The tokens of the opening and the closing tag; None for one that the vocabulary does not have."""
+        """The tokens of the opening and the closing tag; None for one that is not in the vocabulary."""
         unknown = getattr(self.model_tokenizer, "unk_token_id", None)
         tokens = (self.model_tokenizer.convert_tokens_to_ids(tag) for tag in (OPEN_THINK, CLOSE_THINK))
         return [None if token == unknown else token for token in tokens]
@@ -93,7 +94,7 @@ class ThinkAnswerParser(ReasoningParser):
 
 
 def _message(reasoning: str, content: str) -> DeltaMessage | None:
-    # Fields that are not set are not sent.
+    # Unset fields are not sent.
     fields: dict[str, Any] = {name: text for name, text in (("reasoning", reasoning), ("content", content)) if text}
     return DeltaMessage(**fields) if fields else None
 

@@ -1,8 +1,8 @@
-"""The stage attention: what the student's attention is to be drawn towards, computed once and stored by sample.
+"""The attention stage: the targets of attention transfer, computed once and stored for each sample.
 
-In: the samples that train, and the generations that they are. Out: targets-*.parquet, a row for each sample. The
-teacher's attention takes a forward pass of its weights over each sample, a file of samples at a time, on whatever
-machines have what `attention.num_cpus` and `num_gpus` ask for; the bonds' target takes none.
+In: the training samples and the generations that they were made from. Out: targets-*.parquet, one row per sample. The
+teacher's target takes one forward pass over each sample, a file of samples at a time, on any machines that have
+`attention.num_cpus` and `num_gpus`; the bonds' target takes none.
 """
 
 import functools
@@ -27,8 +27,8 @@ from stillery.training.attention.files import calibrate, write_targets
 def find_targets(
     config: AttentionConfig, *, teacher: str | None, samples: Folder, generations: Folder, out: Folder
 ) -> dict[str, Any]:
-    """Write targets-*.parquet and return what they hold. `teacher` is the model to read, None for the bonds' target.
-    Needs a running Ray. Raises UserError where the teacher's heads tell nothing beyond distance."""
+    """Write targets-*.parquet and return a summary. `teacher` is the model to read, None for the bonds' target. Needs a
+    running Ray. Raises UserError where the teacher's heads predict no better than distance alone."""
     import ray
 
     given = {"config": config, "teacher": teacher, "samples": samples, "generations": generations}
@@ -72,7 +72,7 @@ def _on_worker(config: AttentionConfig) -> None:
 
 
 def _calibrate(given: dict[str, Any]) -> tuple[Any, str | None]:
-    """The Ray task. What a user can mend comes back as a value: an exception would come with Ray's traceback."""
+    """The Ray task. A UserError is returned as a value: raised, it would carry Ray's traceback."""
     _on_worker(given["config"])
     try:
         return calibrate(**_resolved(given)), None
@@ -86,7 +86,7 @@ def _write(row: dict[str, str], *, given: dict[str, Any], calibration: Any, out:
 
 
 def _resolved(given: dict[str, Any]) -> dict[str, Any]:
-    """The arguments with the teacher as it lies on this machine."""
+    """The arguments with the teacher's path on this machine."""
     resolve: Callable[[str], str] = resolve_model
     return {**given, "teacher": None if given["teacher"] is None else resolve(given["teacher"])}
 

@@ -1,8 +1,8 @@
 """The stages bonds and compare_bonds: traces to molecules.
 
-In: prompts, generations and their verdicts; or the evaluated samples of several models. Out: one Molecule a trace, in
-their order. Analysis is pure and takes milliseconds a trace, so it runs as plain Ray Data tasks on whatever cores there
-are. A trace that cannot be analysed is a row with an error, counted and named in the summary.
+In: prompts, generations and their verdicts; or the evaluated samples of several models. Out: one Molecule per trace, in
+the same order. Analysis is pure and takes milliseconds a trace, so it runs as plain Ray Data tasks on any free cores. A
+trace that cannot be analysed becomes a row with an error, counted and named in the summary.
 """
 
 from collections import Counter, defaultdict
@@ -26,7 +26,7 @@ from stillery.telemetry.logs import logger
 
 ROWS_PER_FILE = 5_000
 ROWS_PER_BATCH = 256
-# How many of the traces that could not be analysed a summary names; the table has all of them.
+# At most this many of the traces that could not be analysed are named in the summary; the table has all of them.
 NAMED_FAILURES = 20
 
 _COLUMNS = ["sample_id", "prompt_id", "completion"]
@@ -35,8 +35,8 @@ _COLUMNS = ["sample_id", "prompt_id", "completion"]
 def find_molecules(
     config: BondsConfig, *, generations: Folder, verdicts: Folder, prompts: Folder, out: Folder
 ) -> dict[str, Any]:
-    """Write molecules-*.parquet and return what they hold: bonds by kind, for each verdict how many traces there are,
-    their mean stability and how many are unstable, and which could not be analysed. Needs a running Ray."""
+    """Write molecules-*.parquet and return a summary: bonds by kind; for each verdict the number of traces, their mean
+    stability and how many are unstable; and which could not be analysed. Needs a running Ray."""
     tally = MoleculeCounts(config.unstable_below)
     kinds = (kind for name in verdicts.names(".parquet") for kind in _kinds_of(verdicts, name))
     questions = {p.prompt_id: p.question for p in records.from_table(prompts.read_all(Prompt), Prompt)}
@@ -49,7 +49,7 @@ def find_molecules(
 
 
 def compare_models(*, scores: Mapping[str, Folder], out: Folder) -> dict[str, Any]:
-    """Write ROLE-*.parquet, the molecules of each evaluated model's samples, and return how they compare on the test
+    """Write ROLE-*.parquet, the molecules of each evaluated model's samples, and return their comparison on the test
     split: see `comparison.compare`. A model that was not evaluated is left out. Needs a running Ray."""
     found: dict[str, list[Molecule]] = {}
     problems: dict[str, str] = {}
@@ -76,7 +76,7 @@ def _say_failures(stage: str, failed: int, failures: Sequence[Sequence[str]]) ->
 
 @dataclass(slots=True)
 class MoleculeCounts:
-    """What the molecules of a run hold, by verdict. Those without a molecule count as `failed` only."""
+    """Counts over the molecules of a run, by verdict. Traces without a molecule count as `failed` only."""
 
     unstable_below: float
     bonds: Counter[str] = field(default_factory=Counter[str])
@@ -87,7 +87,8 @@ class MoleculeCounts:
     failures: list[list[str]] = field(default_factory=list[list[str]])
 
     def add(self, molecules: Sequence[Molecule], verdicts: Iterator[tuple[str, str]]) -> None:
-        """Count molecules, taking the verdict (sample_id, kind) on each from `verdicts`, which are in their order."""
+        """Count molecules, reading the verdict (sample_id, kind) of each from `verdicts`, which are in the same
+        order."""
         for molecule in molecules:
             sample, kind = next(verdicts, ("", ""))
             assert sample == molecule.sample_id, f"molecules out of order: {molecule.sample_id} beside verdict {sample}"
@@ -123,7 +124,7 @@ def _kinds_of(verdicts: Folder, name: str) -> list[tuple[str, str]]:
 
 
 def _analyzed(traces: Folder, questions: Mapping[str, str]) -> Any:
-    """Tables of molecules, in the order of the traces, as Ray Data makes them. `questions` are by prompt_id."""
+    """Tables of molecules, in the order of the traces, computed by Ray Data. `questions` are by prompt_id."""
     import ray
 
     names = traces.names(".parquet")
@@ -157,7 +158,7 @@ def analyze_batch(
 ) -> pa.Table:
     """The molecules of traces, row by row. `questions` maps prompt_id to the question.
 
-    The gold answer is not looked at: the verdict says whether the answer is right, a molecule how the trace holds
+    The gold answer plays no part: the verdict says whether the answer is right, a molecule how the trace holds
     together. A trace on which `analyze` raises becomes a molecule without atoms that carries the error.
     """
     molecules: list[Molecule] = []
@@ -166,7 +167,7 @@ def analyze_batch(
         try:
             molecules.append(analyze(row["completion"], question=question, markers=False, sample_id=sample))
         except Exception as error:
-            # One trace that nobody foresaw must not cost a run of millions.
+            # One malformed trace must not end a run of millions.
             molecules.append(Molecule(sample, [], [], 0.0, 0.0, 0.0, [], f"{type(error).__name__}: {error}"))
     return records.to_table(molecules, Molecule)
 

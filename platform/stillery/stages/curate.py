@@ -1,10 +1,10 @@
 """Curation by rejection sampling: which generations become training data.
 
-In: prompts, generations, verdicts and, where a rule needs them, molecules. Out: samples-*.parquet, as
-`datasets.load_dataset` and TRL take them, a dataset card, and choices/: for every generation why it is kept or not.
+In: prompts, generations, verdicts and, where a rule needs them, molecules. Out: samples-*.parquet, in the format of
+`datasets.load_dataset` and TRL, a dataset card, and choices/: for every generation, why it is kept or not.
 
-Work goes a file of generations at a time, on whatever cores the cluster has: a file holds all samples of its prompts.
-The driver holds the problems, and of the samples only counts.
+The work is split by file of generations and runs on any cores of the cluster: a file holds all samples of its prompts.
+The driver holds the problems but only counts of the samples.
 """
 
 import dataclasses
@@ -54,10 +54,9 @@ def curate(
 ) -> dict[str, Any]:
     """Write samples-*.parquet, their card and the choices, and return the funnel.
 
-    `stopping` is the rule under which the generations were made, if any; `sources` says of the teachers, with how many
-    samples of each are kept, and of the problems where they come from, for the card. With `on_ray` files are worked on
-    by Ray tasks, else one after the other. Raises UserError if nothing at all was accepted for training: there is
-    nothing to train on.
+    `stopping` is the stopping rule under which the generations were made, if any; `sources`, for the card, gives the
+    origin of the problems and of each teacher, from the number of kept samples of each teacher. With `on_ray` files are
+    processed by Ray tasks, else one after the other. Raises UserError if nothing at all was accepted for training.
     """
     by_id = {p.prompt_id: p for p in from_table(prompts.read_all(Prompt), Prompt)}
     screened = screen_prompts(config, list(by_id.values()))
@@ -106,7 +105,7 @@ def curate(
 
 
 def _summary(config: CurateConfig, counts: Counts) -> dict[str, Any]:
-    """What the counts come to, for the manifest and the card."""
+    """The summary of the counts, for the manifest and the card."""
     funnel = counts["funnel"]
     names = ("generated", "correct", "kept", "train", "prompts", "prompts_kept")
     tokens = counts["tokens"]
@@ -142,7 +141,7 @@ Work = Callable[..., Counts]
 
 
 def _thinned(counts: Counts, parts: Iterator[Counts]) -> Counts:
-    """The counts, now that some of what was kept is left out."""
+    """The counts after some of the kept samples are left out."""
     left = _add_up(parts)
     funnel = counts["funnel"] | {k: left["funnel"][k] for k in ("kept", "train", "prompts_kept")}
     return {**left, "funnel": funnel, "dropped": counts["dropped"] + left["dropped"], "patterns": counts["patterns"]}
@@ -188,7 +187,7 @@ def _on_ray(work: Work, places: Sequence[tuple[str, int]], shared: Mapping[str, 
 
 
 def _work_on(row: Mapping[str, Any], *, work: Work, shared: Any) -> dict[str, str | None]:
-    """The Ray task. What a user can mend comes back as a value: an exception would come with Ray's traceback."""
+    """The Ray task. A UserError is returned as a value: raised, it would carry Ray's traceback."""
     import ray
 
     try:
@@ -207,7 +206,7 @@ def _nothing_accepted(dropped: Counter[str]) -> str:
 
 
 def needs_bonds(config: Config) -> bool:
-    """Whether what the config asks of curation rests on molecules."""
+    """Whether the curation settings need molecules."""
     curate, rules = config.curate, [rule.partition(":")[0] for rule in config.curate.rules]
     compares_teachers = bool(curate.sources) and config.bonds.enabled
     weighted = curate.mask_corrected or curate.bond_weight > 0 or curate.bond_tags > 0
@@ -215,7 +214,7 @@ def needs_bonds(config: Config) -> bool:
 
 
 def _stopping(teacher: TeacherConfig) -> StoppingRule | None:
-    """The rule under which the teacher sampled; None where it made every sample."""
+    """The teacher's stopping rule; None where it made every sample."""
     if teacher.accepted_per_prompt is None:
         return None
     return StoppingRule(teacher.samples_per_prompt, teacher.accepted_per_prompt, teacher.futility)
@@ -229,13 +228,13 @@ def _settings(config: Config) -> dict[str, Any]:
         "stopping": None if stopping is None else dataclasses.asdict(stopping),
     }
     if not curate.bond_weight:
-        # What is not asked for leaves the fingerprint as it was.
+        # Defaults are left out, so that older fingerprints stay valid.
         del settings["bond_weight"]
     if not curate.bond_tags:
         del settings["bond_tags"]
     if not curate.licenses:
         del settings["licenses"]
-    # What sets hold is in `evaluation_sets`, wherever they lie and however they are spelled.
+    # The contents of the sets are in `evaluation_sets`, whatever their paths and spelling.
     del settings["decontaminate"]["data"], settings["decontaminate"]["sets"]
     draws = curate.mixture or curate.sources or curate.balance or "random" in curate.rules or curate.bond_tags
     if config.curate.filters:

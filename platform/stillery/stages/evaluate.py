@@ -1,6 +1,7 @@
-"""The stages that measure: the teacher, the untouched student, the fine-tuned and the refined one.
+"""The evaluation stages: the teacher, the untouched student, the fine-tuned and the refined one.
 
-In: prompts and a model. Out: scores, one row a sample, and the metrics made of them, all by `stages/measuring.py`.
+In: prompts and a model. Out: scores, one row per sample, and the metrics computed from them, all by
+`stages/measuring.py`.
 """
 
 from typing import Any

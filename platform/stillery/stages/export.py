@@ -1,6 +1,6 @@
-"""The export stage: the trained checkpoint in, edge artifacts that answer like it out.
+"""The export stage: the trained checkpoint in, edge artifacts with the same answers out.
 
-It exports the formats of `export.formats`, and none of them without it. An artifact that the gate refuses leaves its
+It exports the formats in `export.formats`; with none, it does not run. An artifact that the gate refuses leaves its
 report and does not end the run.
 """
 
@@ -26,7 +26,7 @@ from stillery.telemetry.logs import logger
 
 
 def check(config: ExportConfig) -> None:
-    """Raise UserError for a format, quantization or split that isn't there, or packages that are missing."""
+    """Raise UserError for an unknown format, quantization or split, or missing packages."""
     check_split(config)
     if config.formats:
         find_candidates(config.formats, config.quantizations)
@@ -41,10 +41,10 @@ def export_student(
     prompts: Folder,
     out: Folder,
 ) -> dict[str, Any]:
-    """Export a checkpoint that was registered, into `out`, and log what is kept beside its model version.
+    """Export a registered checkpoint into `out`, and log the kept artifacts beside its model version.
 
-    `registration` is the summary of the register stage. The summary holds the candidates as `summarize` gives them and
-    the folder of the best.
+    `registration` is the summary of the register stage. The returned summary holds the candidates as `summarize` gives
+    them and the folder of the best.
     """
     if not config.formats:
         logger.info("export: export.formats names none")

@@ -25,7 +25,7 @@ def sampling_settings(section: EngineConfig) -> dict[str, Any]:
     settings["engine"] = engine_output_settings(section)
     if isinstance(section, TeacherConfig):
         if not section.top_logprobs:
-            # What is not asked for leaves the fingerprint as it was.
+            # Defaults are left out, so that older fingerprints stay valid.
             del settings["top_logprobs"]
         settings["endpoint"] = _endpoint(section) if section.kind == "endpoint" else None
     return settings
@@ -38,7 +38,7 @@ def _endpoint(teacher: TeacherConfig) -> dict[str, Any]:
 
 
 def teacher_identity(config: Config) -> str:
-    """The teacher by its contents where it is a model of ours, else by its name."""
+    """The teacher's identity: its contents where it is one of our own models, else its name."""
     return model_id(config.teacher.model, config.teacher) if config.teacher.kind == "vllm" else config.teacher.model
 
 
@@ -48,7 +48,8 @@ def grading_settings(config: Config) -> dict[str, Any]:
 
 
 def verifier_settings(verify: VerifyConfig) -> dict[str, Any]:
-    """The same of the section alone. What is not used is not in it, so that outputs from before it was there hold."""
+    """The same from the section alone. Unused fields are left out, so that outputs made before they existed stay
+    valid."""
     settings: dict[str, Any] = {"deadline_s": verify.deadline_s}
     if verify.judge.kind != "none":
         settings["judge"] = _judge_settings(verify.judge)
@@ -66,7 +67,7 @@ def _judge_settings(judge: JudgeConfig) -> dict[str, Any]:
 
 
 def chat_settings(config: SftConfig) -> dict[str, Any]:
-    """The student's chat format, the text of a template file included."""
+    """The student's chat format, including the text of a template file."""
     chat = student_format(config)
     borrowed = None if chat.template_model is None else model_id(chat.template_model)
     settings = {"template": chat.template, "template_model": borrowed, "arguments": dict(chat.arguments)}

@@ -1,8 +1,8 @@
-"""Measuring a model: it answers the evaluation problems several times and is graded.
+"""Evaluation of a model: it answers the evaluation problems several times and is graded.
 
-In: prompts and a model. Out: scores, one row a sample, and the metrics made of them. The teacher, the untouched
-student, the distilled one, a champion and what `stillery benchmark` is given are measured in the same way, by the same
-verifier.
+In: prompts and a model. Out: scores, one row per sample, and the metrics computed from them. The teacher, the untouched
+student, the distilled one, a champion and the models of `stillery benchmark` are all evaluated in the same way, by the
+same verifier.
 """
 
 import dataclasses
@@ -52,13 +52,13 @@ def evaluate(
     run: Run,
     out: Folder,
 ) -> dict[str, Any]:
-    """Write scores.parquet and return the metrics, the share that `failed`, and the `protocol`: what must agree between
-    two models for their scores to be compared.
+    """Write scores.parquet and return the metrics, the share that `failed`, and the `protocol`: what two models must
+    have in common for their scores to be comparable.
 
-    `role` names the model in tables (teacher, student_before, student_after), `source` is the model, `engine` says what
-    it takes to run it; `prompting` holds the `system_prompt` and `instruction` that shape its prompt, and whatever else
-    does. Raises UserError if the prompts hold no problem of `config.splits`, and if a larger share of the samples than
-    `max_failure_share` failed for a reason that is not the model's.
+    `role` names the model in tables (teacher, student_before, student_after), `source` is the model, `engine` holds the
+    engine's settings; `prompting` holds the `system_prompt` and `instruction` of its prompt, and any other field that
+    shapes it. Raises UserError if the prompts hold no problem of `config.splits`, and if a larger share of the samples
+    than `max_failure_share` failed for a reason other than the model.
     """
     chosen = [p for p in from_table(prompts.read_all(Prompt), Prompt) if p.split in config.splits]
     if not chosen:
@@ -110,7 +110,7 @@ def _protocol(
     verify: VerifyConfig,
     prompts: Sequence[Prompt],
 ) -> dict[str, Any]:
-    """How a model is measured, as plain data. The seed is no part of it: it only draws other samples."""
+    """The evaluation protocol, as plain data. The seed is not part of it: it only draws other samples."""
     dtype = {"dtype": "auto" if engine.num_gpus else "float32"}
     problems = sorted(
         [p.prompt_id, p.question, p.answer, p.answer_kind, p.choices] for p in prompts if p.split == Split.TEST
@@ -127,7 +127,7 @@ def _protocol(
 
 
 def score(role: str, prompt: Prompt, generation: Generation, verdict: Verdict) -> Score:
-    """One evaluated sample with everything that tables and drawings of it need."""
+    """One evaluated sample with all the data that tables and plots of it need."""
     return Score(
         model=role,
         prompt_id=prompt.prompt_id,
@@ -148,10 +148,10 @@ def score(role: str, prompt: Prompt, generation: Generation, verdict: Verdict) -
 
 
 def measure_model(context: StageContext, checkpoint: Path) -> tuple[Folder, Mapping[str, Any]]:
-    """Measure another student on the test problems just as the run's own were, into the context's folder. It is spoken
-    to as its own files say, as it is when it is served."""
+    """Evaluate another student on the test problems exactly as the run's own were, into the context's folder. Its
+    prompt format comes from its own files, as in serving."""
     cluster.connect(context.config.cluster)
-    # The run's folder is the one that every machine reaches.
+    # Every machine can reach the run's folder.
     shared = context.out / "checkpoint"
     names = sorted(path.name for path in checkpoint.iterdir() if path.is_file() and path.name != SUMS)
     publish_model(shared, [(Folder(str(checkpoint)), names)])
@@ -165,8 +165,9 @@ def measure_model(context: StageContext, checkpoint: Path) -> tuple[Folder, Mapp
 
 
 def measure_student(context: StageContext, *, role: str, model: str, chat: ChatFormat | None = None) -> dict[str, Any]:
-    """Measure a student of the context's run, into the context's folder."""
-    # Curation gives the student the bare question to train on, so that is how it is asked, before and after alike.
+    """Evaluate a student of the context's run, into the context's folder."""
+    # Curation trains the student on the bare question, so evaluation uses the bare question too, before and after
+    # alike.
     prompting = {"system_prompt": None, "instruction": None}
     engine = context.config.evaluate
     chat = chat or student_format(context.config.sft, now=context.run.started)
@@ -177,7 +178,7 @@ def measure_student(context: StageContext, *, role: str, model: str, chat: ChatF
 def measure(
     context: StageContext, *, role: str, source: Backend, engine: EngineConfig, prompting: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Measure a model on the context's problems, into its folder; failures of ours are tried once more."""
+    """Evaluate a model on the context's problems, into its folder; samples that failed on our side are retried once."""
     work = functools.partial(
         evaluate,
         context.config.evaluate,

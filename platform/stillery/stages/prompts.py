@@ -1,6 +1,7 @@
-"""Prompts: where problems come from.
+"""Prompts: the problems of a run and their sources.
 
-In: the prompts section of the config. Out: prompts.parquet with the problems of every split, each in one split only.
+In: the prompts section of the config. Out: prompts.parquet with the problems of all splits; no problem is in two
+splits.
 """
 
 import json
@@ -26,10 +27,10 @@ from stillery.stages.stage import Stage, StageContext
 from stillery.telemetry.logs import logger
 from stillery.training.counts import check_problems
 
-# The splits that shape the student; the others are only measured on.
+# The splits that shape the student; the others only measure it.
 TRAINED = (Split.TRAIN, Split.VALIDATION)
 
-# The generators' buckets never share a problem, and the embedded models' own training data has buckets of its own.
+# The generators' buckets never share a problem, and the embedded models' training data has buckets of its own.
 BUCKETS = {
     Split.TRAIN: Bucket.DISTILL,
     Split.VALIDATION: Bucket.VALIDATION,
@@ -40,10 +41,10 @@ BUCKETS = {
 
 
 def make_prompts(config: PromptsConfig, *, seed: int, out: Folder) -> dict[str, Any]:
-    """Write prompts.parquet and return how many problems there are, by split and task, and which rows of a file or
-    dataset were left out, and why.
+    """Write prompts.parquet and return the number of problems by split and task, and which rows of a file or dataset
+    were left out, and why.
 
-    `seed` shapes the source `tasks` alone. Raises UserError for faulty settings or data.
+    `seed` affects the source `tasks` alone. Raises UserError for invalid settings or data.
     """
     if config.source == "tasks":
         prompts = draw_prompts(config, seed=seed)
@@ -63,8 +64,9 @@ def make_prompts(config: PromptsConfig, *, seed: int, out: Folder) -> dict[str, 
 
 
 def source_fingerprints(config: PromptsConfig) -> dict[str, str]:
-    """What the problems are read from: SHA-256 by split for files, dataset and revision for the Hub, the sums of
-    another run's tables, nothing for tasks, which the seed determines. Raises UserError for what is not there."""
+    """Fingerprints of the problems' sources: SHA-256 by split for files, dataset and revision for the Hub, the
+    checksums of another run's tables, nothing for tasks, which the seed determines. Raises UserError for a missing
+    source."""
     if config.source == "tasks":
         return {}
     if config.source == "run":
@@ -80,7 +82,7 @@ def source_fingerprints(config: PromptsConfig) -> dict[str, str]:
 
 
 def draw_prompts(config: PromptsConfig, *, seed: int) -> list[Prompt]:
-    """The generated problems of every split; the numbers of a split are spread evenly over its tasks."""
+    """The generated problems of every split, spread evenly over the split's tasks."""
     tasks = trained_tasks(config.tasks)
     counts = {
         Split.TRAIN: config.num_train,
@@ -105,8 +107,8 @@ def draw_prompts(config: PromptsConfig, *, seed: int) -> list[Prompt]:
 
 
 def summarize_prompts(prompts: Sequence[Prompt]) -> dict[str, Any]:
-    """Counts: all, those without an answer, by split, and by split and task; and a digest of the problems that train
-    and of those that measure, so that more test problems do not train a student again."""
+    """Counts: all, those without an answer, by split, and by split and task; and separate digests of the training and
+    the measuring problems, so that more test problems do not retrain the student."""
     by_task: dict[str, dict[str, int]] = {}
     for prompt in prompts:
         tasks = by_task.setdefault(prompt.split, {})
@@ -125,7 +127,7 @@ def summarize_prompts(prompts: Sequence[Prompt]) -> dict[str, Any]:
 
 
 def trained_tasks(wanted: Sequence[str]) -> list[str]:
-    """The generators that `prompts.tasks` means. Raises UserError for one that there is not."""
+    """The generators that `prompts.tasks` names. Raises UserError for an unknown one."""
     known = [task for task in TASKS if task != HELD_OUT_TASK]
     for task in wanted:
         if task == HELD_OUT_TASK:
@@ -140,7 +142,7 @@ def trained_tasks(wanted: Sequence[str]) -> list[str]:
 
 
 def _spread(count: int, *, over: int) -> list[int]:
-    """`count` in `over` shares that differ by one at most."""
+    """`count` split into `over` shares that differ by at most one."""
     quotient, remainder = divmod(count, over)
     return [quotient + (position < remainder) for position in range(over)]
 
@@ -176,7 +178,7 @@ def _folder_fingerprint(folder: Path) -> str:
 
 def _settings(config: Config) -> dict[str, Any]:
     settings = {**settings_of(config.prompts), "seed": config.run.seed}
-    # Another run counts by its tables, and one that is not read does not count.
+    # Another run counts by its tables; one that is not read does not count.
     del settings["run"]
     if config.prompts.source != "run":
         del settings["failed_below"]

@@ -1,10 +1,12 @@
-"""The refine stage: the fine-tuned student learns from rewards or the teacher on its own completions, or from pairs.
+"""The refine stage: the fine-tuned student learns on its own completions, from rewards or the teacher's distribution,
+or from preference pairs.
 
 In: the student's checkpoint, the run's prompts and, for pairs, the teacher's samples with their verdicts. Out:
-checkpoint/ (a Hugging Face folder, the student), history.json (every step and validation), rollouts-STEP.parquet (what
-it learned from, with every part of the reward), data/ (problems and pairs) and ray_train/ (the last checkpoints).
+checkpoint/ (the student, a Hugging Face folder), history.json (every step and validation), rollouts-STEP.parquet (the
+completions that it learned from, with every part of the reward), data/ (problems and pairs) and ray_train/ (the last
+checkpoints).
 
-The checkpoint with the highest accuracy on validation problems becomes the student: the one that went in, if none is
+The checkpoint with the highest accuracy on validation problems becomes the student, or the initial one if none is
 better.
 """
 
@@ -69,12 +71,12 @@ def refine(
     verify_function: str | None = None,
     reporting: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Refine `student`, a checkpoint that `sft` made, and write the better one; `teacher` is the model that method
-    distill learns from, `verify_function` the user's verifier, `reporting` says where curves go meanwhile
+    """Refine `student`, a checkpoint that `sft` made, and write the better one. `teacher` is the model that method
+    distill learns from, `verify_function` the user's verifier, `reporting` the destination of live curves
     (`training.reporting`). Returns counts, accuracy before and after on the validation problems, the step that was kept
-    and, if it stopped by itself, why.
+    and, for an early stop, its reason.
 
-    Raises UserError for data that the settings do not fit, and Ray Train's TrainingFailedError if the workers failed
+    Raises UserError for data that does not fit the settings, and Ray Train's TrainingFailedError if the workers failed
     more than `config.max_failures` times.
     """
     conversation, end = open_student(student_format(sft, now=now))
@@ -103,8 +105,8 @@ def refine(
 
 
 def _publish(result: Any, kept: int, *, student: Folder, out: Folder, describe: tuple[Any, Any], adapted: bool) -> None:
-    """Make the model folder of the step that is kept: a copy of the student for step 0. Of one with an adapter it is
-    merged into the student, and kept by itself too."""
+    """Make the model folder of the step that is kept: a copy of the student for step 0. An adapter is merged into the
+    student, and also kept by itself."""
     checkpoint = out / "checkpoint"
     if kept == 0:
         publish_model(checkpoint, [(student, [name for name in student.names() if name != SUMS])])
@@ -128,7 +130,7 @@ def _made(checkpoint: Folder) -> dict[str, Any]:
 
 
 def _outcome(history: list[dict[str, Any]], kept: int) -> dict[str, Any]:
-    """Validation before and after, the steps made, and why it stopped if it did."""
+    """Validation before and after, the number of steps, and the reason for an early stop."""
     measured = {row["step"]: row for row in history if ACCURACY in row}
     stopped = next((row[STOPPED] for row in history if STOPPED in row), None)
     outcome: dict[str, Any] = {"kept_step": kept, "last_step": max(measured), "stopped": stopped}
@@ -155,7 +157,7 @@ def _fit(config: RefineConfig, told: dict[str, Any], *, out: Folder) -> Any:
             resources_per_worker={"CPU": config.num_cpus, **gpu, **config.resources},
             label_selector=config.labels or None,
         ),
-        # The same name and storage: a run whose driver was killed goes on from its last checkpoint.
+        # With the same name and storage, a run whose driver was killed resumes from its last checkpoint.
         run_config=RunConfig(
             name=RAY_TRAIN,
             **storage_of(out),
@@ -169,7 +171,7 @@ def _fit(config: RefineConfig, told: dict[str, Any], *, out: Folder) -> Any:
     try:
         return trainer.fit()
     except Exception as error:
-        # The boundary: what a worker said of something that a user can mend is within Ray Train's own error.
+        # Boundary: Ray Train's own error wraps a worker's UserError.
         meant = user_error_of(error)
         if meant is None:
             raise
@@ -177,7 +179,7 @@ def _fit(config: RefineConfig, told: dict[str, Any], *, out: Folder) -> Any:
 
 
 def user_error_of(error: Exception) -> UserError | None:
-    """The UserError that a worker raised, which Ray Train's error carries as the text of its traceback."""
+    """The UserError that a worker raised, parsed from the traceback text in Ray Train's error."""
     failures: dict[int, Exception] = getattr(error, "worker_failures", {})
     for failure in failures.values():
         _, found, message = str(failure).rpartition(f"{UserError.__module__}.{UserError.__name__}: ")
@@ -187,7 +189,7 @@ def user_error_of(error: Exception) -> UserError | None:
 
 
 def worker_config(config: RefineConfig, *, student: str, teacher: str, seed: int, out: Folder) -> dict[str, Any]:
-    """What a worker is told, as plain data."""
+    """The workers' config, as plain data."""
     return {
         **{name: getattr(config, name) for name in _WORKER_SETTINGS},
         "stop": dataclasses.asdict(config.stop),
@@ -203,11 +205,11 @@ def worker_config(config: RefineConfig, *, student: str, teacher: str, seed: int
 
 
 def _settings(config: Config) -> dict[str, Any]:
-    """Rewards of the user's own count by their code."""
+    """Custom rewards are fingerprinted by their code."""
     settings = {key: value for key, value in settings_of(config.refine).items() if key not in REFINE_SECTION}
     settings |= {"trl": output_settings(config.refine.trl, neutral=SFT_CONFIG), "engine": None}
     if config.refine.peft is None:
-        # What is not asked for leaves the fingerprint as it was.
+        # Defaults are left out, so that older fingerprints stay valid.
         del settings["peft"]
     if config.refine.seed is None:
         settings["seed"] = config.run.seed

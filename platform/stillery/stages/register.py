@@ -1,8 +1,8 @@
 """Registration: the student becomes a version of a registered model, with its lineage.
 
-In: the outputs of the stages before and the checkpoint. Out: one MLflow run with the stages as its children, a
-model version with alias `challenger`, and alias `champion` if it passes the gate. A call that was killed is
-completed by the next; a call that finished is not repeated.
+In: the outputs of the earlier stages and the checkpoint. Out: one MLflow run with the stages as its children, a model
+version with alias `challenger`, and with alias `champion` if it passes the gate. A call that was killed is completed by
+the next; a call that finished is not repeated.
 """
 
 import dataclasses
@@ -40,7 +40,7 @@ _DATASETS = ("prompts", "generate", "curate")
 
 
 def store_of(config: RegisterConfig) -> str:
-    """The store that a registration goes to, without secrets: part of what a registration is."""
+    """The store of a registration, without secrets: part of the registration's identity."""
     return str(redact(mlflow_store.resolve_tracking_uri(config.tracking_uri)))
 
 
@@ -66,10 +66,10 @@ def register(
     experiment, source, checkpoint_folder (the folder of the downloaded model that is the checkpoint), decision and gain
     (fractions; null if it could not be measured).
 
-    A champion that was measured on other problems or in another way is fetched from the registry and measured again by
-    `measure`. Where it cannot be fetched or asked, it stays champion.
+    A champion that was measured on other problems or under another protocol is fetched from the registry and measured
+    again by `measure`. If it cannot be fetched or run, it stays champion.
 
-    Raises UserError if MLflow cannot be reached or the checkpoint is not there.
+    Raises UserError if MLflow cannot be reached or the checkpoint is missing.
     """
     if not (checkpoint / "config.json").is_file():
         raise UserError(f"{checkpoint}: not a Hugging Face checkpoint (no config.json); run the sft stage again")
@@ -105,7 +105,7 @@ def register(
 
 
 def find_tuned(config: RegisterConfig, *, fingerprint: str) -> str | None:
-    """The version that was registered, wholly, of what the sft stage made with this fingerprint; None if none was.
+    """The fully registered version of the sft stage's output with this fingerprint; None if there is none.
 
     Raises UserError if MLflow cannot be reached.
     """
@@ -122,7 +122,7 @@ def find_tuned(config: RegisterConfig, *, fingerprint: str) -> str | None:
 
 
 def _licenses(settings: Mapping[str, Any], outputs: Mapping[str, Output]) -> dict[str, list[str]]:
-    """The licences of what the student was made from: of its base, and of what its training set came from."""
+    """The licences behind the student: of its base model and of the sources of its training set."""
     base, _ = model_licenses(str(settings["sft"]["student"]))
     sources = outputs["curate"].summary.get("sources", []) if "curate" in outputs else []
     return {"base model": base} | {f"{source['kind']} {source['name']}": source["licenses"] for source in sources}
@@ -138,7 +138,7 @@ def _run_tags(settings: Mapping[str, Any], outputs: Mapping[str, Output], *, git
 
 
 def _log_run(store: Store, run: Any, *, settings: Mapping[str, Any], outputs: Mapping[str, Output]) -> None:
-    """Everything but the model: params, metrics, losses, stages, data, manifests and score tables."""
+    """Log everything but the model: params, metrics, losses, stages, data, manifests and score tables."""
     run_id = run.info.run_id
     mlflow_store.log_params(store, run, params_of(settings))
     for stage, prefix in (("sft", "train"), ("refine", "refine")):
@@ -179,8 +179,8 @@ def _log_version(
 
 
 def _set_aliases(store: Store, *, name: str, version: Any, outputs: Mapping[str, Output], measure: Measure) -> None:
-    """Challenger always; champion as the gate says. The decision is kept before the alias moves, so that a call
-    killed in between does not measure the new champion against itself."""
+    """Set challenger always, and champion by the gate's decision. The decision is stored before the alias moves, so
+    that a call killed in between does not measure the new champion against itself."""
     store.client.set_registered_model_alias(name, CHALLENGER, version.version)
     kept = version.tags.get(DECISION_TAG)
     decision = (
@@ -211,7 +211,7 @@ def _decide(store: Store, *, name: str, version: Any, outputs: Mapping[str, Outp
 
 
 def _summarize(store: Store, run: Any, *, name: str, version: str) -> dict[str, Any]:
-    """What MLflow holds now: the aliases may have moved since the version was made."""
+    """The current state in MLflow: the aliases may have moved since the version was made."""
     current = store.client.get_model_version(name, version)
     decision = json.loads(current.tags[DECISION_TAG])
     return {
@@ -238,8 +238,8 @@ def _run(context: StageContext) -> dict[str, Any]:
 
 
 def _registered_tuned(context: StageContext) -> str:
-    """The version of the student before its refinement, registered first where no run without it has done so: with the
-    evaluation of its own, through the same gate."""
+    """The version of the student before its refinement. If no run without refinement has registered it, it is
+    registered first: with its own evaluation, through the same gate."""
     tuned = context.outputs["sft"].fingerprint
     found = find_tuned(context.config.register, fingerprint=tuned)
     if found is not None:

@@ -97,7 +97,7 @@ def _refinement(output: Output | None, *, num_rollouts: int) -> Refinement | Non
 
 
 def _count_values(output: Output | None, record: type[Any], *, column: str) -> dict[str, int]:
-    """How often each value of a column occurs, one file at a time: all verdicts of a run may not fit in memory."""
+    """Count the values of a column, one file at a time: all verdicts of a run may not fit in memory."""
     counts: Counter[str] = Counter()
     if output is not None:
         for name in output.folder.names(".parquet"):
@@ -124,7 +124,7 @@ def _run(context: StageContext) -> dict[str, Any]:
 
 
 def _receipts(run: Folder) -> list[dict[str, Any]]:
-    """The receipts of the benchmarks that the run's versions were measured on, oldest first."""
+    """The receipts of the benchmarks of the run's versions, oldest first."""
     folder = run / BENCHMARKS
     found = [json.loads(folder.read_bytes(name)) for name in folder.names(".json")]
     return sorted(found, key=lambda receipt: str(receipt["measured"]))
@@ -132,7 +132,7 @@ def _receipts(run: Folder) -> list[dict[str, Any]]:
 
 def _settings(config: Config) -> dict[str, Any]:
     names = (Folder(run_uri(config)) / BENCHMARKS).names(".json")
-    # A report without benchmarks keeps its fingerprint.
+    # Without benchmarks the report keeps its fingerprint.
     return settings_of(config.report) | ({"benchmarks": names} if names else {})
 
 

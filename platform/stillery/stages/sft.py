@@ -1,11 +1,12 @@
 """Supervised fine-tuning: the student learns the kept traces.
 
-In: samples. Out: checkpoint/ (a Hugging Face folder, the student, with the sums of its files), data/ (exactly what it
-was trained on, over-long rows taken out), history.json (the loss curve) and ray_train/ (the last checkpoints, whole);
-with `sft.peft` also adapter/ (what was trained, with the name of its base; checkpoint/ is both merged).
+In: samples. Out: checkpoint/ (the student, a Hugging Face folder with the checksums of its files), data/ (exactly the
+rows that it was trained on, without over-long ones), history.json (the loss curve) and ray_train/ (the last full
+checkpoints); with `sft.peft` also adapter/ (the trained adapter, with the name of its base; checkpoint/ is both
+merged).
 
-Ray Train places the workers and restarts them from the last checkpoint if one dies; TRL's SFTTrainer does the
-training; the checkpoint with the lowest validation loss, or the highest accuracy, becomes the student.
+Ray Train places the workers and restarts them from the last checkpoint if one dies; TRL's SFTTrainer does the training;
+the checkpoint with the lowest validation loss, or with the highest accuracy, becomes the student.
 """
 
 import datetime
@@ -64,10 +65,10 @@ def fine_tune(
 
     `prompts` are the problems for `config.accuracy`, which `verify_function`, the user's verifier, may grade.
 
-    `now` is the time that a chat template may print, `reporting` says where curves go meanwhile (`training.reporting`).
-    With `targets` the student's attention is drawn towards them, as `attention` says; with `scores`, the teacher's
-    stored log-probabilities, it is distilled as `config.distill` says. Raises UserError if too few rows
-    can be learnt, and Ray Train's TrainingFailedError if the workers failed more than `config.max_failures` times.
+    `now` is the time that a chat template may print, `reporting` the destination of live curves (`training.reporting`).
+    With `targets` the student learns attention targets, as set in `attention`; with `scores`, the teacher's stored
+    log-probabilities, it is distilled as set in `config.distill`. Raises UserError if too few rows can be trained on,
+    and Ray Train's TrainingFailedError if the workers failed more than `config.max_failures` times.
     """
     chat = student_format(config, now=now)
     conversation, end = open_student(chat)
@@ -124,7 +125,7 @@ def _fit(config: SftConfig, *, seed: int, out: Folder, told: Mapping[str, Any]) 
 
     kept_by = (LOSS, "min") if best_metric(config) == LOSS else (SCORE, "max")
     attribute, order = kept_by if told["has_validation"] else (None, "max")
-    # Workers of a crowded machine import torch and TRL slowly; Ray's own limit is 60 s.
+    # On a crowded machine workers import torch and TRL slowly; Ray's default limit is 60 s.
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "300")
     # Otherwise Ray Train sends every printed line to the driver twice.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
@@ -151,7 +152,7 @@ def _fit(config: SftConfig, *, seed: int, out: Folder, told: Mapping[str, Any]) 
             resources_per_worker={"CPU": config.num_cpus, **({"GPU": 1} if config.use_gpu else {}), **config.resources},
             label_selector=config.labels or None,
         ),
-        # The same name and storage: a run whose driver was killed goes on from its last checkpoint.
+        # With the same name and storage, a run whose driver was killed resumes from its last checkpoint.
         run_config=RunConfig(
             name=RAY_TRAIN,
             **storage_of(out),
@@ -166,7 +167,7 @@ def _fit(config: SftConfig, *, seed: int, out: Folder, told: Mapping[str, Any]) 
 
 
 def _best_checkpoint(result: Any, *, by: str | None) -> tuple[Any, dict[str, Any]]:
-    """The best checkpoint by a metric, or the last one where there is nothing to validate on, with its metrics."""
+    """The best checkpoint by a metric, or the last one where there are no validation rows, with its metrics."""
     if by is None:
         return result.checkpoint, result.metrics
     kept: list[tuple[Any, dict[str, Any]]] = result.best_checkpoints
@@ -176,7 +177,7 @@ def _best_checkpoint(result: Any, *, by: str | None) -> tuple[Any, dict[str, Any
 
 
 def _outcome(history: list[Mapping[str, Any]]) -> dict[str, float]:
-    """The first and the last loss, and the best of what validations have found."""
+    """The first and the last loss, and the best of the validation results."""
     train = [float(row["loss"]) for row in history if "loss" in row]
     losses = {"first_loss": train[0], "last_loss": train[-1]} if train else {}
     validation = [float(row[LOSS]) for row in history if LOSS in row]
@@ -192,12 +193,12 @@ def _early_stopping(config: SftConfig) -> dict[str, Any] | None:
 
 
 def _settings(config: Config) -> dict[str, Any]:
-    """The number of workers is part of the global batch, and a GPU brings a precision of its own."""
+    """The number of workers is part of the global batch, and a GPU sets its own precision."""
     placed = {"num_workers": config.sft.num_workers, "use_gpu": config.sft.use_gpu}
     trl = output_settings(config.sft.trl, neutral=SFT_CONFIG)
     student = {"student": model_id(config.sft.student), "chat": chat_settings(config.sft)}
     adapter = {} if config.sft.peft is None else {"peft": config.sft.peft, "quantize": config.sft.quantize}
-    # What is not asked for leaves the fingerprint as it was.
+    # Defaults are left out, so that older fingerprints stay valid.
     part: dict[str, Any] = {} if config.sft.completion == "whole" else {"completion": config.sft.completion}
     part |= {"answer_only_tasks": sorted(tasks)} if (tasks := config.sft.answer_only_tasks) else {}
     part |= {} if config.sft.answer_weight == 1 else {"answer_weight": config.sft.answer_weight}

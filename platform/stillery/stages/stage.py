@@ -1,4 +1,4 @@
-"""What a stage is: a function from config and input tables to an output folder."""
+"""The definition of a stage: a function from config and input tables to an output folder."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from stillery.io.storage import Folder
 from stillery.metrics import TooManyFailuresError
 from stillery.telemetry.logs import logger
 
-# Parts of an output that later stages may depend on alone.
+# Parts of an output on which later stages may depend separately.
 TRAINED, MEASURED = "prompts.trained", "prompts.measured"
 TUNED, REFINED = "sft.checkpoint", "refine.checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
 class StageContext:
-    """What a stage works with: the config, the run, the outputs of the stages before it and its own folder."""
+    """The context of a stage: the config, the run, the outputs of the earlier stages and its own folder."""
 
     config: Config
     run: Run
@@ -30,12 +30,12 @@ class StageContext:
 
     @property
     def tuned(self) -> str:
-        """The checkpoint that fine-tuning left."""
+        """The fine-tuned checkpoint."""
         return (self.folder("sft") / "checkpoint").uri
 
     @property
     def student(self) -> str:
-        """The run's student: the refined one where there is one."""
+        """The run's student: the refined one if there is one."""
         return (self.folder("refine") / "checkpoint").uri if "refine" in self.outputs else self.tuned
 
 
@@ -43,10 +43,10 @@ class StageContext:
 class Stage:
     """A step of the pipeline. `settings` are the config fields in its fingerprint, `needs` the stages before it.
 
-    A need like `prompts.trained` names a part of an output: the rest of it may change without a new output. `version`
-    is raised when the meaning of an output changes. A stage that `reads_summaries` depends on what its inputs reported,
-    too. Ray is started, or connected to, when the first stage that `uses_ray` is due. A stage that is not `enabled` is
-    left out, and the stages behind it do without it. `also_needs` are needs that settings bring.
+    A need like `prompts.trained` names a part of an output: the rest may change without a new output of this stage.
+    `version` is raised when the meaning of an output changes. A stage that `reads_summaries` depends on its inputs'
+    summaries, too. Ray is started, or connected to, before the first stage that `uses_ray`. A stage that is not
+    `enabled` is skipped, and later stages run without it. `also_needs` are needs that depend on settings.
     """
 
     name: str
@@ -61,7 +61,8 @@ class Stage:
 
 
 def retry_failed(name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Do the work, and again if samples failed: the log holds all others, so only those are made."""
+    """Run the work, and once more if samples failed: the log holds all others, so only the failed ones are sampled
+    again."""
     try:
         summary = work()
         if not summary.get("failed"):

@@ -1,7 +1,7 @@
 """Verification: generations and prompts in, verdicts out.
 
-The work is done by Ray actors that own a `GradingPool` each. One checks thousands of answers a second; more are for
-clusters whose engines together write faster. Verdicts come back in the order of the generation files.
+Ray actors do the work, each with its own `GradingPool`. One grades thousands of answers a second; more are for clusters
+whose engines together generate faster. Verdicts come back in the order of the generation files.
 """
 
 from collections import Counter
@@ -41,8 +41,8 @@ def verify_generations(
 ) -> dict[str, Any]:
     """Write one verdict per generation into `out` (verdicts-00000.parquet, … of 20,000 rows) and count them.
 
-    What could not be graded is graded once more; so it is, alone, at the next start if this one ends for it. Then a
-    judge (`config.judge`) is asked for what is left to it, in the log of `run`.
+    Answers that could not be graded are graded once more; if the run ends because of them, its next start grades only
+    those again. Then a judge (`config.judge`) decides the answers that are left to it, in the log of `run`.
 
     Returns {"verdicts": {kind: rows}, "templates": {state: rows}, "flags": {flag: rows}, "failed": share}, where failed
     are those that an engine made and grading could not decide. Needs a running Ray. Raises UserError where a
@@ -70,7 +70,7 @@ def verify_generations(
 
 
 def _ungraded(verdicts: pa.Table) -> pa.Table:
-    """The verdicts that grading failed to reach; where there is no sample, there was nothing to grade."""
+    """The verdicts where grading failed; where there is no sample, there was nothing to grade."""
     told = zip(verdicts["verdict"].to_pylist(), verdicts["detail"].to_pylist(), strict=True)
     return verdicts.filter(
         pa.array([v in FAILURES and not (d or "").startswith(NO_SAMPLE) for v, d in told], pa.bool_())
@@ -78,14 +78,14 @@ def _ungraded(verdicts: pa.Table) -> pa.Table:
 
 
 def _failed_here(verdicts: pa.Table) -> list[str]:
-    """Those of them that this process may decide, by sample_id; what is left to a judge is not among them."""
+    """The failed verdicts that this process may decide, by sample_id, without those left to a judge."""
     rows = _ungraded(verdicts)
     told = zip(rows["sample_id"].to_pylist(), rows["detail"].to_pylist(), strict=True)
     return [sample for sample, detail in told if not (detail or "").startswith(JUDGED)]
 
 
 def _grade_again(config: VerifyConfig, generations: Folder, prompts: Folder, out: Folder) -> None:
-    """Grade what failed once more, in this process, and put the verdicts in place."""
+    """Grade the failed ones once more, in this process, and write the verdicts in place."""
     import pyarrow.compute as pc
 
     failed = {name: _failed_here(out.read_table(name, Verdict)) for name in out.names(".parquet")}
@@ -105,7 +105,7 @@ def _grade_again(config: VerifyConfig, generations: Folder, prompts: Folder, out
 
 
 def _ask_judge(config: VerifyConfig, generations: Folder, prompts: Folder, out: Folder, *, run: Run, seed: int) -> None:
-    """Put a judge's verdicts in place, a file of verdicts at a time."""
+    """Write a judge's verdicts in place, one file of verdicts at a time."""
     by_id = {p.prompt_id: p for p in records.from_table(prompts.read_all(Prompt), Prompt)}
     rows = TableRows.of(generations)
     start = 0
@@ -134,12 +134,12 @@ class _Grader:
 
 
 def _verified(config: VerifyConfig, generations: Folder, names: list[str], prompts: Folder) -> Any:
-    """Tables of 20,000 verdicts, in the order of the generations, as Ray Data makes them."""
+    """Tables of 20,000 verdicts, in the order of the generations, computed by Ray Data."""
     import ray
 
     by_id = {p.prompt_id: p for p in records.from_table(prompts.read_all(Prompt), Prompt)}
     fs, path = generations.open_fs()
-    # Reading takes a fraction of a CPU and so does the actor: whole ones would wait for each other on two cores.
+    # Reading takes a fraction of a CPU, and so does the actor: whole CPUs would deadlock on two cores.
     rows = ray.data.read_parquet(
         [f"{path}/{name}" for name in names],
         filesystem=None if generations.is_local else fs,

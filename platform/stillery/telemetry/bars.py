@@ -1,19 +1,19 @@
-"""Progress of a stage: a bar on a terminal, a line now and then elsewhere, numbers in JSON.
+"""Progress of a stage: a bar on a terminal, an occasional line elsewhere, numbers in JSON.
 
-In: how far a piece of work is, as often as anyone likes to say it. Out: Bars, which `logs.report` prints.
+In: progress reports at any rate. Out: Bars, which `logs.report` prints.
 """
 
 import time
 from dataclasses import dataclass, field
 
-# Where nobody watches, a line so often.
+# The interval of lines where no terminal is attached.
 QUIET_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class ProgressBar:
-    """`done` of `of` pieces of work, `seconds` after it began with `first` done; `note` is what else there is to say,
-    such as the loss or the cost, and `numbers` the same for programs."""
+    """`done` of `of` pieces of work, `seconds` after it began with `first` done; `note` is additional text, such as the
+    loss or the cost, and `numbers` the same for programs."""
 
     label: str
     done: int
@@ -47,7 +47,7 @@ class ProgressBar:
         return ", ".join(part for part in parts if part)
 
     def draw(self, *, columns: int) -> str:
-        """One line of a terminal, at most `columns` wide."""
+        """One terminal line, at most `columns` wide."""
         from tqdm import tqdm
 
         note = f", {self.note}" if self.note else ""
@@ -61,7 +61,8 @@ class ProgressBar:
 
 @dataclass
 class LineThrottle:
-    """When a line of each label is due where nobody watches: first `QUIET_S` after work began, and at the end."""
+    """Schedules the lines of each label where no terminal is attached: the first `QUIET_S` after work began, and one at
+    the end."""
 
     last: dict[str, float] = field(default_factory=dict[str, float])
 

@@ -1,9 +1,9 @@
-"""Log lines of a run: plain text, or one JSON object a line with STILLERY_LOG=json.
+"""Log lines of a run: plain text, or one JSON object per line with STILLERY_LOG=json.
 
-In: records of `logger`, the standard library's `stillery.progress`, from wherever the work is done; `within` says which
-run and stage that is, `report` how far it is. Out: lines on standard output, errors on standard error; an application
-that embeds stillery may add handlers of its own. Progress is a bar on a terminal, elsewhere a line now and then. INFO
-is for people, DEBUG for programs alone: a line of JSON, and none of text, where there may be a great many.
+In: records of `logger`, the standard library's `stillery.progress`, from anywhere in the code; `within` sets the run
+and stage, `report` the progress. Out: lines on standard output, errors on standard error; an application that embeds
+stillery may add handlers of its own. Progress is a bar on a terminal, elsewhere an occasional line. INFO is for people,
+DEBUG for programs alone: a line of JSON, and no text, for events that may be very frequent.
 """
 
 import contextlib
@@ -25,15 +25,15 @@ FORMATS = ("text", "json")
 
 logger = logging.getLogger("stillery.progress")
 
-# Of the process, not of a thread: engines and trainers speak from threads of their own, and a process does one stage
-# at a time.
+# Per process, not per thread: engines and trainers log from threads of their own, and a process works on one stage at a
+# time.
 _where: dict[str, str] = {}
 _printer = Printer()
 without_bar = _printer.without_bar
 
 
 def check_format() -> None:
-    """Raise UserError if $STILLERY_LOG is set to what is no format."""
+    """Raise UserError if $STILLERY_LOG is not a known format."""
     told = os.environ.get(VARIABLE)
     if told and told not in FORMATS:
         raise UserError(f"{VARIABLE}={told}: no such format; set it to {' or '.join(FORMATS)}")
@@ -46,7 +46,7 @@ def is_json() -> bool:
 
 @contextlib.contextmanager
 def within(where: Mapping[str, str]) -> Generator[None]:
-    """Put these fields (run, stage, fingerprint) on every line of this process meanwhile."""
+    """Add these fields (run, stage, fingerprint) to every line of this process inside the block."""
     before = current_fields()
     add_fields(where)
     try:
@@ -58,22 +58,22 @@ def within(where: Mapping[str, str]) -> Generator[None]:
 
 
 def add_fields(where: Mapping[str, str]) -> None:
-    """Put these fields on every line from now on: for a process that works for one stage of another's."""
+    """Add these fields to every line from now on: for a process that works for another process's stage."""
     _where.update(where)
 
 
 def current_fields() -> dict[str, str]:
-    """The fields that lines carry now, to be handed to a process that works for this one."""
+    """The current fields of log lines, to be passed to a process that works for this one."""
     return dict(_where)
 
 
 def with_fields(**fields: Any) -> dict[str, Any]:
-    """What a program might want of a record, such as `sample_id`: the `extra` of `logger`'s calls."""
+    """Additional fields of a record for programs, such as `sample_id`: the `extra` of `logger`'s calls."""
     return {"fields": fields}
 
 
 def report(bar: ProgressBar) -> None:
-    """Tell of progress, as often as anyone likes: a line of JSON each time, and of text now and then."""
+    """Report progress, at any rate: a line of JSON each time, and an occasional line of text."""
     logger.info(str(bar), extra={"fields": {"progress": bar.to_plain()}, "bar": bar})
 
 
@@ -83,18 +83,18 @@ def _add_place(record: logging.LogRecord) -> bool:
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line of JSON: time (UTC), level, message, and the fields that it carries."""
+    """A record as one line of JSON: time (UTC), level, message, and its fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         told = {"time": time, "level": record.levelname.lower(), "message": record.getMessage().strip()}
         fields: dict[str, Any] = getattr(record, "fields", {})
-        # Told first and last: in front, and not to be overwritten.
+        # Set first and last: in front, and not to be overwritten.
         return json.dumps(told | fields | told, ensure_ascii=False, default=str)
 
 
 class TextFormatter(logging.Formatter):
-    """The message alone; one that says why the command ends names the program."""
+    """The message alone; one that explains the end of a command names the program."""
 
     def format(self, record: logging.LogRecord) -> str:
         message = record.getMessage()
@@ -102,8 +102,8 @@ class TextFormatter(logging.Formatter):
 
 
 class LineHandler(logging.Handler):
-    """Prints each record at once, in the format of the moment, on the stream of the moment. Progress is a bar in the
-    last line of a terminal, elsewhere a line now and then."""
+    """Prints each record at once, in the current format, on the current stream. Progress is a bar in the last line of a
+    terminal, elsewhere an occasional line."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if is_for_driver():

@@ -1,7 +1,7 @@
-"""Records of workers as marked lines, which their driver makes records of again.
+"""Workers' records as marked lines, which their driver turns back into records.
 
-Ray copies what workers print to the driver's terminal, with a process id before each line; a worker whose driver reads
-its lines (`STILLERY_LINES=driver`) prints them so.
+Ray copies workers' output to the driver's terminal, with a process id before each line; a worker whose driver reads its
+lines (`STILLERY_LINES=driver`) prints them in this format.
 """
 
 import json
@@ -17,7 +17,7 @@ MARK = "\x1estillery "
 
 
 def is_for_driver() -> bool:
-    """Whether this process's lines are read by a driver of ours."""
+    """Whether this process's lines are read by one of our drivers."""
     return os.environ.get(VARIABLE) == "driver"
 
 
@@ -34,8 +34,8 @@ def mark(record: logging.LogRecord) -> str:
 
 
 def unmark(line: str, *, name: str) -> logging.LogRecord | None:
-    """The record of a marked line, as one of the logger `name`; None for any other line, and for one that two processes
-    which printed at once have torn."""
+    """The record of a marked line, as one of the logger `name`; None for any other line, and for one garbled by two
+    processes that printed at once."""
     _, found, text = line.partition(MARK)
     if not found:
         return None

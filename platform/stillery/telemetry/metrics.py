@@ -1,8 +1,8 @@
 """A run's own Prometheus metrics, exported through Ray's.
 
-In: what the driver counts while stages run. Out: series named `ray_stillery_...` on the metrics port of the driver's
-node, beside Ray's own; k8s/grafana draws them. Without a Ray cluster every call returns at once, and a metric that
-cannot be sent never breaks the run that it measures.
+In: the driver's counts while stages run. Out: series named `ray_stillery_...` on the metrics port of the driver's node,
+beside Ray's own; k8s/grafana draws them. Without a Ray cluster every call returns at once, and a metric that cannot be
+sent never ends the run that it measures.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric's kind, its meaning, and the tags it has besides `run` and `stage`."""
+    """A metric's kind, its meaning, and its tags besides `run` and `stage`."""
 
     kind: Literal["Counter", "Gauge"]
     description: str
@@ -51,14 +51,15 @@ REFRESH_S = 5.0
 
 _where: ContextVar[Mapping[str, str] | None] = ContextVar("stillery_observed_stage", default=None)
 _made: dict[str, Any] = {}
-# What the running stage's gauges stand at. The lock keeps a refresh from sending what has just been replaced.
+# The current values of the running stage's gauges. The lock keeps a refresh from sending a value that has just been
+# replaced.
 _gauges: dict[str, float] = {}
 _lock = threading.Lock()
 
 
 @contextlib.contextmanager
 def running(stage: str, *, run: str, refresh_s: float = REFRESH_S) -> Generator[None]:
-    """Tag what is counted inside with the run and its stage, and say that the stage runs, and how it ended."""
+    """Tag the metrics inside with the run and its stage, and record that the stage runs, and how it ended."""
     started = time.monotonic()
     with working_for({"run": run, "stage": stage}, refresh_s=refresh_s):
         _record("stillery_stage_running", 1)
@@ -74,13 +75,13 @@ def running(stage: str, *, run: str, refresh_s: float = REFRESH_S) -> Generator[
 
 
 def here() -> dict[str, str]:
-    """The tags of the stage that runs, to be handed to a process that works for it; none outside a stage."""
+    """The tags of the running stage, to be passed to a process that works for it; none outside a stage."""
     return dict(_where.get() or {})
 
 
 @contextlib.contextmanager
 def working_for(where: Mapping[str, str], *, refresh_s: float = REFRESH_S) -> Generator[None]:
-    """Tag what this thread records inside with a stage's `here()`; gauges are sent again every `refresh_s`."""
+    """Tag this thread's metrics inside with a stage's `here()`; gauges are sent again every `refresh_s`."""
     token = _where.set(where or None)
     over = threading.Event()
     refresher = threading.Thread(target=_refresh, args=(where, over, refresh_s), daemon=True, name="gauges")
@@ -105,13 +106,13 @@ def sampled(*, made: int, accepted: int, errors: int, tokens: int, prompt_tokens
 
 
 def progressed(done: int, *, of: int) -> None:
-    """Say how far the running stage is."""
+    """Record the progress of the running stage."""
     if of:
         _record("stillery_stage_progress", done / of)
 
 
 def decided(summary: Mapping[str, Any]) -> None:
-    """Count what a finished stage's summary says about samples: verdicts, and what was kept and dropped."""
+    """Count the sample totals in a finished stage's summary: verdicts, and the numbers kept and dropped."""
     for verdict, count in _counts(summary, "verdicts").items():
         _record("stillery_verdicts", count, verdict=verdict)
     for reason, count in _counts(summary, "dropped").items():
@@ -155,7 +156,7 @@ def _send(name: str, value: float, tags: dict[str, str]) -> None:
         record = metric.inc if METRICS[name].kind == "Counter" else metric.set
         record(value, tags=tags)
     except Exception:
-        # The boundary: a run that takes hours must not end because a counter could not be sent.
+        # Boundary: a run that takes hours must not end because a counter could not be sent.
         log.warning("the metric %s could not be recorded", name, exc_info=True)
 
 
@@ -167,7 +168,7 @@ def _make(name: str) -> Any:
 
 
 def _is_connected() -> bool:
-    """Whether this process is part of a Ray cluster; asks without importing Ray."""
-    # Without the attribute while another thread still imports it.
+    """Whether this process is part of a Ray cluster, without importing Ray."""
+    # The attribute is missing while another thread is still importing it.
     is_initialized = getattr(sys.modules.get("ray"), "is_initialized", None)
     return is_initialized is not None and is_initialized()

@@ -13,7 +13,7 @@ _CLEAR = "\r\x1b[K"
 
 
 class Printer:
-    """Prints lines from any thread; the bar is drawn again below each."""
+    """Prints lines from any thread; the bar is redrawn below each."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -21,7 +21,7 @@ class Printer:
         self._throttle = LineThrottle()
 
     def write(self, text: str, stream: IO[str], *, bar: ProgressBar | None = None) -> None:
-        """Print a line; or draw a bar, where the stream is a terminal, and else its text now and then."""
+        """Print a line; or draw a bar, if the stream is a terminal, and otherwise its text now and then."""
         with self._lock:
             if bar is None:
                 with self.without_bar():
@@ -36,7 +36,7 @@ class Printer:
                     self.end_bar()
 
     def end_bar(self) -> None:
-        """Leave the bar where it is: what it tells of is over."""
+        """Leave the bar in place: its work is over."""
         with self._lock:
             if self._bar is not None:
                 print(file=sys.stdout, flush=True)
@@ -44,7 +44,7 @@ class Printer:
 
     @contextlib.contextmanager
     def without_bar(self) -> Generator[None]:
-        """Take the bar away while something else prints."""
+        """Remove the bar while another line prints."""
         with self._lock:
             if self._bar is not None:
                 print(_CLEAR, end="", file=sys.stdout, flush=True)

@@ -1,7 +1,7 @@
 """Traces of a run: an OpenTelemetry span for the run and one for each stage in it.
 
-In: what the pipeline does. Out: spans, sent as the standard OTEL_* variables say, by OpenTelemetry's own exporters.
-Where the variables ask for nothing, or its SDK is not installed, nothing of it is imported and no span is made.
+In: the pipeline's stages. Out: spans, sent as the standard OTEL_* variables configure, by OpenTelemetry's own
+exporters. If the variables configure nothing, or its SDK is not installed, none of it is imported and no span is made.
 """
 
 import contextlib
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Any of these says where a collector is; $OTEL_TRACES_EXPORTER alone may name something else, such as `console`.
+# Any of these gives the address of a collector; $OTEL_TRACES_EXPORTER alone may name another exporter, such as
+# `console`.
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 PROTOCOLS = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
 
@@ -31,9 +32,9 @@ _tracer: ContextVar["Tracer | None"] = ContextVar("stillery_tracer", default=Non
 
 @contextlib.contextmanager
 def traced(run: str, *, git_revision: str, exporters: "Sequence[SpanExporter] | None" = None) -> Generator[None]:
-    """Make spans inside, all under one of the run's name, and send what is left of them at the end.
+    """Make spans inside, all under one with the run's name, and flush them at the end.
 
-    `exporters` are those that the environment asks for, unless given. Raises UserError for one that is not installed.
+    `exporters` are those set in the environment, unless given. Raises UserError for one that is not installed.
     """
     chosen = exporters_of_environment() if exporters is None else exporters
     if not chosen:
@@ -51,8 +52,8 @@ def traced(run: str, *, git_revision: str, exporters: "Sequence[SpanExporter] | 
 
 @contextlib.contextmanager
 def span(name: str, attributes: Mapping[str, Any]) -> "Generator[Span | None]":
-    """A span around what is done inside, which takes more attributes; None where no spans are made. What is raised
-    inside becomes the span's error and passes through."""
+    """A span around the block, to which attributes can be added; None if no spans are made. An exception inside becomes
+    the span's error and passes through."""
     tracer = _tracer.get()
     if tracer is None:
         yield None
@@ -97,8 +98,8 @@ def _exporter(name: str) -> "SpanExporter":
 
 
 def _provider(exporters: "Sequence[SpanExporter]") -> "TracerProvider":
-    """A provider of our own, so that nobody else's spans go the same way. The environment's resource attributes and
-    service name come before ours; samplers and limits are read from it by the SDK."""
+    """A provider of our own, so that no other library's spans are sent with ours. The environment's resource attributes
+    and service name take precedence over ours; the SDK reads samplers and limits from it."""
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor

@@ -1,6 +1,5 @@
-"""What the student's base learns from: the language of the problems and of single steps, drills, looking things up far
-back in a context, and short answers. No traces and no <think>: reasoning is what distillation adds.
-"""
+"""The training examples of the student's base: the language of the problems and of single steps, drills, long-range
+look-ups, and short answers. No traces and no <think>: reasoning is what distillation adds."""
 
 import random
 from collections.abc import Iterator
@@ -13,17 +12,17 @@ from stillery.tiny_models.tokenizer import END, render_prompt
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-# Questions are learnt as language, lightly: their content is random.
+# Questions have a small loss weight, as language: their content is random.
 _QUESTION_WEIGHT = 0.15
 _PRACTICE_SHARE = 0.7
 # Half of the problems are shorter than those of any split, down to a single step, which can be answered at once.
 _SHORT_SHARE = 0.5
-# Up to what fills a row of 512 tokens, so that positions far back are no news to the student.
+# Up to the length of a full row of 512 tokens, so that the student has seen distant positions.
 _LIST_LENGTHS = (4, 8, 16, 16, 32, 64)
 
 
 def student_examples(tokenizer: "PreTrainedTokenizerFast", *, seed: int) -> Iterator[TrainingExample]:
-    """The base's training examples without end."""
+    """The base's training examples, an infinite stream."""
     rng = random.Random(f"student {seed}")
     while True:
         if rng.random() < _PRACTICE_SHARE:

@@ -1,6 +1,6 @@
 """Drills of single skills for both models: operations on two numbers, spelling, repeating and looking things up.
 
-Repeating lists is what makes attention learn to copy what followed a word the last time, soonest of all.
+Repeating lists teaches attention most quickly to copy what last followed a word.
 
 Each drill is a prompt and a completion; neither holds a problem of any task or a trace.
 """
@@ -43,7 +43,7 @@ def _draw_operation(rng: random.Random) -> str:
 
 
 def _draw_lookup(rng: random.Random, *, num_keys: int) -> tuple[str, str]:
-    """A list of keys with values, and a few of the keys in another order to give the values of."""
+    """A list of keys with values, and a few of the keys in another order, whose values are to be given."""
     pool = rng.choice((NAMES, WORDS, COLOURS, NAMES + COLOURS + WORDS))
     keys = rng.sample(pool, min(num_keys, len(pool)))
     numbers = rng.random() < 0.6

@@ -16,13 +16,13 @@ from stillery.problems.problems import Problem
 from stillery.problems.tasks import HELD_OUT_TASK, TASKS
 
 _ANSWER = re.compile(r"<answer>([^<]*)</answer>\Z")
-# An operation at the end of a line, and the verdict of a check that does not agree.
+# An operation at the end of a line, and the verdict of a check that fails.
 _STEP = re.compile(r"(\d+) ([-+*/]) (\d+) = (\d+)\Z")
 _REJECTED = re.compile(r", no\Z")
 
 
 def problems_for(bucket: Bucket, *, per_task: int, seed: int) -> list[Problem]:
-    """As many problems of each task that a bucket holds."""
+    """This many problems of each task in a bucket."""
     tasks = [HELD_OUT_TASK] if bucket == Bucket.HELD_OUT else [t for t in TASKS if t != HELD_OUT_TASK]
     return [p for task in tasks for p in draw(bucket, task=task, count=per_task, seed=seed)]
 
@@ -50,8 +50,8 @@ def is_right(completion: str, problem: Problem) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class TaskScores:
-    """What the samples of some problems came to. `solved` are problems with a right sample among all of theirs;
-    `corrections` are samples that take back a value, `corrected_right` those of them that end right."""
+    """The totals of the samples of some problems. `solved` are problems with at least one right sample; `corrections`
+    are samples that retract a value, `corrected_right` those of them that end right."""
 
     num_problems: int
     num_samples: int
@@ -65,8 +65,8 @@ class TaskScores:
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """What the checks of arithmetic steps are worth: how many steps are wrong, how many of these are followed by a
-    check, how many of those it finds wrong; and how many right steps it takes back."""
+    """The effect of the checks of arithmetic steps: how many steps are wrong, how many of these are followed by a
+    check, how many of those it finds wrong; and how many right steps it retracts."""
 
     num_steps: int = 0
     wrong: int = 0
@@ -80,7 +80,7 @@ class Checks:
 
 
 def checks_of(completion: str) -> Checks:
-    """Count the lines that end in `a op b = c`, and what the line after each says of it."""
+    """Count the lines that end in `a op b = c`, and the verdict of the next line on each."""
     lines = completion.splitlines()
     total = Checks()
     for line, after in zip(lines, [*lines[1:], ""], strict=True):
@@ -139,7 +139,7 @@ def format_table(rows: Mapping[str, TaskScores]) -> str:
 
 
 def main() -> None:
-    """Parse the command line, sample, print the tables, and keep the completions if asked to."""
+    """Parse the command line, sample, print the tables, and save the completions if requested."""
     parser = argparse.ArgumentParser(prog="python -m stillery.tiny_models.evaluate", description=__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("--buckets", nargs="+", default=["calibration"], choices=[b.value for b in Bucket])

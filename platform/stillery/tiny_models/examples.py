@@ -1,6 +1,6 @@
 """Training examples: conversations as tokens with a weight each, packed into rows of equal length.
 
-A token's loss weight is 0 where nothing is to be learnt (prompts, planted mistakes), 1 for text, and VALUE_WEIGHT for
+A token's loss weight is 0 where nothing should be learnt (prompts, planted mistakes), 1 for text, and VALUE_WEIGHT for
 derived values, which carry the arithmetic.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 VALUE_WEIGHT = 2.0
 _SHORT_SHARE = 0.15
 _EVEN_SHARES = dict.fromkeys(PROGRAMS, 1.0)
-# How often the teacher sees each task: those that are hard to learn more.
+# How often the teacher sees each task: the difficult ones more often.
 _TEACHER_SHARES = {
     "equations": 1.0,
     "word_problems": 1.0,
@@ -40,7 +40,7 @@ _LIST_LENGTHS = (4, 8, 16, 32)
 _PRACTICE_SHARES = {"drill": 0.3, "lines": 0.15, "reading": 0.2, "alone": 0.35}
 
 
-# What the embedded models are taught: harder than what runs draw (TRAINED_STEPS), never as long as LONGER_STEPS.
+# The training lengths of the embedded models: harder than those of runs (TRAINED_STEPS), never as long as LONGER_STEPS.
 TAUGHT_STEPS: dict[str, range] = {
     "equations": range(2, 6),
     "word_problems": range(3, 6),
@@ -53,7 +53,7 @@ TAUGHT_STEPS: dict[str, range] = {
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a trace was written from, and where its first-time values lie: (step, first token, one past the last)."""
+    """The source of a trace, and the positions of its first-time values: (step, first token, one past the last)."""
 
     problem: Problem
     seed: int
@@ -62,7 +62,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class TrainingExample:
-    """Tokens (n,) and their loss weights (n,); `origin` where its values may be sampled for mistakes."""
+    """Tokens (n,) and their loss weights (n,); `origin` if its values may be sampled for mistakes."""
 
     tokens: npt.NDArray[np.int64]
     weights: npt.NDArray[np.float32]
@@ -71,8 +71,8 @@ class TrainingExample:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Shares of the teacher's examples: drills; of the others those that correct a mistake of its own; and of what
-    then remains those that correct one that is made up."""
+    """Shares of the teacher's examples: drills; among the others those that correct one of its own mistakes; and among
+    the remaining ones those that correct a made-up mistake."""
 
     drills: float
     own_mistakes: float
@@ -81,7 +81,7 @@ class Shares:
 
 @dataclass(frozen=True, slots=True)
 class OwnMistake:
-    """A wrong value that a model drew itself for a step of a trace."""
+    """A wrong value that a model sampled itself for a step of a trace."""
 
     origin: Origin
     step: int
@@ -90,7 +90,7 @@ class OwnMistake:
 
 @dataclass(frozen=True, slots=True)
 class PackedBatch:
-    """Rows of tokens and weights (rows, row_length), and where each example with an origin starts: (row, column)."""
+    """Rows of tokens and weights (rows, row_length), and the start of each example with an origin: (row, column)."""
 
     tokens: npt.NDArray[np.int64]
     weights: npt.NDArray[np.float32]
@@ -104,7 +104,7 @@ def draw_problem(
     short_share: float = _SHORT_SHARE,
     shares: Mapping[str, float] = _EVEN_SHARES,
 ) -> Problem:
-    """A problem of a training bucket: a task by its share, mostly of a taught length, else shorter."""
+    """A problem of a training bucket: a task by its share, mostly of a training length, else shorter."""
     task = rng.choices(list(shares), list(shares.values()))[0]
     lengths = TAUGHT_STEPS[task]
     while True:
@@ -117,7 +117,7 @@ def draw_problem(
 
 
 def draw_practice(rng: random.Random, bucket: Bucket, *, list_lengths: Sequence[int]) -> tuple[str, str]:
-    """What both models practise, a prompt (empty for some) and what follows it: a drill, single lines of traces,
+    """Practice for both models, as a prompt (empty for some) and its continuation: a drill, single lines of traces,
     statements to be read, or steps of a problem taken alone."""
     kind = rng.choices(tuple(_PRACTICE_SHARES), tuple(_PRACTICE_SHARES.values()))[0]
     if kind == "lines":
@@ -132,7 +132,7 @@ def draw_practice(rng: random.Random, bucket: Bucket, *, list_lengths: Sequence[
 
 
 def encode_trace(tokenizer: "PreTrainedTokenizerFast", problem: Problem, *, seed: int, trace: Trace) -> TrainingExample:
-    """A problem and its trace as the chat template writes them.
+    """A problem and its trace rendered by the chat template.
 
     A token is masked if any character of it is; so a mistake is masked to the last token.
     """
@@ -165,7 +165,7 @@ def encode_trace(tokenizer: "PreTrainedTokenizerFast", problem: Problem, *, seed
 def encode_text(
     tokenizer: "PreTrainedTokenizerFast", prompt: str, completion: str, *, prompt_weight: float
 ) -> TrainingExample:
-    """A prompt, learnt with this weight, and a completion, learnt with weight 1."""
+    """A prompt with this loss weight, and a completion with weight 1."""
     encoded = tokenizer.backend_tokenizer.encode(prompt + completion, add_special_tokens=False)
     starts = np.array([start for start, _ in encoded.offsets])
     weights = np.where(starts < len(prompt), prompt_weight, 1.0).astype(np.float32)
@@ -175,8 +175,8 @@ def encode_text(
 def teacher_examples(
     tokenizer: "PreTrainedTokenizerFast", *, seed: int, own: deque[OwnMistake], shares: Callable[[], Shares]
 ) -> Iterator[TrainingExample]:
-    """Traces without end, clean but for those that correct a mistake: one from the queue `own`, while it holds any,
-    or one that is made up. Among them practice. How much of what is asked of `shares` before each example."""
+    """An infinite stream of traces, clean except for those that correct a mistake: one from the queue `own`, while it
+    has any, or a made-up one. Practice is mixed in. `shares` is called before each example for the current shares."""
     rng = random.Random(seed)
     while True:
         now = shares()
@@ -219,7 +219,7 @@ def pack(examples: Iterator[TrainingExample], *, rows: int, row_length: int, pad
             while True:
                 while len(waiting) < 48:
                     waiting.append(next(fitting_rows))
-                # The oldest goes first into an empty row, so that long ones do not wait for ever.
+                # The oldest goes first into an empty row, so that long ones are not starved.
                 fitting = [i for i, e in enumerate(waiting) if len(e.tokens) <= row_length - column]
                 if not fitting:
                     break
@@ -236,8 +236,8 @@ def pack(examples: Iterator[TrainingExample], *, rows: int, row_length: int, pad
 def find_mistakes(
     batch: PackedBatch, sampled: npt.NDArray[np.int64], tokenizer: "PreTrainedTokenizerFast"
 ) -> list[OwnMistake]:
-    """The first derived value of each example where a model's own draws (rows, row_length), each made after the
-    right tokens before it, depart from the batch's."""
+    """The first derived value of each example where the model's own samples (rows, row_length), each drawn after the
+    right tokens before it, differ from the batch's."""
     found: list[OwnMistake] = []
     for row, column, origin in batch.origins:
         for step, first, last in origin.values:

@@ -1,8 +1,8 @@
-"""Drills in the words of the traces: single lines, each one operation, statements of a question read one by one, and
+"""Drills in the wording of the traces: single lines, each one operation, statements of a question read one by one, and
 every step of a problem taken alone.
 
-They give a model the words in which a step is said. How steps make up a solution is in no drill: no operation starts
-from what another one came to.
+They teach a model how a step is worded. No drill shows how steps combine into a solution: no operation starts from
+another one's result.
 """
 
 import random
@@ -12,7 +12,7 @@ from stillery.tiny_models.tokenizer import END, render_prompt
 from stillery.tiny_models.traces import PROGRAMS
 from stillery.tiny_models.traces.program import Env
 
-# Tasks whose lines change a state: what a line's state is called where it starts.
+# Tasks whose lines change a state: the name of a line's state at its start.
 _STATES = {"word_problems": "start ", "coin_flip": "start ", "shuffled_objects": "start: "}
 
 
@@ -34,9 +34,9 @@ def draw_line(rng: random.Random, problem: Problem) -> str:
 
 
 def read_statements(rng: random.Random, problem: Problem) -> tuple[str, str] | None:
-    """The statements of a question, and some of them said as a trace would say them; None where nothing is to be read.
+    """The statements of a question, and some of them worded as in a trace; None if there is nothing to read.
 
-    Nothing is worked out. Quantities are asked for by name, at random; events are read in their order.
+    Nothing is computed. Quantities are requested by name, at random; events are read in order.
     """
     statements = _statements(problem)
     if problem.task == "quantities":
@@ -58,7 +58,7 @@ def read_statements(rng: random.Random, problem: Problem) -> tuple[str, str] | N
 
 
 def work_alone(rng: random.Random, problem: Problem) -> tuple[str, str] | None:
-    """A question, and operations of its steps, none of which uses what another one came to: all events, each from the
+    """A question, and operations of its steps, none of which uses another one's result: all events, each from the
     start; all letters, unjoined; or one value that follows from given ones. None if a value leaves 0..99, or if that
     happens to be the solution."""
     steps = PROGRAMS[problem.task](problem).steps
@@ -86,7 +86,7 @@ def work_alone(rng: random.Random, problem: Problem) -> tuple[str, str] | None:
     if None in values:
         return None
     lines += [f"{step.head(alone)} {value}" for step, value in zip(steps, values, strict=True)]
-    # Where nothing changes on the way, or there is one step only, this would be the solution.
+    # If nothing changes on the way, or there is one step only, this would be the solution.
     if lines == _solution(problem):
         return None
     return render_prompt(f"{_statements(problem)}. Work out {asked}."), _end(lines)
@@ -101,7 +101,7 @@ def _solution(problem: Problem) -> list[str]:
 
 
 def _statements(problem: Problem) -> str:
-    """The question without what it asks for at its end, where that is a sentence of its own."""
+    """The question without its final request, if that is a separate sentence."""
     statements, _, asked = problem.question.rstrip("?.").rpartition(". ")
     return statements.rsplit(". What does", 1)[0] or asked
 

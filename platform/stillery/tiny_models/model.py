@@ -1,4 +1,4 @@
-"""Shapes and fresh weights of the embedded models, and the Hugging Face folders that ship."""
+"""Shapes and initial weights of the embedded models, and the Hugging Face folders that ship."""
 
 import shutil
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ SHAPES = {
 
 
 def make_model(shape: Shape, *, seed: int) -> Any:
-    """A Qwen3ForCausalLM of this shape with fresh weights, in float32."""
+    """A Qwen3ForCausalLM of this shape with random initial weights, in float32."""
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
@@ -56,8 +56,9 @@ def make_model(shape: Shape, *, seed: int) -> Any:
         eos_token_id=END_ID,
     )
     model = Qwen3ForCausalLM(config)
-    # Which token it is must stay visible beside what the layers add, which Muon makes large from the start; the last
-    # norm makes up for it in the logits. And normed queries and keys of 32 dimensions are blunt at weight 1.
+    # The token's identity must stay visible beside the layers' outputs, which Muon makes large from the start; the last
+    # norm makes up for it in the logits. And normed queries and keys of 32 dimensions give too flat an attention at
+    # weight 1.
     torch.nn.init.normal_(model.model.embed_tokens.weight, std=EMBEDDING_STD)
     torch.nn.init.constant_(model.model.norm.weight, 1 / (EMBEDDING_STD * shape.hidden**0.5))
     for name, parameter in model.named_parameters():

@@ -72,12 +72,12 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
 
 
 def render_prompt(question: str) -> str:
-    """A question as the chat template writes it, up to where the answer begins."""
+    """A question rendered by the chat template, up to where the answer begins."""
     return f"{START}user\n{question}{END}\n{START}assistant\n"
 
 
 def _write_null_bos(path: Path) -> None:
-    """Some runtimes take a missing key for an unknown token, and need to read that there is none."""
+    """Some runtimes read a missing key as an unknown token, and need an explicit null."""
     import json
 
     config = json.loads(path.read_text())

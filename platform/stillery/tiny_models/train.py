@@ -17,21 +17,21 @@ from stillery.tiny_models.examples import OwnMistake, PackedBatch, Shares, find_
 from stillery.tiny_models.model import SHAPES, TOKENIZER_FILES, export, make_model
 from stillery.tiny_models.tokenizer import PAD_ID, load_tokenizer, train_tokenizer
 
-# Of each optimizer's parameter groups: matrices; embeddings, norms.
+# For each optimizer's parameter groups: matrices; embeddings, norms.
 PEAK_LEARNING_RATES = ((8e-3,), (1e-2, 3e-3))
 WARM_UP_STEPS = 30
-# What the teacher sees up to a fraction of its training: drills teach copying; its own mistakes come last. Wrong values
-# are common enough that a check which only repeats what should come out is often wrong.
+# The teacher's examples up to a fraction of its training: drills teach copying; its own mistakes come last. Wrong
+# values are common enough that a check which only repeats the expected value is often wrong.
 PHASES = (
     (0.15, Shares(drills=0.5, own_mistakes=0.0, made_up_mistakes=0.15)),
     (0.7, Shares(drills=0.2, own_mistakes=0.0, made_up_mistakes=0.15)),
     (1.0, Shares(drills=0.15, own_mistakes=0.35, made_up_mistakes=0.15)),
 )
-# Own mistakes are drawn a little hotter than the teacher will be sampled, to see more of them.
+# Own mistakes are sampled at a slightly higher temperature than the teacher's, to see more of them.
 OWN_TEMPERATURE = 1.2
 SAVE_EVERY_S = 60.0
 LOG_EVERY_STEPS = 20
-# A process that was stopped by a signal sees one absurdly long step; no more than this counts.
+# A process suspended by a signal measures one absurdly long step; it counts at most this much.
 LONGEST_STEP_S = 5.0
 
 
@@ -49,8 +49,8 @@ def make_optimizers(model: Any) -> list[Any]:
 
 
 def train_step(model: Any, batch: PackedBatch, optimizers: list[Any], *, device: str, draw: bool) -> tuple[float, Any]:
-    """One step on a batch. Returns the mean loss in nats and, if `draw`, the model's own draws of every learnt token
-    (rows, row_length), the batch's tokens elsewhere."""
+    """One step on a batch. Returns the mean loss in nats and, if `draw`, the model's own samples of every trained token
+    (rows, row_length), with the batch's tokens elsewhere."""
     import torch
 
     tokens = torch.from_numpy(batch.tokens).to(device)
@@ -76,7 +76,7 @@ def train_step(model: Any, batch: PackedBatch, optimizers: list[Any], *, device:
 
 
 def train(role: str, out: Path, *, minutes: float, device: str, seed: int) -> None:
-    """Train for a time, over which the learning rate falls linearly to 0. Goes on from a checkpoint in `out`."""
+    """Train for a given time, over which the learning rate falls linearly to 0. Resumes from a checkpoint in `out`."""
     shape = SHAPES[role]
     tokenizer = load_tokenizer(out)
     model = make_model(shape, seed=seed).to(device)
@@ -139,7 +139,7 @@ def _log(path: Path, *, step: int, progress: float, recent: deque[float], tokens
 
 
 def _save(path: Path, model: Any, optimizers: list[Any], *, spent: float, step: int) -> None:
-    """Written to a temporary name, then renamed: a run that dies leaves the last whole checkpoint."""
+    """Written to a temporary name, then renamed: a run that dies leaves the last complete checkpoint."""
     import torch
 
     state = {"model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers]}

@@ -1,8 +1,9 @@
-"""Accuracy on validation problems while the student is fine-tuned, and what is decided by it or by validation loss:
-which checkpoint becomes the student, and whether training stops early.
+"""Accuracy on validation problems during fine-tuning, and the decisions made by it or by validation loss: which
+checkpoint becomes the student, and whether training stops early.
 
-In: the problems in PROBLEMS, which the model answers greedily at each validation, every worker its share. Out:
-`eval_accuracy` among transformers' own metrics, so that its `metric_for_best_model` and EarlyStoppingCallback know it.
+In: the problems in PROBLEMS, which the model answers greedily at each validation, each worker its share. Out:
+`eval_accuracy` among transformers' own metrics, so that its `metric_for_best_model` and EarlyStoppingCallback can use
+it.
 """
 
 import json
@@ -22,14 +23,14 @@ from stillery.training.validation import Validation
 # In the stage's output.
 PROBLEMS = "problems.parquet"
 ACCURACY, LOSS = "eval_accuracy", "eval_loss"
-# What Ray Train keeps checkpoints by, where accuracy decides.
+# Ray Train's key for ranking checkpoints, where accuracy decides.
 SCORE = "score"
-# Above what a loss can come to, times this, is less than one right answer of so many.
+# The largest possible loss times this is less than one right answer among this many problems.
 _LOSS_COUNTS, _MOST_PROBLEMS = 1e-6, 10_000
 
 
 def check_validation(config: Config) -> None:
-    """Raise UserError for settings of validation that do not fit together."""
+    """Raise UserError for inconsistent validation settings."""
     sft, problems = config.sft, config.sft.accuracy.num_problems
     if problems == 1 or not 0 <= problems <= _MOST_PROBLEMS:
         raise UserError(f"sft.accuracy.num_problems is {problems}; it must be 0 (off) or from 2 to {_MOST_PROBLEMS}")
@@ -58,7 +59,7 @@ def best_metric(config: SftConfig) -> str:
 
 
 def needs_validation(config: SftConfig) -> str | None:
-    """The key that makes no sense without rows to validate on, if one is set."""
+    """The key that requires validation rows, if one is set."""
     if config.accuracy.num_problems:
         return "sft.accuracy.num_problems"
     if config.early_stopping_patience is not None:
@@ -69,8 +70,8 @@ def needs_validation(config: SftConfig) -> str | None:
 def write_problems(
     config: SftConfig, conversation: Conversation, *, prompts: Folder, out: Folder, verify_function: str | None
 ) -> int:
-    """Write the validation problems that are answered. Returns their number. Raises UserError if fewer than two have an
-    answer that rules, tests or the config's verifier can check."""
+    """Write the validation problems. Returns their number. Raises UserError if fewer than two have an answer that
+    rules, tests or the config's verifier can check."""
     unchecked = (AnswerKind.JUDGED, AnswerKind.NONE)
     rows = [
         row
@@ -89,13 +90,13 @@ def write_problems(
 
 
 def score_of(metrics: Mapping[str, Any]) -> float:
-    """How good a checkpoint is where accuracy decides; of equal accuracies the lower validation loss is better."""
+    """A checkpoint's score where accuracy decides; at equal accuracy the lower validation loss is better."""
     return float(metrics[ACCURACY]) - _LOSS_COUNTS * float(metrics[LOSS])
 
 
 def accuracy_trainer(kind: type[Any], config: Mapping[str, Any]) -> type[Any]:
-    """A kind of SFTTrainer whose evaluation also answers the problems. Nothing is drawn, so that training goes on as it
-    would have without."""
+    """An SFTTrainer class whose evaluation also answers the problems. Decoding is greedy and draws no random numbers,
+    so the training itself is unchanged."""
 
     class AccuracyTrainer(kind):
         def __init__(self, *positional: Any, **named: Any) -> None:
@@ -140,18 +141,19 @@ def _validation_of(trainer: Any, config: Mapping[str, Any]) -> Validation:
 
 
 def early_stopping(patience: int, threshold: float) -> Any:
-    """transformers' EarlyStoppingCallback, without its warning that no best model is loaded: the stage sees to that."""
+    """transformers' EarlyStoppingCallback, without its warning that no best model is loaded: the stage handles that."""
     from transformers import EarlyStoppingCallback
 
     class EarlyStopping(EarlyStoppingCallback):
         def on_train_begin(self, *positional: Any, **named: Any) -> None:
-            """Both of what it would check is set."""
+            """Both conditions that it would check are met."""
 
     return EarlyStopping(patience, threshold)
 
 
 def stopped_history(checkpoint: Path) -> list[dict[str, Any]] | None:
-    """The history of a checkpoint at which training stopped; None where it goes on. transformers itself would go on."""
+    """The history of a checkpoint at which training stopped early; None where it continues. transformers itself would
+    continue."""
     state: dict[str, Any] = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     control = state["stateful_callbacks"]["TrainerControl"]["args"]
     return state["log_history"] if control["should_training_stop"] else None

@@ -1,5 +1,5 @@
-"""Low-rank adapters in training: what of `sft.peft`, `refine.peft` and `sft.quantize` can work, known before the
-teacher runs, the weights of a model that has one, and a trained adapter made into a student.
+"""Low-rank adapters in training: checks of `sft.peft`, `refine.peft` and `sft.quantize` before the teacher runs, the
+merged weights of a model with an adapter, and a trained adapter turned into a student.
 
 In: the tables, a student's config, a training checkpoint that holds an adapter. Out: peft's and bitsandbytes' configs;
 the adapter as a folder of its own and the whole model with it merged in.
@@ -20,7 +20,7 @@ from stillery.sampling.pretrained import PRETRAINED
 
 ALL_LINEAR = "all-linear"
 QUANTIZATIONS = ("nf4",)
-# The others begin with changed base weights, to which the adapter would have to be merged.
+# The others begin with changed base weights, into which the adapter would have to be merged.
 INITIALIZATIONS = (True, False, "gaussian", "orthogonal")
 
 
@@ -34,7 +34,7 @@ def lora_config(table: Mapping[str, Any]) -> Any:
 
 
 def quantization_config(kind: str | None) -> Any:
-    """How the frozen base is loaded: None for as it is, else bitsandbytes' 4 bits as QLoRA has them."""
+    """The quantization of the frozen base: None for unquantized, else bitsandbytes' 4 bits as in QLoRA."""
     if kind is None:
         return None
     import torch
@@ -49,7 +49,7 @@ def quantization_config(kind: str | None) -> Any:
 
 
 def check_settings(config: SftConfig) -> None:
-    """Raise UserError for a setting of fine-tuning's adapter that cannot work whatever the student is."""
+    """Raise UserError for a setting of the fine-tuning adapter that cannot work with any student."""
     if config.quantize is not None:
         _check_quantize(config)
     check_table(config.peft, key="sft.peft")
@@ -61,7 +61,7 @@ def check_settings(config: SftConfig) -> None:
 
 
 def check_table(table: Mapping[str, Any] | None, *, key: str) -> None:
-    """Raise UserError for a setting of LoRA that stillery cannot follow; `key` is the table's."""
+    """Raise UserError for a LoRA setting that stillery does not support; `key` is the table's."""
     if table is None:
         return
     if table.get("init_lora_weights", True) not in INITIALIZATIONS:
@@ -91,8 +91,8 @@ def _check_quantize(config: SftConfig) -> None:
 
 
 def check_adapter(table: Mapping[str, Any] | None, source: str, *, key: str, student: str) -> None:
-    """Raise UserError if peft cannot put the adapter of a table into the student; `source` is the path or Hub name of
-    its config. No weight is read."""
+    """Raise UserError if peft cannot add the table's adapter to the student; `source` is the path or Hub name of its
+    config. No weights are read."""
     if table is None:
         return
     quiet_peft()
@@ -104,7 +104,7 @@ def check_adapter(table: Mapping[str, Any] | None, source: str, *, key: str, stu
 
     settings: Any = AutoConfig.from_pretrained(source)
     with torch.device("meta"), warnings.catch_warnings():
-        # What peft only warns of is refused below.
+        # Where peft only warns, the check below raises.
         warnings.simplefilter("ignore")
         model: Any = AutoModelForCausalLM.from_config(settings)
         modules = [name for name, _ in model.named_modules() if name]
@@ -113,14 +113,14 @@ def check_adapter(table: Mapping[str, Any] | None, source: str, *, key: str, stu
         try:
             get_peft_model(model, lora_config(table))
         except Exception as error:
-            # The boundary: peft raises all kinds for settings that do not go together.
+            # Boundary: peft raises all kinds of errors for incompatible settings.
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise UserError(f"{key}: {lines[0][:300]}; correct it, or leave it out") from None
 
 
 def _check_names(table: Mapping[str, Any], modules: list[str], *, key: str, student: str, is_tied: bool) -> None:
-    """Raise UserError for a named module that the student lacks (peft looks for one match of all only), or one that
-    shares its weights with another."""
+    """Raise UserError for a named module that the student lacks (peft requires only one match among all names), or one
+    that shares its weights with another."""
     last = sorted({name.rpartition(".")[2] for name in modules if not name.rpartition(".")[2].isdigit()})
     for field in ("target_modules", "exclude_modules", "modules_to_save"):
         named = table.get(field)
@@ -137,8 +137,8 @@ def _check_names(table: Mapping[str, Any], modules: list[str], *, key: str, stud
 
 
 def whole_weights(model: Any) -> Iterator[tuple[str, Any]]:
-    """The weights by name that a model computes with: of one with an adapter, those of its base with the adapter merged
-    in. The model itself is left as it was, to the last bit."""
+    """The effective weights by name: of a model with an adapter, those of its base with the adapter merged in. The
+    model itself stays unchanged, to the last bit."""
     if not hasattr(model, "get_base_model"):
         yield from ((name, tensor.detach()) for name, tensor in model.named_parameters())
         return
@@ -152,7 +152,7 @@ def whole_weights(model: Any) -> Iterator[tuple[str, Any]]:
             layer.merge()
             merged = weight.detach().clone()
             layer.unmerge()
-            # Subtracting what was added leaves rounding.
+            # Subtracting the merged adapter again leaves rounding errors.
             weight.data.copy_(before)
             yield f"{name}.weight", merged
     for name, tensor in base.named_parameters():
@@ -164,8 +164,8 @@ def whole_weights(model: Any) -> Iterator[tuple[str, Any]]:
 
 
 def keep_adapter(base: str, source: Folder, described: Folder, target: Path) -> list[str]:
-    """Write a training checkpoint's adapter into a local folder, naming its `base` as the config does, with what says
-    how it is spoken to. Returns the names of the files."""
+    """Write a training checkpoint's adapter into a local folder, with its `base` named as in the config, and its
+    tokenizer and chat format. Returns the names of the files."""
     kept = Folder(str(target))
     copy_files(source, kept, [ADAPTER_WEIGHTS, ADAPTER_CONFIG])
     speaking = [name for name in described.names() if name not in ("config.json", ADAPTER_CONFIG)]
@@ -177,7 +177,7 @@ def keep_adapter(base: str, source: Folder, described: Folder, target: Path) -> 
 
 
 def name_of_base(student: str) -> str:
-    """What an adapter's folder says of its base: a name that holds on other machines, or a whole path."""
+    """The base as an adapter's folder names it: a name that is valid on other machines, or an absolute path."""
     if student.startswith((EMBEDDED, PRETRAINED)) or "://" in student:
         return student
     path = Path(student).expanduser()
@@ -185,5 +185,5 @@ def name_of_base(student: str) -> str:
 
 
 def merge_trained(base: str, adapter: Path, out: Path, *, dtype: str) -> None:
-    """A student with its trained adapter, as a whole model in `out`, with its weights in `dtype`."""
+    """A student with its trained adapter merged, as a whole model in `out`, with its weights in `dtype`."""
     merge("adapter", resolve_model(base), adapter, out, dtype=dtype)

@@ -1,4 +1,4 @@
-"""Checkpoints of training: where Ray Train keeps them, which are whole, and a model folder made of one."""
+"""Training checkpoints: where Ray Train keeps them, which are complete, and a model folder made from one."""
 
 import contextlib
 import json
@@ -16,21 +16,21 @@ from stillery.io.transfer import copy_files, publish_model
 from stillery.telemetry.logs import logger
 from stillery.training.adapters import keep_adapter, merge_trained
 
-# Where Accelerate puts the shards of a model in a checkpoint.
+# The folder of a checkpoint in which Accelerate puts a model's shards.
 MODEL_SHARDS = "pytorch_model_fsdp_0"
-# The folders, within the output, of Ray Train's checkpoints and of the adapter that was trained.
+# The folders, within the output, of Ray Train's checkpoints and of the trained adapter.
 RAY_TRAIN, ADAPTER = "ray_train", "adapter"
 SNAPSHOT = "checkpoint_manager_snapshot.json"
 
-# What serving, evaluation and export need of a training checkpoint.
+# The files of a training checkpoint that serving, evaluation and export need.
 MODEL_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json",
                "tokenizer*", "special_tokens_map.json", "vocab.json", "merges.txt", "chat_template*")  # fmt: skip
 
 
 def remove_unfinished(stored: Folder) -> None:
-    """Remove the checkpoints that Ray Train's snapshot does not name: whoever was killed left them half uploaded.
+    """Remove the checkpoints that Ray Train's snapshot does not name: a killed process left them half uploaded.
 
-    A snapshot that was cut off goes too, and training begins anew: Ray Train would refuse to start.
+    A truncated snapshot is removed too, and training starts over: Ray Train would refuse to start.
     """
     text = stored.read_bytes(SNAPSHOT).decode(errors="replace") if stored.exists(SNAPSHOT) else ""
     try:
@@ -45,7 +45,7 @@ def remove_unfinished(stored: Folder) -> None:
 
 
 def storage_of(out: Folder) -> dict[str, Any]:
-    """Where Ray Train keeps its checkpoints: in the stage's folder, by the file system that all of the run uses."""
+    """Where Ray Train keeps its checkpoints: in the stage's folder, through the file system that the whole run uses."""
     if out.is_local:
         return {"storage_path": str(out.local)}
     from pyarrow.fs import FSSpecHandler, PyFileSystem
@@ -55,10 +55,10 @@ def storage_of(out: Folder) -> dict[str, Any]:
 
 
 def publish_checkpoint(source: Folder, target: Folder, *, describe: Callable[[Path], None]) -> None:
-    """Make a model folder of a training checkpoint; the optimizer's and the random states stay behind.
+    """Make a model folder from a training checkpoint; optimizer and random states are left out.
 
-    `describe` completes a local folder of all its files but the weights. A model that FSDP saved in shards
-    (SHARDED_STATE_DICT) is put together on this machine's disk first.
+    `describe` completes a local folder of all model files but the weights. A model that FSDP saved in shards
+    (SHARDED_STATE_DICT) is merged on this machine's disk first.
     """
     with _described(source, describe) as (scratch, described, weights):
         whole = source
@@ -68,7 +68,7 @@ def publish_checkpoint(source: Folder, target: Folder, *, describe: Callable[[Pa
 
 
 def _merged(shards: Folder, scratch: Folder) -> tuple[Folder, list[str]]:
-    """FSDP's shards of a model as one file in a folder of the scratch; the folder and the file's name."""
+    """FSDP's shards merged into one file in a scratch folder; the folder and the file's name."""
     from accelerate.utils import merge_fsdp_weights
 
     copy_files(shards, scratch / "shards", shards.names())
@@ -95,9 +95,9 @@ def publish_adapted(
     describe: Callable[[Path], None],
     is_quantized: bool = False,
 ) -> None:
-    """Make a model folder of a training checkpoint that holds an adapter, merged into the `base` on this machine, and a
-    folder of the `adapter` alone. `describe` is as for `publish_checkpoint`. The weights are as wide as they were in
-    training, or where the base was quantized for that, as its own."""
+    """Make a model folder from a training checkpoint that holds an adapter, merged into the `base` on this machine, and
+    a folder of the `adapter` alone. `describe` is as for `publish_checkpoint`. The weights keep the dtype of training
+    or, where the base was quantized for training, the base's own."""
     with _described(source, describe) as (scratch, described, _):
         kept, whole = scratch / "adapter", scratch / "whole"
         trained = json.loads((described.local / "config.json").read_text(encoding="utf-8"))
@@ -105,14 +105,14 @@ def publish_adapted(
         dtype = "auto" if is_quantized else trained.get("dtype") or "auto"
         merge_trained(base, kept.local, whole.local, dtype=dtype)
         publish_model(adapter, [(kept, kept.names())])
-        # What the model is, as it was merged: the trained one may have been quantized.
+        # The config of the merged model: the trained one may have been quantized.
         model = [n for n in whole.names() if n == "config.json" or ".safetensors" in n]
         publish_model(target, [(described, [n for n in described.names() if n != "config.json"]), (whole, model)])
 
 
 @contextlib.contextmanager
 def _described(source: Folder, describe: Callable[[Path], None]) -> Generator[tuple[Folder, Folder, list[str]]]:
-    """A scratch folder, in it one of all model files of a checkpoint but the weights, completed, and the names of the
+    """A scratch folder with a completed folder of all model files of a checkpoint but the weights, and the names of the
     weights."""
     names = [name for name in source.names() if any(fnmatch(name, pattern) for pattern in MODEL_FILES)]
     weights = [name for name in names if name.endswith(".safetensors")]

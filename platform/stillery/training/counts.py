@@ -1,7 +1,7 @@
-"""Whether there are rows enough for the training that was asked for.
+"""Checks that there are enough rows for the configured training.
 
-In: the settings, and how many rows there are, or can be at most. Out: nothing, or a UserError: before workers start,
-and where there are too few problems already, before the teacher does.
+In: the settings, and the number of rows, or an upper bound. Out: nothing, or a UserError: before workers start and,
+where there are already too few problems, before the teacher starts.
 """
 
 import math
@@ -11,7 +11,7 @@ from stillery.config import Config, SftConfig
 from stillery.errors import UserError
 from stillery.training.accuracy import needs_validation
 
-# TRL's own.
+# TRL's default.
 BATCH = 8
 
 
@@ -27,8 +27,8 @@ def check_most(config: Config) -> None:
 
 
 def check_problems(config: Config, *, num_train: int, num_validation: int, keys: Mapping[str, str]) -> None:
-    """Raise UserError if so many problems cannot give a row for each worker, a packed batch, or a row to validate on.
-    `keys` say where they come from: `train`, and `validation` if there are none."""
+    """Raise UserError if this many problems cannot give a row for each worker, a packed batch, or a validation row.
+    `keys` name the settings of the counts: `train`, and `validation` if there are none."""
     sft, most = config.sft, num_train * config.curate.max_per_prompt
     told = f"{keys['train']} give at most {most} rows"
     _check_workers(sft, most, told=told)
@@ -43,7 +43,7 @@ def check_problems(config: Config, *, num_train: int, num_validation: int, keys:
 
 
 def check_elastic(config: SftConfig) -> None:
-    """Raise UserError if a number of workers that elastic training may come to cannot share the batch."""
+    """Raise UserError if elastic training may reach a number of workers that cannot share the batch evenly."""
     most, least = config.max_workers, config.num_workers
     if most is None:
         return
@@ -65,7 +65,7 @@ def check_elastic(config: SftConfig) -> None:
 
 def check_counts(config: SftConfig, *, num_train: int, num_validation: int, length: int) -> None:
     """Raise UserError if the rows are too few for the workers, for one packed batch (`length` is that of all rows, in
-    tokens) or for the validation that `sft.trl` asks for."""
+    tokens) or for the validation that `sft.trl` sets."""
     _check_workers(config, num_train, told=f"there are {num_train} rows to train on")
     if num_validation == 0:
         _check_validation(config, told="no row of the validation split is left")

@@ -1,8 +1,8 @@
-"""Samples made ready to train on, a file at a time: no process holds more than a few hundred rows.
+"""Prepares samples for training, a file at a time: no process holds more than a few hundred rows.
 
-In: samples, as curation leaves them. Out: for each of their files a shard of tokens to train on and one to validate
-on, rows longer than the student may read left out whole. A training node keeps the shards of a split in one Arrow file
-on its own disk, which `datasets` maps into memory.
+In: samples, as curation leaves them. Out: for each of their files a training shard of tokens and a validation shard;
+rows longer than the student's maximum are left out whole. A training node keeps the shards of a split in one Arrow file
+on its own disk, which `datasets` memory-maps.
 
     data/train-samples-00000.parquet         sample_id, input_ids and labels (-100 where no loss falls) of the rows of
     data/validation-samples-00000.parquet    samples-00000.parquet, in their order
@@ -40,7 +40,7 @@ from stillery.training.distillation.columns import TOP_IDS, TOP_LOGPROBS, distil
 from stillery.training.weights import COLUMN, check_weighted, has_weights, masked_labels, token_weights, weigh_answer
 
 ROWS_AT_ONCE = 256
-# What of a sample's completion is learnt, by `sft.completion`.
+# The part of a sample's completion that is trained on, by `sft.completion`.
 WHOLE, ANSWER_ONLY = "whole", "answer_only"
 
 _IDS, _NUMBERS = pa.list_(pa.int32()), pa.list_(pa.float32())
@@ -68,14 +68,14 @@ def prepare_data(
     targets: Folder | None = None,
     scores: Folder | None = None,
 ) -> dict[str, Any]:
-    """Tokenize all samples into shards, on the whole cluster. Returns the counts of rows kept and left out, and where
-    samples have weights, attention `targets` or stored log-probabilities (`scores`), `mean_weight` over the tokens of
-    training that the loss falls on; with targets also `attention`: how many rows they have in training, the sum of
-    their weights, and `scale`, the tokens over that sum; with scores `distill`: how many of these tokens have some, and
-    how many rows have none at all.
+    """Tokenize all samples into shards, on the whole cluster. Returns the counts of rows kept and left out and, where
+    samples have weights, attention `targets` or stored log-probabilities (`scores`), `mean_weight` over the training
+    tokens that the loss falls on; with targets also `attention`: their number of training rows, the sum of their
+    weights, and `scale`, the tokens over that sum; with scores `distill`: how many of these tokens have scores, and how
+    many rows have none at all.
 
-    TRL would cut a row at `max_length`, in the middle of its thinking: longer ones are left out whole, as is a row of
-    which the chat template leaves something out. Raises UserError if that is all of them, more are too long than
+    TRL would cut a row at `max_length`, in the middle of its thinking: longer rows are left out whole, as is a row from
+    which the chat template drops text. Raises UserError if no row is left, more are too long than
     `config.max_long_share` allows, or a target does not fit its sample.
     """
     import ray
@@ -135,7 +135,7 @@ def prepare_data(
 
 
 def _prepare_file(row: dict[str, str], **settings: Any) -> dict[str, str | None]:
-    """The Ray task. What a user can mend comes back as a value: an exception would come with Ray's traceback."""
+    """The Ray task. A UserError is returned as a value: raised, it would carry Ray's traceback."""
     try:
         return {"prepared": prepare_file(row["name"], **settings).to_json(), "fault": None}
     except UserError as error:
@@ -145,9 +145,9 @@ def _prepare_file(row: dict[str, str], **settings: Any) -> dict[str, str | None]
 @dataclass(slots=True)
 class Prepared:
     """A prepared file: its rows of each split, and those left out for each reason; where rows are weighted, the sum of
-    the weights over the `num_tokens` of training that the loss falls on. `length` is that of all rows of training;
-    `num_attending` of their positions have attention targets, of the weight `mass` together; `num_scored` of the tokens
-    have the teacher's log-probabilities, and `num_without` rows have none. `tasks` counts the rows of training."""
+    the weights over the `num_tokens` training tokens that the loss falls on. `length` is that of all training rows;
+    `num_attending` of their positions have attention targets, with total weight `mass`; `num_scored` of the tokens have
+    the teacher's log-probabilities, and `num_without` rows have none. `tasks` counts the training rows."""
 
     counts: Counter[str] = field(default_factory=Counter[str])
     tasks: Counter[str] = field(default_factory=Counter[str])
@@ -160,7 +160,7 @@ class Prepared:
     num_without: int = 0
 
     def count(self, tokens: dict[str, Any]) -> None:
-        """Count a row of training."""
+        """Count a training row."""
         self.length += len(tokens["input_ids"])
         if COLUMN in tokens:
             counted = [w for w, label in zip(tokens[COLUMN], tokens["labels"], strict=True) if label != -100]
@@ -176,7 +176,7 @@ class Prepared:
             self.num_without += not num_scored
 
     def to_json(self) -> str:
-        # dataclasses.asdict would count the counter's items.
+        # dataclasses.asdict would rebuild the Counter from its items and count those.
         return json.dumps({name: getattr(self, name) for name in self.__slots__})
 
 
@@ -191,9 +191,9 @@ def prepare_file(
     targets: Folder | None = None,
     scores: Folder | None = None,
 ) -> Prepared:
-    """Tokenize one file of samples into its two shards, with a weight a token if they are `weighted`, with what to
-    attend to where there are attention `targets`, and with the teacher's log-probabilities where there are `scores`.
-    Raises UserError for a target that does not fit its sample."""
+    """Tokenize one file of samples into its two shards, with a weight per token if they are `weighted`, with attention
+    `targets` and with the teacher's log-probabilities (`scores`) where there are any. Raises UserError for a target
+    that does not fit its sample."""
     conversation = open_conversation(chat, key="sft.student")
     if weighted:
         check_weighted(config.trl, conversation)
@@ -236,14 +236,14 @@ def prepare_file(
 
 
 def _learnt_of(sample: Sample, config: SftConfig) -> Sample:
-    """A sample as the student is to learn it."""
+    """A sample in the form that the student is trained on."""
     if config.completion == ANSWER_ONLY or sample.task in config.answer_only_tasks:
         return answer_of(sample)
     return weigh_answer(sample, config.answer_weight)
 
 
 def answer_of(sample: Sample) -> Sample:
-    """A sample whose completion is what follows the thinking: what fine-tuning on answers alone learns."""
+    """A sample whose completion is the text after the thinking: the form for fine-tuning on answers alone."""
     completion = [replace(m, content=split_thinking(m.content).visible.strip()) for m in sample.completion]
     return replace(sample, completion=completion, weights=[])
 
@@ -262,7 +262,7 @@ def _schema(names: Sequence[str]) -> pa.Schema:
 
 
 def _scores(scores: Folder, name: str, samples: Folder) -> ScoreReader:
-    """The stored log-probabilities of a file of samples. Curation keeps a file's name but for its beginning."""
+    """The stored log-probabilities of a file of samples. Curation keeps a file's name except for its prefix."""
     with samples.open_file(name) as source:
         wanted: list[str] = pq.read_table(source, columns=["sample_id"]).column(0).to_pylist()
     return ScoreReader(scores, name.replace("samples-", "generations-"), wanted=set(wanted))
@@ -290,7 +290,7 @@ def _weigh(tokens: dict[str, Any], weights: list[float]) -> None:
 
 def _batches(samples: Folder, name: str) -> Iterator[list[Sample]]:
     with samples.open_file(name) as source:
-        # A column is read in pieces: a file of long traces may be one group of rows.
+        # A column is read in pieces: a file of long traces may be a single row group.
         for batch in pq.ParquetFile(source, buffer_size=_READ_BYTES).iter_batches(ROWS_AT_ONCE):
             yield from_table(pa.Table.from_batches([batch]), Sample)
 
@@ -309,7 +309,7 @@ def keep_shards(data: Folder, split: str, file: Path) -> None:
 
 
 def open_shards(file: Path) -> Any:
-    """What `keep_shards` wrote, as a `datasets.Dataset` that is mapped into memory."""
+    """The output of `keep_shards`, as a memory-mapped `datasets.Dataset`."""
     from datasets import Dataset
 
     return Dataset.from_file(str(file))

@@ -1,6 +1,6 @@
-"""Completions of the model that learns, while it learns, by transformers.
+"""Completions of the model in training, sampled by transformers.
 
-In: prompts in tokens. Out: completions in tokens. Other samplers of the same shape are those of refinement
+In: prompts in tokens. Out: completions in tokens. Refinement has other samplers with the same interface
 (`training.refine.rollouts`).
 """
 
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """The sampled tokens, and the log-probability of each, in nats, after temperature; None where nobody says."""
+    """The sampled tokens, and the log-probability of each, in nats, after temperature; None where unknown."""
 
     tokens: list[int]
     logprobs: list[float] | None
@@ -19,8 +19,8 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How completions are drawn. Nothing is cut from the distribution: what is learnt is what was sampled from. At
-    temperature 0 the likeliest token is taken, and nothing is drawn."""
+    """The sampling settings. The distribution is not truncated: the model trains on exactly what it samples from. At
+    temperature 0 decoding is greedy and nothing is drawn."""
 
     temperature: float
     max_tokens: int
@@ -29,22 +29,22 @@ class Sampling:
 
 
 class CompletionSampler(Protocol):
-    """What answers prompts with the model that learns."""
+    """The interface of samplers of the model in training."""
 
     def sync_weights(self) -> None:
-        """Take the model's weights as they are now."""
+        """Load the model's current weights."""
         ...
 
     def generate(self, prompts: Sequence[Sequence[int]], *, draw: str) -> list[Completion]:
-        """One completion of each prompt; `draw` names the draw, and with the seed decides it."""
+        """One completion of each prompt; `draw` names the draw and, with the seed, determines it."""
         ...
 
 
 class TransformersSampler:
-    """The model itself, in batches of `batch_size`. Its draws follow torch's own random state.
+    """Samples the model itself, in batches of `batch_size`. Its draws use torch's own random state.
 
-    A model whose weights are sharded over the workers must be called by all of them equally often: `in_step` lets them
-    go on until the longest completion of all has ended. Each must then be given as many prompts.
+    All workers must call a model with sharded weights equally often: `in_step` keeps them generating until the longest
+    completion of all has ended. Each worker must then be given the same number of prompts.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class TransformersSampler:
         self._in_step = in_step
 
     def sync_weights(self) -> None:
-        """It samples from the model that learns."""
+        """Nothing to load: it samples the model itself."""
 
     def generate(self, prompts: Sequence[Sequence[int]], *, draw: str) -> list[Completion]:
         import torch
@@ -102,5 +102,5 @@ class TransformersSampler:
 
 
 def until_stop(tokens: list[int], stops: Sequence[int]) -> list[int]:
-    """A completion up to the first token at which generation stops, that included."""
+    """A completion up to and including the first token at which generation stops."""
     return next((tokens[: end + 1] for end, token in enumerate(tokens) if token in stops), tokens)

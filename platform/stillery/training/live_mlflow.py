@@ -1,6 +1,7 @@
-"""A Trainer's history as metrics of an MLflow run, row by row as it comes, and a few generations at each validation.
+"""Logs a Trainer's history as metrics of an MLflow run, row by row as it comes, with a few generations at each
+validation.
 
-Nothing here ends a training: a tracking server that does not answer is told of once.
+No failure here ends a training: a tracking server that does not answer is reported once.
 """
 
 import math
@@ -13,12 +14,12 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from stillery.telemetry.logs import logger
 
-# Of a generation that is shown: seconds at each validation.
+# The maximum length of a displayed generation, which costs seconds at each validation.
 MAX_NEW_TOKENS = 256
 
 
 class LiveMlflow(TrainerCallback):
-    """Logs every row of the history as it comes, by the first worker alone."""
+    """Logs every row of the history as it comes, on the first worker alone."""
 
     def __init__(self, tracking_uri: str, run_id: str, *, shown: Sequence[Sequence[int]] = ()) -> None:
         self._uri = tracking_uri
@@ -30,7 +31,7 @@ class LiveMlflow(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        # Of a run that goes on, the rows before are there.
+        # On a resumed run the earlier rows are already logged.
         self._num_logged = len(state.log_history) if state.global_step else 0
         if state.is_world_process_zero:
             import mlflow
@@ -54,14 +55,14 @@ class LiveMlflow(TrainerCallback):
         try:
             call(self._client)
         except Exception as error:
-            # The boundary: whatever ails the server, the training goes on.
+            # Boundary: whatever the server's failure, training continues.
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
             logger.info(f"MLflow does not answer ({reason}); curves are logged when the stage has finished")
             self._client = None
 
 
 def numbers_of(row: Mapping[str, Any]) -> list[tuple[str, float, int]]:
-    """(metric, value, step) of one row of a history, under names that MLflow takes; what is not finite is left out."""
+    """(metric, value, step) of one row of a history, with names that MLflow accepts; non-finite values are left out."""
     return [
         (re.sub(r"[^\w\-./ ]", "_", name)[:250], float(value), int(row["step"]))
         for name, value in row.items()
@@ -70,7 +71,7 @@ def numbers_of(row: Mapping[str, Any]) -> list[tuple[str, float, int]]:
 
 
 def generations(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]]) -> str:
-    """Greedy completions of prompts by the model as it is now, as text with the prompts."""
+    """Greedy completions of prompts by the current model, as text with the prompts."""
     import torch
 
     was_training = model.training

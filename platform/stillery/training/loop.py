@@ -1,7 +1,8 @@
-"""What one Ray Train worker does: TRL's SFTTrainer on the rows in data/, reporting each checkpoint to Ray.
+"""One Ray Train worker: TRL's SFTTrainer on the rows in data/, reporting each checkpoint to Ray.
 
 All workers of a node write their part of a checkpoint (random states, shards of model and optimizer) into one folder,
-and the first of them reports it. It runs off the worker's main thread, so nothing in it may install signal handlers.
+and the first of them reports it. The loop runs off the worker's main thread, so nothing in it may install signal
+handlers.
 """
 
 import logging
@@ -36,9 +37,9 @@ from stillery.training.reporting import live_callbacks, prompts_of, reporting_ar
 from stillery.training.scratch import bring_checkpoint, node_scratch, upload
 from stillery.training.weights import weighted_rows, weighted_trainer
 
-# transformers' own.
+# transformers' default.
 SAVE_STEPS = 500
-# Of a row of the history: what a log line has as a number, and what is shown.
+# The metrics of a history row that a log line carries as numbers, and those that it shows.
 _NUMBERS = ("loss", LOSS, ACCURACY, "learning_rate")
 _SHOWN = ("loss", LOSS, ACCURACY, "attention_kl", "distill_kl", "learning_rate")
 
@@ -65,7 +66,7 @@ def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
     student = resolve_model(config["student"])
     with observe.working_for(config["observed"]), node_scratch(config["scratch"]) as scratch:
         table = trl_arguments(config, has_validation=config["has_validation"]) | reporting_arguments(config)
-        # However many workers elastic training has come to, a step takes as many rows.
+        # Whatever the number of workers under elastic training, a step takes the same number of rows.
         batch = table.get("per_device_train_batch_size", BATCH) * config["num_workers"]
         table["per_device_train_batch_size"] = batch // ray.train.get_context().get_world_size()
         arguments = SFTConfig(output_dir=str(scratch), **table)
@@ -107,13 +108,13 @@ def train_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
         if resumed is not None and config["early_stopping"] is not None and (ended := stopped_history(resumed)):
             return ended
         trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
-        # Uploads read from the scratch folder, which goes when the block ends.
+        # Uploads read from the scratch folder, which is removed when the block ends.
         wait_for_uploads()
         return trainer.state.log_history
 
 
 def _datasets(config: dict[str, Any], scratch: Path) -> tuple[Any, Any]:
-    """The rows to train on and, if there are any, to validate on, mapped into memory from the node's disk."""
+    """The training rows and, if there are any, the validation rows, memory-mapped from the node's disk."""
     import ray.train
     from ray.train.collective import barrier
 
@@ -135,8 +136,8 @@ def wait_for_uploads() -> None:
 
 
 def trl_arguments(config: dict[str, Any], *, has_validation: bool) -> dict[str, Any]:
-    """Our defaults, overlaid with the config's table. Checkpoints and validation fall together, so that each
-    checkpoint has the loss that it is chosen by."""
+    """Our defaults, overlaid with the config's table. Checkpoints and validation coincide, so that each checkpoint has
+    the loss that it is chosen by."""
     defaults: dict[str, Any] = {
         "save_strategy": "epoch",
         "eval_strategy": "epoch" if has_validation else "no",
@@ -150,9 +151,9 @@ def trl_arguments(config: dict[str, Any], *, has_validation: bool) -> dict[str, 
     if not config["use_gpu"]:
         merged = cpu_precision(merged)
     if str(merged.get("chat_template_path", "")).endswith((".jinja", ".j2")):
-        # The rows are in tokens already, and a file of the driver's need not be here.
+        # The rows are tokenized already, and a file of the driver's may be missing here.
         del merged["chat_template_path"]
-    # A Hub repository that has pickled weights alone is refused.
+    # A Hub repository with pickled weights alone is refused.
     loading = {"use_safetensors": True, **({} if config["use_gpu"] else {"dtype": "float32"})}
     merged["model_init_kwargs"] = loading | (merged.get("model_init_kwargs") or {})
     if has_validation:
@@ -161,20 +162,20 @@ def trl_arguments(config: dict[str, Any], *, has_validation: bool) -> dict[str, 
     if config.get("early_stopping") is not None:
         merged = {"metric_for_best_model": "loss", **merged, "restore_callback_states_from_checkpoint": True}
     if not merged.get("packing"):
-        # Every row fits: TRL need not go through them to cut them.
+        # Every row fits: TRL need not scan them for truncation.
         merged["max_length"] = None
     return merged | {"seed": config["seed"], "report_to": "none"}
 
 
 def complete_checkpoint(folder: Path, *, model: Any, processing_class: Any, **_: Any) -> None:
-    """Write into a saved checkpoint what says how to read the model: FSDP's shards and adapters come without."""
+    """Write the config and tokenizer files into a saved checkpoint: FSDP's shards and adapters are saved without."""
     if not (folder / "config.json").exists():
         for described in (model.config, model.generation_config, processing_class):
             described.save_pretrained(folder)
 
 
 def report_checkpoint(folder: Path, metrics: dict[str, Any]) -> None:
-    """Hand a checkpoint that all workers have saved their part of to Ray Train.
+    """Report a checkpoint to Ray Train once all workers have saved their part.
 
     Ray's own callback copies all of a checkpoint on every rank. Here one worker of each node uploads the node's files,
     once, while training goes on, and every rank reports equally often, which Ray waits for.
@@ -184,7 +185,7 @@ def report_checkpoint(folder: Path, metrics: dict[str, Any]) -> None:
 
     first_of_node = ray.train.get_context().get_local_rank() == 0
     checkpoint = ray.train.Checkpoint.from_directory(folder) if first_of_node else None
-    # The node's disk holds two checkpoints at most: the one before has gone when this one is uploaded.
+    # The node's disk holds at most two checkpoints: the previous one is deleted once this one is uploaded.
     wait_for_uploads()
     ray.train.report(
         metrics=metrics,
@@ -196,7 +197,7 @@ def report_checkpoint(folder: Path, metrics: dict[str, Any]) -> None:
 
 
 def _report_callback() -> Any:
-    """A Trainer callback that tells of progress and hands each saved checkpoint to Ray Train."""
+    """A Trainer callback that logs progress and reports each saved checkpoint to Ray Train."""
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
     class ReportCheckpoint(TrainerCallback):

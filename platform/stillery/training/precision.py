@@ -1,4 +1,4 @@
-"""The precision that a CPU trains in."""
+"""Training precision on a CPU."""
 
 import os
 from collections.abc import Mapping

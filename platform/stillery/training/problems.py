@@ -1,4 +1,4 @@
-"""Problems as a student is asked them: what it is validated on while it learns, and what a refinement works on."""
+"""Problems as prompts for a student: for validation during training, and for refinement."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from stillery.sampling.prompting import messages_of
 @dataclass(frozen=True, slots=True)
 class StudentProblem:
     """A problem with its `rendered` prompt, the text that the student continues. `teacher_length` and `teacher_steps`
-    say how long, in characters and in steps, the teacher takes for such a one, where a reward asks for it."""
+    are the typical length, in characters and in steps, of the teacher's traces for it, where a reward needs them."""
 
     prompt_id: str
     task: str
@@ -33,7 +33,7 @@ def render_problem(
     teacher: tuple[float | None, int] = (None, 0),
     verify_function: str | None,
 ) -> StudentProblem:
-    """A problem that has an answer, as the student is asked it; `teacher` is the length and the steps of its traces,
+    """A problem that has an answer, as a prompt for the student; `teacher` is the length and the steps of its traces,
     `verify_function` the config's verifier."""
     assert prompt.answer, "problems without an answer are left out"
     return StudentProblem(
@@ -52,7 +52,7 @@ def render_problem(
 
 
 def first_of(problems: Sequence[StudentProblem], most: int | None) -> list[StudentProblem]:
-    """The problems to validate on: all, or so many spread evenly over them, so that every task is there."""
+    """The validation problems: all, or this many spread evenly over them, so that every task is included."""
     if most is None or most >= len(problems):
         return list(problems)
     return [problems[number * len(problems) // most] for number in range(most)]

@@ -1,6 +1,5 @@
-"""Where a trainer's curves go while it runs, as the driver says it in plain data: `reporters` by name, `run_name`, and
-`live`, the MLflow run of the stage. Other reporters than MLflow are transformers' own.
-"""
+"""The destinations of a trainer's curves while it runs, as plain data from the driver: `reporters` by name, `run_name`,
+and `live`, the MLflow run of the stage. Reporters other than MLflow are transformers' own."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -11,14 +10,14 @@ from stillery.config.reporters import MLFLOW
 from stillery.io.storage import Folder
 from stillery.telemetry.logs import logger
 
-# Generations of the first so many validation rows are shown.
+# Generations of this many of the first validation rows are shown.
 NUM_SHOWN = 2
 _TENSORBOARD_DIR = "TENSORBOARD_LOGGING_DIR"
 
 
 def reporting_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a trainer's arguments say of reporters, MLflow left to `live_callbacks`. TensorBoard's files go to the
-    stage's folder: what lies beside the checkpoints of a node goes with them."""
+    """A trainer's arguments for reporters, except MLflow, which `live_callbacks` handles. TensorBoard's files go to the
+    stage's folder: files beside a node's checkpoints are removed with them."""
     others = [name for name in config.get("reporters", []) if name != MLFLOW]
     out = Folder(config["out"])
     if "tensorboard" in others and out.is_local:
@@ -33,7 +32,7 @@ def live_callbacks(config: Mapping[str, Any], *, shown: Sequence[Sequence[int]] 
     if live is None:
         return []
     uri = str(live["tracking_uri"])
-    # Another node than the driver's would make a store of its own.
+    # On a node other than the driver's it would create its own store.
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         logger.info("MLflow's SQLite store is on another machine: curves are logged when the stage has finished")
         return []

@@ -21,7 +21,7 @@ from stillery.io.copies import cache_home
 
 @contextlib.contextmanager
 def node_scratch(configured: str | None) -> Generator[Path]:
-    """The node's folder for this attempt: made by its first worker before any other goes on, gone at the end.
+    """The node's folder for this attempt: made by its first worker before any other continues, removed at the end.
 
     Raises UserError if it cannot be made.
     """
@@ -41,8 +41,8 @@ def node_scratch(configured: str | None) -> Generator[Path]:
 
 @contextlib.contextmanager
 def made_and_locked(folder: Path) -> Generator[None]:
-    """Make a folder that is this process's until the block ends, when it is removed, after removing those that killed
-    processes left beside it."""
+    """Make a folder that belongs to this process until the block ends, when it is removed, after removing those that
+    killed processes left beside it."""
     lock = folder.with_name(f"{folder.name}.lock")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -67,17 +67,17 @@ def made_and_locked(folder: Path) -> Generator[None]:
 def _remove_abandoned(root: Path) -> None:
     for lock in root.glob("sft-*.lock"):
         with contextlib.suppress(OSError), lock.open() as file:
-            # Held: its process lives.
+            # The lock is held: its process lives.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
             lock.unlink(missing_ok=True)
 
 
 def bring_checkpoint(checkpoint: Any, scratch: Path) -> Path:
-    """A checkpoint that Ray holds as a folder which every worker of the node can read: where it lies on a mounted file
+    """A checkpoint that Ray holds, as a folder that every worker of the node can read: in place on a mounted file
     system, else a copy, made by the node's first worker.
 
-    Raises UserError if the copy is not whole.
+    Raises UserError if the copy is incomplete.
     """
     import pyarrow.fs
     import ray.train
@@ -94,13 +94,14 @@ def bring_checkpoint(checkpoint: Any, scratch: Path) -> Path:
 
 
 def upload(checkpoint: Any, name: str) -> Any:
-    """Copy a node's part of a checkpoint to Ray Train's storage, and see that it arrived. Returns what Ray is to keep.
+    """Copy a node's part of a checkpoint to Ray Train's storage, and verify that it arrived. Returns the checkpoint for
+    Ray to keep.
 
     Raises UserError if it did not.
     """
     import ray.train
 
-    # Ray's abstract class gives it no type.
+    # Ray's abstract class has no type for it.
     storage: Any = ray.train.get_context().get_storage()
     stored = storage.persist_current_checkpoint(checkpoint, name)
     check_copy(Path(checkpoint.path), stored)

@@ -1,4 +1,4 @@
-"""Accuracy of the model that learns, on problems that no gradient sees.
+"""Accuracy of the model in training, on held-out problems.
 
 Every worker answers its share; all of them get the result, so that they decide alike.
 """
@@ -25,8 +25,8 @@ class Measured:
 
 
 class Validation:
-    """The problems, how often each is answered, and what answers them. With `is_even` all workers answer as many, which
-    sharded weights need: whoever lacks one repeats another, which does not count."""
+    """The problems, the number of answers to each, and the sampler. With `is_even` all workers answer the same number,
+    which sharded weights need: a worker that lacks one repeats another, which does not count."""
 
     def __init__(
         self,
@@ -46,13 +46,13 @@ class Validation:
         self._is_even = is_even
 
     def measure(self, draw: str, *, rank: int, world_size: int, gather: Callable[[list[Any]], list[Any]]) -> Measured:
-        """How well the model does now, over the problems of all workers; `draw` names the draw.
+        """The current model's accuracy, over the problems of all workers; `draw` names the draw.
 
-        `gather` joins the lists of all workers. What could not be graded counts in no rate.
+        `gather` joins the lists of all workers. Answers that could not be graded count in no rate.
         """
         mine = self._problems[rank::world_size]
         repeated = -(-len(self._problems) // world_size) - len(mine) if self._is_even else 0
-        # Sharded weights are gathered by all workers, also by one without a problem.
+        # All workers gather sharded weights, including one without a problem.
         self._sampler.sync_weights()
         asked = [*mine, *self._problems[:repeated]]
         rates, lengths = self.answer(asked, draw=f"validation {draw} {rank}") if asked else ([], [])
@@ -94,7 +94,7 @@ def _is_right(verdict: Verdict) -> float | None:
 
 
 def summarize(rates: Sequence[float], lengths: Sequence[int]) -> Measured:
-    """What each problem's share of right answers, and the answers' lengths, come to."""
+    """The accuracy and mean length from each problem's share of right answers and the answers' lengths."""
     if not rates:
         raise RuntimeError("no validation answer could be graded")
     error = stdev(rates) / len(rates) ** 0.5 if len(rates) > 1 else 0.0

@@ -1,8 +1,8 @@
-"""The loss of a token, weighted: from the spans of a sample's completion to its tokens, and into TRL's loss.
+"""Weighted token loss: from the spans of a sample's completion to its tokens, and into TRL's loss.
 
-In: `Sample.weights`, (start, end, weight) spans of characters; rows in tokens with `loss_weights`. Out: a weight a
+In: `Sample.weights`, (start, end, weight) spans of characters; rows in tokens with `loss_weights`. Out: a weight per
 token; a trainer whose loss is the sum of the weighted losses over the number of tokens that it falls on. With every
-weight 1 that is TRL's own loss to the last bit; a token of weight 0 has the label -100 and costs nothing.
+weight 1 that is TRL's own loss to the last bit; a token of weight 0 has the label -100 and adds no loss.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ COLUMN = "loss_weights"
 
 
 def has_weights(samples: Folder) -> bool:
-    """Whether a sample of the folder says that its loss is weighted; only that column is read."""
+    """Whether a sample of the folder has loss weights; only that column is read."""
     for name in samples.names(".parquet"):
         with samples.open_file(name) as source:
             for batch in pq.ParquetFile(source).iter_batches(columns=["weights"]):
@@ -32,7 +32,7 @@ def has_weights(samples: Folder) -> bool:
 
 
 def token_weights(conversation: Conversation, row: ChatRow, sample: Sample) -> list[float]:
-    """The weight of each token of a row's completion: the mean of its characters', white space left out; 0 as soon as
+    """The weight of each token of a row's completion: the mean over its characters, without white space; 0 as soon as
     one of them is 0.
 
     Spans count from the beginning of the completion's content. Tags and tokens that the chat template adds weigh 1.
@@ -49,7 +49,7 @@ def token_weights(conversation: Conversation, row: ChatRow, sample: Sample) -> l
 
 def _character_weights(row: ChatRow, sample: Sample) -> list[float]:
     """The weight of each character of a row's completion as it is rendered. The template may have changed the white
-    space, and written the beginning of the content with the prompt already."""
+    space, and may have put the beginning of the content into the prompt."""
     content = "".join(message.content for message in sample.completion)
     of_content = [1.0] * len(content)
     for start, end, weight in sample.weights:
@@ -60,7 +60,7 @@ def _character_weights(row: ChatRow, sample: Sample) -> list[float]:
     position = -begins
     for character in row.completion:
         if character.isspace():
-            # As what stands before it.
+            # Same as the character before it.
             weights.append(weights[-1] if weights else 1.0)
         else:
             weights.append(black[position] if 0 <= position < len(black) else 1.0)
@@ -69,7 +69,7 @@ def _character_weights(row: ChatRow, sample: Sample) -> list[float]:
 
 
 def check_weighted(trl: dict[str, Any], conversation: Conversation) -> None:
-    """Raise UserError where samples have weights, or attention targets, and the training cannot follow them."""
+    """Raise UserError where samples have weights, or attention targets, and the training does not support them."""
     if trl.get("loss_type", "nll") != "nll" or trl.get("label_smoothing_factor"):
         raise UserError(
             "samples have weights or attention targets, which need sft.trl.loss_type=nll and no "
@@ -83,7 +83,8 @@ def check_weighted(trl: dict[str, Any], conversation: Conversation) -> None:
 
 
 def weigh_answer(sample: Sample, weight: float) -> Sample:
-    """The sample with this weight on what follows its thinking, whatever that weighed; as it is where it has none."""
+    """The sample with this weight on the text after its thinking, replacing earlier weights there; unchanged where it
+    has no thinking or no answer."""
     content = sample.completion[-1].content
     found = split_thinking(content)
     answer = found.visible.strip()
@@ -91,17 +92,18 @@ def weigh_answer(sample: Sample, weight: float) -> Sample:
         return sample
     end = sum(len(message.content) for message in sample.completion)
     start = end - len(content) + content.rfind(answer)
-    # Of two spans the later one counts.
+    # Of two overlapping spans the later one counts.
     return replace(sample, weights=[*sample.weights, [float(start), float(start + len(answer)), weight]])
 
 
 def masked_labels(labels: Sequence[int], weights: Sequence[float]) -> list[int]:
-    """Labels without those that weigh nothing."""
+    """Labels with -100 where the weight is 0."""
     return [-100 if weight == 0 else label for label, weight in zip(labels, weights, strict=True)]
 
 
 def weighted_rows(rows: Any, arguments: Any, *, packing: bool, beside: Sequence[str] = ()) -> Any:
-    """What TRL's own preparation would make of rows in tokens, with their weights and the columns `beside` kept."""
+    """The rows that TRL's own preparation would make of rows in tokens, with their weights and the columns `beside`
+    kept."""
     from trl import pack_dataset
 
     rows = rows.select_columns(["input_ids", "labels", COLUMN, *beside])
@@ -115,7 +117,7 @@ def weighted_rows(rows: Any, arguments: Any, *, packing: bool, beside: Sequence[
 
 def weighted_trainer(*, mean_weight: float) -> type[Any]:
     """TRL's SFTTrainer over rows with `loss_weights`, divided by their mean over the tokens that the loss falls on:
-    what counts is how they compare. The validation loss is not weighted."""
+    only relative weights matter. The validation loss is not weighted."""
     from trl import SFTTrainer
 
     class WeightedTrainer(SFTTrainer):

@@ -1,4 +1,4 @@
-"""The application: addresses, the policy of every page, and the gateway in front."""
+"""The application: routes, the content security policy of every page, and the gateway in front."""
 
 from collections.abc import Sequence
 from importlib.resources import files
@@ -19,7 +19,7 @@ from stillery.ui.runs import RunList
 from stillery.ui.sessions import LOGIN, SESSION, Sessions
 from stillery.ui.site import Site, site_of
 
-# Nothing from elsewhere, nothing inline: neither a script nor a style that a trace could bring would count.
+# Nothing external, nothing inline: no script or style inside a trace could take effect.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
@@ -34,7 +34,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 def make_app(runs: RunList, *, key_file: str | None = None, hosts: Sequence[str] = _LOOPBACK) -> Starlette:
-    """The application over some runs. With a key file every page but the login takes a key; without one it answers
+    """The application for some runs. With a key file every page except the login needs a key; without one it answers
     only to `hosts`, so that no other site's name can be pointed at it. Raises UserError for a broken key file."""
     site = Site(runs, has_keys=key_file is not None)
     app = Starlette(
@@ -64,7 +64,7 @@ def make_app(runs: RunList, *, key_file: str | None = None, hosts: Sequence[str]
     )
     app.state.site = site
     open_paths = [LOGIN, *(f"/static/{name}" for name in _STATIC)]
-    # Who looked is worth a line where it can be more than one.
+    # Accesses are worth logging only if there can be more than one user.
     log = "off" if key_file is None else "stderr"
     settings = GatewaySettings(key_file=key_file, open_paths=open_paths, access_log=log, metrics_path=None)
     settings.limits.requests_per_minute, settings.limits.burst = 6000.0, 600
@@ -78,7 +78,7 @@ def make_app(runs: RunList, *, key_file: str | None = None, hosts: Sequence[str]
 
 
 class _Policy:
-    """Puts the policy on every page that brings none of its own, as the report and the molecule do."""
+    """Sets the policy on every page that has none of its own, as the report and the molecule do."""
 
     def __init__(self, app: App) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""DuckDB over the Parquet files of runs: one database in memory, which reads below given folders and nothing else."""
+"""DuckDB over the Parquet files of runs: one in-memory database, which reads only below given folders."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ Row = dict[str, Any]
 
 
 class Database:
-    """Queries from any thread. Values go into a query as parameters, never as text."""
+    """Queries from any thread. Values are passed to a query as parameters, never as text."""
 
     def __init__(self, roots: Sequence[Path]) -> None:
         self._connection = duckdb.connect(":memory:")
@@ -26,7 +26,7 @@ class Database:
         self._local = threading.local()
 
     def rows(self, query: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
-        """The result of a query, a mapping a row."""
+        """The result of a query, one mapping per row."""
         cursor = self._cursor()
         cursor.execute(query, dict(parameters or {}))
         names = [column[0] for column in cursor.description or ()]
@@ -38,7 +38,7 @@ class Database:
         return None if found is None else found[0]
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
-        """A cursor of the thread's own: one cannot be shared."""
+        """A cursor per thread: it cannot be shared."""
         if not hasattr(self._local, "cursor"):
             self._local.cursor = self._connection.cursor()
         return self._local.cursor

@@ -1,4 +1,4 @@
-"""What a table is asked for: the parameters of an address in, a sort, a page and the conditions of a query out."""
+"""Parses the parameters of a table's address into a sort order, a page and the conditions of a query."""
 
 import dataclasses
 import math
@@ -15,21 +15,21 @@ BOND_COLUMNS = {
     BondKind.REFLECTION: "reflection",
     BondKind.EXPLORATION: "exploration",
 }
-# What samples can be sorted and bounded by; each is a column of the index.
+# Columns of the index by which samples can be sorted and filtered.
 _RANGES = ("num_tokens", "stability", "pass_rate", *BOND_COLUMNS.values())
 SAMPLE_SORTS = ("place", "task", "verdict", "outcome", "conflict", *_RANGES)
 _CHOICES = ("task", "split", "verdict", "finish_reason")
-# What became of a sample: this, or the reason for which it was dropped; any of these reasons is the second.
+# The outcome of a sample: this, or the reason for which it was dropped; the second stands for any of these reasons.
 KEPT, DROPPED = "kept", "dropped"
 _MOST_PAGES = 10**9
 
 
 class BadQueryError(ValueError):
-    """A parameter that says nothing; the text names it and what it may be."""
+    """An invalid parameter; the text names it and its valid values."""
 
 
 class QueryParams(dict[str, str]):
-    """The parameters of an address; one that was not given is empty."""
+    """The parameters of an address; one that is not given is empty."""
 
     def __missing__(self, name: str) -> str:
         return ""
@@ -37,8 +37,8 @@ class QueryParams(dict[str, str]):
 
 @dataclass(frozen=True, slots=True)
 class TableQuery:
-    """The parameters as they were given, and what they mean. `conditions` are SQL, which holds no text of the address:
-    that is in `values`."""
+    """The parameters as given, and their meaning. `conditions` are SQL without any text of the address: that is in
+    `values`."""
 
     given: QueryParams
     text: str
@@ -50,23 +50,23 @@ class TableQuery:
 
     @property
     def order(self) -> str:
-        """The whole order: rows that are alike stay as they were made, so that no page repeats another's."""
+        """The full order: ties keep their original order, so that no page repeats another's rows."""
         return f"{self.sort} {'DESC' if self.is_descending else 'ASC'} NULLS LAST, place"
 
     def address(self, **changes: object) -> str:
-        """The query string of this table with other parameters; None takes one away. Another question starts at its
-        first page."""
+        """The query string of this table with other parameters; None removes one. Any other change starts at the first
+        page."""
         kept = self.given if set(changes) <= {"page"} else {k: v for k, v in self.given.items() if k != "page"}
         return urlencode({name: value for name, value in {**kept, **changes}.items() if value not in (None, "")})
 
     def sorted_by(self, column: str) -> str:
-        """The query string of this table sorted by a column: downwards, and upwards where it is so already."""
+        """The query string of this table sorted by a column: descending, or ascending if it already is descending."""
         is_reversed = self.sort == column and self.is_descending
         return self.address(sort=column if is_reversed else f"-{column}")
 
 
 def parse_table(given: Mapping[str, str], *, sorts: Sequence[str]) -> TableQuery:
-    """Sort, page and search text. Raises BadQueryError for a sort or a page that is none."""
+    """Sort, page and search text. Raises BadQueryError for an invalid sort or page."""
     sort = given.get("sort") or "place"
     if sort.removeprefix("-") not in sorts:
         raise BadQueryError(f"sort={sort}: one of {', '.join(sorts)}, downwards with - before it")
@@ -78,8 +78,7 @@ def parse_table(given: Mapping[str, str], *, sorts: Sequence[str]) -> TableQuery
 
 
 def parse_samples(given: Mapping[str, str]) -> TableQuery:
-    """A query for samples. Raises BadQueryError for a sort, a number or a page that is none; a name that nothing has is
-    ignored."""
+    """A query for samples. Raises BadQueryError for an invalid sort, number or page; an unknown name is ignored."""
     conditions: list[str] = []
     values: dict[str, Any] = {}
 

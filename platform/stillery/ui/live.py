@@ -1,7 +1,8 @@
-"""What a run is doing, from what it writes anyway: manifests, unfinished outputs, the log of samples, checkpoints.
+"""The current state of a run, from the files that it writes anyway: manifests, unfinished outputs, the sample log,
+checkpoints.
 
-Nothing here is certain to the second. A driver holds the lock of its folder while it works, which the kernel lists
-without anyone touching it; which of the stages it is at follows from which outputs are finished since it started.
+None of this is exact to the second. A working driver holds the lock of its folder, which the kernel lists without
+anyone touching it; the current stage follows from the outputs finished since the start.
 """
 
 import json
@@ -18,16 +19,16 @@ from stillery.ui.database import Database, Row
 from stillery.ui.log_files import log_of, read_log
 from stillery.ui.runs import RunView
 
-# The rate is that of the samples of so many seconds.
+# The rate is averaged over the samples of this many seconds.
 _RATE_WINDOW_S = 120.0
 _SAMPLING = ("generate", "evaluate_teacher", "evaluate_before", "evaluate_sft", "evaluate_after")
-# What a row of each of these is made of a row of.
+# The table whose rows correspond one to one to those of each of these.
 _ROWS_OF = {"verify": "generate", "bonds": "generate"}
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a running stage is: `done` of `most` units, how many a second, and what it cost. None is unknown; the
+    """The progress of a running stage: `done` of `most` units, the rate per second, and the cost. None is unknown; the
     time left is an upper bound where a stage may need less than `most`."""
 
     unit: str
@@ -47,7 +48,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class StageState:
-    """A stage of a run. `state` is finished, running, stopped (begun, and nobody works on it) or waiting."""
+    """A stage of a run. `state` is finished, running, stopped (begun, and no longer worked on) or waiting."""
 
     name: str
     state: str
@@ -60,7 +61,7 @@ class StageState:
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """A run: whether a driver works on it (None: nobody can tell on this system), since when, and its stages."""
+    """A run: whether a driver works on it (None: unknown on this system), since when, and its stages."""
 
     is_running: bool | None
     started: datetime
@@ -68,7 +69,7 @@ class RunState:
 
     @property
     def current(self) -> StageState | None:
-        """The stage that runs, or that the run stopped in or before; None if all are finished."""
+        """The stage that runs, or in or before which the run stopped; None if all are finished."""
         return next((s for s in self.stages if s.state in ("running", "stopped")), None)
 
     @property
@@ -77,7 +78,7 @@ class RunState:
 
 
 def state_of(run: RunView, database: Database) -> RunState:
-    """The state of a run now."""
+    """The current state of a run."""
     started = (run.path / "run.yaml").stat().st_mtime
     found = [_stage_state(run, stage) for stage in run.stages()]
     is_running = _is_running(run, found)
@@ -91,13 +92,13 @@ def state_of(run: RunView, database: Database) -> RunState:
 
 
 def is_sampling(state: RunState) -> bool:
-    """Whether the teacher's samples are not finished: they are being made, or were when the run stopped."""
+    """Whether the teacher's samples are unfinished: they are being made, or were when the run stopped."""
     return any(stage.name == "generate" and stage.state != "finished" for stage in state.stages)
 
 
 def _is_running(run: RunView, stages: Sequence[StageState]) -> bool | None:
-    """Whether a driver works on a run. An object store has no lock: who wrote in the last minutes is at work, unless
-    all is finished, and of others nobody can tell."""
+    """Whether a driver works on a run. An object store has no lock: a run with writes in the last minutes is at work,
+    unless all is finished; otherwise the answer is unknown."""
     if run.copy is None:
         return holds_lock(run.path / ".lock")
     if all(stage.state == "finished" for stage in stages):
@@ -125,15 +126,15 @@ def _stage_state(run: RunView, stage: Stage) -> StageState:
 
 
 def _unfinished(run: RunView, stage: str) -> Iterator[Path]:
-    """The folders of a stage's outputs that are not finished."""
+    """The folders of a stage's unfinished outputs."""
     for folder in sorted((run.path / "stages" / stage).glob("*/")):
         if not (folder / "manifest.json").exists():
             yield folder
 
 
 def _running(run: RunView, stages: Sequence[StageState], started: float) -> int | None:
-    """Which stage runs: the first, behind those that were finished since the start, that has no finished output or an
-    unfinished one that was touched since."""
+    """The running stage: the first one, after those finished since the start, that has no finished output or an
+    unfinished one modified since."""
     begun = datetime.fromtimestamp(started, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     done = [i for i, stage in enumerate(stages) if stage.finished is not None and stage.finished >= begun]
     behind = range(done[-1] + 1 if done else 0, len(stages))
@@ -142,13 +143,13 @@ def _running(run: RunView, stages: Sequence[StageState], started: float) -> int 
 
 
 def _begun(stages: Sequence[StageState], started: float) -> float:
-    """When the running stage began: at the start of the run, or when the stage before it was finished."""
+    """The start of the running stage: the start of the run, or the end of the previous stage."""
     finished = [datetime.fromisoformat(stage.finished).timestamp() for stage in stages if stage.finished]
     return max(started, *finished)
 
 
 def _newest(folder: Path) -> float:
-    """When something in a folder was last written."""
+    """The last modification of a file in a folder."""
     return max((path.stat().st_mtime for path in (folder, *folder.rglob("*"))), default=0.0)
 
 
@@ -169,7 +170,8 @@ def _progress(run: RunView, stage: str, database: Database, begun: float) -> Pro
 
 
 def _sampled(run: RunView, stage: str, config: Config, database: Database, begun: float) -> Progress | None:
-    """What the log holds of the problems of a sampling stage. With a stopping rule fewer samples than `most` do."""
+    """The log's samples of the problems of a sampling stage. With a stopping rule fewer samples than `most` are
+    enough."""
     prompts = run.finished("prompts")
     if not prompts:
         return None
@@ -205,7 +207,7 @@ def _sampled(run: RunView, stage: str, config: Config, database: Database, begun
 
 
 def _cost(endpoint: EndpointConfig, prompt_tokens: int, tokens: int) -> float | None:
-    """What tokens cost at an endpoint's prices; None where it has none."""
+    """The cost of tokens at an endpoint's prices; None where it has none."""
     if endpoint.input_price is None and endpoint.output_price is None:
         return None
     return (prompt_tokens * (endpoint.input_price or 0.0) + tokens * (endpoint.output_price or 0.0)) / 1e6
@@ -217,7 +219,7 @@ def _count(folder: Path, database: Database) -> int:
 
 
 def _trained(folder: Path, begun: float) -> Progress | None:
-    """The step of the latest checkpoint; there is one an epoch."""
+    """The step of the latest checkpoint; there is one per epoch."""
     states = sorted(folder.rglob("trainer_state.json"), key=lambda path: path.stat().st_mtime)
     if not states:
         return None

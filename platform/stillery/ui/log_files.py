@@ -1,7 +1,6 @@
-"""The files of a run's log of samples that count: whole, and not replaced by another. Nothing is moved or written.
+"""The files of a run's sample log that count: complete, and not replaced by another. Nothing is moved or written.
 
-An engine may be writing, a driver may be putting files together: what is not whole is passed over, and is read when it
-is.
+An engine may be writing, a driver may be compacting files: an incomplete file is skipped, and read once complete.
 """
 
 import functools
@@ -22,14 +21,14 @@ T = TypeVar("T")
 
 
 def log_of(run: RunView) -> Path | None:
-    """The log that was written to last, with its files here; None where the run has none yet."""
+    """The log that was written to last, with its local files; None where the run has none yet."""
     run.fetch(run.path / "log")
     logs = {path: files for path in (run.path / "log").glob("*/") if (files := _files(path))}
     return max(logs, key=lambda path: max(_changed(file) for file in logs[path])) if logs else None
 
 
 def read_log(log: Path, read: Callable[[list[Path]], T]) -> T:
-    """What `read` makes of the files of a log; once more where some were put together under its hands."""
+    """The result of `read` on the files of a log; retried if some were compacted meanwhile."""
     try:
         return read(whole_files(log))
     except (FileNotFoundError, duckdb.IOException):
@@ -59,7 +58,7 @@ def _changed(file: Path) -> int:
 
 @functools.lru_cache(maxsize=1 << 16)
 def _replaced(file: Path, _changed_ns: int) -> tuple[str, ...] | None:
-    """The names of the files that this one stands for; None for one that is not whole, has gone, or is no samples'."""
+    """The names of the files that this one replaces; None for an incomplete or missing file, or one without samples."""
     try:
         schema = pq.read_schema(file)
     except (pa.ArrowException, OSError, ValueError):

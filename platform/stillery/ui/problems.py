@@ -1,4 +1,4 @@
-"""Evaluated problems: what each of several models made of each of them, and how two of the models differ.
+"""Evaluated problems: the results of several models on each of them, and the differences between two of the models.
 
 A side is a model of a run. A run's own page has all of its models as sides; a comparison has two, of any runs.
 """
@@ -39,14 +39,14 @@ class Side:
 
     @property
     def key(self) -> str:
-        """How an address names it."""
+        """The side's name in an address."""
         return f"{self.run.name}:{self.role}"
 
 
 @dataclass(frozen=True, slots=True)
 class Problems:
-    """A page of problems; `total` rows in all pages. `counts` are the problems gained, lost and the same between the
-    two sides that are compared, `unpaired` those that only one of them has, and `gain` the mean difference."""
+    """A page of problems; `total` counts the rows of all pages. `counts` are the problems gained, lost and the same
+    between the two compared sides, `unpaired` those that only one of them has, and `gain` the mean difference."""
 
     rows: list[Row]
     total: int
@@ -73,7 +73,7 @@ def sides_of(run: RunView, samples: str | None = None) -> list[Side]:
 
 
 def compared(sides: Sequence[Side]) -> tuple[int, int] | None:
-    """Which two sides of a run are compared: the student before and after."""
+    """The two compared sides of a run: the student before and after."""
     roles = [side.role for side in sides]
     pair = ("student_before", "student_after")
     return (roles.index(pair[0]), roles.index(pair[1])) if all(role in roles for role in pair) else None
@@ -82,11 +82,11 @@ def compared(sides: Sequence[Side]) -> tuple[int, int] | None:
 def list_problems(
     database: Database, sides: Sequence[Side], query: TableQuery, *, pair: tuple[int, int] | None
 ) -> Problems:
-    """The problems that any of the sides was asked, and those of the page that is wanted.
+    """The problems that any of the sides was given, and those of the requested page.
 
     Each row has prompt_id, task, split, question, gold, for each side `correct_N` and `counted_N` samples (None where
-    it was not asked), and `change`, the difference of the shares between the `pair`. Raises BadQueryError for an
-    unknown change.
+    the side was not given the problem), and `change`, the difference of the shares between the `pair`. Raises
+    BadQueryError for an unknown change.
     """
     files = {f"side_{n}": side.files for n, side in enumerate(sides)}
     table = _table(len(sides), pair)
@@ -139,13 +139,13 @@ def neighbours(
 
 
 def _of_split(query: TableQuery) -> tuple[list[str], dict[str, Any]]:
-    """The conditions that say which problems the figures are of, with their values."""
+    """The conditions that select the problems of the metrics, with their values."""
     values: dict[str, Any] = {name: query.given[name] for name in ("split", "task") if query.given[name]}
     return [f"{name} = ${name}" for name in values], values
 
 
 def _shown(query: TableQuery) -> tuple[list[str], dict[str, Any]]:
-    """The conditions that say which of these are shown. Raises BadQueryError for an unknown change."""
+    """The conditions that select the shown ones among these. Raises BadQueryError for an unknown change."""
     change = query.given["change"]
     if change and change not in CHANGES:
         raise BadQueryError(f"change={change}: one of {', '.join(CHANGES)}")
@@ -160,7 +160,7 @@ def _where(conditions: Sequence[str]) -> str:
 
 
 def _table(num_sides: int, pair: tuple[int, int] | None) -> str:
-    """The start of a query: `problem` has a row a problem."""
+    """The start of a query: `problem` has one row per problem."""
     numbers = range(num_sides)
     every = " UNION ALL ".join(
         f"SELECT file_row_number + {n} * 1e12 AS place, prompt_id, task, split, question, gold "

@@ -1,9 +1,9 @@
-"""What is shown of a run that lies in an object store: a copy of it in this machine's cache, brought up to date.
+"""A run in an object store: the shown part of it as a copy in this machine's cache, kept up to date.
 
-    CACHE/ui/KEY/      as the run folder is, with the times of the store's files; KEY is a digest of its address
+CACHE/ui/KEY/ has the layout of the run folder, with the times of the store's files; KEY is a digest of its address.
 
-Small files (the config, manifests, the state of a training) come at each look, at most every few seconds; tables come
-when a page asks for their folder, and stay. Nothing is written to the store.
+Small files (the config, manifests, the state of a training) are updated at each access, at most every few seconds;
+tables are fetched when a page needs their folder, and kept. Nothing is written to the store.
 """
 
 import contextlib
@@ -22,9 +22,9 @@ from stillery.io.run_folder import MANIFEST, STARTED
 from stillery.io.storage import Folder
 from stillery.records import digest
 
-# How long a listing of the store is taken for the present, in seconds.
+# How long a listing of the store counts as current, in seconds.
 LISTED_FOR_S = 5.0
-# A store has no lock that says whether a driver works. Whoever wrote so recently does.
+# A store has no lock that shows whether a driver works. A run with writes this recent counts as running.
 _AT_WORK_S = 300.0
 _TOLD = ("run.yaml", STARTED)
 _TABLES = (".parquet", ".json", ".html")
@@ -37,7 +37,7 @@ class _Entry:
 
 
 class RunCopy:
-    """The copy of one run. Methods may be called from any thread; what the store says of faults is an OSError."""
+    """The copy of one run. Methods may be called from any thread; the store's failures become an OSError."""
 
     def __init__(self, source: Folder, *, listed_for_s: float = LISTED_FOR_S) -> None:
         self.path = cache_home() / "ui" / digest("ui", source.uri)[:16]
@@ -49,7 +49,8 @@ class RunCopy:
         self.path.mkdir(parents=True, exist_ok=True)
 
     def refresh(self) -> None:
-        """List the run where that is some seconds ago, bring the small files, and forget what has gone."""
+        """List the run if the last listing is some seconds old, update the small files, and remove those that have
+        gone."""
         with self._lock:
             if time.monotonic() - self._listed < self._listed_for_s:
                 return
@@ -59,13 +60,13 @@ class RunCopy:
                     self._bring(name)
             self._make_folders()
             for path in [path for path in self.path.rglob("*") if path.is_file()]:
-                # A hidden one may be what another process is bringing.
+                # A hidden file may be another process's download.
                 if path.relative_to(self.path).as_posix() not in self._entries and not path.name.startswith("."):
                     path.unlink(missing_ok=True)
             self._listed = time.monotonic()
 
     def fetch(self, folder: Path) -> None:
-        """Bring the tables below a folder of the copy, as the last listing has them."""
+        """Fetch the tables below a folder of the copy, as of the last listing."""
         below = folder.relative_to(self.path).as_posix() + "/"
         with self._lock:
             for name in [name for name in self._entries if name.startswith(below) and name.endswith(_TABLES)]:
@@ -86,12 +87,12 @@ class RunCopy:
         return {
             name: _Entry(int(entry["size"] or 0), _changed(entry))
             for name, entry in names.items()
-            # What is being written has a hidden name, and no name leads out of the folder.
+            # Unfinished files have a hidden name, and no name may lead out of the folder.
             if not any(part.startswith(".") for part in name.split("/"))
         }
 
     def _bring(self, name: str) -> None:
-        """Copy a file, if the one that is here is not the same by its size and time; one that has gone is left out."""
+        """Copy a file, unless the local one has the same size and time; a file that has gone is left out."""
         entry, target = self._entries[name], self.path / name
         with contextlib.suppress(FileNotFoundError):
             here = target.stat()
@@ -109,7 +110,7 @@ class RunCopy:
             partial.unlink(missing_ok=True)
 
     def _make_folders(self) -> None:
-        """The folders of outputs, each with the time of its newest file: by it a running stage is known."""
+        """The folders of outputs, each with the time of its newest file, which identifies a running stage."""
         newest: dict[str, float] = {}
         for name, entry in self._entries.items():
             parts = name.split("/")
@@ -123,7 +124,7 @@ class RunCopy:
 
 @contextlib.contextmanager
 def _as_os_error(source: Folder) -> Any:
-    """The boundary to the store: each client raises errors of its own."""
+    """Boundary to the store: each client raises errors of its own."""
     try:
         yield
     except OSError:
@@ -134,7 +135,7 @@ def _as_os_error(source: Folder) -> Any:
 
 
 def _changed(entry: Mapping[str, Any]) -> float:
-    """When the store says that a file was written, in seconds; 0 where it does not say."""
+    """The store's modification time of a file, in seconds; 0 where unknown."""
     names = ("LastModified", "last_modified", "updated", "mtime", "modified", "created")
     told = next((entry[name] for name in names if entry.get(name)), 0.0)
     if isinstance(told, str):

@@ -1,6 +1,6 @@
-"""Which runs there are, and which of a run's outputs belong together.
+"""The existing runs, and which of a run's outputs belong together.
 
-A run in an object store is read from a copy on this machine, of which a page brings what it shows.
+A run in an object store is read from a local copy, which is fetched page by page.
 """
 
 import functools
@@ -18,13 +18,13 @@ from stillery.pipeline.runner import input_key, stages_of
 from stillery.stages.stage import Stage
 from stillery.ui.run_copy import RunCopy
 
-# In the place of a fingerprint: the samples that are being made.
+# Replaces a fingerprint: the samples that are being made.
 RUNNING = "running"
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A finished output with what its manifest says of its inputs: for each, `fingerprint` and `content`."""
+    """A finished output with its manifest's record of its inputs: for each, `fingerprint` and `content`."""
 
     output: Output
     finished: str
@@ -36,14 +36,14 @@ class Finished:
 
 
 class RunList:
-    """The runs that are shown, by the name that stands in addresses.
+    """The shown runs, by their name in addresses.
 
-    Those named on the command line, or else whatever lies in the runs folder at the moment. A name is looked up here
-    and never becomes part of a path.
+    Those named on the command line, or else all runs currently in the runs folder. A name is only looked up here and
+    never becomes part of a path.
     """
 
     def __init__(self, runs: Sequence[str] = ()) -> None:
-        """Raises UserError for a run that is not there."""
+        """Raises UserError for a missing run."""
         self._named: dict[str, RunView] = {}
         for run in runs:
             source = find_run(run)
@@ -58,16 +58,16 @@ class RunList:
 
     @property
     def roots(self) -> list[Path]:
-        """The folders below which everything lies that is read."""
+        """The folders below which all files that are read lie."""
         return [run.path for run in self._named.values()] or [self._folder]
 
     @property
     def places(self) -> list[str]:
-        """Where the runs lie, for a person."""
+        """The locations of the runs, for display."""
         return [run.source.uri for run in self._named.values()] or [str(self._folder)]
 
     def all(self) -> list["RunView"]:
-        """The runs, each as it is now."""
+        """All runs, in their current state."""
         if self._named:
             return [run.refreshed() for run in self._named.values()]
         found = sorted(path.parent for path in self._folder.glob("*/run.yaml"))
@@ -82,8 +82,8 @@ class RunList:
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """A run: its name in addresses, the folder that is read, where the run lies, and what keeps the one like the other
-    where they differ."""
+    """A run: its name in addresses, the folder that is read, the location of the run, and the copy that keeps the two
+    in sync where they differ."""
 
     name: str
     path: Path
@@ -95,7 +95,7 @@ class RunView:
         return Folder(str(self.path))
 
     def refreshed(self) -> "RunView":
-        """The run, with what is small of it as it is now. Raises OSError if it cannot be reached."""
+        """The run, with its small files updated. Raises OSError if it cannot be reached."""
         if self.copy is not None:
             self.copy.refresh()
         return self
@@ -107,7 +107,7 @@ class RunView:
         return folder
 
     def config(self) -> Config | None:
-        """The config of the latest start; None where another version of stillery wrote it."""
+        """The config of the latest start; None if another version of stillery wrote it."""
         return _read_config(self.path / "run.yaml", (self.path / "run.yaml").stat().st_mtime_ns)
 
     def stages(self) -> tuple[Stage, ...]:
@@ -122,9 +122,9 @@ class RunView:
         return sorted((one for one in found if one), key=lambda one: (one.finished, one.fingerprint), reverse=True)
 
     def chosen(self, samples: str | None = None, *, fetch: Collection[str] = ()) -> dict[str, Output]:
-        """The outputs that belong to one set of teacher's samples, by stage: the latest, that with the fingerprint
-        `samples`, or RUNNING, which none is finished of. Of each stage, the latest output that was made of the others.
-        The tables of the stages `fetch` are on this machine.
+        """The outputs that belong to one set of teacher's samples, by stage: the latest set, the one with the
+        fingerprint `samples`, or RUNNING, the unfinished one. For each stage, the latest output that was made from the
+        others. The tables of the stages `fetch` are on this machine.
 
         Raises KeyError if there is no such set.
         """
@@ -151,7 +151,7 @@ class RunView:
 
 
 def _read(stage: str, manifest: Path, folder: Folder) -> Finished | None:
-    """A finished output; None where what its manifest says is that of another version of stillery."""
+    """A finished output; None if its manifest is from another version of stillery."""
     name = manifest.parent.name
     try:
         told = json.loads(manifest.read_bytes())
@@ -166,7 +166,7 @@ def _read(stage: str, manifest: Path, folder: Folder) -> Finished | None:
 
 @functools.lru_cache(maxsize=64)
 def _read_config(path: Path, _changed_ns: int) -> Config | None:
-    """Read once for each time that it was written: it takes longer than all else of a page."""
+    """Cached by modification time: reading it takes longer than everything else on a page."""
     try:
         return load_config(path)
     except UserError:
@@ -174,7 +174,7 @@ def _read_config(path: Path, _changed_ns: int) -> Config | None:
 
 
 def _fits(candidate: Finished, chosen: Mapping[str, Output], *, told: bool) -> bool:
-    """Whether the outputs that the candidate was made of are the chosen ones, or hold the same."""
+    """Whether the outputs that the candidate was made from are the chosen ones, or have the same contents."""
     for need, made_of in candidate.inputs.items():
         source = chosen.get(need.partition(".")[0])
         if source is None:

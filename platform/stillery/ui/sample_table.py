@@ -1,4 +1,4 @@
-"""The query that makes one narrow table of a run's samples from the files of its stages. Pure."""
+"""The query that joins a run's samples from the files of its stages into one narrow table. Pure."""
 
 from stillery.records import BondKind
 from stillery.ui.filters import BOND_COLUMNS, KEPT
@@ -8,7 +8,7 @@ SOURCES = ("generate", "verify", "bonds", "curate", "prompts")
 _BONDS = ", ".join(
     f"len(list_filter(bonds, lambda b: b.kind = '{kind.value}'))::INTEGER AS {BOND_COLUMNS[kind]}" for kind in BondKind
 )
-# What a stage adds to a sample's row, and what stands there where the stage has not run.
+# The columns that a stage adds to a sample's row, and their values where the stage has not run.
 _PARTS = {
     "verify": (
         "SELECT sample_id, verdict, flags, predicted, template FROM read_parquet($verify)",
@@ -28,12 +28,12 @@ _PROMPTS = (
     "SELECT prompt_id, task, split, question, answer FROM read_parquet($prompts)",
     "NULL::VARCHAR AS task, NULL::VARCHAR AS split, NULL::VARCHAR AS question, NULL::VARCHAR AS answer",
 )
-# What of a log is shown: the first row of a sample that did not fail, of problems that the teacher is asked.
+# The rows of a log that are shown: the first successful row of each sample, of the teacher's problems.
 _LOGGED = """
     WHERE error IS NULL AND prompt_id IN (
         SELECT prompt_id FROM read_parquet($prompts) WHERE split IN ('train', 'validation'))
     QUALIFY row_number() OVER (PARTITION BY sample_id ORDER BY filename) = 1"""
-# The share of correct samples of a problem, as metrics.pass_rate has it under the stopping rule.
+# The share of correct samples of a problem, computed as metrics.pass_rate under the stopping rule.
 _RATES = """
     SELECT prompt_id, coalesce(rate, accepted / nullif(counted, 0)) AS pass_rate
     FROM (SELECT prompt_id, count(*) AS counted, count(*) FILTER (verdict = 'correct') AS accepted FROM joined
@@ -45,11 +45,11 @@ _RATES = """
 
 
 def create_table(table: str, there: frozenset[str], *, logged: bool) -> str:
-    """The query that creates `table` from the files of the stages that are `there`, which it takes as parameters by
+    """The query that creates `table` from the files of the existing stages, `there`, which it takes as parameters by
     their names, with `made`, `right` and `rates` of the stopping rule.
 
-    With `logged` the files of generate are a log, which has samples of other problems and samples that failed, and may
-    have a sample twice.
+    With `logged` the files of generate are a log, which has samples of other problems and failed samples, and may have
+    a sample twice.
     """
     joins = "".join(
         f" LEFT JOIN ({part}) AS of_{stage} USING (sample_id)" for stage, (part, _) in _PARTS.items() if stage in there

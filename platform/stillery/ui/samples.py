@@ -1,8 +1,8 @@
-"""The teacher's samples of a run as one table that answers fast.
+"""The teacher's samples of a run as one fast table.
 
-In: the Parquet files of generate (while it runs: of the log of samples), verify, bonds, curate and prompts. Out: rows
-of an index in memory, a narrow one without the texts, built when a run's samples are first asked for. The texts stay in
-the files: a sample's page reads its own, and a search goes through all of them once.
+In: the Parquet files of generate (while it runs: of the sample log), verify, bonds, curate and prompts. Out: rows of an
+in-memory index, a narrow table without the texts, built when a run's samples are first requested. The texts stay in the
+files: a sample's page reads its own, and a search scans all of them once.
 """
 
 import itertools
@@ -27,17 +27,17 @@ from stillery.ui.log_files import log_of, read_log
 from stillery.ui.runs import RUNNING, RunView
 from stillery.ui.sample_table import SOURCES, create_table
 
-# Indexes and searches that are kept. While it makes an index of 800,000 rows the process takes up to 1.2 GB.
+# The numbers of cached indexes and searches. While it builds an index of 800,000 rows the process takes up to 1.2 GB.
 _KEPT_INDEXES, _KEPT_SEARCHES = 3, 16
-# How old the index of samples that are being made may be, in seconds.
+# The maximum age of the index of unfinished samples, in seconds.
 _RUNNING_FOR_S = 5.0
 _FACETS = ("task", "split", "verdict", "outcome", "finish_reason")
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """The table of one set of samples: its name in the database, the files of its texts and of its problems, how many
-    rows, and how many of them have each value of the columns that are filtered by, the most frequent first."""
+    """The table of one set of samples: its name in the database, the files of its texts and of its problems, the number
+    of rows, and for the filter columns the number of rows of each value, the most frequent first."""
 
     table: str
     texts: list[str]
@@ -49,7 +49,7 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of a table of samples, and how many rows the whole table has."""
+    """A page of a table of samples, and the number of rows of the whole table."""
 
     rows: list[Row]
     total: int
@@ -60,29 +60,28 @@ class Page:
 
 
 class Samples:
-    """The indexes of the runs that were looked at."""
+    """The indexes of the runs viewed so far."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._indexes: dict[tuple[str, ...], Index] = {}
-        # Of each log the index that was made last, when, and how long it took.
+        # For each log the latest index, its time, and how long it took to build.
         self._latest: dict[Path, tuple[tuple[str, ...], float, float]] = {}
         self._searches: dict[tuple[str, str], str] = {}
         self._numbers = itertools.count()
         self._lock = threading.Lock()
 
     def index(self, chosen: Mapping[str, Output]) -> Index:
-        """The index of the samples of a run's outputs, made if it is not there. Raises KeyError without the stage
-        generate."""
+        """The index of the samples of a run's outputs, built if missing. Raises KeyError without the stage generate."""
         key = (chosen["generate"].folder.uri, *(chosen[s].fingerprint if s in chosen else "" for s in SOURCES))
         with self._lock:
             return self._kept(key, lambda: self._build(_all_files(chosen), _stopped_rates(chosen)))
 
     def running(self, run: RunView) -> Index | None:
-        """The index of the samples that a run has logged so far, those that failed left out; None if there are none.
+        """The index of the samples that a run has logged so far, without failed ones; None if there are none.
 
-        It is some seconds old at most, and where it takes long to make, twenty times as old as that, unless one of its
-        files has gone.
+        It is at most some seconds old, or twenty times its build time if that is longer, unless one of its files has
+        gone.
         """
         log, prompts = log_of(run), run.chosen(RUNNING, fetch=("prompts",))
         if log is None or "prompts" not in prompts:
@@ -105,7 +104,7 @@ class Samples:
         return index
 
     def _kept(self, key: tuple[str, ...], build: Callable[[], Index]) -> Index:
-        """The index of a key, made if it is not there; those that were not looked at for longest are forgotten."""
+        """The index of a key, built if missing; the least recently used ones are dropped."""
         found = self._indexes.pop(key, None) or build()
         self._indexes[key] = found
         while len(self._indexes) > _KEPT_INDEXES:
@@ -113,10 +112,10 @@ class Samples:
         return found
 
     def page(self, index: Index, query: TableQuery) -> Page:
-        """The rows of the page that is asked for."""
+        """The rows of the requested page."""
         where, values = self._where(index, query)
         offset = (query.page - 1) * ROWS_PER_PAGE
-        # Only what orders the rows is sorted: whole rows, a deep page of a large table would take seconds.
+        # Only the sort columns are sorted: with whole rows, a deep page of a large table would take seconds.
         places = f"SELECT place FROM {index.table} {where} ORDER BY {query.order} LIMIT {ROWS_PER_PAGE} OFFSET {offset}"
         rows = self._database.rows(
             f"SELECT * FROM {index.table} WHERE place IN ({places}) ORDER BY {query.order}", values
@@ -124,7 +123,7 @@ class Samples:
         return Page(rows, self._database.value(f"SELECT count(*) FROM {index.table} {where}", values))
 
     def sample(self, index: Index, sample_id: str) -> Row | None:
-        """One sample with its texts; None if it is not among them."""
+        """One sample with its texts; None if it is missing."""
         found = self._database.rows(f"SELECT * FROM {index.table} WHERE sample_id = $id", {"id": sample_id})
         if not found:
             return None
@@ -139,7 +138,7 @@ class Samples:
         return {**texts[0], **found[0], **(problem[0] if problem else {})}
 
     def siblings(self, index: Index, prompt_id: str) -> list[Row]:
-        """All samples of a problem, in their order."""
+        """All samples of a problem, in order."""
         return self._database.rows(
             f"SELECT * FROM {index.table} WHERE prompt_id = $id ORDER BY sample_index, place", {"id": prompt_id}
         )
@@ -162,8 +161,8 @@ class Samples:
         return (f"WHERE {' AND '.join(conditions)}" if conditions else ""), dict(query.values)
 
     def _search(self, index: Index, text: str) -> str:
-        """The table of the samples that a text occurs in: in the trace, the problem or the answer, or as the beginning
-        of an id. Upper and lower case are alike."""
+        """The table of the samples that contain a text: in the trace, the problem or the answer, or as the prefix of an
+        id. Case is ignored."""
         key = (index.table, text)
         with self._lock:
             table = self._searches.pop(key, None)
@@ -183,7 +182,7 @@ class Samples:
         return table
 
     def _build(self, told: Mapping[str, list[str]], stopped: Mapping[str, Any], *, logged: bool = False) -> Index:
-        """The index of the files of each stage; of the log of samples in the place of generate's, where `logged`."""
+        """The index of the files of each stage; of the sample log instead of generate's, if `logged`."""
         files = {stage: names for stage, names in told.items() if names}
         table = f"samples_{next(self._numbers)}"
         self._database.rows(create_table(table, frozenset(files), logged=logged), {**files, **stopped})
@@ -217,8 +216,8 @@ def _files(chosen: Mapping[str, Output], stage: str) -> list[str]:
 
 
 def _stopped_rates(chosen: Mapping[str, Output]) -> dict[str, list[Any]]:
-    """The pass rates where the rule under which the teacher sampled stops, by the samples and the right ones of them;
-    empty where it made every sample."""
+    """The pass rates at the points where the teacher's stopping rule stops, by the numbers of samples and of right
+    ones; empty without a stopping rule."""
     stopping = None
     if "curate" in chosen:
         stopping = json.loads(chosen["curate"].folder.read_bytes(MANIFEST))["settings"].get("stopping")

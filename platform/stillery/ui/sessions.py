@@ -1,8 +1,7 @@
-"""A key for people: what the gateway asks for in a header, a browser carries in a cookie.
+"""Browser sessions: the gateway's key in a cookie instead of a header.
 
-`/session`, asked for with the key in the header as any client sends it, answers with the cookie. The cookie holds the
-key, out of reach of scripts and of other sites. Without a key, or with one that opens nothing any more, a person is
-shown the page that asks for it.
+`/session`, requested with the key in the header as any client sends it, sets the cookie. The cookie holds the key,
+inaccessible to scripts and to other sites. Without a valid key, a person gets the login page.
 """
 
 from http.cookies import CookieError, SimpleCookie
@@ -32,8 +31,8 @@ class Sessions:
 
 
 class _Reply:
-    """The response: with the cookie where a key has just opened a session, and the login page in place of a 401 for
-    whoever reads HTML."""
+    """The response: with the cookie if a key has just opened a session, and the login page instead of a 401 for clients
+    that accept HTML."""
 
     def __init__(self, scope: Scope, send: Send, given: bytes) -> None:
         self._scope, self._send, self._given = scope, send, given
@@ -61,7 +60,7 @@ class _Reply:
 
 
 def _key_of(scope: Scope) -> str | None:
-    """The key in the cookie, if it has the form of one."""
+    """The key in the cookie, if it is well formed."""
     for value in header_values(scope, b"cookie"):
         try:
             found = SimpleCookie(value.decode("latin-1")).get(COOKIE)

@@ -1,4 +1,4 @@
-"""What every page is made with: the runs, their data, the templates, and addresses."""
+"""The context of every page: the runs, their data, the templates, and addresses."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ from stillery.ui.samples import Samples
 
 
 class Site:
-    """The runs, and a page of a template. Templates escape everything that they are given."""
+    """The runs, and the rendering of templates. Templates escape all values."""
 
     def __init__(self, runs: RunList, *, has_keys: bool) -> None:
         self.runs = runs
@@ -30,7 +30,7 @@ class Site:
         self._pages.globals["BONDS"] = [kind.value for kind in BondKind]
 
     def run(self, request: Request) -> RunView:
-        """The run that an address names, or a 404."""
+        """The run in an address, or a 404."""
         return self.run_of(request.path_params["run"])
 
     def run_of(self, name: str) -> RunView:
@@ -41,26 +41,26 @@ class Site:
             raise HTTPException(404, f"There is no run {name} here.") from None
 
     def page(self, request: Request, template: str, *, status: int = 200, **context: Any) -> Response:
-        """A template as a response."""
+        """A rendered template as a response."""
         page = self._pages.get_template(template).render(request=request, has_keys=self.has_keys, **context)
-        # Half a surrogate pair, which a tokenizer may leave behind, has no place in UTF-8.
+        # Half a surrogate pair, which a tokenizer may leave behind, cannot be encoded in UTF-8.
         return HTMLResponse(page.encode("utf-8", "replace"), status_code=status)
 
 
 def site_of(request: Request) -> Site:
-    """The site that a request is made to."""
+    """The site of a request."""
     site: Site = request.app.state.site
     return site
 
 
 def path(*parts: object, query: str = "", **parameters: object) -> str:
-    """An address on this site: parts are escaped whole, so that none of them adds a level."""
+    """An address on this site: parts are escaped completely, so that none of them adds a level."""
     asked = "&".join(filter(None, [query, urlencode({k: v for k, v in parameters.items() if v not in (None, "")})]))
     return "/" + "/".join(quote(str(part), safe=":") for part in parts) + (f"?{asked}" if asked else "")
 
 
 def options(values: Mapping[str, int] | Sequence[str]) -> list[tuple[str, str]]:
-    """What a select offers, as (value, text): with how many there are, where that is known."""
+    """The options of a select, as (value, text): with their counts, where known."""
     if isinstance(values, Mapping):
         return [(value, f"{words(value)} ({count(found)})") for value, found in values.items()]
     return [(value, words(value)) for value in values]
@@ -77,5 +77,5 @@ def points(share: float) -> str:
 
 
 def query_of(request: Request) -> Mapping[str, str]:
-    """The parameters of an address; of one that is given twice, the last."""
+    """The parameters of an address; of a repeated one, the last."""
     return dict(request.query_params)

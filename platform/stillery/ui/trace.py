@@ -1,4 +1,4 @@
-"""A trace as a page shows it: its steps, each in pieces of plain text and claims, with its bonds and what is wrong."""
+"""A trace for display: its steps, each in pieces of plain text and claims, with its bonds and conflicts."""
 
 import re
 from collections import defaultdict
@@ -8,20 +8,20 @@ from dataclasses import dataclass, field
 from stillery.bonds.analysis import dissect
 from stillery.records import Atom, BondKind, Claim, Molecule
 
-# What a step has to do with an earlier one, by the kind of their bond.
+# A step's relation to an earlier one, by the kind of their bond.
 RELATIONS = {
     BondKind.STRONG_LOGIC: "from",
     BondKind.REFLECTION: "checks",
     BondKind.EXPLORATION: "explores",
 }
-# A longer trace is shown as it was written: its analysis would keep a page waiting.
+# A longer trace is shown unanalysed: its analysis would keep a page waiting.
 MOST_CHARACTERS = 200_000
 _STEP = re.compile(r"\bstep (\d+)\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some text of a step. `state` is empty, or what is known of the claim that it is: true, false, corrected, open."""
+    """Some text of a step. `state` is empty for plain text, or the state of a claim: true, false, corrected, open."""
 
     text: str
     state: str = ""
@@ -30,7 +30,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A bond to an earlier step, which is counted from 1."""
+    """A bond to an earlier step, numbered from 1."""
 
     word: str
     kind: str
@@ -41,7 +41,7 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class TraceStep:
-    """A step, counted from 1, with what it rests on and what is wrong with it."""
+    """A step, numbered from 1, with its bonds and its conflicts."""
 
     number: int
     pieces: list[Piece]
@@ -61,13 +61,13 @@ class Trace:
 
     @property
     def conflicts(self) -> list[tuple[int, str]]:
-        """What is wrong, with the number of the step."""
+        """The conflicts, with the number of the step."""
         return [(step.number, reason) for step in self.steps for reason in step.conflicts]
 
 
 def read_trace(text: str, *, question: str | None) -> Trace:
-    """Analyse a completion as the stage bonds does, and lay it out. The gold answer is not looked at: the verdict says
-    whether the answer is right, this how the trace holds together."""
+    """Analyse a completion as the stage bonds does, for display. The gold answer is not used: the verdict says whether
+    the answer is right, this analysis how the trace holds together."""
     if len(text) > MOST_CHARACTERS:
         return Trace(text, None, [])
     found = dissect(text, question=question)
@@ -91,12 +91,12 @@ def read_trace(text: str, *, question: str | None) -> Trace:
 
 
 def _counted(reason: str, *steps: int | None) -> str:
-    """A reason with the steps that it is about counted from 1, as the page counts them."""
+    """A reason with its step numbers counted from 1, as on the page."""
     return _STEP.sub(lambda m: f"step {int(m[1]) + (int(m[1]) in steps)}", reason)
 
 
 def _pieces(atom: Atom) -> Iterator[Piece]:
-    """The text of a step, cut where its claims begin and end. Of claims that overlap, the first is marked."""
+    """The text of a step, split at the boundaries of its claims. Of overlapping claims, the first is marked."""
     at = atom.start
     for claim in sorted(atom.claims, key=lambda claim: (claim.start, -claim.end)):
         start, end = claim.start, min(claim.end, atom.end)

@@ -1,4 +1,4 @@
-"""Acceptance: when a verified sample is fit to train on; one rule for best-of-n's stopping and curation alike."""
+"""Acceptance: whether a verified sample may be trained on; the same rule for best-of-n's stopping and for curation."""
 
 from dataclasses import dataclass
 
@@ -8,11 +8,11 @@ from stillery.records import Verdict, VerdictKind, digest
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """The rule. All that it depends on is a field, so that its fields are the rule's part of a fingerprint.
+    """The acceptance rule. Everything that it depends on is a field, so that its fields are its part of a fingerprint.
 
-    Correct answers are accepted, and unchecked ones where there is no gold answer to check against. Not accepted is,
-    with `require_template`, what departs from the template; what carries one of the readability flags `drop_flags`;
-    and, with `deduplicate`, a copy of a sample of the same prompt that is accepted and has a lower index.
+    Correct answers are accepted, and unchecked ones where there is no gold answer. A sample is not accepted, with
+    `require_template`, if it departs from the template; if it has one of the readability flags `drop_flags`; and, with
+    `deduplicate`, if it is a copy of an accepted sample of the same prompt with a lower index.
     """
 
     require_template: bool
@@ -21,11 +21,11 @@ class Acceptance:
 
     @classmethod
     def of(cls, config: CurateConfig) -> "Acceptance":
-        """The rule that a config states."""
+        """The rule that a config sets."""
         return cls(config.require_template, tuple(config.drop_flags), config.deduplicate)
 
     def why_dropped(self, verdict: Verdict) -> str | None:
-        """The reason for which a sample, looked at alone, is not accepted; None if it is."""
+        """The reason for rejecting a sample by itself; None if it is accepted."""
         if verdict.verdict not in (VerdictKind.CORRECT, VerdictKind.UNCHECKED):
             return verdict.verdict
         if self.require_template and verdict.template != "ok":
@@ -34,5 +34,6 @@ class Acceptance:
         return f"flag: {flagged[0]}" if flagged else None
 
     def key(self, *, sample_id: str, completion: str) -> str:
-        """What a sample counts as: of one prompt's samples with the same key, only the first by index is accepted."""
+        """The key that a sample counts under: of one prompt's samples with the same key, only the first by index is
+        accepted."""
         return digest("completion", completion.strip()) if self.deduplicate else sample_id

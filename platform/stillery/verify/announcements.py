@@ -16,7 +16,7 @@ _ANSWER_IS = re.compile(
     rf"\b(?:answers?|(?:final|correct)\s+(?:result|solution|value|option|choice)){_NOTE}{_ASIDE}{_NOTE}\s*{_VERB}\s*[:,]?\s*",
     re.IGNORECASE,
 )
-# The same in other languages, the choice of a letter in Chinese included.
+# The same in other languages, including the choice of a letter in Chinese.
 _ANSWER_ABROAD = re.compile(
     r"(?:答案|答え|解答|正解)\s*(?:[是为為はが]|[:：=]|应为|應為)+\s*|(?:정답|답)\s*(?:[은는]|[:：])+\s*"
     r"|[故以则此应選选]\s*[选選](?:择|擇|项|項)?\s*[:：]?\s*(?=[(（]?[A-J](?![a-z]))"
@@ -29,7 +29,7 @@ _PARTS_ABROAD = ("ntwort", "espuesta", "ponse", "esposta", "isposta", "ntwoord",
 _HEADING = re.compile(
     r"^[ \t]*(?:the\s+)?(?:final\s+)?(?:answer|result|solution)[ \t]*[:.]?[ \t]*\n\s*", re.IGNORECASE | re.MULTILINE
 )
-# The full stop after a choice's letter ends no sentence.
+# The full stop after a choice's letter does not end a sentence.
 _SENTENCE_END = re.compile(
     r"\n|(?:[!?;]|(?<!\b[A-J])\.)(?:\s|$)|,?\s\(?(?:because|since|as|which|so|where)\s"
     r"|,\s(?:not|rather than|instead of)\s|[。！？；]|[，,]\s*(?:因为|因為|不是|而|所以|其中|即|共)|입니다|です"
@@ -38,18 +38,18 @@ _QUOTED = re.compile(
     r"\"([^\"\n]{1,100})\"|'([^'\n]{2,100})'(?!\w)|\u201c([^\u201d\n]{1,100})\u201d|«\s?([^»\n]{1,100}?)\s?»|「([^」\n]{1,100})」"
 )
 MAX_CHARS = 200
-# An answer is not looked for further back than that many announcements.
+# The maximum number of announcements searched, from the last one back.
 _MAX_PLACES = 20
 
 
 def after_hashes(text: str) -> str | None:
-    """What a last line `#### …` gives, looked for before markdown is stripped, to which it is a heading."""
+    """The content of a last line `#### …`, searched before markdown is stripped, which would take it for a heading."""
     last_line = text.rstrip().rpartition("\n")[2].strip()
     return (last_line.strip("# ") or None) if last_line.startswith("####") else None
 
 
 def announced(text: str) -> Iterator[str]:
-    """What follows each place where a text says that it gives its answer, from the last to the first."""
+    """The text after each announcement of an answer, from the last to the first."""
     places = [*_ANSWER_IS.finditer(text), *_HEADING.finditer(text)]
     if not text.isascii() or any(part in text for part in _PARTS_ABROAD):
         places += _ANSWER_ABROAD.finditer(text)

@@ -7,15 +7,15 @@ _BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 _BARE = re.compile(r"\\(?:boxed|fbox)\s+([^\s{}$\\]+)")
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _TOKEN_BOX = re.compile(r"<\|begin_of_box\|>(.*?)<\|end_of_box\|>", re.DOTALL)
-# What may stand between boxes that give one answer together.
+# The separators between boxes that together give one answer.
 _MATHS_MARKS = re.compile(r"\$+|\\[()\[\],;:! ]|\\q?quad|[*_&]|\s")
 _JOINS = re.compile(r"(?:,|;|and|or|,and|,or|\\text\{(?:and|or)\}|)")
 _SENTENCE_END = re.compile(r"[.!?:](?:\s|$)|\n\s*\n")
 _MAX_BETWEEN_CHARS = 80
 _MAX_PART_CHARS = 2000
-# The variable whose value a box gives, before it: x = \\boxed{3}.
+# The variable before a box that gives its value: x = \\boxed{3}.
 _NAMED = re.compile(r"(?<![\w\\])([A-Za-z](?:_\w|_\{\w+\}|')?)\s*=\s*(?:\$|\\[(\[])?\s*\Z")
-# The parts of a question, each with its answer: "(b)", "Part 2:".
+# The parts of a question, each with its own answer: "(b)", "Part 2:".
 _PART = re.compile(
     r"(?:[\s*#.;,$]|\\[()\[\]])*(?:\([a-e]\)|\(i{1,3}\)|(?:part|question)\s*\(?[a-e1-5]\)?)", re.IGNORECASE
 )
@@ -23,7 +23,7 @@ _PART = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """The content of a box and the characters that it takes, `start` up to, not including, `end`."""
+    """The content of a box and its span of characters, `start` up to, not including, `end`."""
 
     content: str
     start: int
@@ -31,7 +31,7 @@ class Box:
 
 
 def find_boxes(text: str) -> list[Box]:
-    """The outermost boxes that close, in the order in which they do, each without the boxes that wrap all of it."""
+    """The outermost closed boxes, in the order in which they close, without a box that wraps the whole of one."""
     if "<|begin_of_box|>" in text:
         text = _TOKEN_BOX.sub(r"\\boxed{\1}", text)
     if "boxed" not in text and "fbox" not in text:
@@ -57,8 +57,8 @@ def find_boxes(text: str) -> list[Box]:
 def last_boxed(text: str, *, several: bool = False) -> str | None:
     """The content of the last box; None if none closes.
 
-    Boxes with nothing but a comma, "and" or "or" between them are one answer, a list. With `several`, for a gold answer
-    that names several, so are all boxes of one sentence.
+    Boxes separated only by a comma, "and" or "or" are one answer, a list. With `several`, for a gold answer that names
+    several, so are all boxes of one sentence.
     """
     boxes = find_boxes(text)
     if not boxes:

@@ -19,14 +19,14 @@ _NAMED = re.compile(
     r"(?:the\s+)?(?:correct\s+)?(?:option|choice|answer)\s*:?\s*(?:is\s+)?:?\s*(?:option|choice)?\s*[(\[]?([A-Za-z])[)\]]?",
     re.IGNORECASE,
 )
-# A gold answer that gives a letter and what it stands for, told from words that begin with an initial by what marks it.
+# A gold answer with a letter and its text, distinguished from words that begin with an initial by its punctuation.
 _GOLD = re.compile(r"(?:\(\s*([A-J])\s*\)\s*[.:]?|([A-J])\s*[):])\s*(.+)", re.DOTALL)
-# A full stop may be an initial's, so that what follows it must be mathematics.
+# A full stop may be an initial's, so the text after it must be mathematics.
 _GOLD_STOPPED = re.compile(r"([A-J])\.\s+(.+)", re.DOTALL)
 _ANOTHER = re.compile(
     r"[(\[]?[A-J][)\]]?(?:\W|$)|.*\b(?:and|or|also|maybe|either)\s+[(\[]?[B-J][)\]]?(?![\w'])", re.DOTALL
 )
-# Where the text of a choice ends; "London is wrong" does not say London.
+# The end of a choice's text; "London is wrong" does not name London.
 _TEXT_END = r"\s*(?:$|[.,;:!?()]|because\b|since\b)"
 _REASON = re.compile(r"(?:because|since|as|which|that)\s", re.IGNORECASE)
 
@@ -40,7 +40,7 @@ def labelled_choice(text: str) -> tuple[str, str] | None:
 
 
 def text_beside_letter(predicted: str) -> str | None:
-    """What a prediction says after the letter of a choice; None for nothing."""
+    """The text after the letter of a choice in a prediction; None for none."""
     match = _LABELLED.fullmatch(clean(predicted))
     return (match[4].strip() or None) if match else None
 
@@ -55,8 +55,8 @@ def choice_of(text: str, choices: Sequence[str]) -> str | None:
     """The letter (upper case) of the choice that a text names, or None.
 
     "B", "(b)", "B.", "option B", "B) Paris", "B, since …" and "Paris" all name the second of London and Paris; "B)
-    London" and "A, B" name none. A text that is exactly one of the choices names that one, even if it looks like a
-    letter, and so does a number or expression that is equal to just one.
+    London" and "A, B" name none. A text that equals exactly one of the choices names that one, even if it looks like a
+    letter, and so does a number or expression equal to just one.
     """
     letters = string.ascii_uppercase[: len(choices)] if choices else string.ascii_uppercase
     texts = [clean_text(_without_label(choice)) for choice in choices]
@@ -78,7 +78,7 @@ def choice_of(text: str, choices: Sequence[str]) -> str | None:
 
 
 def _choice_with_text(text: str, texts: Sequence[str], choices: Sequence[str]) -> int | None:
-    """Which choice a text is, or begins with before an explanation; None for none."""
+    """The choice that a text equals, or begins with before an explanation; None for none."""
     if not texts or not text:
         return None
     if clean_text(text) in texts:
@@ -92,7 +92,7 @@ def _choice_with_text(text: str, texts: Sequence[str], choices: Sequence[str]) -
 
 
 def _equal_choice(cleaned: str, choices: Sequence[str]) -> str | None:
-    """The one choice that a text is equal to as mathematics."""
+    """The one choice that a text equals as mathematics."""
     value = read(cleaned)
     if not choices or value.meaning is None:
         return None
@@ -118,6 +118,6 @@ def find_choices(text: str, choices: Sequence[str]) -> list[str]:
 
 
 def _without_label(choice: str) -> str:
-    """A choice's text without the letter that some write before it."""
+    """A choice's text without the letter that some authors put before it."""
     match = re.fullmatch(r"\s*(?:\(\s*[A-Za-z]\s*\)|[A-Za-z]\s*[).:])\s*(.+)", choice, re.DOTALL)
     return match[1] if match else choice

@@ -1,6 +1,6 @@
-"""Cleans an answer of mere typesetting: markdown, delimiters, quotes, Unicode.
+"""Strips typesetting from an answer: markdown, delimiters, quotes, Unicode.
 
-Pure. Everything that compares answers compares cleaned text.
+Pure. All comparisons of answers work on cleaned text.
 """
 
 import re
@@ -30,15 +30,15 @@ def clean(text: str) -> str:
 
 
 def clean_text(text: str) -> str:
-    """The form in which two answers that are words are compared: case, quotes, outer punctuation and the
-    spelling of a.m. and p.m. are ignored."""
+    """The form in which two answers in words are compared: case, quotes, outer punctuation and the spelling of a.m. and
+    p.m. are ignored."""
     folded = unicodedata.normalize("NFKC", clean(text)).casefold()
     folded = _CLOCK.sub(_clock, _EARLY.sub("", re.sub(r"\s*,\s*", ",", folded)))
     return folded.strip(" \t\n.,;:!?\"'`*_()[]{}«»「」『』")
 
 
 def join_letters(text: str) -> str:
-    """A text that spells a word letter by letter ("n a o a", "n-a-o-a") as that word; any other as it is."""
+    """A text that spells a word letter by letter ("n a o a", "n-a-o-a") as that word; any other text unchanged."""
     return re.sub(r"[\W_]", "", text) if _LETTERS.fullmatch(text) else text
 
 
@@ -48,7 +48,7 @@ def _clock(match: re.Match[str]) -> str:
 
 
 def _unwrap(text: str) -> str:
-    """Without the delimiters that wrap the whole of it, and without final punctuation."""
+    """The text without delimiters around the whole of it, and without final punctuation."""
     while True:
         before = text
         text = text.strip()

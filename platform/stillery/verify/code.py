@@ -1,7 +1,7 @@
-"""Code against its tests: what tests are, the code in a completion, and a run of both in a sandbox.
+"""Grades code by its tests: the format of tests, the code in a completion, and a run of both in a sandbox.
 
 A problem of kind `code` has as its gold answer the tests, as JSON of a `CodeTests`. The code runs in a process of its
-own (`stillery.sandbox`) without network, other processes, or files that it could write beside its own.
+own (`stillery.sandbox`) without network, other processes, or write access to files other than its own.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ _PYTHON = ("", "python", "python3", "py")
 _OUTCOMES = {
     "passed": VerdictKind.CORRECT,
     "failed": VerdictKind.WRONG,
-    # Neither the model's fault for certain nor ours: it is not taken for a wrong answer, nor tried again.
+    # Neither certainly the model's fault nor ours: it does not count as a wrong answer, and is not retried.
     "missing": VerdictKind.UNPARSED,
     "error": VerdictKind.ERROR,
 }
@@ -39,7 +39,7 @@ _told_open: set[str] = set()
 
 @dataclass(frozen=True, slots=True)
 class CodeTests:
-    """The tests of a problem, in Python. `setup` runs before the code; `asserts` are statements that run behind it, in
+    """The tests of a problem, in Python. `setup` runs before the code; `asserts` are statements that run after it, in
     the same process; `cases` are (standard input, standard output) of whole programs."""
 
     setup: str = ""
@@ -52,7 +52,7 @@ class CodeTests:
 
     @classmethod
     def from_json(cls, text: str) -> "CodeTests":
-        """Raises ValueError for anything that `to_json` does not write."""
+        """Raises ValueError for anything but the output of `to_json`."""
         try:
             found = json.loads(text)
             cases = tuple((str(case["stdin"]), str(case["stdout"])) for case in found["cases"])
@@ -62,8 +62,8 @@ class CodeTests:
 
 
 def find_code(parts: TemplateParts, *, is_cut: bool) -> tuple[str | None, str | None]:
-    """The code that a completion gives, and why there is none: its last fenced block, that of the answer first; an
-    answer block without a fence is code as a whole. What was cut off within it is none."""
+    """The code in a completion, and the reason if there is none: its last fenced block, that of the answer first; an
+    answer block without a fence is code as a whole. Code that is cut off counts as none."""
     answer = parts.answer if parts.answer_closed or not is_cut else None
     for text in (answer, parts.visible):
         blocks = [(match[2].lower(), match[3]) for match in _FENCED.finditer(text or "")]
@@ -74,10 +74,10 @@ def find_code(parts: TemplateParts, *, is_cut: bool) -> tuple[str | None, str | 
 
 
 def run_code(code: str, tests: str, *, limits: CodeConfig) -> tuple[VerdictKind, str]:
-    """The verdict on code by its tests (as JSON), and what shows it: the first test that failed with its output.
+    """The verdict on code by its tests (as JSON), with evidence: the first test that failed with its output.
 
-    What the code does wrong, its limits exceeded included, is `wrong`; a sandbox that fails is `error`, and one that
-    does not end within `limits.wall_s` is `timeout`: the machine may be busy.
+    A failure of the code, including exceeded limits, is `wrong`; a sandbox failure is `error`, and a sandbox that does
+    not end within `limits.wall_s` is `timeout`: the machine may be busy.
     """
     with tempfile.TemporaryDirectory(prefix="stillery-code-", ignore_cleanup_errors=True) as folder:
         job = {
@@ -95,7 +95,7 @@ def run_code(code: str, tests: str, *, limits: CodeConfig) -> tuple[VerdictKind,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=folder,
-            # Nothing of ours: keys lie in the environment.
+            # None of our environment, which may contain keys.
             env={"PATH": os.defpath, "HOME": folder, "TMPDIR": folder, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"},
             process_group=0,
         )
@@ -117,7 +117,7 @@ def run_code(code: str, tests: str, *, limits: CodeConfig) -> tuple[VerdictKind,
 
 
 def _tell_open(ways: list[str]) -> None:
-    """Say once a process what the kernel did not close."""
+    """Log once per process which restrictions the kernel did not enforce."""
     for way in ways:
         if way not in _told_open:
             _told_open.add(way)

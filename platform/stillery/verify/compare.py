@@ -1,9 +1,9 @@
 """Whether two answers are the same, given the kind of the gold one, by the policy of docs/concepts/verification.md.
 
-Pure. An answer is read once into a typed value, and values are compared. What is decided here is exact, or agrees to
-fifty digits, and cheap; what only computer algebra reads is asked of `leaf`, which in the worker processes is
-`stillery.verify.symbolic.equal`. Without it such a pair is undecided (None), never guessed: the cheap way and the slow
-way are one code path with one hole, so they cannot disagree.
+Pure. An answer is parsed once into a typed value, and values are compared. Decisions here are exact, or agree to fifty
+digits, and cheap; pairs that need computer algebra go to `leaf`, which in the worker processes is
+`stillery.verify.symbolic.equal`. Without it such a pair is undecided (None), never guessed: the cheap and the slow path
+share their code except for the leaf, so they cannot disagree.
 """
 
 import re
@@ -23,7 +23,7 @@ from stillery.verify.words import is_clock, is_prose, same_words, yes_no_of
 
 AUTO = "auto"
 
-# An answer past either limit is no answer that a person would read, and is not given to a parser.
+# An answer past either limit is not one that a person would read, and is not passed to a parser.
 MAX_ANSWER_CHARS = 2000
 MAX_NESTING = 50
 
@@ -34,7 +34,7 @@ MATHS = (AnswerKind.NUMBER, AnswerKind.EXPRESSION, AnswerKind.SET)
 def compare(
     predicted: str, gold: str, *, answer_kind: str = AUTO, choices: Sequence[str] = (), leaf: Leaf = undecided
 ) -> bool | None:
-    """Whether two answers are the same, or None where only computer algebra could tell and `leaf` does not."""
+    """Whether two answers are the same, or None where only computer algebra could decide and `leaf` does not."""
     if is_overlong(predicted, gold):
         return False
     kind = infer_kind(gold, choices=choices) if answer_kind == AUTO else AnswerKind(answer_kind)
@@ -51,7 +51,7 @@ def compare(
 
 
 def _same_choice(predicted: str, gold: str, choices: Sequence[str], leaf: Leaf) -> bool | None:
-    """By letter or by text. A gold answer that gives both, "(D) 42", is named by either, and by both if they agree."""
+    """By letter or by text. A gold answer that gives both, "(D) 42", matches either, and both if they agree."""
     both, wanted = labelled_choice(clean(gold)), choice_of(gold, choices)
     if both is None or (choices and wanted):
         return choice_of(predicted, choices) == wanted if wanted else _same_words(predicted, gold)
@@ -64,14 +64,14 @@ def _same_choice(predicted: str, gold: str, choices: Sequence[str], leaf: Leaf) 
 
 
 def _same_words(predicted: str, gold: str) -> bool:
-    """As text; a word may be spelt out in letters, and there are several ways to say that there is none."""
+    """As text; a word may be spelt out in letters, and there are several ways to say "none"."""
     if same_words(predicted, gold) or join_letters(clean_text(predicted)) == join_letters(clean_text(gold)):
         return True
     return is_empty_set(clean(predicted)) and is_empty_set(clean(gold))
 
 
 def infer_kind(gold: str, *, choices: Sequence[str] = ()) -> AnswerKind:
-    """The kind that a gold answer looks like; words are a string, anything that may be maths an expression."""
+    """The kind inferred from a gold answer; words are a string, any possible maths an expression."""
     text = clean(gold)
     if choices and choice_of(gold, choices) is not None:
         return AnswerKind.CHOICE
@@ -95,18 +95,18 @@ def infer_kind(gold: str, *, choices: Sequence[str] = ()) -> AnswerKind:
 
 
 def names_several(gold: str, kind: AnswerKind) -> bool:
-    """Whether a gold answer is of several values."""
+    """Whether a gold answer has several values."""
     meaning = read(clean(gold)).meaning if kind in MATHS else None
     return kind is AnswerKind.SET or (isinstance(meaning, Series) and len(meaning.elements) > 1)
 
 
 def is_overlong(predicted: str, gold: str) -> bool:
-    """Whether an answer is so much longer than the gold one that no reading of it could be the same."""
+    """Whether an answer is so much longer than the gold one that they cannot be the same."""
     return len(predicted) > max(MAX_ANSWER_CHARS, 4 * len(gold))
 
 
 def unreadable(answer: str) -> str | None:
-    """Why an answer is too long or too deeply nested to be one; None if it is not."""
+    """Why an answer is too long or too deeply nested; None if it is not."""
     if len(answer) > MAX_ANSWER_CHARS:
         return f"answer of {len(answer)} characters; at most {MAX_ANSWER_CHARS} are read"
     if sum(map(answer.count, "([{")) <= MAX_NESTING:

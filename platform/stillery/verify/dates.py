@@ -1,4 +1,4 @@
-"""Calendar dates: an answer as a date, where its whole text is one. Pure.
+"""Parses answers that as a whole are calendar dates. Pure.
 
 Numeric dates with slashes, dots or dashes are read month first ("03/04/2024" is 4 March), day first only where the
 first number cannot be a month. Two-digit years are 1970 to 2069. The day of the week is ignored.
@@ -32,7 +32,7 @@ _WITHIN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Date:
-    """A calendar date; `year` is None where none is written."""
+    """A calendar date; `year` is None if not given."""
 
     year: int | None
     month: int
@@ -40,7 +40,7 @@ class Date:
 
 
 def parse_date(text: str) -> Date | None:
-    """The date that a text is, or None. A day that does not exist (30 February) is none."""
+    """The date in a text, or None. A day that does not exist (30 February) gives None."""
     stripped = text.strip(" \t\n.,;")
     for form in _WHOLE:
         match = form.fullmatch(stripped)
@@ -50,12 +50,12 @@ def parse_date(text: str) -> Date | None:
 
 
 def find_dates(text: str) -> list[str]:
-    """The dates within a text, as they are written, in order."""
+    """The dates within a text, as written, in order."""
     return [match.group() for match in _WITHIN.finditer(text) if parse_date(match.group())]
 
 
 def same_date(predicted: Date, gold: Date) -> bool:
-    """Whether the prediction says all that the gold date does; a year that the gold date lacks may be there."""
+    """Whether the prediction contains all parts of the gold date; it may add a year that the gold date lacks."""
     return (predicted.month, predicted.day) == (gold.month, gold.day) and gold.year in (None, predicted.year)
 
 

@@ -1,8 +1,8 @@
 """Extracts the final answer of a completion. Pure and linear.
 
-Where the answer is looked for, in this order: the last answer block; else, after the thinking, the last
-`\\boxed{}`, a last line `#### …`, the last "the answer is …", the last candidate of the answer's kind.
-The gold answer is never looked for: an answer that is mentioned is not an answer that is given.
+The search order: the last answer block; else, after the thinking, the last `\\boxed{}`, a last line `#### …`, the last
+"the answer is …", the last candidate of the answer's kind. The gold answer is never searched for: mentioning an answer
+is not giving it.
 """
 
 import re
@@ -28,7 +28,7 @@ _NUMBER = re.compile(
 _MATHS = re.compile(
     r"\$\$([^$]{1,2000})\$\$|\$([^$\n]{1,500})\$|\\\(([^\n]{1,500}?)\\\)|\\\[(.{1,2000}?)\\\]", re.DOTALL
 )
-# Of "2 or 3" neither is the answer, and "more than 5" and "not 5" do not say that it is 5.
+# In "2 or 3" neither is the answer, and "more than 5" and "not 5" do not give 5.
 _JOINED = re.compile(r"[)\]]?(?:(?:,?\s+or|\s+and|\s*&)\s+(?:[a-zA-Z]\s*=\s*)?[(\[]?|[\u2013-])\Z", re.IGNORECASE)
 _BOUND = re.compile(
     r"(?:\b(?:more|less|greater|fewer|larger|smaller|higher|lower)\s+than|\bnot)\s*[$\\({*]*\Z", re.IGNORECASE
@@ -38,20 +38,20 @@ _OR_MORE = re.compile(
     re.IGNORECASE,
 )
 _LETTER_LAST = re.compile(r"(?<![\w'])([A-J])\Z")
-# A sentence that ends in a quotation, or in what an arrow leads to: The word is "naoa".
+# A sentence that ends in a quotation, or in the target of an arrow: The word is "naoa".
 _QUOTED_LAST = re.compile(
     r"(?:\b(?:is|are|be|gives?|get|yields?|makes?|spells?|forms?|becomes?|so|thus|hence|therefore)|[:=→,])\s*"
     r"(?:\"([^\"\n]{1,100})\"|[“«]([^”»\n]{1,100})[”»])[\s.!]*\Z"
     r"|(?:→|[=-]>)\s*([^\s\"“«→=>]{1,60}?)[\s.!]*\Z",
     re.IGNORECASE,
 )
-# A chain of equalities that is one statement: it concludes on its last side.
+# A chain of equalities is one statement: its result is the last side.
 _CHAIN = re.compile(r"[^=,;<>]+(?:=[^=,;<>]+)*=\s*([^=,;<>]+)")
-# A last line with more words is a sentence about the answer, from which it cannot be told.
+# A last line with more words is a sentence about the answer, from which the answer cannot be extracted.
 _MAX_WORDS = 5
-# The last candidate is looked for at the end, where a final answer stands.
+# The last candidate is searched for near the end, where a final answer stands.
 _TAIL_CHARS = 4000
-# No boxed answer is looked for further from the end: no context window holds that much.
+# Boxed answers are searched for at most this far from the end: no context window is longer.
 _SEARCHED_CHARS = 1_000_000
 _SOME = (AnswerKind.NUMBER, AnswerKind.DATE, AnswerKind.YES_NO)
 
@@ -59,11 +59,11 @@ _SOME = (AnswerKind.NUMBER, AnswerKind.DATE, AnswerKind.YES_NO)
 def extract_answer(
     parts: TemplateParts, *, kind: AnswerKind, choices: Sequence[str] = (), is_cut: bool = False, several: bool = False
 ) -> str | None:
-    """The final answer as the completion writes it, or None.
+    """The final answer as written in the completion, or None.
 
     `is_cut`: the completion was stopped by its length limit, so only an answer that was closed (by its tag, by the
-    brace of its box) is whole; the last number of a text that broke off is not its answer. `several`: the gold answer
-    names several values, which a sentence may give in a box each.
+    brace of its box) is complete; the last number of a truncated text is not its answer. `several`: the gold answer has
+    several values, which a sentence may give in a box each.
     """
     if parts.answer is not None:
         if is_cut and not parts.answer_closed:
@@ -89,8 +89,8 @@ def _announced(text: str, kind: AnswerKind, choices: Sequence[str]) -> str | Non
 
 
 def _settle(text: str, kind: AnswerKind, choices: Sequence[str]) -> str:
-    """The answer within a short text: the text itself if it reads as one, else, if it is a sentence that names just
-    one candidate, that one ("She makes 18 dollars."). A sentence that names several stays whole, and is wrong."""
+    """The answer within a short text: the text itself if it parses as one, else, if it is a sentence with just one
+    candidate, that candidate ("She makes 18 dollars."). A sentence with several stays whole, and is wrong."""
     text = text.strip()
     if len(text) > MAX_CHARS or _reads_as(text, kind, choices):
         return text
@@ -117,7 +117,7 @@ def _reads_as(text: str, kind: AnswerKind, choices: Sequence[str]) -> bool:
 
 
 def _candidates(text: str, kind: AnswerKind, choices: Sequence[str]) -> list[str]:
-    """Everything in a text that could be an answer of the kind, in order."""
+    """All candidates for an answer of the kind in a text, in order."""
     if kind is AnswerKind.NUMBER:
         found = _NUMBER.finditer(text)
         return [m.group().strip() for m in found if not _is_bound(text, m)]
@@ -138,7 +138,7 @@ def _is_bound(text: str, number: re.Match[str]) -> bool:
 
 
 def _with_joined(text: str, candidates: list[str], kind: AnswerKind) -> str:
-    """The last candidate, with the one before it where the two are named together and neither is chosen."""
+    """The last candidate, with the one before it where the two are joined and neither is chosen."""
     last = candidates[-1].strip()
     before = text[: text.rindex(last)] if last in text else ""
     joined = _JOINED.search(before, max(0, len(before) - 20))
@@ -153,7 +153,7 @@ def _with_joined(text: str, candidates: list[str], kind: AnswerKind) -> str:
 
 
 def _last_candidate(text: str, kind: AnswerKind, choices: Sequence[str]) -> str | None:
-    """The last candidate of the kind; for words, and where mathematics is not marked as such, a short last line."""
+    """The last candidate of the kind; for words, and where mathematics is not marked up, a short last line."""
     tail = text.rstrip()[-_TAIL_CHARS:]
     candidates = _candidates(tail, kind, choices)
     if candidates:

@@ -1,7 +1,7 @@
-"""Functions of the user's, named as `package.module:name`: a verifier (`verify.function`), and curation's filters.
+"""User functions, named as `package.module:name`: a verifier (`verify.function`), and curation's filters.
 
-A verifier gets a `GradingTask` and says True (correct), False (wrong) or None (the rules decide), alone or in a tuple
-with its evidence, a text. It runs in the grading workers, under their deadline.
+A verifier gets a `GradingTask` and returns True (correct), False (wrong) or None (the rules decide), either alone or in
+a tuple with its evidence, a text. It runs in the grading workers, under their deadline.
 """
 
 import hashlib
@@ -17,13 +17,13 @@ MAX_EVIDENCE_CHARS = 2000
 
 
 def load_function(name: str, *, key: str, arguments: int) -> Callable[..., Any]:
-    """The function that a config's `key` names. Raises UserError where it cannot be imported, is none, or does not
-    take so many positional arguments."""
+    """The function that a config's `key` names. Raises UserError where it cannot be imported, is not a function, or
+    does not take this many positional arguments."""
     module, colon, attribute = name.partition(":")
     try:
         function = getattr(importlib.import_module(module), attribute) if colon else None
     except Exception as error:
-        # The boundary: whatever the user's module does when it is imported.
+        # Boundary: importing the user's module may raise anything.
         raise UserError(
             f"{key}: {name} cannot be imported ({type(error).__name__}: {error}); give package.module:name, on the "
             "PYTHONPATH of every machine"
@@ -38,12 +38,12 @@ def load_function(name: str, *, key: str, arguments: int) -> Callable[..., Any]:
             f"{'s' if arguments > 1 else ''}; docs/guides/curation.md says what it is given"
         ) from None
     except ValueError:
-        pass  # A function written in C that does not tell its signature.
+        pass  # A C function without a signature.
     return function
 
 
 def function_identity(name: str, *, key: str, arguments: int) -> dict[str, str]:
-    """A function in a fingerprint: its name and a digest of the file that it is written in."""
+    """A function's identity in a fingerprint: its name and a digest of its source file."""
     function = load_function(name, key=key, arguments=arguments)
     try:
         file = inspect.getsourcefile(inspect.unwrap(function))
@@ -54,7 +54,7 @@ def function_identity(name: str, *, key: str, arguments: int) -> dict[str, str]:
 
 
 def read_reply(reply: object) -> tuple[bool | None, str | None]:
-    """What a verifier returned, as (verdict, evidence). Raises ValueError for anything else than it may return."""
+    """A verifier's return value as (verdict, evidence). Raises ValueError for any other type."""
     verdict: object = reply
     evidence: object = None
     if isinstance(reply, tuple) and len(cast(tuple[object, ...], reply)) == 2:

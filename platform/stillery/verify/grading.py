@@ -1,6 +1,6 @@
 """`grade` and `same_answer`: one completion or one pair of answers, from any thread, hostile input included.
 
-What needs computer algebra goes through one worker process that the first such call starts and that lives as long
+Pairs that need computer algebra go through one worker process, which the first such call starts and which lives as long
 as this process. For many completions use a `GradingPool`.
 """
 
@@ -15,8 +15,8 @@ from stillery.verify.compare import AUTO, compare
 from stillery.verify.judge import Check, GradingTask, Outcome, Pair, Pending, prepare, resolve
 from stillery.verify.pool import GradingPool
 
-# By process id: a forked child must neither write into the pipes of its parent's worker nor end it, and may find
-# the lock that it inherited held for ever.
+# By process id: a forked child must neither write into the pipes of its parent's worker nor end it, and may have
+# inherited the lock in a locked state.
 _pools: dict[int, GradingPool] = {}
 _locks: dict[int, threading.Lock] = {}
 
@@ -39,9 +39,9 @@ def grade(
 
     `answer` is the gold answer (None: the verdict is "unchecked"), `answer_kind` one of `AnswerKind` or "auto"
     (inferred from the gold answer). `prefilled_think` says that the prompt already opened `<think>`. `question` gives
-    the readability flags the expected language, and whether code was wanted. `function` is a verifier of one's own, as
-    package.module:name. The check takes at most five seconds, besides the start of the worker process at the first one
-    that needs it; past that the verdict is "timeout". A failure of ours is "error", never "wrong".
+    the readability flags the expected language, and whether code was wanted. `function` is a user's verifier, as
+    package.module:name. The check takes at most five seconds, plus the start of the worker process at the first check
+    that needs it; past that the verdict is "timeout". A failure on our side is "error", never "wrong".
 
     Raises UserError for an unknown answer kind.
     """
@@ -65,8 +65,8 @@ def grade(
 def same_answer(predicted: str, gold: str, *, answer_kind: str = AUTO) -> bool:
     """Whether two answers are the same, by the policy of docs/concepts/verification.md.
 
-    Raises UserError for an unknown answer kind, TimeoutError where the comparison takes longer than five seconds,
-    and RuntimeError where it fails: neither says that the answers differ.
+    Raises UserError for an unknown answer kind, TimeoutError where the comparison takes longer than five seconds, and
+    RuntimeError where it fails: neither means that the answers differ.
     """
     kind = _checked(answer_kind)
     same = compare(predicted, gold, answer_kind=kind)

@@ -1,7 +1,7 @@
-"""Judges a completion against its gold answer: a verdict, or the check that a process of its own must make first.
+"""Judges a completion against its gold answer: a verdict, or the check to run in a separate process first.
 
-Pure. The order of the rules is the policy of docs/concepts/verification.md: what is not checked, what cannot be read,
-and only then what is right or wrong.
+Pure. The order of the rules is the policy of docs/concepts/verification.md: first what is not checked, then what cannot
+be parsed, and only then what is right or wrong.
 """
 
 import dataclasses
@@ -16,16 +16,16 @@ from stillery.verify.extract import extract_answer
 from stillery.verify.readability import find_flags
 from stillery.verify.template import TemplateParts, parse_template
 
-# How the detail of a verdict begins where the engine gave no sample.
+# The prefix of a verdict's detail where the engine gave no sample.
 NO_SAMPLE = "generation:"
-# The detail of a verdict that only a model can give, which has not been asked.
+# The detail of a verdict that is left to a model judge, which has not been called yet.
 NOT_JUDGED = "judge: none was asked; set verify.judge"
 
 
 @dataclass(frozen=True, slots=True)
 class GradingTask:
     """One completion to grade. `error` is the engine's, where it failed to make one. `function` is the user's verifier,
-    as package.module:name, which is given the task itself."""
+    as package.module:name, which receives the task itself."""
 
     completion: str
     answer: str | None
@@ -52,7 +52,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a pair: correct, wrong, timeout or error."""
+    """The outcome of a pair: correct, wrong, timeout or error."""
 
     kind: VerdictKind
     detail: str | None
@@ -60,9 +60,9 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class TestRun:
-    """Code, and the tests that decide on it, as JSON."""
+    """Code, and its tests, as JSON."""
 
-    __test__ = False  # It is none of pytest's.
+    __test__ = False  # Not a pytest class.
 
     code: str
     tests: str
@@ -70,7 +70,7 @@ class TestRun:
 
 @dataclass(frozen=True, slots=True)
 class FunctionCall:
-    """A completion that the user's verifier decides, and what holds where it leaves that to the rules."""
+    """A completion for the user's verifier, and the result that holds where it leaves the decision to the rules."""
 
     job: GradingTask
     rules: Pair | Outcome
@@ -81,16 +81,16 @@ Check = Pair | TestRun | FunctionCall
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A verdict that lacks only the outcome of its check."""
+    """A verdict that only lacks the outcome of its check."""
 
     verdict: Verdict
     check: Check
 
 
 def prepare(job: GradingTask) -> Verdict | Pending:
-    """The verdict, where it is decided without computer algebra or the user's function; else what remains to be done.
+    """The verdict, where it is decided without computer algebra or the user's function; else the pending check.
 
-    This is the boundary at which a bug of ours that one completion lays bare becomes that completion's `error`.
+    Boundary: a bug of ours that one completion triggers becomes that completion's `error`.
     """
     try:
         return _prepare(job)
@@ -135,7 +135,7 @@ def _prepare(job: GradingTask) -> Verdict | Pending:
         return found
     is_cut = job.finish_reason == "length" and not parts.answer_closed
     if is_cut or not parts.visible.strip():
-        # There is no answer yet, or none at all: nothing to ask about.
+        # There is no answer yet, or none at all: nothing to judge.
         return dataclasses.replace(blank, verdict=VerdictKind.TRUNCATED if is_cut else VerdictKind.UNPARSED)
     if isinstance(found, Pending):
         return found if isinstance(found.check, TestRun) else _ask(job, found.verdict, found.check)
@@ -159,7 +159,7 @@ def _by_rules(job: GradingTask, parts: TemplateParts, blank: Verdict) -> Verdict
     predicted = _predict(parts, job, job.answer, kind, is_cut=is_cut)
     if predicted is None:
         return dataclasses.replace(blank, verdict=VerdictKind.TRUNCATED if is_cut else VerdictKind.UNPARSED)
-    # Words may be long, and hold any brackets, where the gold answer is and does.
+    # Words may be long, and contain any brackets, if the gold answer does.
     is_words = kind is AnswerKind.STRING and not is_overlong(predicted, job.answer)
     reason = None if is_words else unreadable(predicted)
     if reason is not None:
@@ -172,7 +172,7 @@ def _by_rules(job: GradingTask, parts: TemplateParts, blank: Verdict) -> Verdict
 
 
 def _for_a_judge(parts: TemplateParts, blank: Verdict, *, is_cut: bool) -> Verdict:
-    """What is there to be judged; until that is done the verdict is a failure of ours."""
+    """The input for a model judge; until it is called the verdict counts as a failure on our side."""
     answer = parts.answer if parts.answer_closed else None if is_cut else parts.visible
     if answer is None or not answer.strip():
         return dataclasses.replace(blank, verdict=VerdictKind.TRUNCATED if is_cut else VerdictKind.UNPARSED)
@@ -188,7 +188,7 @@ def _by_tests(tests: str, parts: TemplateParts, blank: Verdict, *, is_cut: bool)
 
 
 def _predict(parts: TemplateParts, job: GradingTask, gold: str, kind: AnswerKind, *, is_cut: bool) -> str | None:
-    """The final answer. Where the gold one gives a choice with its text, it may be of the text's kind."""
+    """The final answer. Where the gold one gives a choice with its text, the answer may be of the text's kind."""
     several = names_several(gold, kind)
     predicted = extract_answer(parts, kind=kind, choices=job.choices, is_cut=is_cut, several=several)
     if predicted is not None and kind in MATHS:
@@ -200,12 +200,12 @@ def _predict(parts: TemplateParts, job: GradingTask, gold: str, kind: AnswerKind
 
 
 def _without_gold(*, is_cut: bool, is_empty: bool) -> VerdictKind:
-    """The verdict on general data, of which only the length is judged: all of it is there, and there is some."""
+    """The verdict on general data, which only requires a complete, non-empty text."""
     if is_cut:
         return VerdictKind.TRUNCATED
     return VerdictKind.UNPARSED if is_empty else VerdictKind.UNCHECKED
 
 
 def resolve(pending: Pending, outcome: Outcome) -> Verdict:
-    """The verdict, now that its check has been made."""
+    """The verdict, given the outcome of its check."""
     return dataclasses.replace(pending.verdict, verdict=outcome.kind, detail=outcome.detail)

@@ -1,8 +1,8 @@
-"""Language mixing: the first place where a text leaves its language. Pure and linear.
+"""Language mixing: the first place where a text switches its language. Pure and linear.
 
 Scripts are distinguished by Unicode's Script property (`regex`), languages of one script by a statistical identifier
-(`py3langid`, 139 languages), sentence by sentence. Mathematics, code, tags and capitalised words are not looked at,
-and a few foreign words are names.
+(`py3langid`, 139 languages), sentence by sentence. Mathematics, code, tags and capitalised words are ignored, and a few
+foreign words count as names.
 """
 
 import re
@@ -14,7 +14,7 @@ from typing import Any
 
 import regex
 
-# Scripts that no spaces divide: their phrases are counted in letters, those of the others in words.
+# Scripts without spaces: their phrases are counted in letters, those of the others in words.
 _UNSPACED = ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar", "Tibetan")
 _SPACED = ("Latin", "Greek", "Cyrillic", "Armenian", "Georgian", "Hebrew", "Arabic", "Hangul", "Devanagari", "Bengali",
            "Gurmukhi", "Gujarati", "Oriya", "Tamil", "Telugu", "Kannada", "Malayalam", "Sinhala",
@@ -23,15 +23,15 @@ _JAPANESE = frozenset({"Han", "Hiragana", "Katakana"})
 PHRASE_LETTERS = 5
 PHRASE_WORDS = 3
 MAX_NAMES = 3
-# A script is the question's own if it has this share of the letters of its words.
+# A script belongs to the question if it has this share of the letters of its words.
 HOME_SHARE = 0.2
 MIN_WORD_LETTERS = 3
 
-# Shorter sentences are not identified; longer ones are in pieces. Both bounds on the probability must hold: on 13,000
-# sentences of English mathematics none but garbled ones passes them.
+# Shorter sentences are not identified; longer ones are split. Both bounds on the probability must hold: among 13,000
+# sentences of English mathematics only garbled ones pass them.
 MIN_SENTENCE_WORDS = 8
 MAX_SENTENCE_WORDS = 40
-# That many words of two letters, with a space between them.
+# This many words of two letters, with a space between them.
 MIN_SENTENCE_CHARS = 3 * MIN_SENTENCE_WORDS - 1
 MIN_PROBABILITY = 0.9
 MAX_HOME_PROBABILITY = 0.01
@@ -41,7 +41,7 @@ _RUN = regex.compile(
     "|".join(rf"(?P<{name}>[\p{{Script={name}}}&&[\p{{L}}\p{{M}}]]+)" for name in (*_SPACED, *_UNSPACED)),
     regex.VERSION1,
 )
-# Each alternative ends at the next mark of its own kind, so that a megabyte of opening marks is read once.
+# Each alternative ends at the next mark of its own kind, so that a megabyte of opening marks is scanned once.
 _NOT_PROSE = re.compile(
     r"```.*?(?:```|\Z)|`[^`\n]*`|\$\$[^$]*\$\$|\$[^$\n]{1,200}\$"
     r"|\\\((?:[^\\]|\\(?![()]))*+\\\)|\\\[(?:[^\\]|\\(?![\[\]]))*+\\\]"
@@ -50,14 +50,14 @@ _NOT_PROSE = re.compile(
 )
 _WORD = re.compile(r"(?<![^\W_])[^\W\d_]+(?:['’][^\W\d_]+)*(?![^\W_])")
 _SENTENCE = re.compile(r"[^.!?:;\n]+(?:[.!?:;](?!\s)[^.!?:;\n]*)*")
-# Together these are a good part of any English sentence and rare in the other languages of its script.
+# Together these make up a good part of any English sentence and are rare in the other languages of its script.
 _ENGLISH = frozenset("the and that this with which from have then there they we are of to is be by".split())
 _ENGLISH_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """Characters `start` to `end` of a text are of another script or language, by its name or ISO code."""
+    """Characters `start` to `end` of a text in another script or language, with its name or ISO code."""
 
     name: str
     start: int
@@ -65,8 +65,8 @@ class Foreign:
 
 
 def find_foreign(text: str, *, question: str = "") -> Foreign | None:
-    """The first foreign phrase of a text, or None. Its own language is the question's; without a question, or with
-    one too short to tell, the language of most of the text."""
+    """The first foreign phrase of a text, or None. Its own language is the question's; without a question, or with one
+    too short to identify, the language of most of the text."""
     prose = _NOT_PROSE.sub(lambda m: " " * (m.end() - m.start()), text)
     if not (text.isascii() and question.isascii()) and (found := _foreign_script(prose, question)):
         return found
@@ -74,7 +74,7 @@ def find_foreign(text: str, *, question: str = "") -> Foreign | None:
 
 
 def _foreign_script(prose: str, question: str) -> Foreign | None:
-    """A phrase of a script that is not at home, or the last of more foreign words than a few names would be."""
+    """A phrase in a foreign script, or the last of more foreign words than a few names would be."""
     home = _home_scripts(_NOT_PROSE.sub(" ", question)) or _home_scripts(prose)
     names: set[str] = set()
     start = end = words = 0
@@ -101,7 +101,7 @@ def _foreign_script(prose: str, question: str) -> Foreign | None:
 
 
 def _home_scripts(text: str) -> frozenset[str]:
-    """The scripts that hold a good share of the letters of a text's words; a letter alone is notation."""
+    """The scripts that hold a good share of the letters of a text's words; a single letter is notation."""
     counts: Counter[str] = Counter()
     for run in _RUN.finditer(text):
         script = str(run.lastgroup)
@@ -131,13 +131,13 @@ def _language_of_question(question: str) -> str | None:
 
 
 def _main_language(prose: str) -> str | None:
-    """The language of most sentences, or None where none is long enough to tell."""
+    """The language of most sentences, or None where none is long enough to identify."""
     votes = Counter("en" if _is_english(words) else _identify(words) for _, _, words in _sentences(prose))
     return votes.most_common(1)[0][0] if votes else None
 
 
 def _sentences(prose: str, *, but_english: bool = False) -> Iterator[tuple[int, int, list[str]]]:
-    """Start, end and words of each sentence that is long enough. A capital letter within it makes a name."""
+    """Start, end and words of each sentence that is long enough. A capitalised word within it counts as a name."""
     for sentence in _SENTENCE.finditer(prose):
         if sentence.end() - sentence.start() < MIN_SENTENCE_CHARS:
             continue
@@ -152,7 +152,8 @@ def _sentences(prose: str, *, but_english: bool = False) -> Iterator[tuple[int, 
 
 
 def _is_english(words: list[str]) -> bool:
-    """Whether a sentence is English beyond doubt: most sentences of most traces, told without the identifier."""
+    """Whether a sentence is certainly English: true of most sentences of most traces, and found without the
+    identifier."""
     return len(words) <= MAX_SENTENCE_WORDS and sum(map(_ENGLISH.__contains__, words)) >= _ENGLISH_SHARE * len(words)
 
 

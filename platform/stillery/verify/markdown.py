@@ -1,7 +1,7 @@
 """Strips Markdown: emphasis, headings, bullets and fences. Pure, and linear.
 
-Signs of multiplication, subscripts and powers are left: emphasis begins and ends at the edge of a word. What is struck
-out is withdrawn, unless nothing else is there.
+Multiplication signs, subscripts and powers stay: emphasis begins and ends at the edge of a word. Struck-out text is
+removed, unless it is all there is.
 """
 
 import re
@@ -20,7 +20,7 @@ _EMPHASIS = (
 
 
 def strip_markdown(text: str) -> str:
-    """The text without markdown and the HTML of emphasis; its lines stay."""
+    """The text without markdown and HTML emphasis; its line breaks stay."""
     if _TAG.search(text):
         text = _TAG.sub("", text)
     if not _MARKS.search(text) and "<" not in text:

@@ -1,11 +1,11 @@
-"""Whether a matrix is the same as another, or as a tuple. Pure."""
+"""Whether a matrix equals another, or a tuple. Pure."""
 
 from collections.abc import Callable
 
 from stillery.maths.values import Matrix, Series, Value
 from stillery.verify.undecided import all_of
 
-# Whether two entries are the same.
+# A function that decides whether two entries are the same.
 Same = Callable[[Value, Value], bool | None]
 
 
@@ -18,7 +18,7 @@ def same_matrix(p: Matrix, g: Matrix, same: Same) -> bool | None:
 
 
 def same_vector(matrix: Matrix, listed: Series, same: Same) -> bool | None:
-    """Whether a matrix of one column or row is a tuple of its entries, or any the list of its rows."""
+    """Whether a matrix of one column or row equals a tuple of its entries, or any matrix the list of its rows."""
     rows = [
         element.meaning.elements if isinstance(element.meaning, Series) else (element,) for element in listed.elements
     ]

@@ -1,4 +1,4 @@
-"""The grading pool: worker processes, of which a hostile check can take down one, and only under itself."""
+"""The grading pool: worker processes; a hostile check can take down only the one that runs it."""
 
 import selectors
 from collections import deque
@@ -16,20 +16,20 @@ from stillery.verify.processes import Worker, overrun
 DEADLINE_S = 5.0
 MEMORY_BYTES = 2 << 30
 
-# Checks handed to a worker at once: enough that waiting for the next chunk costs little beside a comparison (1 ms
-# and more), few enough that the last chunks end together.
+# The number of checks sent to a worker at once: enough that waiting for the next chunk costs little beside a comparison
+# (1 ms and more), few enough that the last chunks end together.
 CHUNK_CHECKS = 16
 WINDOW_JOBS = 4096
-# The kernel ends a worker at its deadline; the parent does only where that failed (a stopped process).
+# The kernel ends a worker at its deadline; the parent does so only if that failed (a stopped process).
 GRACE_S = 60.0
 
 
 class GradingPool:
     """Worker processes that compare answers or call the user's verifier, started at the first check that needs one.
 
-    Use it as a context manager, from one thread at a time. Code is run in a sandbox of its own within the limits `code`
-    (by default those of the config). Each other check has `deadline_s` seconds of wall-clock
-    time, and its process `memory_bytes` of address space.
+    Use it as a context manager, from one thread at a time. Code runs in its own sandbox within the limits `code` (by
+    default those of the config). Each other check has `deadline_s` seconds of wall-clock time, and its process
+    `memory_bytes` of address space.
     """
 
     def __init__(
@@ -60,8 +60,8 @@ class GradingPool:
             self._workers.pop().kill()
 
     def grade_many(self, jobs: Iterable[GradingTask]) -> Iterator[Verdict]:
-        """The verdicts of jobs, in their order. What is easy never leaves this process, and a check that several
-        jobs share is made once a window of 4,096 jobs."""
+        """The verdicts of jobs, in order. Easy jobs never leave this process, and a check that several jobs share is
+        run once per window of 4,096 jobs."""
         remaining = iter(jobs)
         while window := list(islice(remaining, WINDOW_JOBS)):
             prepared = [prepare(job) for job in window]
@@ -71,7 +71,7 @@ class GradingPool:
                 yield resolve(item, outcomes[item.check]) if isinstance(item, Pending) else item
 
     def check_many(self, checks: Sequence[Check]) -> list[Outcome]:
-        """The outcome of each check, in order: correct, wrong, timeout or error; of code that cannot be run, unparsed.
+        """The outcome of each check, in order: correct, wrong, timeout or error; unparsed for code that cannot be run.
 
         Raises UserError if a worker process does not start.
         """
@@ -96,7 +96,7 @@ class GradingPool:
             with _Round(self, checks, self._workers) as round_:
                 return round_.run()
         except BaseException:
-            # Workers may hold checks of the round that broke off, whose replies must not meet another round's.
+            # Workers may hold checks of the aborted round, whose replies must not mix with another round's.
             self.close()
             raise
 
@@ -105,7 +105,7 @@ class GradingPool:
 
 
 class _Round:
-    """One call of `check_many`: which checks wait, which worker has which, and what came back."""
+    """One call of `check_many`: the waiting checks, the checks in each worker, and the results."""
 
     def __init__(self, pool: GradingPool, checks: Sequence[Pair | FunctionCall], workers: list[Worker]) -> None:
         self._pool = pool
@@ -113,7 +113,7 @@ class _Round:
         self._workers = workers
         self._outcomes: dict[int, Outcome] = {}
         self._waiting = deque(range(len(checks)))
-        # A worker answers its checks in order, so the first of its deque is the one that it is at.
+        # A worker answers its checks in order, so the first of its deque is the current one.
         self._assigned: dict[Worker, deque[int]] = {}
         self._selector = selectors.DefaultSelector()
 
@@ -154,7 +154,7 @@ class _Round:
             self._hand_out(worker)
 
     def _replace(self, worker: Worker, outcome: Outcome) -> None:
-        """End a worker: the check that it was at has this outcome, those behind it go to a new worker."""
+        """End a worker: its current check gets this outcome, those after it go to a new worker."""
         self._selector.unregister(worker.replies)
         left = self._assigned.pop(worker)
         if left:

@@ -18,17 +18,17 @@ from stillery.errors import UserError
 from stillery.records import VerdictKind
 from stillery.verify.judge import FunctionCall, Outcome, Pair
 
-# Importing computer algebra takes seconds, and many of them on a busy machine.
+# Importing computer algebra takes seconds, and many more on a busy machine.
 START_S = 180.0
-# The number of no chunk: the child ended with none begun.
+# The number that stands for no chunk: the child ended before beginning one.
 BETWEEN_CHUNKS = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkOutcomes:
-    """Outcomes of the checks of a chunk, in order. `has_lost_chunk`: the child ended, the last of them is what ended it
-    if it was in the middle of the chunk, and the checks behind were not made; `has_ended`: the process is gone, with
-    the check that it was at."""
+    """Outcomes of the checks of a chunk, in order. `has_lost_chunk`: the child ended; the last outcome is the check
+    that ended it, if it was within the chunk, and the checks after it were not run; `has_ended`: the process is gone,
+    together with its current check."""
 
     outcomes: list[Outcome]
     has_lost_chunk: bool
@@ -36,11 +36,11 @@ class ChunkOutcomes:
 
 
 class Worker:
-    """A child process that makes checks (in a child of its own), and the pipes to it.
+    """A child process that runs checks (in a child of its own), and the pipes to it.
 
     It is a plain child with pipes rather than one of multiprocessing: it neither forks a process with threads nor
-    imports the caller's main module, so it works from Ray actors, Ray Train, threads, notebooks and scripts without
-    a main guard. When its parent dies, its input ends and so does it.
+    imports the caller's main module, so it works from Ray actors, Ray Train, threads, notebooks and scripts without a
+    main guard. When its parent dies, its input ends, and it exits.
     """
 
     def __init__(self, *, deadline_s: float, memory_bytes: int) -> None:
@@ -49,7 +49,7 @@ class Worker:
         self._chunk = 0
         self._partial = b""
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115
-        # -P: a file of the current folder must not stand in for a module of the same name.
+        # -P: a file in the current folder must not shadow a module of the same name.
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "stillery.verify.worker", str(deadline_s), str(memory_bytes)],
             stdin=subprocess.PIPE,
@@ -65,7 +65,7 @@ class Worker:
         self.replies = self._process.stdout.fileno()
 
     def send(self, checks: Sequence[Pair | FunctionCall]) -> None:
-        """Hand over a chunk. It is read in one go before any reply is written, so neither side waits for the other.
+        """Send a chunk. The worker reads it completely before it writes any reply, so neither side waits for the other.
 
         Raises UserError if the process does not start.
         """
@@ -76,11 +76,11 @@ class Worker:
             self._requests.write(chunk.encode("ascii") + b"\n")
             self._requests.flush()
         except BrokenPipeError:
-            pass  # It was killed from outside; its replies end too, which is where that is dealt with.
+            pass  # The process was killed from outside; its replies end too, and that is handled in `receive`.
 
     def receive(self) -> ChunkOutcomes:
-        """What has arrived (blocks until there is something). Replies to an earlier chunk, whose checks have been given
-        up or handed out again, are passed over."""
+        """The replies that have arrived (blocks until there are some). Replies to an earlier chunk, whose checks have
+        been given up or reassigned, are skipped."""
         data = os.read(self.replies, 1 << 16)
         *lines, self._partial = (self._partial + data).split(b"\n")
         outcomes: list[Outcome] = []
@@ -95,17 +95,17 @@ class Worker:
         return ChunkOutcomes(outcomes, has_lost_chunk=False, has_ended=not data)
 
     def cause_of_death(self) -> Outcome:
-        """What the end of the process means for the check that it was at."""
+        """The meaning of the process's end for its current check."""
         return self._ending(self._process.wait())
 
     def kill(self) -> None:
-        # Its child is in its process group, which has its id for as long as it has not been waited for.
+        # Its child is in its process group, whose id stays valid until the process has been waited for.
         if self._process.poll() is None:
             os.killpg(self.process_id, signal.SIGKILL)
         self._process.wait()
         for file in (self._process.stdin, self._process.stdout, self._complaints):
             assert file is not None
-            # What is left in the buffer was for a process that is gone.
+            # The rest of the buffer belongs to a process that is gone.
             with contextlib.suppress(BrokenPipeError):
                 file.close()
 
@@ -137,7 +137,7 @@ def overrun(deadline_s: float) -> Outcome:
 
 
 def _as_json(check: Pair | FunctionCall) -> dict[str, Any]:
-    """A check as the worker reads it."""
+    """A check in the worker's input format."""
     if isinstance(check, Pair):
         return {"pair": [check.predicted, check.gold, check.kind]}
     return {"call": asdict(check.job), **_as_rules(check)}
@@ -148,6 +148,6 @@ def _as_rules(call: FunctionCall) -> dict[str, Any]:
 
 
 def _python_path() -> str:
-    """The folders that make the child import the very package that runs here, and what this process can import."""
+    """The folders from which the child imports the same package as this process, and this process's other modules."""
     source_root = str(Path(stillery.__file__).parents[1])
     return os.pathsep.join([source_root, *(p for p in sys.path if p and p != source_root)])

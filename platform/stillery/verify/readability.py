@@ -12,7 +12,7 @@ from stillery.verify.languages import find_foreign
 
 MAX_PARAGRAPH_CHARS = 2000
 MAX_LINE_REPEATS = 3
-# Nothing behind these is looked at: no context window holds that much.
+# Text beyond this many characters is ignored: no context window is longer.
 MAX_READ_CHARS = 1_000_000
 LOOP_TOKENS = 12
 LOOP_REPEATS = 4
@@ -31,14 +31,14 @@ _TOKEN = re.compile(r"\S{1,32}")
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """One of `FLAGS`, and what was found where: "Han at characters 13-26: '然后我们'"."""
+    """One of `FLAGS`, with its location and content: "Han at characters 13-26: '然后我们'"."""
 
     name: str
     evidence: str
 
 
 def find_flags(text: str, *, question: str = "", template: str = "ok", wants_code: bool = False) -> list[Flag]:
-    """The flags of a completion, in the order of `FLAGS`, each at most once with the first place that shows it.
+    """The flags of a completion, in the order of `FLAGS`, each at most once with its first occurrence.
 
     `code_block`: holds a fenced block though neither the question nor `wants_code` asks for code. `mixed_languages`:
     leaves the question's language. `long_paragraph`: over 2,000 characters without a newline. `repetition`: the same
@@ -99,8 +99,8 @@ def _repeated_line(text: str) -> str | None:
 
 
 def _loop(text: str) -> str | None:
-    """A stretch of tokens every one of which lies in a run of tokens that the text repeats: a phrase that is merely
-    used often is interrupted by other words, a loop is not."""
+    """A stretch of tokens every one of which lies in an n-gram that the text repeats: a phrase that is merely frequent
+    is interrupted by other words, a loop is not."""
     tokens = _TOKEN.findall(text)
     windows = list(zip(*(tokens[i:] for i in range(LOOP_TOKENS)), strict=False))
     # In a loop at least 64 windows are repeats of others: 85 begin in the stretch, each of them four times in the text.

@@ -13,10 +13,10 @@ from stillery.thinking import opens_thinking
 from stillery.verify.judge import NO_SAMPLE, GradingTask
 from stillery.verify.pool import GradingPool
 
-# Of the verification policy: raised when a verdict may come out otherwise.
+# The version of the verification policy: raised when a verdict may change.
 VERSION = 3
 
-# What a verdict depends on; the other columns are not read.
+# The columns that a verdict depends on; the others are not read.
 GRADED_COLUMNS = ["sample_id", "prompt_id", "rendered", "completion", "finish_reason", "error"]
 
 
@@ -39,12 +39,12 @@ def grade_rows(
 
 
 def open_pool(config: VerifyConfig) -> GradingPool:
-    """The grading pool that a config asks for; it starts its processes when they are needed."""
+    """The grading pool that a config sets up; it starts its processes when they are needed."""
     return GradingPool(num_processes=config.num_processes, deadline_s=config.deadline_s, code=config.code)
 
 
 def job_of(row: Mapping[str, Any], prompts_by_id: Mapping[str, Prompt], config: VerifyConfig) -> GradingTask:
-    """What there is to grade in one generation."""
+    """The grading task of one generation."""
     prompt = prompts_by_id.get(row["prompt_id"])
     if prompt is None:
         raise UserError(

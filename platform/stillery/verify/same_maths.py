@@ -15,7 +15,7 @@ from stillery.verify.matrices import same_matrix, same_vector
 from stillery.verify.undecided import Leaf, all_of, any_of, undecided
 from stillery.verify.words import is_clock, is_prose, same_words
 
-# The elements of a set are compared each with each.
+# The elements of a set are compared pairwise.
 MAX_INLINE_ELEMENTS = 16
 
 _STRUCTURED = (Series, Equation, Inequality, Region, Intervals, Residues, Matrix)
@@ -23,13 +23,13 @@ _POINT = re.compile(r"[A-Z]'?(?:_\w|_\{\w+\})?\s*(?=\()")
 
 
 def same_maths(predicted: Value, gold: Value, leaf: Leaf = undecided, *, unordered: bool = False) -> bool | None:
-    """Whether two values are the same answer; `unordered`: as sets. None where only computer algebra could tell and
+    """Whether two values are the same answer; `unordered`: as sets. None where only computer algebra could decide and
     `leaf` does not."""
     if not predicted.text or not gold.text or predicted.text == gold.text:
         return predicted.text == gold.text != ""
     p, g = predicted.meaning, gold.meaning
     if isinstance(g, Quantity) and not isinstance(p, Quantity):
-        # Of a list, a gold number knows that its comma and thin space are those of thousands.
+        # If the gold answer is a number, a comma with a thin space in a predicted list separates thousands.
         grouped = parse_quantity(group_thousands(predicted.text))
         predicted, p = (predicted, p) if grouped is None else (Value(predicted.text, grouped), grouped)
     if isinstance(p, Quantity) and isinstance(g, Quantity):
@@ -71,7 +71,7 @@ def _is_set(value: Value) -> bool:
 
 
 def _same_numeral(predicted: Value, gold: Value) -> bool:
-    """Digits are the same in the same base, or where one side does not write its base. None is converted."""
+    """Digits are the same in the same base, or where one side does not write its base. No base is converted."""
     p, g = predicted.meaning, gold.meaning
     if isinstance(p, Numeral) and isinstance(g, Numeral):
         return p == g
@@ -104,8 +104,8 @@ def _same_equation(predicted: Value, gold: Value, leaf: Leaf, *, unordered: bool
 
 
 def _same_two_sides(first: Sequence[Value], second: Sequence[Value], leaf: Leaf) -> bool | None:
-    """Two equations are the same if their sides are, in either order, or if one is a multiple of the other. One that
-    gives a variable's value has no multiples."""
+    """Two equations are the same if their sides are, in either order, or if one is a multiple of the other. An equation
+    that gives a variable's value has no multiples."""
     (a, b), (c, d) = first, second
     straight = all_of((same_maths(a, c, leaf), same_maths(b, d, leaf)))
     crossed = all_of((same_maths(a, d, leaf), same_maths(b, c, leaf)))
@@ -123,7 +123,7 @@ def _same_inequality(p: Inequality, g: Inequality, leaf: Leaf) -> bool | None:
 
 
 def _same_region(predicted: Value, gold: Value, leaf: Leaf) -> bool | None:
-    """A tuple beside a region is an interval, a list of numbers the set of them."""
+    """Compared with a region, a tuple is an interval, and a list of numbers their set."""
     first, second = _region(predicted), _region(gold)
     if first is not None and second is not None:
         return same_region(first, second)
@@ -140,7 +140,7 @@ def _region(value: Value) -> Region | None:
 
 
 def _same_intervals(predicted: Value, gold: Value, leaf: Leaf) -> bool | None:
-    """Intervals with names in their ends, as inequalities or in brackets."""
+    """Intervals with names in their bounds, as inequalities or in brackets."""
     first, second = parse_spans(predicted.text), parse_spans(gold.text)
     if first is not None and second is not None:
         return same_spans(first, second)
@@ -149,7 +149,7 @@ def _same_intervals(predicted: Value, gold: Value, leaf: Leaf) -> bool | None:
 
 
 def _same_single(predicted: Value, gold: Value, leaf: Leaf) -> bool | None:
-    """Two answers without structure: expressions by their values, words as text, the rest is for `leaf`."""
+    """Two answers without structure: expressions by their values, words as text, all others by `leaf`."""
     p, g = formula_of_side(predicted), formula_of_side(gold)
     if p is not None and g is not None:
         same = same_formula(p, g)
@@ -188,7 +188,7 @@ def _opening(value: Value) -> str | None:
 
 
 def _elements(value: Value) -> list[Value]:
-    """The elements of a list; the value itself where it is none."""
+    """The elements of a list; for any other value, the value itself."""
     meaning = value.meaning
     if isinstance(meaning, Equation) and isinstance(meaning.sides[-1].meaning, Series) and is_name(meaning.sides[0]):
         meaning = meaning.sides[-1].meaning
@@ -211,7 +211,7 @@ def _same_assignments(predicted: Value, gold: Value, leaf: Leaf) -> bool | None:
 
 
 def _assignments(value: Value) -> dict[str, Value] | None:
-    """The values of two or more different names; None where a text gives no such."""
+    """The values of two or more different names; None where a text has no such assignments."""
     meaning = value.meaning
     if isinstance(meaning, Equation) and len(meaning.sides) == 2:
         names, values = (side.meaning for side in meaning.sides)

@@ -8,19 +8,19 @@ import re
 from functools import lru_cache
 from typing import Any
 
-# What the parser reads past, derivatives and numbers of another base, and the ambiguous 1/2x, which it guesses.
+# Things that the parser ignores, derivatives and numbers of another base, and the ambiguous 1/2x, which it guesses.
 _DROPPED = re.compile(
     r"(?<=[\w)}])'|\d\s*_|/\s*(?:\d+|[A-Za-z](?![A-Za-z]))\s*(?:[A-Za-z(]|\\(?:pi|sqrt|frac|sum|int|prod|theta|alpha)(?![a-z]))"
 )
 _ANGLE = re.compile(r"(\d+(?:\.\d+)?|\\?[A-Za-z]+|\([^()]*\)|\{[^{}]*\})\s*\^\s*\\circ")
 _TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-zA-Z])")
 
-# Digits to which two expressions that computer algebra cannot simplify to equality must agree.
+# The number of digits to which two expressions must agree that computer algebra cannot simplify to equality.
 NUMERIC_PRECISION = 50
 
 
 def equal(predicted: str, gold: str) -> bool:
-    """Whether two expressions are equal. Text that is no mathematics equals nothing but itself.
+    """Whether two expressions are equal. Text that is not mathematics equals nothing but itself.
 
     Raises MemoryError and RecursionError; such a pair was not compared.
     """
@@ -41,7 +41,7 @@ def equal(predicted: str, gold: str) -> bool:
     except ValueError as error:
         if "nan or zoo" not in str(error):
             raise
-        # What is undefined, such as 0/0, equals nothing but itself.
+        # Undefined values, such as 0/0, equal nothing but themselves.
         return bool(first == second)
     return not _differ_in_magnitude(first, second) if same else _is_symbol_in_disguise(first, second)
 
@@ -52,7 +52,7 @@ def _differ_in_magnitude(first: Any, second: Any) -> bool:
 
     if not (isinstance(first, Expr) and isinstance(second, Expr)) or first.free_symbols or second.free_symbols:
         return False
-    # SymPy's Abs divides by zero on sums that were read and not evaluated, such as 2(0 + 0).
+    # SymPy's Abs divides by zero on unevaluated sums, such as 2(0 + 0).
     values: list[Any] = [abs(N(side, NUMERIC_PRECISION + 20)) for side in (first - second, first, second)]
     if not all(value.is_Float and value.is_finite for value in values) or values[0] == 0:
         return False
@@ -61,7 +61,7 @@ def _differ_in_magnitude(first: Any, second: Any) -> bool:
 
 
 def _is_symbol_in_disguise(first: Any, second: Any) -> bool:
-    """Whether one is a symbol and the other simplifies to it; Math-Verify compares a symbol by its name alone."""
+    """Whether one is a symbol and the other simplifies to it; Math-Verify compares symbols only by name."""
     from sympy import Expr, Symbol, simplify
 
     if isinstance(first, Symbol) == isinstance(second, Symbol):
@@ -71,7 +71,7 @@ def _is_symbol_in_disguise(first: Any, second: Any) -> bool:
 
 @lru_cache(maxsize=512)
 def parse(text: str) -> Any | None:
-    """The SymPy object that the whole of a text denotes, with decimals as exact fractions; None if it denotes none.
+    """The SymPy object of a whole text, with decimals as exact fractions; None if there is none.
 
     Math-Verify's own extraction takes any part of a text that parses (the 3 of "3 apples and a pear"): here the
     text is all or nothing.
@@ -92,7 +92,7 @@ def parse(text: str) -> Any | None:
         )
     except (MemoryError, RecursionError):
         raise
-    except Exception:  # The parser raises plain Exception, and AttributeError for some of what it cannot read.
+    except Exception:  # The parser raises plain Exception, and AttributeError for some unsupported input.
         return None
     if not isinstance(parsed, (Basic, MatrixBase)):
         return None
@@ -101,7 +101,7 @@ def parse(text: str) -> Any | None:
 
 
 def _latex_of(text: str) -> str:
-    """Plain-text mathematics in the notation that the LaTeX parser reads."""
+    """Plain-text mathematics in the LaTeX parser's notation."""
     text = re.sub(r"\\?%", "", text)
     text = re.sub(
         r"(?<![\\A-Za-z])(sqrt|pi|sin|cos|tan|log|ln|infty|theta|alpha|beta|gamma)(?![A-Za-z])", r"\\\1 ", text

@@ -1,8 +1,8 @@
 """Parses `<think>…</think><answer>…</answer>`: thinking, answer, and departures from the template.
 
-Pure, and linear in the length of the completion whatever it holds. Thinking is found by the markers of any model
-(`stillery.thinking`); only `<think>` is of the template. Where the rendered prompt already opened it, the completion
-begins inside the thinking.
+Pure, and linear in the length of any completion. Thinking is found by the markers of any model (`stillery.thinking`);
+only `<think>` is part of the template. Where the rendered prompt already opened it, the completion begins inside the
+thinking.
 """
 
 import re
@@ -16,11 +16,11 @@ _LAST_ANSWER = re.compile(r"<answer>(?:(?!</?answer>).)*</answer>\s*\Z", re.DOTA
 
 @dataclass(frozen=True, slots=True)
 class TemplateParts:
-    """A completion taken apart.
+    """The parts of a completion.
 
-    `thinking` is None without a think block; `answer` is the text of the last answer block, None without one;
-    `visible` is what a reader of the final answer sees: everything after the thinking. `answer_closed` says whether
-    the answer block was closed.
+    `thinking` is None without a think block; `answer` is the text of the last answer block, None without one; `visible`
+    is the text that a reader of the final answer sees: everything after the thinking. `answer_closed` says whether the
+    answer block was closed.
     """
 
     thinking: str | None
@@ -31,16 +31,16 @@ class TemplateParts:
 
 
 def parse_template(completion: str, *, prefilled_think: bool = False) -> TemplateParts:
-    """Take a completion apart.
+    """Split a completion into its parts.
 
-    `state` is the first that applies of: "unclosed" (think and answer tags do not pair up), "no_answer",
-    "two_answers", "text_after_answer", "empty_think", "no_think" (no think block at its beginning), "ok".
-    Text between the thinking and the answer is tolerated. An answer inside the thinking is no answer.
+    `state` is the first that applies of: "unclosed" (think and answer tags do not pair up), "no_answer", "two_answers",
+    "text_after_answer", "empty_think", "no_think" (no think block at its beginning), "ok". Text between the thinking
+    and the answer is tolerated. An answer inside the thinking does not count.
     """
     split = split_thinking(completion, prefilled=prefilled_think)
     hidden, visible = split.hidden, split.visible
     if split.unclosed is not None:
-        # The thinking never ends, save where an answer block at the very end shows that only its mark was forgotten.
+        # The thinking never ends, unless an answer block at the very end shows that only its closing tag was forgotten.
         forgotten = _LAST_ANSWER.search(split.unclosed)
         end = len(split.unclosed) if forgotten is None else forgotten.start()
         hidden, visible = [*hidden, split.unclosed[:end]], visible + split.unclosed[end:]
@@ -65,7 +65,7 @@ def parse_template(completion: str, *, prefilled_think: bool = False) -> Templat
 
 
 def _split_answers(visible: str) -> tuple[list[str], str, bool]:
-    """The texts of the answer blocks, what follows the last, and whether their tags pair up."""
+    """The texts of the answer blocks, the text after the last, and whether their tags pair up."""
     answers: list[str] = []
     opened: int | None = None
     end = 0

@@ -1,4 +1,4 @@
-"""Words of an answer: what is prose, and whether it says yes or no. Pure."""
+"""Words of an answer: whether a text is prose, and whether it says yes or no. Pure."""
 
 import re
 
@@ -11,7 +11,7 @@ _WORD = re.compile(
     r"(?<![\\A-Za-z])(?<!\\begin\{)(?<!\\end\{)[A-Za-z]{4,}|[\u0400-\u052f\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3]+"
 )
 _WHOLE_CLOCK = re.compile(r"\d{1,2}(?::\d\d\s*[ap]\.*\s?m?\.*|\s*[ap]\.?\s?m\.?)", re.IGNORECASE)
-# What is said of a result that is no value, however it is put.
+# The ways to say that a result does not exist.
 _PHRASES = {
     "does not exist": re.compile(
         r"dne|(?:(?:the|this|that) )?(?:limit|it|value|derivative|number|maximum|minimum)? ?(?:does not|doesn't) exist"
@@ -38,8 +38,8 @@ _JOINS = {"and", "or", "but", "wait", "actually", "also", "maybe", "rather", "pe
 
 
 def is_prose(text: str) -> bool:
-    """Whether a cleaned text holds words (four letters or more that are no function, or another script): maths has
-    none."""
+    """Whether a cleaned text contains words (four letters or more that are not a function, or another script): maths
+    contains none."""
     return any(word.lower() not in _FUNCTIONS for word in _WORD.findall(text))
 
 
@@ -49,7 +49,7 @@ def is_clock(text: str) -> bool:
 
 
 def same_words(predicted: str, gold: str) -> bool:
-    """Whether two texts say the same: word for word, or in one of the ways to say that there is no such value."""
+    """Whether two texts say the same: word for word, or as two ways to say that there is no such value."""
     mine, theirs = clean_text(predicted), clean_text(gold)
     if mine == theirs:
         return True
@@ -59,8 +59,8 @@ def same_words(predicted: str, gold: str) -> bool:
 def yes_no_of(text: str) -> bool | None:
     """True for yes, False for no, by the first word that says so; None for neither, and for a text that says both.
 
-    An explanation may follow: in "No, that is not true." and "Yes, there is no remainder." the second such word
-    answers nothing. In "yes and no", "no, yes" and "Yes. Wait, no." it does.
+    An explanation may follow: in "No, that is not true." and "Yes, there is no remainder." the second such word is not
+    a reply. In "yes and no", "no, yes" and "Yes. Wait, no." it is.
     """
     folded = clean_text(text)
     if (head := _HEAD.match(folded)) and (abroad := _ABROAD.get(head.group())) is not None:
@@ -82,7 +82,7 @@ def yes_no_of(text: str) -> bool | None:
 
 
 def find_replies(text: str) -> list[str]:
-    """The words within a text that say yes or no, in order, as "yes" and "no"."""
+    """The words within a text that reply yes or no, in order, as "yes" and "no"."""
     tokens = _SAID.findall(text.casefold().replace("\u2019", "'"))
     found: list[str] = []
     for i, token in enumerate(tokens):
@@ -105,7 +105,7 @@ def _meaning(tokens: list[str], at: int) -> bool | None:
 
 
 def _is_reply(tokens: list[str], at: int) -> bool:
-    """Whether a word stands as an answer of its own: between punctuation, joins and the ends of the text."""
+    """Whether a word stands as a reply by itself: between punctuation, conjunctions and the ends of the text."""
     before = tokens[at - 1] if at else ""
     after = tokens[at + 1] if at + 1 < len(tokens) else ""
     starts = not before.isalpha() or before in _JOINS

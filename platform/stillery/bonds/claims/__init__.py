@@ -1,1 +1,1 @@
-"""What steps say that can be checked, and what decides it."""
+"""The checkable claims of steps, and how they are decided."""

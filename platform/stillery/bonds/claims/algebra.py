@@ -1,6 +1,6 @@
-"""Arithmetic on the exact values of what a trace writes: `maths.quotients`, each operation within a budget of its own.
+"""Arithmetic on the exact values in a trace: `maths.quotients`, each operation within a budget of its own.
 
-What would grow past the bounds, or has no value (a division by zero), is None, so nothing that a trace writes can take
+A value that would grow past the bounds, or does not exist (a division by zero), is None, so nothing in a trace can take
 long or end its analysis.
 """
 
@@ -11,7 +11,8 @@ from fractions import Fraction
 from stillery.maths.quotients import NotSimpleError, Quotient, TermBudget, constant, named, root_of
 
 _MAX_FACTORIAL = 100
-# Of terms, in one operation: a trace has thousands of expressions, and each is read from several places.
+# The maximum number of terms in one operation: a trace has thousands of expressions, and each is read from several
+# places.
 _MAX_PRODUCTS = 400
 _MINUS_ONE = Fraction(-1)
 
@@ -25,7 +26,7 @@ def number(value: Fraction | int) -> Quotient | None:
 
 
 def calculate(first: Quotient | None, operator: str, second: Quotient | None) -> Quotient | None:
-    """`first` + - * / ^ `second`; None where an operand is, and where the result is out of bounds."""
+    """`first` + - * / ^ `second`; None where an operand is None, and where the result is out of bounds."""
     if first is None or second is None:
         return None
     budget = TermBudget(_MAX_PRODUCTS)
@@ -49,7 +50,7 @@ def negate(value: Quotient | None) -> Quotient | None:
 
 
 def root(value: Quotient | None) -> Quotient | None:
-    """The square root of a rational number; that of an expression is a name of its own."""
+    """The square root of a rational number; the root of an expression becomes a new name."""
     if value is None:
         return None
     try:
@@ -67,7 +68,7 @@ def factorial(value: Quotient | None) -> Quotient | None:
 
 
 def equal(first: Quotient | None, second: Quotient | None) -> bool | None:
-    """Whether two values are the same for all values of their names; None where that is not known."""
+    """Whether two values are the same for all values of their names; None where unknown."""
     if first is None or second is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What the steps of a trace assert, decided where it can be, and what later puts the false ones right."""
+"""The assertions of a trace's steps, decided where possible, and the later steps that correct the false ones."""
 
 import re
 from collections import defaultdict, deque
@@ -23,7 +23,7 @@ _ANSWER_TEXT = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _APPLIED = re.compile(r"[a-zA-Z]\w*\(")
-# A step that gives more answers than this is read for its last ones.
+# A step with more answers than this is read for its last ones.
 _MAX_ANSWERS = 4
 _SQUEEZE = re.compile(r"[^\w\u4e00-\u9fff]|_")
 _CLAUSE_END = re.compile(r"[.,;:。；：，]\s|，|\bthen\b")
@@ -33,7 +33,7 @@ _IF = re.compile(r"\b(?:if|unless|whether|suppose|assum(?:e|ing))\b|若|如果|�
 @dataclass(frozen=True, slots=True)
 class Located:
     """A claim with the step that makes it. `topic` is equal for two claims that answer the same question (the same
-    computation, the same subject), `value` is what it says."""
+    computation, the same subject), `value` is the answer."""
 
     step: int
     claim: Claim
@@ -43,7 +43,7 @@ class Located:
 
 
 def find_claims(steps: Sequence[Step], *, question: str = "", answer: str | None = None) -> list[Located]:
-    """The claims of all steps, in order; `answer` is the right answer, where it is known.
+    """The claims of all steps, in order; `answer` is the right answer, where known.
 
     A relation that a step only asks about or supposes is never counted as false.
     """
@@ -65,7 +65,7 @@ def find_claims(steps: Sequence[Step], *, question: str = "", answer: str | None
 
 
 class _Condition:
-    """The one equation in one unknown that the question states, if it does, to test the unknown's values with."""
+    """The single equation in one unknown that the question states, if any, used to test the unknown's values."""
 
     def __init__(self, question: str) -> None:
         stated = [work.equation for work in question_equations(question)]
@@ -101,7 +101,7 @@ def _from_equation(step: Step, equation: Equation, condition: _Condition) -> Loc
 
 
 def _put_solutions(located: Sequence[Located], steps: Sequence[Step]) -> list[Located]:
-    """Equations in one unknown decided by the one value that the trace gives to it, if it gives it just one."""
+    """Decide equations in one unknown by the one value that the trace gives to it, if it gives exactly one."""
     values: dict[str, set[Key]] = defaultdict(set)
     for step in steps:
         for name, key in step.assigned.items():
@@ -123,7 +123,7 @@ def _put_solutions(located: Sequence[Located], steps: Sequence[Step]) -> list[Lo
 
 
 def solves(equation: Equation, name: str, value: Fraction) -> bool | None:
-    """Whether an equation holds with a value put in for its unknown."""
+    """Whether an equation holds with a value substituted for its unknown."""
     if equation.left is None or equation.left.value is None or equation.right.value is None or equation.relation != "=":
         return None
     known = {name: constant(value)}
@@ -132,10 +132,10 @@ def solves(equation: Equation, name: str, value: Fraction) -> bool | None:
 
 
 def _is_stated(step: Step, equation: Equation) -> bool:
-    """Whether a step states an equation, and does not ask it, suppose it or take it back at once.
+    """Whether a step states an equation, rather than asking it, supposing it or retracting it at once.
 
-    A step that ends in "no" takes back its last equation ("4*2 + 7 = 31, no"), unless it compares a value ("had 31,
-    no"); one that says "not 31" takes back what comes to 31. The computations before it stand.
+    A step that ends in "no" retracts its last equation ("4*2 + 7 = 31, no"), unless it compares a value ("had 31, no");
+    one that says "not 31" retracts the equation with result 31. The computations before it stand.
     """
     if step.rejects():
         is_last = equation is step.equations[-1]
@@ -147,7 +147,7 @@ def _is_stated(step: Step, equation: Equation) -> bool:
 
 
 def is_asserted(step: Step, position: int) -> bool:
-    """Whether a step states what stands at a position, and does not ask it, suppose it or take it back at once."""
+    """Whether a step states the text at a position, rather than asking it, supposing it or retracting it at once."""
     return not (step.is_question or step.rejects() or _supposes(step, position))
 
 
@@ -171,7 +171,7 @@ def _from_answer(step: Step, answer: str | None) -> list[Located]:
 
 
 def _answer_span(text: str, match: re.Match[str]) -> tuple[int, int]:
-    """Where the answer itself stands; for a box, up to the brace that closes it."""
+    """The position of the answer itself; for a box, up to its closing brace."""
     name = match.lastgroup or "said"
     if name != "box":
         return match.span(name)
@@ -184,7 +184,7 @@ def _answer_span(text: str, match: re.Match[str]) -> tuple[int, int]:
 
 
 def read_value(text: str) -> Fraction | None:
-    """The number that a short text is, units and currency aside; None if it is none."""
+    """The number in a short text, without units and currency; None if there is none."""
     tokens = prepare(tokenize(text[:200]))
     for first in range(min(len(tokens), 3)):
         try:
@@ -197,7 +197,7 @@ def read_value(text: str) -> Fraction | None:
 
 
 def letters_and_digits(text: str) -> str:
-    """The letters and digits of a text alone."""
+    """Only the letters and digits of a text."""
     return _SQUEEZE.sub("", text.casefold())
 
 
@@ -209,7 +209,7 @@ def _same(text: str, value: Fraction | None, answer: str) -> bool:
 
 
 def _correct(located: Sequence[Located], steps: Sequence[Step]) -> list[Located]:
-    """The claims, each false one with the later step that puts it right."""
+    """The claims, each false one with the later step that corrects it."""
     later: dict[object, list[Located]] = defaultdict(list)
     for entry in located:
         if entry.claim.holds is not False:
@@ -231,7 +231,7 @@ def _correct(located: Sequence[Located], steps: Sequence[Step]) -> list[Located]
 
 
 def _rights(wrong: Located, other: Located) -> bool:
-    """Whether another claim answers the same question otherwise, later."""
+    """Whether another, later claim answers the same question differently."""
     is_later = other.claim.start > wrong.claim.start and other.step > wrong.step
     is_sure = other.claim.holds is True or wrong.claim.kind in ("assignment", "answer")
     return is_later and is_sure and other.value != wrong.value

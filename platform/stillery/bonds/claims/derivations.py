@@ -1,8 +1,8 @@
-"""How a trace first came to each value, as a formula in the numbers that it was given.
+"""The first derivation of each value in a trace, as a formula in the given numbers.
 
-Two computations of a value are two routes to it only if their formulas are equal whatever the given numbers are, and
-differ by more than the order of their terms. A coincidence of numbers ("60 + 5 = 65"), a detour that cancels out
-("65 + 17 = 82, 82 - 17 = 65") and the same sum in one line are none.
+Two computations of a value are two routes to it only if their formulas are equal for all values of the given numbers,
+and differ by more than the order of their terms. A numerical coincidence ("60 + 5 = 65"), a detour that cancels out
+("65 + 17 = 82, 82 - 17 = 65") and the same sum in one line do not count as routes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,14 +20,14 @@ from stillery.maths.quotients import Quotient, constant, named
 _MAX_SHAPE_CHARS = 400
 _ANYWHERE = frozenset((Fraction(0), Fraction(1)))
 _NEUTRAL = {"+": (0,), "-": (0,), "*": (1,), "/": (1,), "^": (1,)}
-# Numbers of clocks, circles, per cents and pairs, which everyone may start from.
+# Numbers of clocks, circles, percentages and pairs, which any computation may start from.
 COMMON = frozenset(map(Fraction, (2, 10, 12, 24, 30, 52, 60, 90, 100, 180, 360, 365, 1000))) | {Fraction(1, 2)}
 
 
 @dataclass(frozen=True, slots=True)
 class Formula:
     """A value in terms of given numbers. `shape` is equal for the same terms in any order; `num_terms` counts the terms
-    that it has before any are put together; `cancels` says that something in it comes out again."""
+    before like ones are combined; `cancels` says that some term cancels out."""
 
     value: Quotient
     parts: tuple[tuple[str, int], ...]
@@ -40,8 +40,8 @@ class Formula:
         return f"{self.operator}{self.parts}" if self.operator else self.parts[0][0]
 
     def is_another_route_than(self, other: "Formula") -> bool:
-        """Whether it gives the same for all given numbers, without a detour, and otherwise than by order or by leaving
-        a detour out."""
+        """Whether it gives the same for all given numbers, without a detour, and differs by more than order or a
+        removed detour."""
         is_direct = self.num_terms == len(self.value.top)
         is_direct = is_direct and len(self.shape) >= len(other.shape)
         return is_direct and self.shape != other.shape and algebra.equal(self.value, other.value) is True
@@ -49,9 +49,8 @@ class Formula:
 
 @dataclass(frozen=True, slots=True)
 class Derivation:
-    """The first computation that came to a value: its step, how many operations it is, the values that it
-    started from, and whether all of them go back to numbers that were given. `formula` is None where it is not plain
-    arithmetic, or too large."""
+    """The first computation of a value: its step, its number of operations, the values that it started from, and
+    whether all of them go back to given numbers. `formula` is None where it is not plain arithmetic, or too large."""
 
     step: int
     num_operations: int
@@ -60,17 +59,17 @@ class Derivation:
     formula: Formula | None
 
 
-# Each value, with the derivations of it whose formulas differ: quantities that happen to be equal.
+# Each value, with its derivations that have different formulas: quantities that happen to be equal.
 Derivations = Mapping[Key, Sequence[Derivation]]
 
 
 def derive(
     step: Step, equation: Equation, known: Derivations, given: AbstractSet[Fraction] | None
 ) -> Derivation | None:
-    """How a computation comes to its value; None for one that changes nothing (adds 0, multiplies by 1) or in which
-    something comes out again (takes away what was added).
+    """The derivation of a computation's value; None for one that changes nothing (adds 0, multiplies by 1) or in which
+    a term cancels out (subtracts what was added).
 
-    `given` are the numbers of the question; None where there is none, so that any number may have been given.
+    `given` are the numbers of the question; None where there is no question, so that any number may have been given.
     """
     left = equation.left
     assert left is not None, "a computation has a left side"
@@ -78,7 +77,7 @@ def derive(
     if tree is not None and _changes_nothing(tree):
         return None
     operands = set(operands_of(equation))
-    # A number of the question comes from there, whatever else may have come to it, and 0 and 1 from everywhere.
+    # A number of the question is given, whatever other computations yield it, and 0 and 1 are available everywhere.
     before = {o: known[o] for o in operands if o in known and o not in _ANYWHERE and not (given and o in given)}
     is_grounded = all(
         before[o][0].is_grounded if o in before else given is None or o in given or o in COMMON or o in known
@@ -86,7 +85,7 @@ def derive(
     )
     formula = None if tree is None else _formula(tree, known, given or frozenset())
     if formula is not None and formula.cancels:
-        # Two numbers that were worked out apart may be equal, and their quotient 1.
+        # Two independently computed numbers may be equal, and their quotient 1.
         if key_of(equation) not in _ANYWHERE or any(len(known.get(o, ())) < 2 for o in operands):
             return None
         formula = None
@@ -94,7 +93,7 @@ def derive(
 
 
 def is_another_route(step: Step, equation: Equation, known: Derivations, given: AbstractSet[Fraction] | None) -> bool:
-    """Whether a computation reaches a known value by another route than the first that came to it."""
+    """Whether a computation reaches a known value by a route other than its first."""
     key = key_of(equation)
     first = known.get(key, ()) if key is not None else ()
     mine = derive(step, equation, known, given) if first else None
@@ -104,14 +103,14 @@ def is_another_route(step: Step, equation: Equation, known: Derivations, given: 
 
 
 def is_shorter(one: Derivation, two: Derivation) -> bool:
-    """Whether a derivation comes to the same quantity as another with less."""
+    """Whether a derivation reaches the same quantity as another by a shorter formula."""
     if one.formula is None or two.formula is None or len(one.formula.shape) >= len(two.formula.shape):
         return False
     return algebra.equal(one.formula.value, two.formula.value) is True
 
 
 def is_another_quantity(one: Derivation, two: Derivation) -> bool:
-    """Whether two derivations of one value come to it by formulas that are not the same."""
+    """Whether two derivations of one value have unequal formulas."""
     if one.formula is None or two.formula is None:
         return False
     return algebra.equal(one.formula.value, two.formula.value) is False
@@ -125,7 +124,7 @@ def _tree(tokens: Sequence[Token]) -> Node | None:
 
 
 def _changes_nothing(tree: Node) -> bool:
-    """Whether an operation leaves one of its numbers as it is."""
+    """Whether an operation leaves one of its numbers unchanged."""
     if tree.sides is None:
         return True
     one, two = tree.sides
@@ -173,7 +172,8 @@ def _power(base: Formula, exponent: Fraction) -> Formula | None:
 
 
 def _parts(formula: Formula, family: str, sign: int) -> list[tuple[str, int]]:
-    """What a formula adds to a sum, or multiplies into a product: its own parts where it is one, else itself."""
+    """The terms or factors that a formula contributes to a sum or product: its own parts where it is one, else
+    itself."""
     if formula.operator == family:
         return [(text, power * sign) for text, power in formula.parts]
     return [(formula.shape, sign)]

@@ -1,4 +1,4 @@
-"""The tokens of a step in, the equations and comparisons that it states out, each decided where that can be done.
+"""From the tokens of a step to the equations and comparisons that it states, each decided where possible.
 
 An equation is one link of a chain: `3*4 = 10 + 2 = 12` holds two. Words count as relations too: "9 times 13 is 117",
 "x-coordinate is -6", "Tom has 12 apples".
@@ -24,8 +24,8 @@ _POSSESSION = frozenset("has have had holds contains costs cost".split())
 class Equation:
     """One asserted relation between two sides; positions are characters of the trace.
 
-    `left` is None where the left side is words, which are then `subject`: the name of what is given a value. `holds`
-    is None where nothing decides it, `is_whole` False where an expression may go on past what was read.
+    `left` is None where the left side is words, which are then `subject`: the name of what the value belongs to.
+    `holds` is None where undecided, `is_whole` False where an expression may extend beyond the parsed part.
     """
 
     start: int
@@ -49,7 +49,7 @@ class Equation:
 
     @property
     def computes(self) -> bool:
-        """Whether it works something out: an operation on numbers on the left, a simpler number on the right."""
+        """Whether it is a computation: an operation on numbers on the left, a simpler number on the right."""
         left, right = self.left, self.right
         if left is None or left.value is None or right.value is None or left.num_operations == 0:
             return False
@@ -124,7 +124,7 @@ def _is_name(tokens: Sequence[Token], side: Expression) -> bool:
 
 
 def _subject_before(tokens: Sequence[Token], at: int) -> tuple[str | None, int]:
-    """The words that name what a value is given to, and the first token of them."""
+    """The words that name what a value belongs to, and the first token of them."""
     words: list[str] = []
     first = at
     while first > 0 and len(words) < _MAX_SUBJECT_WORDS:
@@ -147,7 +147,7 @@ def _noun_after(tokens: Sequence[Token], at: int) -> str:
 def _continue(
     tokens: Sequence[Token], right: Expression, found: list[Equation], functions: frozenset[str]
 ) -> int | None:
-    """A computation that goes on from the last result: "3*(-2) is -6, minus 2 is -8". Returns where it ends."""
+    """A computation that continues from the last result: "3*(-2) is -6, minus 2 is -8". Returns where it ends."""
     at = right.end
     if at < len(tokens) and tokens[at].kind == "comma":
         at += 1
@@ -179,7 +179,7 @@ def _continue(
 
 
 def _restated_at(tokens: Sequence[Token], at: int) -> bool:
-    """Whether the text goes on with ", which is", ", so" or the like before a number."""
+    """Whether the text continues with ", which is", ", so" or the like before a number."""
     words = [t.text.casefold() for t in tokens[at : at + 2]]
     return words[:1] == ["so"] or (
         len(words) == 2 and words[0] in ("which", "that") and tokens[at + 1].kind == "relword"
@@ -189,7 +189,7 @@ def _restated_at(tokens: Sequence[Token], at: int) -> bool:
 def _simplify(
     tokens: Sequence[Token], left: Expression, at: int, found: list[Equation], functions: frozenset[str]
 ) -> int | None:
-    """What an expression is said to come to in a clause of its own: "3 - (-6), which is 9"."""
+    """The result of an expression that is stated in a separate clause: "3 - (-6), which is 9"."""
     at += 1 if tokens[at].text.casefold() == "so" else 2
     while at < len(tokens) and tokens[at].text.casefold() in ("indeed", "also", "just", "simply"):
         at += 1

@@ -1,4 +1,5 @@
-"""The steps of a trace in, what its claims decide about pairs of them out: whose value a step uses, what it checks."""
+"""From the steps of a trace to what its claims decide about pairs of them: whose value a step uses, and what it
+checks."""
 
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
@@ -19,21 +20,21 @@ _SYMBOLIC_SHARE = 0.7
 class Evidence:
     """Uses of earlier values and states, and returns to earlier steps.
 
-    In a trace that is symbolic, whose steps mostly compute or replay states, a value that comes again is taken over
-    from where it was worked out; in prose it mostly is the same number by chance.
+    In a symbolic trace, whose steps mostly compute or replay states, a repeated value is taken over from its
+    computation; in prose it is mostly the same number by chance.
     """
 
     uses: list[Finding] = field(default_factory=list[Finding])
     returns: list[Finding] = field(default_factory=list[Finding])
     is_symbolic: bool = False
-    # Steps that work something out, whose support claims decide; and those that only state an identity ("65 = 65").
+    # Steps with computations, whose support claims decide; and those that only state an identity ("65 = 65").
     working: frozenset[int] = frozenset()
     idle: frozenset[int] = frozenset()
-    # How each value first came about.
+    # The first derivation of each value.
     derived: dict[Key, list[Derivation]] = field(default_factory=dict[Key, list[Derivation]])
 
     def checks(self) -> list[Finding]:
-        """The returns that came out right or wrong."""
+        """The returns that turned out right or wrong."""
         return [f for f in self.returns if f.verifies is not None]
 
     def renumbered(self, kept: Sequence[int]) -> "Evidence":
@@ -48,7 +49,7 @@ class Evidence:
 
 
 def find_evidence(steps: Sequence[Step], text: str, *, question: str = "") -> Evidence:
-    """All that the claims of a trace say about pairs of its steps, in order of the later step."""
+    """All findings from a trace's claims about pairs of its steps, in order of the later step."""
     memory, evidence = Memory(given=frozenset(question_values(question)) if question else None), Evidence()
     memory.unknowns.extend(question_equations(question))
     evidence.is_symbolic = sum(map(_is_symbolic, steps)) >= _SYMBOLIC_SHARE * len(steps)
@@ -81,14 +82,14 @@ def _strongest(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _restates(step: Step, memory: Memory) -> bool:
-    """Whether a step that names values or equations names none that is new, and works nothing out."""
+    """Whether a step names values or equations, but no new ones, and computes nothing."""
     if not (step.values or step.sides) or step.works_out():
         return False
     return all(v in memory.seen for v in step.values) and not step.sides - memory.sides.keys()
 
 
 def _support(step: Step, memory: Memory) -> Iterator[Finding]:
-    """What a step rests on: values that earlier steps worked out, names they gave, equations they left."""
+    """The support of a step: values from earlier steps, names that they defined, equations that they left."""
     used = step.operands() if step.works_out() else _said_values(step)
     for value in sorted(used):
         source = memory.origin(value, before=step.index)
@@ -104,7 +105,8 @@ def _support(step: Step, memory: Memory) -> Iterator[Finding]:
 
 
 def _said_values(step: Step) -> Set[Fraction]:
-    """The numbers of a step; of an answer in tags those of its first sentence, as nothing behind it is the answer."""
+    """The numbers of a step; of an answer in tags those of its first sentence, since any text after it is not the
+    answer."""
     if "<answer>" not in step.text.casefold():
         return step.values
     stop = next((i for i, t in enumerate(step.tokens) if i and t.kind == "stop" and step.tokens[i - 1].value), None)
@@ -124,7 +126,7 @@ def _carried_states(step: Step, steps: Sequence[Step]) -> Iterator[Finding]:
 
 
 def _gathered_states(step: Step, steps: Sequence[Step]) -> Iterator[Finding]:
-    """The states that an answer, or a line of letters, puts together: "letters: r k" after "r" and "k"."""
+    """The states that an answer, or a line of letters, combines: "letters: r k" after "r" and "k"."""
     said = step.text.rpartition(":")[2] if step.states or ":" in step.text else step.text.partition(">")[2]
     letters = [c for c in said if c.isalnum()]
     if not (step.is_answer or (len(letters) > 1 and len(letters) == len(said.split()))):
@@ -143,7 +145,7 @@ def _gathered_states(step: Step, steps: Sequence[Step]) -> Iterator[Finding]:
                 yield Finding(earlier.index, step.index, 0.92, "claims", evidence)
                 if step.is_yes_no or wanted in value:
                     return
-        # Of numbers, claims say where they come from.
+        # For numbers, claims decide the source.
         if (
             step.is_answer
             and len(wanted) > 1

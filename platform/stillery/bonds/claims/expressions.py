@@ -1,7 +1,7 @@
-"""Tokens in, the expression that starts at one of them out: its exact value, and the numbers and names it uses.
+"""Parses the expression that starts at a token: its exact value, and the numbers and names it uses.
 
 A recursive-descent parser with a bounded depth, over text as people and models write it: units after numbers, currency
-signs, per cent, LaTeX fractions and roots, "9 times 13", "half of 40". Nothing is ever evaluated as code.
+signs, percentages, LaTeX fractions and roots, "9 times 13", "half of 40". Nothing is ever evaluated as code.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class NoExpressionError(ValueError):
 
 @dataclass(slots=True)
 class Expression:
-    """What was parsed: tokens `first` up to, not including, `end`. `value` is None where it is out of bounds."""
+    """A parsed expression: tokens `first` up to, not including, `end`. `value` is None where it is out of bounds."""
 
     first: int
     end: int
@@ -42,8 +42,8 @@ class Expression:
 def parse(tokens: Sequence[Token], first: int, *, functions: frozenset[str] = frozenset()) -> Expression:
     """The longest expression that starts at token `first`.
 
-    `functions` are the names whose application, as in f(2), stands for one unknown and is no product. Raises
-    NoExpressionError where none starts.
+    `functions` are the names whose application, as in f(2), stands for one unknown and is not a product. Raises
+    NoExpressionError where no expression starts.
     """
     parser = _Parser(tokens, first, functions)
     value = parser.sum()
@@ -193,7 +193,7 @@ class _Parser:
         return algebra.number(value)
 
     def skip_unit(self) -> None:
-        """Past the words after a number, if the expression goes on behind them ("5 apples + 3", "8 (Ann) + 2")."""
+        """Skips the words after a number, if the expression continues after them ("5 apples + 3", "8 (Ann) + 2")."""
         is_of = is_product_by_of(self.tokens, self.at, self.limit)
         length = 0 if is_of else unit_length(self.tokens[self.at : self.limit])
         if length:
@@ -216,7 +216,7 @@ class _Parser:
         return named(name)
 
     def group(self) -> Quotient | None:
-        """A parenthesis or a LaTeX group, its closing bracket included."""
+        """A parenthesis or a LaTeX group, including its closing bracket."""
         if not self.is_next("open"):
             raise NoExpressionError("no bracket")
         self.at += 1
@@ -227,7 +227,7 @@ class _Parser:
         return value
 
     def argument(self) -> Quotient | None:
-        """What a LaTeX command or a root is applied to: a group, or one number or name."""
+        """The argument of a LaTeX command or a root: a group, or one number or name."""
         return self.group() if self.is_next("open") else self.primary()
 
     def worded(self, token: Token) -> Quotient | None:

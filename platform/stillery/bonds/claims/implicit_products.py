@@ -1,6 +1,6 @@
-"""What two things side by side mean in an expression: a place between them among tokens in, yes or no out.
+"""Whether adjacent tokens in an expression form a product.
 
-`at` is the token in question, `limit` the end of what is looked at.
+`at` is the token in question, `limit` the end of the tokens considered.
 """
 
 from collections.abc import Sequence
@@ -34,5 +34,5 @@ def is_implicit_product(tokens: Sequence[Token], at: int, limit: int) -> bool:
 
 
 def is_factorial(tokens: Sequence[Token], at: int, limit: int) -> bool:
-    """Whether an exclamation mark goes on to something, and so does not end a sentence."""
+    """Whether an exclamation mark is followed by more of the expression, and so does not end a sentence."""
     return at + 1 < limit and (tokens[at + 1].glued or tokens[at + 1].kind in ("op", "rel", "close"))

@@ -1,4 +1,4 @@
-"""What a trace has established up to a step: who worked out which value, named what, computed what how.
+"""What a trace has established up to a step: who computed which value, who named it, and from which operands.
 
 Every list holds the latest few entries only, so a lookup costs the same at the end of a long trace as at its start.
 """
@@ -13,30 +13,30 @@ from stillery.bonds.claims.reading import Key, Step, key_of
 
 _RECENT = 6
 
-# How a value was worked out: its operands in order of size, and how many operations.
+# How a value was computed: its operands in order of size, and the number of operations.
 Recipe = tuple[tuple[Fraction, ...], int, Key]
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One computation: the step that did it, and the equation."""
+    """One computation: its step, and the equation."""
 
     step: int
     equation: Equation
 
     def text(self, source: str) -> str:
-        """The computation as it is written, cut short."""
+        """The text of the computation, shortened."""
         return shorten(source[self.equation.start : self.equation.end])
 
 
 def shorten(text: str, limit: int = 48) -> str:
-    """Text on one line for a person to read, cut at a limit."""
+    """Text on one line for display, cut at a limit."""
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def recipe_of(equation: Equation) -> Recipe | None:
-    """The computation without its order and layout; None for what is none."""
+    """The computation without its order and layout; None for an equation that is not a computation."""
     if equation.left is None or not equation.computes or equation.left.value is None:
         return None
     return (tuple(sorted(operands_of(equation))), equation.left.num_operations, equation.left.value.key())
@@ -44,8 +44,8 @@ def recipe_of(equation: Equation) -> Recipe | None:
 
 @dataclass(slots=True)
 class Memory:
-    """The steps before the one that is being classified. `given` are the numbers of the question, None where there is
-    none; `derived` says how each value first came about."""
+    """The steps before the current one. `given` are the numbers of the question, None where there is none; `derived`
+    holds each value's first derivation."""
 
     makers: dict[Key, deque[Work]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=_RECENT)))
     first_named: dict[Fraction, int] = field(default_factory=dict[Fraction, int])
@@ -62,7 +62,8 @@ class Memory:
     unknowns: deque[Work] = field(default_factory=lambda: deque(maxlen=_RECENT))
 
     def add(self, step: Step, *, is_check: bool = False) -> None:
-        """Take a step in. A result that is only said again, or comes out of a check, does not become its sayer's."""
+        """Add a step. A result that is only repeated, or comes out of a check, is not attributed to the step that
+        repeats it."""
         for equation in step.equations:
             key, recipe = key_of(equation), recipe_of(equation)
             if key is None:
@@ -90,7 +91,8 @@ class Memory:
             self.last_failure = step.index
 
     def _derive(self, key: Key, step: Step, equation: Equation) -> None:
-        """Keep how a value first came about: from given numbers rather than from numbers that nothing gave."""
+        """Keep a value's first derivation, preferring one from given numbers over one from numbers of unknown
+        origin."""
         known = self.derived.get(key, [])
         found = derive(step, equation, self.derived, self.given) if len(known) < _RECENT else None
         if found is None or (known and not found.is_grounded):
@@ -101,17 +103,17 @@ class Memory:
             known.append(found)
 
     def maker(self, key: Key, *, before: int) -> Work | None:
-        """The computation that a value last came from, in an earlier step."""
+        """The latest computation of a value in an earlier step."""
         return next((w for w in reversed(self.makers.get(key, ())) if w.step < before), None)
 
     def origin(self, key: Key, *, before: int) -> int | None:
-        """The step that worked a value out, else the one that gave it to a name."""
+        """The step that computed a value, else the one that assigned it to a name."""
         work = self.maker(key, before=before)
         given = work.step if work is not None else self.givers.get(key)
         return given if given is not None and given < before else None
 
     def source(self, key: Key, *, before: int) -> int | None:
-        """The step that a value comes from: its origin, else where it was first named."""
+        """The step that a value comes from: its origin, else the step that first named it."""
         given = self.origin(key, before=before)
         if given is None and isinstance(key, Fraction):
             given = self.first_named.get(key)

@@ -1,4 +1,4 @@
-"""The number that is written at a place among tokens: 12, 2 1/2, two and 1/2, or the 1/2 of "3 / 1/2"."""
+"""Reads the number at a position among tokens: 12, 2 1/2, two and 1/2, or the 1/2 of "3 / 1/2"."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -7,7 +7,7 @@ from stillery.bonds.claims.tokens import Token
 
 
 def read_numeral(tokens: Sequence[Token], at: int, limit: int) -> tuple[Fraction, int]:
-    """The number that starts with the numeral at token `at`, and the token behind it, `limit` at most."""
+    """The number that starts with the numeral at token `at`, and the token after it, at most `limit`."""
     value = tokens[at].value
     assert value is not None, "a numeral has a value"
     behind = tokens[at + 1 : min(at + 5, limit)]

@@ -1,4 +1,4 @@
-"""The expressions on the two sides of a relation: a place among tokens in, what is written after or before it out."""
+"""The expressions on the two sides of a relation, parsed forwards or backwards from a token position."""
 
 from collections.abc import Sequence
 
@@ -56,7 +56,7 @@ def _is_unit(tokens: Sequence[Token], at: int) -> bool:
 
 
 def _ends_at(tokens: Sequence[Token], expression: Expression, at: int) -> bool:
-    """Whether an expression reaches up to a relation, but for the unit of its last number."""
+    """Whether an expression reaches up to a relation, apart from the unit of its last number."""
     between = tokens[expression.end : at]
     if len(between) > 3 or any(t.kind not in ("word", "money") for t in between):
         return False

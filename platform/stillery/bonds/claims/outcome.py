@@ -1,4 +1,4 @@
-"""What a trace ends with, and where it first got there."""
+"""The final result of a trace, and the step that first reached it."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -27,12 +27,12 @@ _NUMBER_WORDS = {
     }.items()
     for word in words.split()
 } | {"half": Fraction(1, 2), "third": Fraction(1, 3), "quarter": Fraction(1, 4)}  # fmt: skip
-# The place of the question among the steps.
+# The index of the question among the steps.
 QUESTION = -1
 
 
 def question_equations(question: str) -> list[Work]:
-    """The equations with an unknown that a question states, as work of the step before the first."""
+    """The equations with an unknown that a question states, attributed to the step before the first."""
     if len(question) > _MAX_QUESTION_CHARS:
         return []
     equations = find_equations(prepare(tokenize(question)))
@@ -40,7 +40,7 @@ def question_equations(question: str) -> list[Work]:
 
 
 def question_values(question: str) -> set[Fraction]:
-    """The numbers that a question gives, in digits or in words ("a dozen"), also as per cents; for a third also 3."""
+    """The numbers that a question gives, in digits or in words ("a dozen"), also as percentages; for a third also 3."""
     tokens = tokenize(question[:_MAX_QUESTION_CHARS])
     given = {token.value for token in tokens if token.value is not None}
     given |= {number for token in tokens if (number := _NUMBER_WORDS.get(token.text.casefold())) is not None}
@@ -48,7 +48,7 @@ def question_values(question: str) -> set[Fraction]:
 
 
 def final_key(steps: Sequence[Step]) -> Key | None:
-    """The value of the last answer that a trace gives; without one, its last result. None where neither is a value."""
+    """The value of a trace's last answer; without one, its last result. None where neither is a value."""
     answers = [step for step in steps if step.is_answer and not step.is_question]
     for step in reversed(answers):
         key = _answer_key(step)

@@ -1,7 +1,7 @@
-"""A step's text in, what it does out: what it works out, from which numbers, what it names, doubts or withdraws.
+"""Reads a step's text: what it computes, from which numbers, what it names, doubts or withdraws.
 
-Everything later is judged on these readings and never on the text, so that which words a step is dressed in, and what
-its people and variables are called, makes no difference.
+All later decisions use these readings and never the text, so that a step's wording, and the names of its people and
+variables, make no difference.
 """
 
 import re
@@ -17,7 +17,7 @@ from stillery.bonds.claims.tokens import Token, prepare, tokenize
 from stillery.bonds.steps.markers import mask
 from stillery.bonds.steps.segmentation import Span
 
-# What is known of a value: a number, the key of a polynomial, or a state in words.
+# A known value: a number, the key of a polynomial, or a state in words.
 Key = Fraction | tuple[object, ...] | str
 
 STOP_WORDS = frozenset(
@@ -53,7 +53,7 @@ _ANSWER = re.compile(
 _FAILS = re.compile(r"[,;]\s*(?:no|wrong|incorrect|fails?|false|✗|✘|错)\s*[.!。]?\s*$", re.IGNORECASE)
 _HAD = re.compile(r"\bhad (\w+)[,;]\s*(?:no|wrong|incorrect|fails?|false)\s*[.!]?\s*$", re.IGNORECASE)
 _VALUE = r"[-−]?\$?\d+(?:,\d{3})*(?:\.\d+)?(?:/\d+)?|[^\W\d_]+"
-# "54, had 54": what a step finds, beside what it was to find.
+# "54, had 54": the value that a step finds, beside the one it expected.
 _COMPARED = re.compile(
     rf"(?<![\w.])(?P<found>{_VALUE})\s*[,;]\s*(?:but\s+|and\s+)?(?:(?:I|we)\s+)?(?:had|expected|wanted)\s+(?P<had>{_VALUE})"
     r"(?![\w/]|\.\d)"
@@ -66,13 +66,13 @@ _APPLIED = re.compile(rf"(?<![a-zA-Z\\])({_NAME})\(")
 _BARE_BEFORE = re.compile(rf"(?<![a-zA-Z\\])({_NAME})\s*[-+*/^=](?!=)")
 _BARE_AFTER = re.compile(rf"(?:[-+*/^=]\s*|\d)({_NAME})(?![a-zA-Z(])")
 _NO_BRACES = str.maketrans("", "", "{}")
-# A step without any of these says nothing that is computed or compared.
+# A step that matches none of these computes and compares nothing.
 _SIGNS = re.compile(r"[\d=+*/^≈≠<>≤≥√π∞%$×÷·\\½⅓¼¾²³零一二三四五六七八九十百千万两半-]")
 _NUMBER_WORDS = frozenset(
     "zero one two three four five six seven eight nine ten eleven twelve hundred thousand million dozen dozens half "
     "third quarter twice thrice double triple plus minus times equal equals".split()
 )
-# In ASCII text, words without which the pattern cannot match: looking words up is much quicker than searching.
+# Words of which the pattern needs one in ASCII text: looking words up is much quicker than searching.
 _TENTATIVE_CUES = frozenset(
     "what suppose assume assuming could might may imagine consider try trying another different differently either "
     "instead other interpretation expect expects wonder wondering trick catch".split()
@@ -91,8 +91,8 @@ _TRIVIAL = frozenset((Fraction(0), Fraction(1), Fraction(2), Fraction(-1)))
 
 @dataclass(slots=True)
 class Step:
-    """One atom as it is read. Values are numbers that it names; results are those that it works out; `compared` are
-    pairs of what it finds and what it was to find, as they are written."""
+    """One atom as it is read. Values are numbers that it names; results are those that it computes; `compared` are
+    pairs of a found and an expected value, as they are written."""
 
     index: int
     start: int
@@ -122,16 +122,16 @@ class Step:
         return {operand for equation in self.equations for operand in operands_of(equation)}
 
     def rejects(self) -> bool:
-        """Whether it says that something before it is not so."""
+        """Whether it denies an earlier statement."""
         return self.fails or bool(self.refuted)
 
     def works_out(self) -> bool:
-        """Whether it holds a computation of its own."""
+        """Whether it contains a computation of its own."""
         return any(equation.computes for equation in self.equations)
 
 
 def specificity(key: Key) -> float:
-    """How much it says that two steps share a value: nearly nothing for 1 and 2, all for 117 or 14/3."""
+    """How significant it is that two steps share a value: nearly nothing for 1 and 2, all for 117 or 14/3."""
     if not isinstance(key, Fraction):
         return 1.0
     if key in _TRIVIAL:
@@ -200,7 +200,7 @@ def stem(word: str) -> str:
 
 
 def key_of(equation: Equation) -> Key | None:
-    """What an equation comes to, as a key."""
+    """The result of an equation, as a key."""
     value = equation.value
     if value is None:
         return None
@@ -209,7 +209,7 @@ def key_of(equation: Equation) -> Key | None:
 
 
 def _outcomes(equations: Sequence[Equation]) -> tuple[dict[Key, Equation], dict[str, Key], frozenset[Key]]:
-    """What equations work out, what they give to names, and the sides with unknowns in them."""
+    """The results of equations, the values that they assign to names, and their sides with unknowns."""
     results: dict[Key, Equation] = {}
     assigned: dict[str, Key] = {}
     sides: set[Key] = set()
@@ -234,7 +234,7 @@ def _outcomes(equations: Sequence[Equation]) -> tuple[dict[Key, Equation], dict[
 
 
 def _label(tokens: Sequence[Token], assigned: dict[str, Key]) -> None:
-    """A line that is just words and a number ("start 7", "total: 12") gives the number to the words."""
+    """A line that is just words and a number ("start 7", "total: 12") assigns the number to the words."""
     content = [t for t in tokens if t.kind not in ("stop", "comma", "money")]
     if 2 <= len(content) <= 5 and content[-1].kind == "num" and all(t.kind == "word" for t in content[:-1]):
         value = content[-1].value
@@ -243,7 +243,7 @@ def _label(tokens: Sequence[Token], assigned: dict[str, Key]) -> None:
 
 
 def _values(tokens: Sequence[Token], equations: Sequence[Equation]) -> frozenset[Fraction]:
-    """The numbers that a step names, and those that its sides come to."""
+    """The numbers that a step names, and the values of its sides."""
     named = {t.value for t in tokens if t.value is not None}
     for i in range(1, len(tokens)):
         value, is_signed = tokens[i].value, tokens[i - 1].text == "-" and tokens[i].glued
@@ -259,7 +259,7 @@ def _values(tokens: Sequence[Token], equations: Sequence[Equation]) -> frozenset
 
 
 def _refuted(tokens: Sequence[Token], text: str, states: Sequence[State]) -> list[Key]:
-    """The values that a step says are not so: "not 49", "≠ 3", "instead of 12", "not heads"."""
+    """The values that a step negates: "not 49", "≠ 3", "instead of 12", "not heads"."""
     if _MAY_REFUTE.search(text) is None:
         return []
     found: list[Key] = []

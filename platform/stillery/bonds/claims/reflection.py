@@ -1,7 +1,7 @@
-"""Which earlier steps a step returns to, and what it does there: withdraw, recompute, undo, substitute.
+"""Which earlier steps a step returns to, and how: withdraw, recompute, undo, substitute.
 
-Each finding says whether the check was independent (by another route than the step it checks) and whether it came out
-right; only independent checks that come out right earn credit for stability.
+Each finding says whether the check was independent (by another route than the step it checks) and whether it turned out
+right; only independent checks that turn out right earn credit for stability.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,8 +24,9 @@ _STATE_REACH = 12
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One return of step `target` to step `source`. `verifies` is True or False for an independent check that came
-    out right or wrong, None for what is none; `is_exact` says that numbers decide it and no reading of words."""
+    """One return of step `target` to step `source`. `verifies` is True or False for an independent check that turned
+    out right or wrong, None for any other return; `is_exact` says that it is decided by numbers rather than by reading
+    words."""
 
     source: int
     target: int
@@ -37,7 +38,7 @@ class Finding:
 
 
 def find_checks(step: Step, steps: Sequence[Step], memory: Memory, text: str) -> list[Finding]:
-    """The steps that one returns to, by what it computes, puts in, withdraws or replays."""
+    """The steps that one returns to, by its computations, substitutions, withdrawals or replays."""
     found = [*_withdrawn(step, memory), *_tested(step, memory), *_revised(step, memory), *_checked_states(step, steps)]
     for equation in step.equations:
         if equation.computes:
@@ -50,7 +51,7 @@ def find_checks(step: Step, steps: Sequence[Step], memory: Memory, text: str) ->
 
 def _withdrawn(step: Step, memory: Memory) -> Iterator[Finding]:
     for key in step.refuted:
-        # "That is not 1" says little of which step it is about, unless it stands beside what is so.
+        # "That is not 1" hardly identifies a step, unless the right value stands beside it.
         if specificity(key) <= _TRIVIAL and not step.works_out():
             continue
         source = memory.source(key, before=step.index)
@@ -75,7 +76,7 @@ def _checked_states(step: Step, steps: Sequence[Step]) -> Iterator[Finding]:
     for state in step.states if not step.rejects() else ():
         source = _state_source(state, before) if state.counted else None
         if source is not None:
-            # Letters and holdings that were looked up before are looked up again; a count goes on with the events.
+            # Repeated look-ups of letters and holdings are normal; a count continues with the events.
             is_copy = state.subject != "side" and any(_is_same(state, s) for other in before for s in other.states)
             verifies = None if is_copy and state.holds else state.holds
             evidence = f"step {step.index} finds step {source}'s {shorten(state.value)} by another route"
@@ -99,7 +100,7 @@ def _is_same(one: State, two: State) -> bool:
 
 
 def _tested(step: Step, memory: Memory) -> Iterator[Finding]:
-    """A result put to a test that it does not pass: "3 + 5 = 8, not 7" where a step had made 3."""
+    """A result that fails a test: "3 + 5 = 8, not 7" where a step had computed 3."""
     if not step.rejects():
         return
     for equation in step.equations:
@@ -111,8 +112,8 @@ def _tested(step: Step, memory: Memory) -> Iterator[Finding]:
 
 
 def _revised(step: Step, memory: Memory) -> Iterator[Finding]:
-    """A name that is given another value after a check failed. A number may go by a phrase ("their sum") in one case
-    and again in the next, and a function may be written in another form."""
+    """A name that gets another value after a failed check. A number's phrase ("their sum") may recur with another value
+    in the next case, and a function may be written in another form."""
     for name, key in step.assigned.items():
         is_phrase, is_form = len(name.split()) > 1, "(" in name and not isinstance(key, Fraction)
         if is_form or (is_phrase and isinstance(key, Fraction)):
@@ -148,7 +149,7 @@ def _recomputed(step: Step, equation: Equation, memory: Memory, text: str) -> It
 
 
 def _undone(step: Step, equation: Equation, memory: Memory, text: str) -> Iterator[Finding]:
-    """A computation whose result is what an earlier one started from, starting from what it came to."""
+    """The inverse computation: its result is an operand of the earlier one, and it starts from the earlier result."""
     operands = operands_of(equation)
     result = equation.right.rational()
     if result is None or len(operands) < 2:
@@ -176,7 +177,7 @@ def _undone(step: Step, equation: Equation, memory: Memory, text: str) -> Iterat
 
 
 def _reached_again(step: Step, equation: Equation, steps: Sequence[Step], memory: Memory) -> Iterator[Finding]:
-    """A result that an earlier step reached from other numbers, neither step resting on the other."""
+    """A result that an earlier step reached from other numbers, where neither step depends on the other."""
     key, recipe = key_of(equation), recipe_of(equation)
     if key is None or recipe is None or specificity(key) < 1:
         return
@@ -193,7 +194,7 @@ def _reached_again(step: Step, equation: Equation, steps: Sequence[Step], memory
 
 
 def _rests_on(equation: Equation, work: Work, steps: Sequence[Step]) -> bool:
-    """Whether a computation starts from the numbers of another step, so that it only goes on from there."""
+    """Whether a computation starts from the numbers of another step, and so only continues it."""
     mine = {o for o in operands_of(equation) if specificity(o) > 0.2}
     theirs = set(operands_of(work.equation))
     return bool(mine) and mine <= theirs | steps[work.step].values
@@ -204,7 +205,7 @@ def _show(key: Key) -> str:
 
 
 def _substituted(step: Step, memory: Memory, text: str) -> Iterator[Finding]:
-    """A value put back for its name into an equation that stood before it; it fits if both sides then agree."""
+    """A value substituted for its name into an earlier equation; it fits if both sides then agree."""
     numbers = [e for e in step.equations if e.left is not None and e.left.num_operations and e.left.value is not None]
     operands = {o for e in numbers for o in operands_of(e)}
     for work in reversed(memory.unknowns) if operands else ():
@@ -227,7 +228,8 @@ def _substituted(step: Step, memory: Memory, text: str) -> Iterator[Finding]:
 
 
 def _works_out(equation: Equation, side: Expression, value: Quotient | None, key: Fraction) -> bool:
-    """Whether an equation starts from a side of another one with its unknown put in: from its numbers and the value."""
+    """Whether an equation starts from a side of another one with its unknown substituted: from its numbers and the
+    value."""
     left = equation.left
     if left is None or set(left.operands) != {*side.operands, key}:
         return False

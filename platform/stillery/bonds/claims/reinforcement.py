@@ -1,10 +1,10 @@
-"""A trace in, the same trace with verification steps after firm transitions that nothing checked out.
+"""Inserts verification steps into a trace after firm transitions that nothing verified.
 
-A transition is a strong-logic bond above 0.9: a step that goes on from a value or a state that another worked out. If
-no later step checks its result by another route, a check goes in right behind it: computed where the step is
+A transition is a strong-logic bond above 0.9: a step that continues from a value or a state that another step computed.
+If no later step checks its result by another route, a check is inserted right after it: computed where the step is
 arithmetic (undone, or substituted into the equation that it solves), else written by a teacher. A check stays only if
-the analyzer itself finds that it verifies that very step, that no other step is read otherwise for it, and that
-stability does not fall. So what was inserted counts as a check the next time, and a second run inserts nothing.
+the analyzer itself finds that it verifies that very step, that no other step is read differently because of it, and
+that stability does not fall. So an inserted check counts as a check the next time, and a second run inserts nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,9 +23,9 @@ _MAX_TRIES = 4
 
 @dataclass(frozen=True, slots=True)
 class CheckRequest:
-    """A check that a teacher is to write: of `step`, the last of `before`, in the trace of `question`.
+    """A check for a teacher to write: of `step`, the last of `before`, in the trace of `question`.
 
-    `evidence` says which transition it is to check.
+    `evidence` describes the transition to check.
     """
 
     sample_id: str
@@ -41,9 +41,9 @@ Write = Callable[[Sequence[CheckRequest]], Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class Reinforced:
-    """The new trace and its molecule. `inserted` are the spans of all inserted steps of the new text, those that the
-    trace came with too; `num_computed` and `num_written` count what this run added, `unchecked` the steps (of the new
-    molecule) behind firm transitions that are still unchecked."""
+    """The new trace and its molecule. `inserted` are the spans of all inserted steps of the new text, including those
+    that the trace already had; `num_computed` and `num_written` count this run's insertions, `unchecked` the steps (of
+    the new molecule) after firm transitions that are still unchecked."""
 
     text: str
     molecule: Molecule
@@ -55,7 +55,7 @@ class Reinforced:
 
 @dataclass(frozen=True, slots=True)
 class _Check:
-    """A step to insert behind step `after`."""
+    """A step to insert after step `after`."""
 
     after: int
     text: str
@@ -64,7 +64,7 @@ class _Check:
 
 @dataclass(frozen=True, slots=True)
 class _Trace:
-    """The trace as it came, dissected; `inserted` as in Reinforced."""
+    """The original trace, dissected; `inserted` as in Reinforced."""
 
     text: str
     question: str | None
@@ -84,7 +84,7 @@ def reinforce(
     write: Write | None = None,
     above: float = FIRM,
 ) -> Reinforced:
-    """Check the transitions of a trace that are firmer than `above` and that nothing checks.
+    """Check the transitions of a trace that are firmer than `above` and have no check yet.
 
     `inserted` are spans that an earlier run inserted. Without `write` only arithmetic is checked. The molecule is that
     of `analyze(text, markers=False)` on the new text.
@@ -115,10 +115,10 @@ def reinforce(
 
 
 def unchecked_steps(found: Dissection, *, above: float = FIRM) -> list[int]:
-    """The steps behind a firm transition that no later step checks by another route.
+    """The steps after a firm transition that no later step checks by another route.
 
-    Steps that check something themselves, answers, and steps that say something false are none of them: the first are
-    checks, the second conclude nothing new, and the third cannot be verified.
+    Excluded are steps that check something themselves, answers, and false steps: the first are checks, the second
+    conclude nothing new, and the third cannot be verified.
     """
     bonds, atoms = found.molecule.bonds, found.molecule.atoms
     firm = {b.target for b in found.plain.support if b.origin == "claims" and b.strength > above}
@@ -134,7 +134,7 @@ def unchecked_steps(found: Dissection, *, above: float = FIRM) -> list[int]:
 
 
 def _dress(step: Step, text: str, statement: str) -> str:
-    """A check as a step of the trace's own form: a line among lines, a sentence among sentences."""
+    """A check in the trace's own form: a line among lines, a sentence among sentences."""
     body = text[step.start : step.end]
     shown = statement.replace("*", "×").replace("/", "÷") if "×" in body or "÷" in body else statement
     if any("\u4e00" <= c <= "\u9fff" for c in body):
@@ -144,7 +144,7 @@ def _dress(step: Step, text: str, statement: str) -> str:
 
 
 def _written(trace: _Trace, steps: Sequence[int], write: Write, *, above: float) -> list[_Check]:
-    """What the teacher writes for the steps that no computation checks."""
+    """The teacher's checks for the steps that no computation checks."""
     atoms = trace.found.molecule.atoms
     evidence = {b.target: b.evidence for b in trace.found.plain.support if b.origin == "claims" and b.strength > above}
     requests = [
@@ -163,8 +163,8 @@ def _written(trace: _Trace, steps: Sequence[int], write: Write, *, above: float)
 
 
 def _accept(trace: _Trace, kept: Sequence[_Check], tried: Sequence[_Check]) -> list[_Check]:
-    """The checks kept so far and those of the tried ones that can stand beside them: all that verify at once if
-    possible, else what of either half can."""
+    """The checks kept so far, with as many of the new ones as can join them: all that verify at once if possible, else
+    the same for either half."""
     while tried:
         failed = _failures(trace, [*kept, *tried])
         if failed is not None and not failed:
@@ -179,8 +179,8 @@ def _accept(trace: _Trace, kept: Sequence[_Check], tried: Sequence[_Check]) -> l
 
 
 def _failures(trace: _Trace, checks: Sequence[_Check]) -> set[_Check] | None:
-    """The checks that do not verify their step; None where the trace as a whole is worse off with these checks: a step
-    of its own is read otherwise, stability falls or conflict rises."""
+    """The checks that do not verify their step; None where these checks harm the whole trace: one of its own steps is
+    read differently, stability falls or conflict rises."""
     new_text, spans = _insert(trace, checks)
     made = dissect(new_text, question=trace.question, answer=trace.answer, markers=False, inserted=spans)
     before, after = trace.found.molecule, made.molecule
@@ -203,7 +203,7 @@ def _failures(trace: _Trace, checks: Sequence[_Check]) -> set[_Check] | None:
 
 
 def _insert(trace: _Trace, checks: Sequence[_Check]) -> tuple[str, list[tuple[int, int]]]:
-    """The text with the checks in it, and the spans of all its inserted steps."""
+    """The text with the checks inserted, and the spans of all its inserted steps."""
     atoms = trace.found.molecule.atoms
     parts: list[str] = []
     spans: list[tuple[int, int]] = []
@@ -225,7 +225,7 @@ def _insert(trace: _Trace, checks: Sequence[_Check]) -> tuple[str, list[tuple[in
 
 
 def _joints(text: str, start: int, end: int) -> tuple[str, str]:
-    """What goes between a step and the check behind it, and between the check and what follows."""
+    """The separators between a step and the check after it, and between the check and the next text."""
     body = text[start:end]
     blank = body[len(body.rstrip()) :]
     if "\n" in blank:

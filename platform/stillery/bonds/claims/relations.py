@@ -1,6 +1,6 @@
-"""Whether a relation between two expressions holds, read as a fair person reads it: a rounded decimal is no mistake.
+"""Whether a relation between two expressions holds, read leniently: a rounded decimal is not a mistake.
 
-A side that may go on past what was read, in either direction, decides nothing.
+A side that may extend beyond the parsed part, in either direction, decides nothing.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ _RELATIVE_TOLERANCE = 0.01
 
 
 def decide(tokens: Sequence[Token], left: Expression, right: Expression, at: int, relation: str) -> bool | None:
-    """Whether the relation holds; None where a side is unknown, conditional on a variable, or not wholly read."""
+    """Whether the relation holds; None where a side is unknown, conditional on a variable, or not fully parsed."""
     if left.value is None or right.value is None:
         return None
     if not is_clean_before(tokens, left.first) or not is_clean(tokens, right.end):
@@ -76,7 +76,7 @@ def _decide_equal(tokens: Sequence[Token], left: Expression, right: Expression, 
 def _is_rounding(
     value: Quotient, right: Expression, tokens: Sequence[Token], *, is_stated: bool, is_inexact: bool
 ) -> bool:
-    """Whether the right side is the value to the digits that it gives, rounded or cut off; for ≈ also within 1%.
+    """Whether the right side is the value to the digits that it gives, rounded or truncated; for ≈ also within 1%.
 
     A value that itself comes from decimals may be off by one in the last digit.
     """
@@ -97,7 +97,7 @@ def _is_rounding(
 
 
 def is_clean_before(tokens: Sequence[Token], first: int) -> bool:
-    """Whether nothing mathematical stands before an expression, to which it would belong."""
+    """Whether no mathematical text that could belong to the expression precedes it."""
     if first == 0:
         return True
     before = tokens[first - 1]
@@ -113,7 +113,7 @@ def is_clean_before(tokens: Sequence[Token], first: int) -> bool:
 
 
 def is_clean(tokens: Sequence[Token], end: int) -> bool:
-    """Whether nothing mathematical follows an expression, to which it would belong."""
+    """Whether no mathematical text that could belong to the expression follows it."""
     if end >= len(tokens):
         return True
     following = {t.text.casefold() for t in tokens[end : end + _REMAINDER_REACH]}
@@ -146,7 +146,7 @@ def _is_range(tokens: Sequence[Token], side: Expression) -> bool:
 
 
 def _is_prefix(tokens: Sequence[Token], short: Expression, long: Expression) -> bool:
-    """Whether one side is how the other begins: a product that is worked out piece by piece."""
+    """Whether one side is the beginning of the other: a product that is computed piece by piece."""
     width = short.end - short.first
     pieces = [[t.text for t in tokens[side.first : side.first + width]] for side in (short, long)]
     return 2 < width < long.end - long.first and pieces[0] == pieces[1]

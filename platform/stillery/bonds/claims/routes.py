@@ -1,7 +1,8 @@
-"""A computation in, another route to the same result out: undone, or put back into the equation that it solves.
+"""Finds another route to a computation's result: the computation undone, or the result substituted into the equation
+that it solves.
 
-The arithmetic is exact, over fractions. A computation whose text was not wholly understood here, whose result was
-rounded, or which cannot be undone to a number that is written without repeating decimals, has no route.
+The arithmetic is exact, over fractions. There is no route for a computation whose text was not fully parsed, whose
+result was rounded, or which cannot be undone to a number without repeating decimals.
 """
 
 import re
@@ -23,7 +24,7 @@ _TYPESET = re.compile(r"\\(?:left|right|,|;|!|quad)|[{}]")
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """An expression as text, and how firmly its parts are bound."""
+    """An expression as text, and the precedence of its operator."""
 
     text: str
     level: int
@@ -40,7 +41,7 @@ def find_routes(steps: Sequence[Step], index: int, text: str, question: str | No
 
 
 def _substitutions(steps: Sequence[Step], index: int, text: str, question: str | None) -> list[str]:
-    """The values that a step gives to unknowns, put into the equations in them that came before it."""
+    """The values that a step gives to unknowns, substituted into earlier equations with them."""
     memory = Memory()
     memory.unknowns.extend(question_equations(question or ""))
     for step in steps[:index]:
@@ -76,7 +77,7 @@ def undo(equation: Equation, tokens: Sequence[Token]) -> Iterator[str]:
 
 
 def substitute_into(statement: str, name: str, value: Fraction) -> str | None:
-    """An equation's text with a value put in for its unknown: `7*(3) + 5 = 5*(3) + 11`."""
+    """An equation's text with a value substituted for its unknown: `7*(3) + 5 = 5*(3) + 11`."""
     shown = _write_number(value)
     if shown is None or "\n" in statement.strip():
         return None
@@ -92,7 +93,7 @@ def _numbers(node: Node) -> list[Fraction]:
 
 
 def _inverses(node: Node, target: _Written) -> Iterator[tuple[_Written, Node]]:
-    """Each number of an expression, with what it must be in terms of the result and of the other numbers."""
+    """Each number of an expression, with its value in terms of the result and of the other numbers."""
     if node.sides is None:
         yield target, node
         return
@@ -145,7 +146,7 @@ def _enclose(part: _Written) -> str:
 
 
 def _write_number(value: Fraction) -> _Written | None:
-    """A number in digits, as a decimal if it is one; None for a repeating decimal and for one of very many digits."""
+    """A number in digits, as a decimal if it is one; None for a repeating decimal and for one with too many digits."""
     rest, places = value.denominator, 0
     while places < _MAX_DIGITS and 10**places % rest:
         places += 1

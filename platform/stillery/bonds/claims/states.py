@@ -1,7 +1,7 @@
-"""What a step says of a state that is no number: a side of a coin, who holds what, a letter of a word.
+"""A step's claims about non-numeric states: a side of a coin, who holds what, a letter of a word.
 
 The last state is carried from step to step; a step that names an event ("Nina flips", "swap Ann, Bob") and the state
-after it is replayed, and so decided. A step that begins like an earlier one is read as that step done again.
+after it is replayed, and so decided. A step that begins like an earlier one is read as a repetition of it.
 """
 
 import re
@@ -42,13 +42,14 @@ _POSITIONS = {"first": 0, "starts": 0, "begins": 0, "second": 1, "third": 2, "la
 
 
 def other_side(side: str) -> str | None:
-    """The opposite of a side that a thing may show (heads, tails; on, off), None for what is none."""
+    """The opposite of a two-sided state (heads, tails; on, off), None for any other."""
     return _OTHER.get(side)
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A state that a step asserts: `subject` is what is in it, `value` the state; `start` and `end` are in the step.
+    """A state that a step asserts: `subject` is what is in the state, `value` the state; `start` and `end` are
+    positions in the step.
 
     `counted` marks a value that was found by another route than the step before it (a count instead of an event).
     """
@@ -63,14 +64,14 @@ class State:
 
 @dataclass(slots=True)
 class Replay:
-    """The states as the trace has them so far."""
+    """The current states of the trace."""
 
     side: str | None = None
     first_side: str | None = None
     holdings: dict[str, str] = field(default_factory=dict[str, str])
     former: dict[str, str] = field(default_factory=dict[str, str])
     is_redoing: bool = False
-    # A side, and how often it was turned since the first; None for the number before anything happened to it.
+    # A side, and the number of flips since the first; None before any flip.
     num_turns: int | None = None
     sides_before: dict[str, tuple[str | None, int | None]] = field(
         default_factory=dict[str, "tuple[str | None, int | None]"]
@@ -78,15 +79,15 @@ class Replay:
     holdings_before: dict[str, dict[str, str]] = field(default_factory=dict[str, "dict[str, str]"])
 
     def read(self, text: str, *, question: str = "") -> list[State]:
-        """The states that a step asserts, decided against those before it; they become the current ones."""
+        """The states that a step asserts, decided against the earlier ones; they become the current ones."""
         if len(text) > _MAX_CHARS:
             return []
         body = text.strip(" \t\n,:;.")
         return [*self._read_side(text), *self._read_holdings(text, body), *_read_letters(text, body, question)]
 
     def _before(self, key: str, current: S, known: dict[str, S]) -> S:
-        """The state that a step starts from: the current one, but for the first step that is done again that which it
-        started from before."""
+        """The state that a step starts from: the current one, except that the first repeated step starts from the same
+        state as the first time."""
         is_again = key in known
         before = known[key] if is_again and not self.is_redoing else current
         self.is_redoing = is_again
@@ -108,7 +109,7 @@ class Replay:
             if self.first_side in (value, _OTHER[value]):
                 holds = value == (_OTHER[self.first_side] if int(count[1]) % 2 else self.first_side)
                 holds = holds and self.num_turns in (None, int(count[1]))
-                # Before anything was turned there is nothing to count.
+                # Before the first flip there is nothing to count.
                 holds = None if holds and self.num_turns is None else holds
             return [State(last.start(), last.end(), "side", value, holds, True)]
         if turn is not None or _NO_TURN.search(text):
@@ -146,7 +147,7 @@ class Replay:
 
 
 def read_pairs(body: str) -> dict[str, str]:
-    """ "Ann cup, Bob ball" as a mapping; empty if any part is no pair."""
+    """A mapping of pairs such as "Ann cup, Bob ball"; empty if any part is not a pair."""
     pairs: dict[str, str] = {}
     for part in re.split(r"[,;]", body):
         match = _PAIR.fullmatch(part)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-# Digits past this many are no quantity that a step computes with.
+# A number with more digits than this is not a quantity to compute with.
 _MAX_DIGITS = 60
 
 
@@ -75,7 +75,7 @@ _SPECIAL_WORDS = frozenset((*_WORD_OPERATORS, *_RELATION_WORDS, *_POWER_WORDS, *
 
 
 def tokenize(text: str, *, start: int = 0) -> list[Token]:
-    """The tokens of a text; `start` is added to their positions. White space and typesetting leave none."""
+    """The tokens of a text; `start` is added to their positions. White space and typesetting yield none."""
     tokens: list[Token] = []
     previous = _NOTHING
     for match in _PATTERN.finditer(text):

@@ -1,6 +1,6 @@
-"""The tokens of plain arithmetic in, a tree of exact values out: numbers, + - * / ^, brackets and fractions.
+"""Parses plain arithmetic into a tree of exact values: numbers, + - * / ^, brackets and fractions.
 
-Units and currency signs are passed over. Anything else is refused, so that a tree is all that was written.
+Units and currency signs are skipped. Anything else is refused, so that a tree covers the whole text.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ _SKIPPED = ("word", "money")
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A number, or an operation on two nodes. A number may stand as per cent."""
+    """A number, or an operation on two nodes. A number may be written as a percentage."""
 
     value: Fraction
     operator: str = ""
@@ -27,7 +27,7 @@ class Node:
 
 
 class UnreadableError(ValueError):
-    """Tokens that are no plain arithmetic."""
+    """Tokens that are not plain arithmetic."""
 
 
 def read_tree(tokens: Sequence[Token]) -> Node:
@@ -36,7 +36,7 @@ def read_tree(tokens: Sequence[Token]) -> Node:
 
 
 class _Reader:
-    """Plain arithmetic: numbers, + - * / ^, brackets and fractions; units and currency signs are passed over."""
+    """Plain arithmetic: numbers, + - * / ^, brackets and fractions; units and currency signs are skipped."""
 
     def __init__(self, tokens: Sequence[Token]) -> None:
         after = [*tokens[1:], None]

@@ -1,11 +1,11 @@
-"""The words after a number that are its unit ("5 apples", "3 liters/min", "8 (Samuel)"): how many tokens they take."""
+"""The length in tokens of the unit after a number ("5 apples", "3 liters/min", "8 (Samuel)")."""
 
 from collections.abc import Sequence
 
 from stillery.bonds.claims.tokens import Token
 
 _MAX_UNIT_WORDS = 8
-# Words that join two statements are no units of the number before them.
+# Words that join two statements are not units of the number before them.
 _NO_UNITS = frozenset(
     "or so then but if because since as which when where we he she they it i you therefore thus hence not also "
     "while after before has have had leaving now get gets got need needs".split()
@@ -16,7 +16,7 @@ _PER = frozenset(("per", "each", "an", "a", "of"))
 
 
 def unit_length(tokens: Sequence[Token]) -> int:
-    """How many of the tokens after a number are its unit; 0 unless an operator, relation or bracket follows them."""
+    """The number of tokens after a number that are its unit; 0 unless an operator, relation or bracket follows them."""
     length = 0
     while length < _MAX_UNIT_WORDS:
         width = _width(tokens, length)
@@ -29,7 +29,8 @@ def unit_length(tokens: Sequence[Token]) -> int:
 
 
 def _width(tokens: Sequence[Token], at: int) -> int:
-    """How many tokens at a place belong to a unit: a word, "/word", a short note in brackets; 0 for none."""
+    """The number of tokens at a position that belong to a unit: a word, "/word", a short note in brackets; 0 for
+    none."""
     token = tokens[at] if at < len(tokens) else None
     after = tokens[at + 1] if at + 1 < len(tokens) else None
     if token is None or token.text.casefold() == "percent":
@@ -49,7 +50,7 @@ def _width(tokens: Sequence[Token], at: int) -> int:
 
 
 def _note_width(tokens: Sequence[Token], at: int) -> int:
-    """The length of a note of words in brackets, brackets included; 0 if there is more in it."""
+    """The length of a note of words in brackets, including the brackets; 0 if it contains anything else."""
     for width, inner in enumerate(tokens[at + 2 : at + _MAX_UNIT_WORDS], start=3):
         if inner.kind == "close":
             return width

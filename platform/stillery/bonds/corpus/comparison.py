@@ -1,4 +1,4 @@
-"""The bonds of several models on the same problems: molecules in, their mixes and distances out."""
+"""Compares the bonds of several models on the same problems: their shares by kind, and their distances."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -13,10 +13,10 @@ TEACHER = "teacher"
 def compare(molecules: Mapping[str, Sequence[Molecule]], *, problems: Mapping[str, str]) -> dict[str, Any]:
     """Plain data: `models` by role, each with its number of traces and bonds, the mean stability and the share of each
     kind of bond as [estimate, low, high] (95%, bootstrap over problems); and `divergence` of each other model from the
-    teacher, by the shares and by what follows what (Jensen-Shannon, in bits, beside shuffled labels).
+    teacher, by shares and by transitions (Jensen-Shannon, in bits, beside shuffled labels).
 
-    `problems` maps sample_id to prompt_id. Molecules with an error count for nothing; a model without a bond has no
-    shares, and a divergence needs bonds on both sides and a problem that both were given.
+    `problems` maps sample_id to prompt_id. Molecules with an error are ignored; a model without a bond has no shares,
+    and a divergence needs bonds on both sides and a problem that both were given.
     """
     kept = {role: [m for m in found if m.error is None] for role, found in molecules.items()}
     bonded = {role: found for role, found in kept.items() if any(m.bonds for m in found)}

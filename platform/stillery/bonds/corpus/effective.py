@@ -1,8 +1,8 @@
-"""Effective bond patterns: a corpus in, the recurring bonds worth distilling out, and the best ones for a problem.
+"""Effective bond patterns: the recurring bonds of a corpus that are worth distilling, and the best ones for a problem.
 
-A pattern is a kind of bond under given conditions: how far back it reaches, and what its two steps assert. It counts
-as effective above a strength of 0.5. Its triggers are what sets it off: events and opening words of the later step
-that go with this pattern more than with the others.
+A pattern is a kind of bond under given conditions: how far back it reaches, and what its two steps assert. It counts as
+effective above a strength of 0.5. Its triggers are events and opening words of the later step that occur with this
+pattern more than with the others.
 """
 
 import math
@@ -15,25 +15,25 @@ from stillery.bonds.corpus.terms import similarities, terms_of, words_of
 from stillery.records import Atom, Bond, BondKind, Molecule
 
 EFFECTIVE = 0.5
-# The article's strength_range: each side of the strength of a bond.
+# The article's strength_range: bounds on the strength of a bond.
 TOLERANCE = 0.1
 NO_CLAIM = "no claim"
 
 _NUM_EXAMPLES = 3
 _NUM_TRIGGERS = 8
 _OPENING_WORDS = 4
-# A trigger's log odds ratio lies at least this many standard errors above 0.
+# A trigger's log odds ratio is at least this many standard errors above 0.
 _TRIGGER_Z = 2.0
-# In a match, the corpus as a whole weighs as much as this many bonds of traces of problems just like the one asked.
+# In a match, the corpus as a whole weighs as much as this many bonds from traces of identical problems.
 _PRIOR_BONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """Something that goes with a pattern: in `num_bonds` of its bonds, from `num_traces` traces.
+    """A feature that occurs with a pattern: in `num_bonds` of its bonds, from `num_traces` traces.
 
     `z` is the log odds ratio against all other bonds over its standard error. Bonds of one trace are not independent,
-    so it ranks triggers and is no test.
+    so it ranks triggers and is not a test.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class PatternLibrary:
-    """Patterns by falling share, with how often each trace has each (in their order) and its question's terms."""
+    """Patterns by falling share, with each trace's counts of them (in the same order) and its question's terms."""
 
     patterns: list[Pattern]
     counts: list[list[int]]
@@ -78,7 +78,7 @@ class PatternLibrary:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A pattern for a problem: its expected share of the bonds there, and how many times that is its usual share."""
+    """A pattern for a problem: its expected share of the bonds there, and the ratio to its usual share (lift)."""
 
     pattern: Pattern
     expected_share: float
@@ -119,7 +119,7 @@ def extract_patterns(
 
 
 def match_patterns(library: PatternLibrary, question: str, *, kind: str | None = None, top: int = 3) -> list[Match]:
-    """The patterns that traces of problems like this one show more than others do, best first.
+    """The patterns that are more frequent in traces of similar problems than in others, best first.
 
     Each trace votes with the tf-idf cosine of its question to this one; the votes give the expected share of each
     pattern, shrunk towards its share in the corpus. The rank is the pattern's part of the relative entropy between
@@ -156,7 +156,7 @@ def _key(molecule: Molecule, bond: Bond) -> Key:
 
 
 def _claim_kind(atom: Atom) -> str:
-    """The kind of the last claim of a step, which is what it arrives at."""
+    """The kind of the last claim of a step, which is its result."""
     return atom.claims[-1].kind if atom.claims else NO_CLAIM
 
 
@@ -185,8 +185,9 @@ def _pattern(
 
 
 def _triggers(bonds: Sequence[Occurrence], overall: Counter[str], *, total: int) -> list[Trigger]:
-    """The features that a pattern has more than other bonds, in two of its traces and a tenth of them at least: what
-    only few traces show is the topic of their problem. Odds as of Woolf, half a count added to each cell."""
+    """The features that are more frequent with a pattern than with other bonds, in at least two of its traces and a
+    tenth of them: a feature of only a few traces is the topic of their problem. Odds as of Woolf, half a count added to
+    each cell."""
     inside = Counter(name for _, _, seen in bonds for name in seen)
     traces = Counter(name for name, _ in {(name, index) for index, _, seen in bonds for name in seen})
     enough = max(2.0, len({index for index, _, _ in bonds}) / 10)
@@ -202,7 +203,8 @@ def _triggers(bonds: Sequence[Occurrence], overall: Counter[str], *, total: int)
 
 
 def _features(molecule: Molecule) -> Iterator[tuple[Bond, frozenset[str]]]:
-    """Each bond with what may set it off: the state of the trace when its later step begins, and how that opens."""
+    """Each bond with its possible triggers: the state of the trace when its later step begins, and the step's opening
+    words."""
     checked: set[int] = set()
     before: list[str] = []
     for target, arriving in groupby(sorted(molecule.bonds, key=lambda b: b.target), key=lambda b: b.target):

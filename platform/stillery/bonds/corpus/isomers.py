@@ -28,7 +28,7 @@ _SIGNS = {"×": "*", "⋅": "*", "·": "*", "\\times": "*", "\\cdot": "*", "÷":
 
 @dataclass(frozen=True, slots=True)
 class IsomerPair:
-    """Two traces with one formula. `bond_distance` is 1 minus the Jaccard overlap of their structures, 0 to 1."""
+    """Two traces with the same formula. `bond_distance` is 1 minus the Jaccard overlap of their structures, 0 to 1."""
 
     prompt_id: str
     left: str
@@ -41,7 +41,8 @@ class IsomerPair:
 
 @dataclass(frozen=True, slots=True)
 class IsomerReport:
-    """Of `num_pairs` pairs of traces of one problem, `num_same_formula` can be compared, and those are `pairs`."""
+    """Of `num_pairs` pairs of traces of one problem, `num_same_formula` have the same formula and can be compared:
+    those in `pairs`."""
 
     num_problems: int
     num_pairs: int
@@ -53,9 +54,9 @@ class IsomerReport:
 def find_isomers(
     molecules: Sequence[Molecule], *, problems: Mapping[str, str], min_overlap: float = 0.5
 ) -> IsomerReport:
-    """Which traces of the same problem are isomers of each other; `problems` maps sample_id to prompt_id.
+    """The traces of the same problem that are isomers of each other; `problems` maps sample_id to prompt_id.
 
-    `min_overlap` 1 asks for exactly the same claims. Raises ValueError if a molecule's problem is unknown.
+    `min_overlap` 1 requires exactly the same claims. Raises ValueError if a molecule's problem is unknown.
     """
     by_problem: dict[str, list[Molecule]] = {}
     for molecule in molecules:

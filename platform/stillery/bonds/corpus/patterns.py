@@ -1,4 +1,5 @@
-"""Bond statistics of a corpus: molecules in; shares of the kinds, what follows what, and how far two corpora are apart.
+"""Bond statistics of a corpus: the shares of the kinds, the transitions between them, and the divergence of two
+corpora.
 
 `pi(b)` is the share of each kind among all bonds; `P(b'|b)` says which kind comes next along the trace, given one (the
 two quantities of arXiv 2601.06002). A molecule's bonds join any two steps and a step may carry several, so "next" is
@@ -36,7 +37,8 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class BondStatistics:
-    """`marginal` is pi(b); `transitions[b][b']` is P(b'|b), without the rows of kinds that nothing ever follows."""
+    """`marginal` is pi(b); `transitions[b][b']` is P(b'|b), without the rows of kinds that are never followed by a
+    bond."""
 
     num_traces: int
     num_bonds: int
@@ -47,7 +49,7 @@ class BondStatistics:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One Jensen-Shannon divergence in bits, from 0 to 1, beside what chance alone gives.
+    """One Jensen-Shannon divergence in bits, from 0 to 1, beside its value by chance alone.
 
     `null_mean` and `null_high` (95%) are of the same corpora with the traces' labels shuffled, `p_value` the share of
     shuffles at least as far apart. `split_left` and `split_right` are each corpus against itself, the mean over
@@ -64,7 +66,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Divergence:
-    """Two corpora compared: by the kinds' shares, and by what follows each kind beyond what the shares explain."""
+    """Two corpora compared: by the kinds' shares, and by their transitions beyond what the shares explain."""
 
     num_left: int
     num_right: int
@@ -174,7 +176,7 @@ def _shares(counts: Array) -> Array:
 
 
 def _intervals(value: Array, resampled: Array, confidence: float) -> dict[str, Interval]:
-    """Percentile intervals; resamples without any count say nothing and are left out."""
+    """Percentile intervals; resamples without any count are left out."""
     known = resampled[~np.isnan(resampled).any(axis=1)]
     low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
     return {kind: Interval(float(v), float(a), float(b)) for kind, v, a, b in zip(KINDS, value, low, high, strict=True)}
@@ -183,7 +185,7 @@ def _intervals(value: Array, resampled: Array, confidence: float) -> dict[str, I
 def _divergences(features: Array, masks: NDArray[np.bool_]) -> Array:
     """For each mask (row) the divergences of the marginals and of the transitions between inside and outside.
 
-    The latter is the information that which corpus it is gives about b' once b is known: by the chain rule, the
+    The latter is the information that corpus membership gives about b' once b is known: by the chain rule, the
     divergence of the pairs (b, b') minus that of their first members. So it is 0 where only the shares differ.
     """
     inside = masks.astype(np.float64) @ features
@@ -197,10 +199,10 @@ def _divergences(features: Array, masks: NDArray[np.bool_]) -> Array:
 
 
 def _divergence_of_counts(left: Array, right: Array) -> Array:
-    """In bits; 0 where one side has no counts: what was not observed cannot differ."""
+    """In bits; 0 where one side has no counts: unobserved corpora cannot differ."""
     from scipy.spatial.distance import jensenshannon
 
-    # Equal distributions may come out a rounding error below zero, whose root is no number.
+    # Equal distributions may come out a rounding error below zero, whose root is not a number.
     with np.errstate(invalid="ignore"):
         distance = jensenshannon(_shares(left), _shares(right), base=2, axis=-1)  # pyright: ignore[reportCallIssue]
     return np.nan_to_num(distance**2)

@@ -1,4 +1,4 @@
-"""How alike two questions are by their words: texts in, the tf-idf cosine out. English, Chinese and Japanese."""
+"""Word similarity of two questions: the tf-idf cosine. English, Chinese and Japanese."""
 
 import math
 import re
@@ -22,12 +22,12 @@ def words_of(text: str) -> list[str]:
 
 
 def terms_of(question: str) -> Counter[str]:
-    """How often a text has each word."""
+    """Term counts of a text."""
     return Counter(words_of(question))
 
 
 def similarities(asked: Counter[str], questions: Sequence[Counter[str]]) -> list[float]:
-    """The tf-idf cosine of each question to the one asked."""
+    """The tf-idf cosine of each question to the given one."""
     documents = Counter(term for terms in questions for term in terms)
     idf = {term: math.log((1 + len(questions)) / (1 + documents[term])) for term in {*documents, *asked}}
     return [_cosine(asked, terms, idf) for terms in questions]

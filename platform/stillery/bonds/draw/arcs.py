@@ -1,7 +1,7 @@
-"""A molecule along a line: its steps in their order, its bonds as arcs over them.
+"""A molecule along a line: its steps in order, its bonds as arcs over them.
 
-Derivations (strong logic) run above the line; what returns or jumps (reflection, exploration) runs below, so that the
-two never cross.
+Derivations (strong logic) run above the line; returns and jumps (reflection, exploration) run below, so that the two
+never cross.
 """
 
 import math
@@ -34,7 +34,7 @@ _ARC_HEIGHT = 150.0
 
 
 def arc_layout(molecule: Molecule, *, title: str = "") -> Layout:
-    """Where everything goes. Raises ValueError for a molecule without atoms."""
+    """The layout. Raises ValueError for a molecule without atoms."""
     count = len(molecule.atoms)
     if not count:
         raise ValueError(f"molecule {molecule.sample_id!r} has no atoms: there is nothing to draw")
@@ -58,7 +58,7 @@ def arc_layout(molecule: Molecule, *, title: str = "") -> Layout:
 
 
 def rise_of(left: float, right: float) -> float:
-    """The height of an arc: half a circle while it is short, then as the root of its length, to spread long ones."""
+    """The height of an arc: half a circle while it is short, then the root of its length, to spread long ones."""
     radius, longest = (right - left) / 2, WIDTH / 2 - MARGIN
     return min(radius, _ARC_HEIGHT * math.sqrt(radius / longest))
 
@@ -95,6 +95,6 @@ def _move(arc: Curve, baseline: float) -> Curve:
 
 def _mark(atom: Atom, index: int, x: float, baseline: float, *, spacing: float) -> Mark:
     state = state_of(atom)
-    # However many steps there are, a conflict stays large enough to be seen.
+    # However many steps there are, a conflict stays large enough to be visible.
     radius = min(max(spacing / 2.7, 0.5 if state == "plain" else 3.2), 9.5)
     return Mark(x, baseline, radius, state, index + 1, atom.inserted, atom.text)

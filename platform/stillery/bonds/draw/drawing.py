@@ -1,8 +1,8 @@
-"""A molecule as a picture for a paper: arcs over a line, or a graph laid out by forces; SVG or PNG, on white.
+"""A molecule as a figure for a paper: arcs over a line, or a force-directed graph; SVG or PNG, on white.
 
-A bond's kind is told by colour and by dashes, its strength by the width of its line. A step whose false claim nothing
-corrects is filled red; one that is corrected has a red ring and a red line to the step that corrects it; a step that
-reinforcement inserted is a square. Both formats draw the same curves and marks.
+Colour and dashes show a bond's kind, line width its strength. A step with an uncorrected false claim is filled red; one
+that is corrected has a red ring and a red line to the step that corrects it; a step that reinforcement inserted is a
+square. Both formats draw the same curves and marks.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ LAYOUTS: dict[str, Callable[..., Layout]] = {"arcs": arc_layout, "force": force_
 
 
 def to_svg(molecule: Molecule, *, title: str = "", layout: str = "arcs") -> str:
-    """The drawing as an SVG document, laid out by one of LAYOUTS. Texts of the trace are escaped. Raises ValueError
+    """The drawing as an SVG document, laid out by one of LAYOUTS. The trace's texts are escaped. Raises ValueError
     where there are no atoms."""
     template = make_environment("stillery.bonds.draw", path=_path).get_template("drawing.svg")
     made = LAYOUTS[layout](molecule, title=title)
@@ -26,7 +26,7 @@ def to_svg(molecule: Molecule, *, title: str = "", layout: str = "arcs") -> str:
 
 
 def to_png(molecule: Molecule, *, title: str = "", scale: float = 2.0, layout: str = "arcs") -> bytes:
-    """The drawing as a PNG, `scale` pixels to a unit. Raises ValueError where there are no atoms."""
+    """The drawing as a PNG, `scale` pixels per unit. Raises ValueError where there are no atoms."""
     from stillery.bonds.draw.png import render_png
 
     return render_png(LAYOUTS[layout](molecule, title=title), scale=scale)

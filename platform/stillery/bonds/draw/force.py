@@ -1,9 +1,9 @@
-"""A molecule as a graph: steps that are bonded lie near each other, and the trail of the trace leads through them.
+"""A molecule as a graph: bonded steps are near each other, and a line through the steps shows their order.
 
 A force-directed layout (Fruchterman and Reingold, 1991): bonds and the trail pull, all near pairs push. It starts from
 a spiral in the order of the trace and draws no random number, so the same molecule always looks the same; only near
-pairs are looked at, so that long traces take time linear in their length. Networkx's layouts look at all pairs, so that
-2,000 steps take them far longer, and past a hundred steps they lay many over each other.
+pairs are considered, so that long traces take time linear in their length. Networkx's layouts consider all pairs, so
+that 2,000 steps take them far longer, and past a hundred steps they place many on top of each other.
 """
 
 import math
@@ -40,7 +40,7 @@ from stillery.records import Atom, BondKind, Molecule
 
 Array = NDArray[np.float64]
 
-# Width to height of the area that is filled.
+# Width to height of the layout area.
 ASPECT = 1.5
 _NUM_ROUNDS = 250
 # Past 400 steps there are fewer rounds, so that the longest traces are drawn in seconds.
@@ -57,7 +57,7 @@ _CORRECTION_BEND = -0.2
 
 
 def force_positions(molecule: Molecule) -> list[Point]:
-    """The place of each step, x and y from 0 to 1, of an area `ASPECT` times as wide as high; y downwards."""
+    """The position of each step, x and y from 0 to 1, of an area `ASPECT` times as wide as high; y downwards."""
     count = len(molecule.atoms)
     if count < 2:
         return [(0.5, 0.5)] * count
@@ -73,7 +73,7 @@ def force_positions(molecule: Molecule) -> list[Point]:
 
 
 def force_layout(molecule: Molecule, *, title: str = "") -> Layout:
-    """Where everything goes. Raises ValueError for a molecule without atoms."""
+    """The layout. Raises ValueError for a molecule without atoms."""
     count = len(molecule.atoms)
     if not count:
         raise ValueError(f"molecule {molecule.sample_id!r} has no atoms: there is nothing to draw")
@@ -101,8 +101,8 @@ def force_layout(molecule: Molecule, *, title: str = "") -> Layout:
 
 
 def _springs(molecule: Molecule) -> tuple[NDArray[np.int64], Array]:
-    """The pairs of steps that pull on each other, and how much. A bond of a step with many pulls less, so that a step
-    that all the others use does not draw them into one heap."""
+    """The pairs of steps that pull on each other, and how strongly. A bond of a step with many pulls less, so that a
+    heavily used step does not draw all others into one heap."""
     pulls: dict[tuple[int, int], float] = {}
     degrees = np.zeros(len(molecule.atoms))
     for bond in molecule.bonds:
@@ -134,7 +134,7 @@ def _forces(places: Array, ends: NDArray[np.int64], pulls: Array) -> Array:
     pairs = KDTree(places).query_pairs(_REACH, output_type="ndarray")
     apart = places[pairs[:, 1]] - places[pairs[:, 0]]
     squared = np.maximum((apart**2).sum(axis=1, keepdims=True), 1e-3)
-    # The push falls to nothing where the reach ends, so that no step jumps as a pair comes into reach.
+    # The push falls to zero at the cutoff distance, so that no step jumps as a pair comes into reach.
     push = apart / squared * np.maximum(1 - squared / _REACH**2, 0.0)
     np.add.at(total, pairs[:, 0], -push)
     np.add.at(total, pairs[:, 1], push)
@@ -142,8 +142,8 @@ def _forces(places: Array, ends: NDArray[np.int64], pulls: Array) -> Array:
 
 
 def _fit(places: Array) -> list[Point]:
-    """Turned so that the longest extent is horizontal and the trace begins at the left and at the top, then stretched
-    to the area, at most by half more in one direction than in the other."""
+    """Rotated so that the longest extent is horizontal and the trace begins at the top left, then stretched to the
+    area, at most by half more in one direction than in the other."""
     centred = places - places.mean(axis=0)
     _, axes = np.linalg.eigh(centred.T @ centred)
     turned = centred @ axes[:, ::-1]

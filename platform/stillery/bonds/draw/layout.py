@@ -1,4 +1,4 @@
-"""What a drawing of a molecule consists of, in page units, whatever its layout: curves, marks, ticks and quotes.
+"""The elements of a molecule's drawing, in page units, for every layout: curves, marks, ticks and quotes.
 
 `drawing_arcs` lays a molecule out along a line, `drawing_force` as a graph; both draw bonds and steps alike.
 """
@@ -12,7 +12,7 @@ from stillery.records import Atom, BondKind, Molecule
 
 WIDTH = 760.0
 MARGIN = 28.0
-# Up to this many steps, each carries its number and is quoted below the picture.
+# Up to this many steps, each is numbered and quoted below the picture.
 MAX_QUOTED = 24
 
 HEADER = 84.0
@@ -32,7 +32,7 @@ class KindStyle:
     above: bool
 
 
-# Okabe and Ito's colours, darkened for thin lines: told apart with any colour vision. Conflicts alone are red.
+# Okabe and Ito's colours, darkened for thin lines: distinguishable with any colour vision. Only conflicts are red.
 STYLES = {
     BondKind.STRONG_LOGIC: KindStyle("strong logic", "#0072b2", (), True),
     BondKind.REFLECTION: KindStyle("reflection, verification", "#00805c", (5.0, 2.0), False),
@@ -47,7 +47,7 @@ STROKES = {"plain": INK, "corrected": CONFLICT, "false": CONFLICT}
 LEGEND_Y = 66.0
 LEGEND_STEP = 186.0
 CONFLICT_NAME = "false claim (ring: corrected)"
-# Smaller marks carry no number.
+# Smaller marks have no number.
 NUMBERED_RADIUS = 7.0
 
 
@@ -56,8 +56,8 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A line from one point to another. With `rise` it is half an ellipse over two points of one height, that high,
-    negative below them; else a parabola that passes `bend` to the left of its chord, 0 for a straight line."""
+    """A line from one point to another. With `rise` it is half an ellipse of that height over two points at the same
+    level, downwards if negative; else a parabola that passes `bend` to the left of its chord, 0 for a straight line."""
 
     start: Point
     end: Point
@@ -91,7 +91,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """The number of a step too small to carry it, written at a point; `guide` is where a line to it begins."""
+    """The number of a step that is too small to hold it, with its position; `guide` is the start of a line to it."""
 
     x: float
     y: float
@@ -101,7 +101,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The start of a step's text, with the top left corner of where it is written."""
+    """The start of a step's text, with the top left corner of its position."""
 
     x: float
     y: float
@@ -112,7 +112,7 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """All that is drawn, on a page of `width` x `height` units, y downwards. `trail` leads through the steps in their
+    """All elements of a drawing, on a page of `width` x `height` units, y downwards. `trail` leads through the steps in
     order."""
 
     height: float
@@ -127,7 +127,7 @@ class Layout:
     width: float = WIDTH
 
     def marks_in_order(self) -> list[Mark]:
-        """The marks in the order of drawing: those that warn lie on top of their neighbours."""
+        """The marks in drawing order: warning marks lie on top of their neighbours."""
         return sorted(self.marks, key=lambda mark: mark.state != "plain")
 
 
@@ -140,7 +140,8 @@ def summarize(molecule: Molecule) -> str:
 
 
 def state_of(atom: Atom) -> str:
-    """Whether a step makes a `false` claim that nothing corrects, else one that is `corrected`, else `plain`."""
+    """`false` for a step with an uncorrected false claim, else `corrected` for one with a corrected claim, else
+    `plain`."""
     false = [claim for claim in atom.claims if claim.holds is False]
     if not false:
         return "plain"
@@ -170,17 +171,17 @@ def line_width(strength: float, *, crowd: int) -> float:
 
 
 def corrections(atoms: Sequence[Atom]) -> list[tuple[int, int]]:
-    """The steps that are false, each with one that corrects it."""
+    """The false steps, each with one that corrects it."""
     return sorted({(i, c.corrected_by) for i, a in enumerate(atoms) for c in a.claims if c.corrected_by is not None})
 
 
 def bond_title(source: int, target: int, style: KindStyle, strength: float, evidence: str) -> str:
-    """What a drawing says of a bond on being pointed at."""
+    """The tooltip of a bond."""
     return f"{source + 1} → {target + 1}: {style.name} {strength:.2f}. {evidence}"
 
 
 def quote_steps(atoms: Sequence[Atom], *, top: float) -> tuple[list[Quote], float]:
-    """The texts of a short trace's steps in two columns, and where they end; nothing for a long one."""
+    """The texts of a short trace's steps in two columns, and where they end; none for a long one."""
     if len(atoms) > MAX_QUOTED:
         return [], top
     rows = math.ceil(len(atoms) / 2)
@@ -194,6 +195,6 @@ def _quote(atom: Atom, index: int, *, rows: int, top: float) -> Quote:
 
 
 def legend_of(molecule: Molecule) -> list[tuple[str, KindStyle]]:
-    """The kinds with how many bonds each has, and how they are drawn."""
+    """The kinds with their numbers of bonds, and how they are drawn."""
     counts = [(sum(bond.kind == kind for bond in molecule.bonds), style) for kind, style in STYLES.items()]
     return [(f"{style.name} ({count})", style) for count, style in counts]

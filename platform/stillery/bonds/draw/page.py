@@ -1,9 +1,9 @@
-"""The interactive page: one molecule, or two side by side, in; one self-contained HTML document out.
+"""The interactive page: one molecule, or two side by side, as one self-contained HTML document.
 
-It loads nothing and works from a file. Texts of a trace are hostile input: they travel as JSON in a data block, with
-every character that could end it escaped, and the script puts them on the page as text, never as markup. A content
-security policy lets this one script run, by its hash, and nothing else, so that no text could load or run anything
-even if that failed.
+It loads nothing and works from a file. The trace's texts are hostile input: they are embedded as JSON in a data block,
+with every character that could end it escaped, and the script puts them on the page as text, never as markup. A content
+security policy allows this one script, by its hash, and nothing else, so that no text could load or run anything even
+if the escaping failed.
 """
 
 import base64
@@ -32,7 +32,7 @@ def molecule_page(
 ) -> str:
     """The page of one or two (name, molecule) pairs, such as a teacher's and its student's for one question.
 
-    It opens with `layout`, arcs or force, and a button changes to the other. Raises ValueError for another number of
+    It opens with `layout`, arcs or force, and a button switches to the other. Raises ValueError for another number of
     molecules, or one without atoms.
     """
     if len(molecules) not in (1, 2):
@@ -53,12 +53,12 @@ def molecule_page(
             molecules=[_data(name, molecule) for name, molecule in molecules],
         )
     )
-    # Half a surrogate pair, which a tokenizer may leave behind, has no place in UTF-8.
+    # Half a surrogate pair, which a tokenizer may leave behind, cannot be encoded in UTF-8.
     return page.encode("utf-8", "replace").decode()
 
 
 def policy_of() -> str:
-    """The content security policy of the page, as a header of it may say again."""
+    """The page's content security policy, which a response header may repeat."""
     return (
         f"default-src 'none'; script-src 'sha256-{_sha256(_script())}'; style-src 'unsafe-inline'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
@@ -78,7 +78,7 @@ def _sha256(script: str) -> str:
 
 
 def _data(name: str, molecule: Molecule) -> dict[str, Any]:
-    """What the script needs of a molecule; kinds are indices into KINDS."""
+    """The script's data of a molecule; kinds are indices into KINDS."""
     energies = molecule.energies or [math.nan] * len(molecule.bonds)
     return {
         "name": name,

@@ -1,6 +1,6 @@
-"""The layout of a molecule as a PNG, by matplotlib.
+"""The layout of a molecule as a PNG, drawn by matplotlib.
 
-Its figure is used without pyplot and its settings within a context, so no global state is left changed.
+Its figure is used without pyplot and its settings within a context, so no global state changes.
 """
 
 import io
@@ -27,14 +27,14 @@ from stillery.bonds.draw.layout import (
     Mark,
 )
 
-# Tried glyph by glyph in this order, those that are installed; Chinese needs one of the last.
+# Tried glyph by glyph in this order, where installed; Chinese needs one of the last.
 _FONTS = ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans", "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei"]
 # A unit of the layout is 1/96 inch; matplotlib's lines and letters are in points.
 _POINTS = 0.75
 
 
 def render_png(layout: Layout, *, scale: float) -> bytes:
-    """The PNG of a layout, `scale` pixels to a unit."""
+    """The PNG of a layout, `scale` pixels per unit."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
     from matplotlib.font_manager import fontManager
@@ -55,7 +55,7 @@ def render_png(layout: Layout, *, scale: float) -> bytes:
         _captions(axes, layout)
         buffer = io.BytesIO()
         with warnings.catch_warnings():
-            # Matplotlib warns once a letter that no font has; it draws a box, which says as much.
+            # Matplotlib warns about each letter that no font has; it draws a box, which is clear enough.
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             figure.savefig(buffer, format="png")
     return buffer.getvalue()

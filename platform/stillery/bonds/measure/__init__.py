@@ -1,1 +1,1 @@
-"""What a molecule or a model's attention amounts to."""
+"""Measurements on a molecule, and on a model's attention."""

@@ -1,4 +1,4 @@
-"""What a trace says of its question that is not so, answer included: steps and claims in, conflicts out."""
+"""Conflicts between a trace, including its answer, and its question."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ _EITHER = re.compile(r"\d\s+or\s+[-−$]?\d|\\boxed[^\n]*\\boxed")
 
 
 def find_answer_conflicts(steps: Sequence[Step], claims: Sequence[Located], question: str = "") -> list[Conflict]:
-    """Numbers of the question given to another name, and an answer that the steps never came to, that is another
+    """Numbers of the question assigned to another name, and an answer that the steps never reached, that is another
     subject's state, denies the last state, or is one of several."""
     return [
         *_misquotes(claims, question),
@@ -31,7 +31,7 @@ def find_answer_conflicts(steps: Sequence[Step], claims: Sequence[Located], ques
 
 
 def _misquotes(claims: Sequence[Located], question: str) -> Iterator[Conflict]:
-    """What the question says of a name in one number, quoted as the number that it says of another."""
+    """A number that the question gives to one name, quoted for another."""
     first: dict[str, Located] = {}
     for entry in claims:
         name = _quoted_name(entry)
@@ -50,7 +50,7 @@ def _misquotes(claims: Sequence[Located], question: str) -> Iterator[Conflict]:
 
 
 def _quoted_name(entry: Located) -> str | None:
-    """The single word that a claim gives a bare number to; None for any other claim."""
+    """The single word to which a claim assigns a bare number; None for any other claim."""
     equation = entry.equation
     if equation is None or equation.relation != "=" or entry.claim.kind != "assignment":
         return None
@@ -60,7 +60,7 @@ def _quoted_name(entry: Located) -> str | None:
 
 
 def _unfounded(steps: Sequence[Step], claims: Sequence[Located]) -> list[Conflict]:
-    """A final answer that the steps before it never came to."""
+    """A final answer that the steps before it never reached."""
     last = _last_answer(claims)
     before = [step for step in steps if last is not None and step.index < last.step]
     if last is None or not before or last.value is None or last.claim.holds is not None:
@@ -77,7 +77,7 @@ def _unfounded(steps: Sequence[Step], claims: Sequence[Located]) -> list[Conflic
 
 
 def _several(steps: Sequence[Step], claims: Sequence[Located]) -> Iterator[Conflict]:
-    """Two answers side by side where one was asked for: in one answer, or in two that nothing stands between."""
+    """Two adjacent answers where the question asks for one: within one answer, or in two with nothing between them."""
     answers = [entry for entry in claims if entry.claim.kind == "answer"]
     if not answers:
         return
@@ -94,7 +94,7 @@ def _last_answer(claims: Sequence[Located]) -> Located | None:
 
 
 def _says(step: Step, answer: str) -> bool:
-    """Whether words that follow each other in a step make up the answer, as "z m n" does "zmn"."""
+    """Whether consecutive words of a step make up the answer, as "z m n" does "zmn"."""
     if answer not in letters_and_digits(step.text):
         return False
     words = [letters_and_digits(word) for word in re.findall(r"\w+", step.text)]
@@ -110,12 +110,12 @@ def _says(step: Step, answer: str) -> bool:
 
 
 def _is_written_apart(digits: str, steps: Sequence[Step]) -> bool:
-    """Whether a long number is written with blanks ("118 000") in a step."""
+    """Whether a long number is written with spaces ("118 000") in a step."""
     return len(digits) > 3 and any(digits in letters_and_digits(step.text) for step in steps)
 
 
 def _standing(steps: Sequence[Step], claims: Sequence[Located]) -> set[Key]:
-    """The values that steps came to or named and that no false claim alone gave."""
+    """The values that steps computed or named and that do not come from a false claim alone."""
     false = {(entry.step, entry.value) for entry in claims if entry.claim.holds is False}
     return {
         key
@@ -126,7 +126,8 @@ def _standing(steps: Sequence[Step], claims: Sequence[Located]) -> set[Key]:
 
 
 def _other_states(steps: Sequence[Step], claims: Sequence[Located], question: str) -> Iterator[Conflict]:
-    """An answer about one subject that is another's last state, or that denies the last state that was asked about."""
+    """An answer about one subject that is another's last state, or that denies the last state that the question asks
+    for."""
     last = _last_answer(claims)
     asked = next((s for s in reversed(_SENTENCE_END.split(question.strip())) if s.rstrip().endswith(("?", "？"))), "")
     if last is None or not isinstance(last.value, str) or not asked or last.claim.holds is not None:

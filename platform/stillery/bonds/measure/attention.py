@@ -1,12 +1,12 @@
-"""Attention energy: a model and a trace cut into steps in, how strongly each step attends to each earlier one out.
+"""Attention energy: how strongly each step of a trace attends to each earlier one in a model.
 
 The softmax is a Boltzmann distribution over energies: for one query q and key k with E = -q.k / sqrt(d) (the bond
 energy of arXiv 2601.06002), attention is exp(-E) / Z, so -log(attention) = E + log Z. The energy here is -log of the
 pooled attention: it orders the sources of a query as E does, is comparable between queries, since Z is taken out,
 and has a meaning for steps, whose attention is a sum over tokens, where a sum of E has none. Lower is stronger.
 
-Most of its ordering is distance: near steps, and long ones, get more attention whatever they say. `strength` is
-what is left of log attention once the trace's own decay with distance is taken away; higher is stronger.
+Most of its ordering is distance: near steps, and long ones, get more attention whatever their content. `strength` is
+log attention minus the trace's own decay with distance; higher is stronger.
 """
 
 import bisect
@@ -63,11 +63,11 @@ def attention_energy(
 ) -> AttentionEnergy:
     """The attention energies between the steps of a trace, for a decoder-only Hugging Face model.
 
-    `spans` are the steps' (start, end) characters in `text`, in order and apart. `prompt` is what stood before the
-    text, rendered, and takes attention of its own; without one, the tokenizer adds its special tokens. `layers` and
-    `heads` are indices, None for all; the heads are taken in every chosen layer. The model keeps its weights, mode
-    and attention implementation. Time is that of a forward pass with plain attention; memory grows with
-    L x block_size + S x S, never with L x L.
+    `spans` are the steps' (start, end) characters in `text`, in order and disjoint. `prompt` is the rendered text
+    before `text`, and takes attention of its own; without one, the tokenizer adds its special tokens. `layers` and
+    `heads` are indices, None for all; the heads are taken in every chosen layer. The model keeps its weights, mode and
+    attention implementation. Time is that of a forward pass with plain attention; memory grows with L x block_size + S
+    x S, never with L x L.
 
     Raises ValueError if the spans overlap or leave the text, the tokenizer gives no character offsets, or the model's
     attention cannot be read (see `attention_pooling`).
@@ -99,9 +99,9 @@ def with_energies(molecule: "Molecule", energies: AttentionEnergy) -> "Molecule"
 
 
 def steps_of_tokens(offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]]) -> list[int]:
-    """The step that holds most characters of each token (the earlier at a tie), or len(spans) for a token of none.
+    """The step that holds most characters of each token (the earlier at a tie), or len(spans) for a token in no step.
 
-    Both are in order of their characters, as a tokenizer and a segmentation give them.
+    Both are in order of their characters, as from a tokenizer and a segmentation.
     """
     ends = [end for _, end in spans]
     found: list[int] = []
@@ -133,7 +133,7 @@ def _check_spans(spans: Sequence[tuple[int, int]], length: int) -> None:
 def _encode(tokenizer: Any, text: str, *, add_special_tokens: bool) -> tuple[list[int], list[tuple[int, int]]]:
     if not getattr(tokenizer, "is_fast", False):
         raise ValueError(f"{type(tokenizer).__name__} gives no character offsets; load the fast tokenizer")
-    # verbose=False: a trace longer than the tokenizer's nominal limit is the caller's choice.
+    # verbose=False: passing a trace longer than the tokenizer's nominal limit is the caller's choice.
     encoded = tokenizer(text, add_special_tokens=add_special_tokens, return_offsets_mapping=True, verbose=False)
     return encoded["input_ids"], encoded["offset_mapping"]
 
@@ -164,8 +164,8 @@ def _fit_decay(log_distance: Matrix, log_density: Matrix, *, rounds: int = 20) -
     """Fit log density = a - b log distance; returns b, the share of variance explained, and the residuals.
 
     Huber's loss by iteratively reweighted least squares, its scale from the median absolute deviation: the few steps
-    that draw attention from everywhere must not bend the line that they are measured against. With too few pairs to
-    fix a slope the line goes through what there is, and the residuals are 0: nothing is known beyond distance.
+    that attract attention from everywhere must not bend the fit that they are compared with. With too few pairs for a
+    slope the line passes through the points, and the residuals are 0: nothing is known beyond distance.
     """
     if not len(log_distance):
         return 0.0, 0.0, np.empty(0)

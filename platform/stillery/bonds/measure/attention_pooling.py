@@ -1,9 +1,9 @@
-"""Step-to-step pooling of a model's attention: token ids and their steps in, masses out, without an L x L matrix.
+"""Step-to-step pooling of a model's attention, from token ids and their steps, without an L x L matrix.
 
 The model runs once with an attention function of ours in place of its own. Through transformers' attention interface
-that function receives queries and keys as the layer made them (after rotary embedding and any norm), with the scale,
-soft cap and sinks, and the mask as a rule over positions. So grouped queries, sliding windows and soft caps are those
-of the model, whatever its architecture. Scores exist for `block_size` queries of one key head at a time.
+that function receives the layer's queries and keys (after rotary embedding and any norm), with the scale, soft cap and
+sinks, and the mask as a rule over positions. So grouped queries, sliding windows and soft caps are those of the model,
+whatever its architecture. Scores exist for `block_size` queries of one key head at a time.
 """
 
 from collections.abc import Callable, Collection, Generator, Iterator
@@ -16,7 +16,7 @@ import torch
 
 INTERFACE = "stillery_step_attention"
 
-# What a layer may hand its attention function beside the tensors without changing the softmax.
+# The arguments that a layer may pass its attention function beside the tensors without changing the softmax.
 _HARMLESS = frozenset(
     """is_causal position_ids cache_position use_cache output_attentions output_hidden_states return_dict
     position_embeddings logits_to_keep past_key_values sliding_window""".split()
@@ -25,7 +25,7 @@ _HARMLESS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class _Mask:
-    """Which keys a query may see, as transformers' rule over (batch, head, query, key) positions."""
+    """Which keys are visible to a query, as transformers' rule over (batch, head, query, key) positions."""
 
     rule: Callable[..., torch.Tensor]
 
@@ -38,7 +38,7 @@ class _Mask:
 
 @dataclass(slots=True)
 class _Pooling:
-    """What one call pools, and where to. `mass` is (S + 1) x (S + 1): [query's step, key's step], summed over tokens.
+    """The target of one call's pooling. `mass` is (S + 1) x (S + 1): [query's step, key's step], summed over tokens.
 
     Tokens outside every step have the index S, so their row and column are dropped at the end.
     """
@@ -71,7 +71,7 @@ def pool_attention(
     sum over the row step's tokens of the mean, over the chosen layers and heads, of the attention that falls on the
     column step's tokens. Memory is that of the forward pass, without logits, plus O(block_size x L + S x S).
 
-    Raises ValueError if the model's attention cannot be taken so, or a chosen layer or head does not exist.
+    Raises ValueError if the model does not support this, or a chosen layer or head does not exist.
     """
     config = _supported_config(model)
     _check_range("layer", layers, int(config.num_hidden_layers))
@@ -121,7 +121,7 @@ def _check_range(what: str, chosen: Collection[int] | None, size: int) -> None:
 
 @contextmanager
 def _attention_replaced(model: Any) -> Generator[None]:
-    """The model in evaluation mode with our attention function; afterwards it is as it was."""
+    """The model in evaluation mode with our attention function; afterwards it is restored."""
     from transformers import AttentionInterface, AttentionMaskInterface
 
     AttentionInterface.register(INTERFACE, _attention)
@@ -146,7 +146,7 @@ def _submodels(model: Any) -> Iterator[Any]:
 
 
 def _lazy_mask(*, mask_function: Callable[..., torch.Tensor], **_: Any) -> _Mask:
-    """In place of a mask of L x L: its rule, to be evaluated block by block."""
+    """Replaces an L x L mask: its rule, to be evaluated block by block."""
     return _Mask(mask_function)
 
 
@@ -226,7 +226,7 @@ def _head_weights(heads: torch.Tensor | None, num_heads: int, *, device: torch.d
 def _softmax(
     scores: torch.Tensor, hidden: torch.Tensor, *, softcap: float | None, sinks: torch.Tensor | None
 ) -> torch.Tensor:
-    """Attention of (heads, queries, keys) in float32; a sink takes its share of the mass and is no key."""
+    """Attention of (heads, queries, keys) in float32; a sink takes its share of the mass and is not a key."""
     if softcap is not None:
         scores = torch.tanh(scores / softcap) * softcap
     scores = scores.float().masked_fill_(hidden, -torch.inf)
@@ -237,6 +237,6 @@ def _softmax(
 
 
 def _add_mass(mass: torch.Tensor, on_keys: torch.Tensor, *, query_steps: torch.Tensor, key_steps: torch.Tensor) -> None:
-    """Add a block of (queries, keys) to the step-to-step mass, keys first, so that nothing larger is held."""
+    """Add a block of (queries, keys) to the step-to-step mass, keys first, to keep intermediates small."""
     on_steps = on_keys.new_zeros((len(on_keys), mass.shape[1])).index_add_(1, key_steps, on_keys)
     mass.index_add_(0, query_steps, on_steps.to(mass.dtype))

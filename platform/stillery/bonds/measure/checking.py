@@ -1,4 +1,4 @@
-"""Questions asked of a finished molecule: does a step agree with what it rests on, and what did its tries lead to."""
+"""Queries on a finished molecule: whether a step agrees with its support, and where its explorations led."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ _KEPT_PATHS = 3
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """How a step stands to the steps it depends on: which were looked at (nearest first), which it contradicts, why,
-    and the later step that put the contradiction right, if one did."""
+    """A step compared with the steps it depends on: which were examined (nearest first), which it contradicts, why, and
+    the later step that corrected the contradiction, if any."""
 
     step: int
     checked: list[int]
@@ -32,8 +32,8 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class ExplorationPath:
-    """A weak association from one step to another, and what it was worth: the share of the answer's support that
-    came to rest on it, plus its strength as a tie-break."""
+    """A weak association from one step to another, and its value: the share of the answer's support that came to depend
+    on it, plus its strength as a tie-break."""
 
     source: int
     target: int
@@ -56,7 +56,7 @@ def backward_verification(molecule: Molecule, step: int, *, depth: int = _DEPTH)
 
 
 def consistency_check(molecule: Molecule, step: int) -> Verification:
-    """Whether a step agrees with every earlier one that speaks of the same thing, dependent on it or not."""
+    """Whether a step agrees with every earlier one on the same subject, dependent on it or not."""
     steps = _read_again(molecule)
     checked = [i for i in range(step - 1, -1, -1) if _share(steps[i], steps[step])]
     reasons = {i: reason for i in checked if (reason := _contradiction(steps[i], steps[step])) is not None}
@@ -68,8 +68,8 @@ def consistency_check(molecule: Molecule, step: int) -> Verification:
 def exploration_paths(molecule: Molecule, *, keep: int = _KEPT_PATHS) -> list[ExplorationPath]:
     """The exploratory associations that led furthest, best first.
 
-    A path leads to the steps that rest on its target over strong-logic bonds; its value is the share of the steps
-    behind the last answer, or else behind the last step, that are among them.
+    A path leads to the steps that depend on its target over strong-logic bonds; its value is the share of the steps
+    supporting the last answer, or else the last step, that are among them.
     """
     forward: dict[int, list[int]] = defaultdict(list)
     for bond in molecule.bonds:
@@ -106,7 +106,7 @@ def _read_again(molecule: Molecule) -> list[Step]:
 
 
 def _dependencies(molecule: Molecule, step: int) -> list[int]:
-    """The steps that one rests on over strong-logic and reflection bonds, the latest first."""
+    """The steps that one depends on over strong-logic and reflection bonds, the latest first."""
     if not 0 <= step < len(molecule.atoms):
         raise IndexError(f"the molecule has {len(molecule.atoms)} atoms, none with number {step}")
     sources: dict[int, list[int]] = defaultdict(list)
@@ -124,7 +124,7 @@ def _dependencies(molecule: Molecule, step: int) -> list[int]:
 
 
 def _share(earlier: Step, later: Step) -> bool:
-    """Whether two steps compute the same, name the same, or one refutes what the other says."""
+    """Whether two steps compute the same, name the same, or one refutes the other."""
     recipes = [{recipe_of(e) for e in s.equations} - {None} for s in (earlier, later)]
     return bool(recipes[0] & recipes[1] or earlier.assigned.keys() & later.assigned.keys() or _refutes(earlier, later))
 
@@ -135,7 +135,7 @@ def _refutes(earlier: Step, later: Step) -> bool:
 
 
 def _contradiction(earlier: Step, later: Step) -> str | None:
-    """Why a later step does not agree with an earlier one, or None."""
+    """The reason why a later step contradicts an earlier one, or None."""
     if _refutes(earlier, later):
         return f"step {later.index} says that what step {earlier.index} found is not so"
     if not earlier.is_conditional and not later.is_conditional:
@@ -152,6 +152,6 @@ def _contradiction(earlier: Step, later: Step) -> str | None:
 
 
 def _correction(molecule: Molecule, step: int, against: Sequence[int]) -> int | None:
-    """The first step that puts a false claim of any of these steps right."""
+    """The first step that corrects a false claim of any of these steps."""
     claims = [claim for i in (step, *against) for claim in molecule.atoms[i].claims]
     return min((claim.corrected_by for claim in claims if claim.corrected_by is not None), default=None)

@@ -1,7 +1,7 @@
-"""What is wrong with a trace by its own words: steps and claims in, conflicts out (docs/concepts/bonds.md).
+"""Internal conflicts of a trace, from its steps and claims (docs/concepts/bonds.md).
 
-A conflict counts wherever it stands, also in a step that only tries something: a sum that is wrong proves nothing about
-what was tried. Marker words ("check", "ok", "maybe") are blanked before a step is read, so they decide nothing here.
+A conflict counts in every step, also in one that only explores: a wrong sum proves nothing about the attempt. Marker
+words ("check", "ok", "maybe") are blanked before a step is read, so they have no effect here.
 """
 
 import re
@@ -23,7 +23,7 @@ _WORD = re.compile(r"[^\W\d_]+")
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """One thing that is wrong with a trace: at which step, with which earlier one (if any), how much, why."""
+    """One conflict of a trace: its step, the earlier step (if any), its weight and reason."""
 
     step: int
     against: int | None
@@ -34,7 +34,8 @@ class Conflict:
 def find_conflicts(
     steps: Sequence[Step], claims: Sequence[Located], checks: Sequence[Finding], *, question: str = ""
 ) -> list[Conflict]:
-    """What is false and not corrected, contradicts itself, checks nothing, or is assigned twice without a revision."""
+    """Claims that are false and not corrected, contradict themselves, check nothing, or are assigned twice without a
+    revision."""
     answers = [entry for entry in claims if entry.claim.kind == "answer"]
     found = [
         Conflict(entry.step, None, _FALSE, f"step {entry.step} says that {entry.claim.text}, which is false")
@@ -46,7 +47,7 @@ def find_conflicts(
 
 
 def _contradictions(steps: Sequence[Step], question: str) -> Iterator[Conflict]:
-    """Checks whose verdict contradicts their own values, and checks against a value that nothing gave."""
+    """Checks whose verdict contradicts their own values, and checks against a value from nowhere."""
     known: set[Key] = set(question_values(question))
     words: set[str] = set()
     for step in steps:
@@ -60,7 +61,7 @@ def _contradictions(steps: Sequence[Step], question: str) -> Iterator[Conflict]:
 
 
 def _two_sides(step: Step) -> set[Key]:
-    """What two computations of a step, neither going on from the other, both come to: the sides of an equation."""
+    """The common result of two computations of a step, neither continuing the other: the sides of an equation."""
     starts = [equation for equation in step.equations if equation.computes]
     ends = [key_of(e) for e in starts if not any(o.left is not None and o.left.first == e.right.first for o in starts)]
     return {key for key in ends if key is not None and ends.count(key) > 1}
@@ -84,7 +85,7 @@ def _check_pairs(step: Step, known: set[Key], words: set[str]) -> Iterator[Confl
 
 
 def read_number(text: str) -> Fraction | None:
-    """The number that digits stand for, with a sign, commas and currency; None for anything else."""
+    """The number in digits, with a sign, commas and currency; None for any other text."""
     digits = text.replace(",", "").replace("$", "").replace("−", "-")
     try:
         return Fraction(digits)
@@ -101,7 +102,8 @@ def _same(one: str, two: str) -> bool | None:
 
 
 def _reassignments(steps: Sequence[Step], claims: Sequence[Located], checks: Sequence[Finding]) -> list[Conflict]:
-    """Names with two values and no sign of a revision between. A name with three or more runs through cases."""
+    """Names with two values and no sign of a revision between. A name with three or more is read as running through
+    cases."""
     given: dict[object, list[Located]] = defaultdict(list)
     for entry in claims:
         step = steps[entry.step]
@@ -127,7 +129,7 @@ def _reassignments(steps: Sequence[Step], claims: Sequence[Located], checks: Seq
 
 
 def _is_rounded(one: Key | None, two: Key | None) -> bool:
-    """Whether two numbers are one to three digits: a fraction and its decimal."""
+    """Whether two fractional numbers agree to one part in a thousand: a fraction and its decimal."""
     if not isinstance(one, Fraction) or not isinstance(two, Fraction):
         return False
     is_decimal = one.denominator > 1 and two.denominator > 1
@@ -135,14 +137,14 @@ def _is_rounded(one: Key | None, two: Key | None) -> bool:
 
 
 def _is_case(step: Step, entry: Located) -> bool:
-    """Whether what is given is a case that is spoken of ("n=5 is odd") and not a result."""
+    """Whether the value belongs to a case under discussion ("n=5 is odd") rather than a result."""
     return _SAYS_OF.match(step.text, entry.claim.end - step.start) is not None
 
 
 def _gives_value(entry: Located) -> bool:
-    """Whether a claim gives a number to a single name, or a state that no replay decides to its subject.
+    """Whether a claim assigns a number to a single name, or a state that no replay decides to its subject.
 
-    A phrase may well mean two things in two places, so "total = 5" gives nothing.
+    A phrase may well mean two things in two places, so "total = 5" assigns nothing.
     """
     if entry.claim.kind == "state":
         return entry.claim.holds is None and isinstance(entry.topic, tuple) and entry.topic[0] == "state"

@@ -1,6 +1,6 @@
-"""How well a trace holds together: steps, claims and bonds in, stability out. docs/concepts/bonds.md defines it.
+"""Stability: how well a trace holds together, from its steps, claims and bonds. docs/concepts/bonds.md defines it.
 
-Only what can be checked counts here, never markers: the same bonds, checks and claims with or without them.
+Only checkable evidence counts here, never markers: the bonds, checks and claims are the same with or without them.
 """
 
 from collections import defaultdict
@@ -18,7 +18,7 @@ from stillery.bonds.measure.way import Way, find_way
 from stillery.records import Bond, BondKind, Molecule
 
 UNSTABLE_BELOW = 0.5
-# The support of a step whose strong bonds rest on claims, and of one that only takes up words.
+# The support of a step whose strong bonds are backed by claims, and of one that only repeats words.
 _SUPPORTED, _RELATED = 1.0, 0.9
 _UNGROUNDED_COST = 0.5
 _CHECK_CREDIT = 0.1
@@ -29,8 +29,7 @@ _GIVEN_UP_COST = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What stability is made of: shares from 0 to 1, and the sum of the conflicts' weights; and the way to
-    the answer."""
+    """The parts of stability: shares from 0 to 1, and the sum of the conflicts' weights; and the way to the answer."""
 
     support: float
     verified: float
@@ -56,11 +55,11 @@ def measure(
     derived: Derivations,
     question: str = "",
 ) -> Parts:
-    """The parts of a trace's stability. `bonds` are the strong ones that bear load."""
+    """The parts of a trace's stability. `bonds` are the load-bearing strong ones."""
     sources, support = _sources(steps, _from_first(steps, bonds, derived))
     backbone = _backbone(steps, sources)
     grounded = _grounded(steps, backbone, question)
-    # A computation that no step supports starts from the question, as far as its numbers are the question's.
+    # A computation without support from any step starts from the question, as far as its numbers are the question's.
     bearing = [i for i in backbone if i in support or grounded.get(i, 1.0) < 1.0]
     false = {entry.step for entry in claims if entry.claim.holds is False}
     way = find_way(steps, backbone, checks, derived, false)
@@ -68,11 +67,11 @@ def measure(
     working = {s.index for s in steps if s.index not in testing and _works(s)}
     given_up = {entry.step for entry in claims if entry.claim.holds is False}
     given_up |= {check.source for check in checks if check.verifies is False} | {s.index for s in steps if s.rejects()}
-    # Steps that only come to what was known are on no way, so they make up for nothing that is unused.
+    # Steps that only reach known values are not on the way, so they do not make up for unused ones.
     used = way.num_used or len(way.steps) or len(working & set(backbone))
     unused = len(working - set(backbone)) if way.num_unused is None else way.num_unused
     borne = [support.get(i, _SUPPORTED) * grounded.get(i, 1.0) for i in bearing]
-    # Where nothing that can be read leads to the answer, its support is a matter of words.
+    # Where no readable step leads to the answer, its support is a matter of words.
     most = _SUPPORTED if way.steps else _RELATED
     return Parts(
         support=min(most, sum(borne) / len(borne)) if borne else 0.0,
@@ -85,9 +84,9 @@ def measure(
 
 
 def _sources(steps: Sequence[Step], bonds: Sequence[Bond]) -> tuple[dict[int, list[int]], dict[int, float]]:
-    """What each step rests on, and its support. What claims show goes before what reads alike, and a step that comes to
-    something of its own, or an answer with a number, rests on what claims show or on nothing: no wording makes a sum
-    follow from another. Steps without a word that says something bear nothing."""
+    """The sources of each step, and its support. Evidence from claims takes precedence over similar wording, and a step
+    with a result of its own, or an answer with a number, is supported by claims or not at all: no wording makes a sum
+    follow from another. Steps without content words support nothing."""
     shown: dict[int, list[int]] = defaultdict(list)
     alike: dict[int, list[int]] = defaultdict(list)
     for bond in bonds:
@@ -100,8 +99,8 @@ def _sources(steps: Sequence[Step], bonds: Sequence[Bond]) -> tuple[dict[int, li
 
 
 def _from_first(steps: Sequence[Step], bonds: Sequence[Bond], derived: Derivations) -> list[Bond]:
-    """The bonds, each from the step that first came to what its source comes to, and none from a step that gives an
-    answer to a later answer: saying it twice bears nothing."""
+    """The bonds, each moved to the step that first reached its source's result, without those from one answer to a
+    later answer: repeating it supports nothing."""
     first: dict[int, int] = {}
     for step in steps:
         makers = [derived[key][-1].step if key in derived else step.index for key in step.results]
@@ -119,15 +118,15 @@ def _share(part: int, whole: int) -> float:
 
 
 def _works(step: Step) -> bool:
-    """Whether a step comes to something of its own: a result or a state."""
+    """Whether a step has a result of its own: a value or a state."""
     return step.works_out() or any(not state.counted for state in step.states)
 
 
 def _grounded(steps: Sequence[Step], backbone: Sequence[int], question: str) -> dict[int, float]:
-    """For each computing step that the answer rests on, 1 less what the numbers cost that it has from nowhere: neither
-    from the question nor from a step before. Small numbers and those of clocks and circles belong to everyone.
+    """For each computing step that supports the answer, 1 minus the cost of its ungrounded numbers: those neither in
+    the question nor in an earlier step. Small numbers and those of clocks and circles are always grounded.
 
-    Without a question nobody knows what was given, so nothing costs.
+    Without a question the given numbers are unknown, so nothing costs.
     """
     if not question:
         return {}
@@ -145,7 +144,7 @@ def _grounded(steps: Sequence[Step], backbone: Sequence[int], question: str) -> 
 
 
 def _backbone(steps: Sequence[Step], sources: Mapping[int, Sequence[int]]) -> list[int]:
-    """The steps that the conclusion rests on, itself included: those it reaches back to over strong bonds."""
+    """The steps that support the conclusion, itself included: those reachable backwards over strong bonds."""
     reached = _conclusions(steps, sources)
     frontier = list(reached)
     while frontier:
@@ -158,7 +157,7 @@ def _backbone(steps: Sequence[Step], sources: Mapping[int, Sequence[int]]) -> li
 
 def _conclusions(steps: Sequence[Step], sources: Mapping[int, Sequence[int]]) -> set[int]:
     """The last answer; without one, or where it is a word that nothing leads to (a choice's letter), also the last step
-    that worked something out."""
+    with a computation."""
     answer = next((step for step in reversed(steps) if step.is_answer), None)
     if answer is not None and (answer.values or answer.index in sources):
         return {answer.index}
@@ -167,5 +166,5 @@ def _conclusions(steps: Sequence[Step], sources: Mapping[int, Sequence[int]]) ->
 
 
 def is_unstable(molecule: Molecule, *, threshold: float = UNSTABLE_BELOW) -> bool:
-    """Whether a trace is below the least stability that is asked of it."""
+    """Whether a trace's stability is below the given minimum."""
     return molecule.stability < threshold

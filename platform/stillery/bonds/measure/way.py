@@ -1,8 +1,8 @@
-"""The steps on the way to the answer, each once however often it is said, and which of them a check confirms.
+"""The steps on the way to the answer, each once however often it is repeated, and which of them a check confirms.
 
-The way goes over the first computation of each value, so a detour or a second computation behind it adds nothing to it.
-Where the answer is no number that the trace worked out (a state, a word), it is what the answer rests on over strong
-bonds.
+The way follows the first computation of each value, so a detour or a later second computation adds nothing to it. Where
+the answer is not a number that the trace computed (a state, a word), the way consists of the steps that support it over
+strong bonds.
 """
 
 from collections import defaultdict
@@ -19,9 +19,9 @@ from stillery.bonds.claims.reflection import Finding
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """The steps on the way, in order, none of which says what another said; those of them that a check by another route
-    confirms; how long the way is: a step that works out several things, or one by several operations, is as long as
-    several steps; and how many values were worked out that are on it, and that are not, where the answer is one."""
+    """The steps on the way, in order, without repetitions; those of them that a check by another route confirms; the
+    length of the way: a step with several results, or a result by several operations, counts as several steps; and the
+    numbers of computed values that are on it and off it, where the answer is a value."""
 
     steps: list[int]
     confirmed: list[int]
@@ -37,8 +37,8 @@ def find_way(
     derived: Derivations,
     false: set[int],
 ) -> Way:
-    """The way of a trace. `backbone` are the steps that its conclusion rests on, `false` those that claim something
-    false: what confirms them confirms nothing."""
+    """The way of a trace. `backbone` are the steps that support its conclusion, `false` those with a false claim: their
+    confirmations do not count."""
     final = final_key(steps)
     by_step: dict[int, list[Derivation]] = defaultdict(list)
     if final is not None and final in derived:
@@ -61,8 +61,8 @@ def find_way(
     confirmed = sorted({first[_content(steps[i])] for i in sound})
     if final is None or final not in derived:
         return Way(sorted(first.values()), confirmed, length)
-    # Values and not derivations count, so coming to one again makes up for nothing. What a step works out in order to
-    # compare it is used for that.
+    # Values and not derivations count, so reaching one again makes up for nothing. A value computed for a comparison is
+    # used by it.
     used = {key for key, found in derived.items() if any(d in by_step[d.step] for d in found if d.step in by_step)}
     unused = [found for key, found in derived.items() if key not in used]
     num_unused = sum(not all(steps[d.step].compared for d in found) for found in unused)
@@ -71,7 +71,7 @@ def find_way(
 
 
 def _reached(final: Key, derived: Derivations) -> list[Derivation]:
-    """The derivations that a value rests on, its own included: of each value those from before it was used."""
+    """The derivations that a value depends on, including its own: of each value those from before it was used."""
     reached = [derived[final][0]]
     seen = {(final, reached[0].step)}
     for derivation in reached:
@@ -88,6 +88,6 @@ def _states(step: Step) -> bool:
 
 
 def _content(step: Step) -> object:
-    """What a step comes to: equal for two that say the same."""
+    """The content of a step: equal for two that say the same."""
     states = frozenset((state.subject, state.value) for state in step.states if not state.counted)
     return states or frozenset(key for key in step.results if isinstance(key, Fraction)) or step.index

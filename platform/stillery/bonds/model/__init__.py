@@ -1,1 +1,1 @@
-"""What each step is for and which steps are joined."""
+"""The role of each step and the links between steps."""

@@ -1,6 +1,7 @@
-"""The steps of a trace and what their claims decide in, the bonds between them out: kind, strength, origin, evidence.
+"""From the steps of a trace and their claims to the bonds between them: kind, strength, origin, evidence.
 
-Docs/bonds.md says which links make which bond. What claims decide exactly overrules what is learned.
+docs/concepts/bonds.md defines which links make which bond. Exact evidence from claims overrules the learned
+classifiers.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,7 +43,7 @@ Labels = Callable[[Sequence[tuple[str, str]]], Sequence[BondKind | None]]
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """The bonds of a trace; those that bear load, which stability is measured on; and the checks that it makes."""
+    """The bonds of a trace; the load-bearing ones, on which stability is measured; and its checks."""
 
     bonds: list[Bond]
     support: list[Bond]
@@ -50,10 +51,10 @@ class Structure:
 
 
 def find_bonds(texts: Sequence[str], evidence: Evidence, *, markers: bool = True) -> Structure:
-    """All bonds of a trace. Without markers, words like "wait" are blanked and steps of nothing else are passed over.
+    """All bonds of a trace. Without markers, words like "wait" are blanked and steps made only of them are skipped.
 
-    The classifiers were trained on English; in other languages only what claims show makes a bond, and its evidence
-    says so.
+    The classifiers were trained on English; in other languages only evidence from claims makes a bond, and the bond's
+    evidence says so.
     """
     checks = {(f.source, f.target): f for f in evidence.returns if f.is_exact or evidence.is_symbolic}
     bonds = [_exact_bond(f, BondKind.REFLECTION) for f in checks.values()]
@@ -71,8 +72,8 @@ def find_bonds(texts: Sequence[str], evidence: Evidence, *, markers: bool = True
 
 
 def _support(bonds: Sequence[Bond], evidence: Evidence) -> list[Bond]:
-    """The strong bonds that bear load. Where claims say what a step uses, they decide; a learned bond bears load for a
-    step that works nothing out, unless all that it rests on is an identity."""
+    """The load-bearing strong bonds. Where claims show which steps a step uses, they decide; a learned bond bears load
+    for a step without a computation, unless all its support is an identity."""
     used = {f.target for f in evidence.uses}
     exact = [_exact_bond(f, BondKind.STRONG_LOGIC) for f in evidence.uses]
     decided = used | evidence.working
@@ -91,7 +92,7 @@ def _exact_bond(finding: Finding, kind: BondKind) -> Bond:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Which pairs are joined: rows of the links, the kind of link each is read as, and how likely one is."""
+    """Which pairs are joined: rows of the links, the kind of each link, and its probability."""
 
     rows: Ints
     kinds: Ints
@@ -99,8 +100,8 @@ class Decision:
 
 
 def decide(links: Links, thresholds: dict[str, float]) -> Decision:
-    """The pairs that are likelier joined than a threshold, and for each step that reflects the best of what it may
-    reflect on."""
+    """The pairs with a probability above a threshold, and for each step that reflects the most likely step that it
+    reflects on."""
     p = 1 - links.probabilities[:, 0]
     reflection = links.probabilities[:, REFLECTING].sum(axis=1)
     joined = p >= np.where(links.j - links.i == 1, thresholds["next"], thresholds["far"])
@@ -120,7 +121,8 @@ def decide(links: Links, thresholds: dict[str, float]) -> Decision:
 
 
 def reflection_odds(links: Links) -> Floats:
-    """How likely each step reflects: by what it reads as, and by the chance that at least one link of it does."""
+    """The probability that each step reflects: from its role, and from the chance that at least one of its links
+    does."""
     reflection = np.minimum(links.probabilities[:, REFLECTING].sum(axis=1), 1 - 1e-6)
     none = np.bincount(links.j, weights=np.log1p(-reflection), minlength=len(links.heads))
     return ((links.heads[:, REFLECTS] + 1 - np.exp(none)) / 2).astype(np.float32)
@@ -158,7 +160,7 @@ def _bond_kind(kind: int, is_case: bool) -> BondKind:
 
 
 def _because(links: Links, i: int, j: int, kept: Sequence[int]) -> str:
-    """What two steps share, or else where they stand."""
+    """The shared content of two steps, or else their positions."""
     weights = links.mentions.weights
     shared = sorted(links.mentions.terms[i] & links.mentions.terms[j], key=lambda t: (-weights[t], -len(t), t))[:3]
     if shared:
@@ -167,7 +169,7 @@ def _because(links: Links, i: int, j: int, kept: Sequence[int]) -> str:
 
 
 def relabel(bonds: Sequence[Bond], texts: Sequence[str], labels: Labels) -> list[Bond]:
-    """The bonds with the kinds that a labeller gives them; a pair that it calls unrelated loses its bond."""
+    """The bonds with the kinds given by a labeller; a pair labelled unrelated loses its bond."""
     pairs = list(dict.fromkeys((bond.source, bond.target) for bond in bonds))
     kinds = dict(zip(pairs, labels([(texts[i], texts[j]) for i, j in pairs]), strict=True))
     kept: list[Bond] = []

@@ -1,4 +1,5 @@
-"""For each step, the earlier ones it may hang on: a window, and beyond it what mentions, roles and claims point to."""
+"""For each step, the earlier ones it may depend on: a window, and beyond it those suggested by mentions, roles and
+claims."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,7 @@ def _keys(i: Ints, j: Ints, size: int) -> Ints:
 
 
 def _heaviest(j: Ints, i: Ints, weight: Floats, size: int) -> Ints:
-    """The pairs beyond the window that share the most weight, a few for each later step."""
+    """The pairs beyond the window with the largest shared weight, a few for each later step."""
     far = (j - i > _WINDOW) & (weight >= _MIN_WEIGHT)
     j, i, weight = j[far].astype(np.int64), i[far].astype(np.int64), weight[far]
     order = np.lexsort((i, -weight, j))

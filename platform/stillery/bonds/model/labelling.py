@@ -1,8 +1,8 @@
-"""Traces in, molecules whose bonds a language model has labelled out.
+"""Molecules whose bonds are labelled by a language model.
 
-The model sees the numbered steps and the pairs of steps that the analyzer bonds, and says of each pair which kind it
-is, or none. Its reply is read strictly: one line a pair, nothing left out, nothing else; a malformed one is sent back
-with what was wrong with it. The model is behind one seam, `Complete`; labels are cached on disk as they come.
+The model sees the numbered steps and the pairs of steps that the analyzer bonds, and gives each pair a kind, or none.
+Its reply is parsed strictly: one line per pair, nothing left out, nothing else; a malformed one is sent back with its
+errors. The model is behind one interface, `Complete`; labels are cached on disk as they come.
 """
 
 import json
@@ -18,7 +18,7 @@ from stillery.bonds.model.bonding import relabel
 from stillery.errors import UserError
 from stillery.records import BondKind, Message, Molecule, digest
 
-# Raised whenever what is asked changes in meaning, so that labels of another question are never taken for these.
+# Raised whenever the prompt changes in meaning, so that older labels are never reused for it.
 PROMPT_VERSION = 1
 
 # Conversations -> the model's reply to each.
@@ -49,7 +49,7 @@ Reply with one line for each pair, in the form `A -> B: kind`, and nothing else.
 
 
 class MalformedReplyError(ValueError):
-    """A reply that does not label exactly the pairs that were asked for."""
+    """A reply that does not label exactly the requested pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class LabelTask:
 @dataclass(frozen=True, slots=True)
 class Labelled:
     """The molecules, in the order of the tasks. A trace whose replies stayed malformed keeps the analyzer's own bonds,
-    and its sample_id is in `failed`, with what was wrong. The counts are of requests."""
+    and its sample_id is in `failed`, with the error. The counts are of requests."""
 
     molecules: list[Molecule]
     failed: dict[str, str]
@@ -83,8 +83,8 @@ class _Part:
 
 
 class LabelCache:
-    """Labels on disk, a line of JSON a request, appended and flushed as they come. A line that a crash cut off is
-    taken away; any other damage raises UserError."""
+    """Labels on disk, one line of JSON per request, appended and flushed as they come. A line truncated by a crash is
+    removed; any other damage raises UserError."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -111,7 +111,7 @@ class LabelCache:
         return self._known.get(key)
 
     def put(self, key: str, kinds: Kinds) -> None:
-        """Keep labels; they are on disk when this returns."""
+        """Store labels; they are on disk when this returns."""
         self._known[key] = kinds
         line = json.dumps({"key": key, "kinds": kinds}, separators=(",", ":")) + "\n"
         try:
@@ -126,10 +126,10 @@ class LabelCache:
 def label_molecules(
     tasks: Sequence[LabelTask], *, complete: Complete, labeller: str, cache: LabelCache | None = None, attempts: int = 3
 ) -> Labelled:
-    """The molecules of traces, with the kinds that a model gives their bonds.
+    """The molecules of traces, with the kinds of bonds labelled by a model.
 
-    `labeller` names the model and how it is sampled; it is part of the cache's keys, as are the trace and the version
-    of the prompt. A malformed reply is asked for again until there were `attempts` of them.
+    `labeller` names the model and its sampling settings; it is part of the cache's keys, as are the trace and the
+    version of the prompt. A malformed reply is requested again, up to `attempts` in all.
     """
     molecules = [analyze(t.text, question=t.question, sample_id=t.sample_id) for t in tasks]
     parts = [part for i, task in enumerate(tasks) for part in _parts(i, task, molecules[i], labeller)]
@@ -156,8 +156,7 @@ def label_molecules(
 def parse_labels(reply: str, pairs: Sequence[Pair]) -> Kinds:
     """The kind of each pair, in their order. Steps are numbered from 1 in a reply, from 0 in `pairs`.
 
-    Raises MalformedReplyError unless the reply, after what a model thinks aloud, labels each pair once and holds
-    nothing else.
+    Raises MalformedReplyError unless the reply, after any thinking, labels each pair once and holds nothing else.
     """
     wanted = set(pairs)
     found: dict[Pair, BondKind | None] = {}
@@ -179,7 +178,7 @@ def parse_labels(reply: str, pairs: Sequence[Pair]) -> Kinds:
 
 
 def label_prompt(task: LabelTask, steps: Sequence[str], pairs: Sequence[Pair]) -> Message:
-    """The message that asks for the kinds of some pairs: the steps that they join, and those between their ends."""
+    """The message that requests the kinds of some pairs: the steps that they join, and those between their ends."""
     targets = [target for _, target in pairs]
     named = {step for pair in pairs for step in pair} | set(range(min(targets), max(targets) + 1))
     lines = [f"[{i + 1}] {shorten(steps[i], _STEP_CHARS)}" for i in sorted(named)]
@@ -189,7 +188,7 @@ def label_prompt(task: LabelTask, steps: Sequence[str], pairs: Sequence[Pair]) -
 
 
 def _parts(index: int, task: LabelTask, molecule: Molecule, labeller: str) -> list[_Part]:
-    """What there is to ask about one trace, the pairs in the order of their later steps."""
+    """The requests for one trace, the pairs in the order of their later steps."""
     steps = [atom.text for atom in molecule.atoms]
     pairs = sorted({(bond.source, bond.target) for bond in molecule.bonds}, key=lambda pair: (pair[1], pair[0]))
     trace = digest("labels", PROMPT_VERSION, labeller, task.question, steps)
@@ -200,7 +199,7 @@ def _parts(index: int, task: LabelTask, molecule: Molecule, labeller: str) -> li
 def _ask(
     parts: Sequence[_Part], known: dict[str, Kinds], *, complete: Complete, cache: LabelCache | None, attempts: int
 ) -> dict[str, str]:
-    """Ask until all replies are well formed or all attempts used up; returns what was wrong with the last replies."""
+    """Ask until all replies are well formed or all attempts are used up; returns the errors of the last replies."""
     wrong: dict[str, str] = {}
     for _ in range(attempts):
         replies = complete([part.messages for part in parts])

@@ -13,7 +13,7 @@ _WIDE = re.compile(r"[\u0400-\u04ff\u0590-\u06ff\u3040-\u30ff\u4e00-\u9fff\uac00
 
 
 def is_english(texts: Sequence[str]) -> bool:
-    """Whether enough words of a trace are words that the English classifier knows. Bare maths counts as English."""
+    """Whether enough words of a trace are known to the English classifier. Bare maths counts as English."""
     text = "".join(texts)[:_MAX_READ]
     words = [word.casefold() for word in _WORD.findall(text)]
     if len(_WIDE.findall(text)) > max(_FEW_WORDS, len(text) // 20):

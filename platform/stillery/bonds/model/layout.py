@@ -1,4 +1,4 @@
-"""Where steps stand on the page: paragraph, place in it, indentation, lists and headings. Arrays, one entry a step."""
+"""The layout of steps: paragraph, position in it, indentation, lists and headings. Arrays, one entry per step."""
 
 import re
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ NUM_FEATURES = 9
 
 
 def paragraphs_of(texts: Sequence[str]) -> Floats:
-    """For each step, how many blank lines come before it."""
+    """For each step, the number of blank lines before it."""
     gaps = [text[len(text.rstrip()) :].count("\n") > 1 for text in texts]
     return np.cumsum([0, *gaps[:-1]], dtype=np.float32)[: len(texts)]
 
 
 def layout_features(texts: Sequence[str]) -> Floats:
-    """One row a step: first of its paragraph, last, item, heading, display, ends in a colon, ends in a question mark,
+    """One row per step: first of its paragraph, last, item, heading, display, ends in a colon, ends in a question mark,
     depth of indentation, log length."""
     rows = np.zeros((len(texts), NUM_FEATURES), np.float32)
     gap = _FIRST
@@ -34,7 +34,7 @@ def layout_features(texts: Sequence[str]) -> Floats:
 
 
 class _Gap(NamedTuple):
-    """The white space behind a step."""
+    """The white space after a step."""
 
     num_breaks: int
     indentation: float
@@ -45,7 +45,7 @@ _FIRST = _Gap(2, 0.0)
 
 @lru_cache(maxsize=4096)
 def _read(text: str) -> tuple[tuple[bool, ...], _Gap]:
-    """What the layout of a step says by itself, and the gap behind it. A trace is looked at several times."""
+    """The layout features of a single step, and the gap after it. Cached, since a trace is analysed several times."""
     bare = text.rstrip()
     body = bare.rstrip("*_ ")
     own = (

@@ -1,6 +1,6 @@
-"""The steps of a trace in, its links out: for each pair that may be joined, the probabilities of every kind of link.
+"""The links between the steps of a trace: for each candidate pair, the probabilities of every kind of link.
 
-Two networks in a row. The first sees a pair alone; the second also sees what the first says of its rivals and
+Two networks in a row. The first sees a pair alone; the second also sees the first one's scores of its rivals and
 neighbours, for the pairs that the first does not rule out.
 """
 
@@ -17,7 +17,7 @@ from stillery.bonds.model.mentions import Ints, Mentions, find_mentions
 from stillery.bonds.model.pairs import Context, competition_features, context_of, pair_features
 from stillery.bonds.model.roles import head_probabilities
 
-# What a link is, "none" first.
+# The kinds of link, "none" first.
 LINKS = ("none", "infer", "execute", "restate", "elaborate", "exemplify", "proceed", "decompose", "backtrack", "verify",
          "support", "attack", "positive", "negative", "uncertain")  # fmt: skip
 RULED_OUT = 0.02
@@ -71,7 +71,7 @@ def find_links(texts: Sequence[str], evidence: Evidence, model: Model) -> Links:
 
 
 def first_look(texts: list[str], evidence: Evidence, model: Model) -> tuple[Context, Ints, Ints]:
-    """The context of the steps and the pairs to look at."""
+    """The context of the steps, and the candidate pairs."""
     heads = head_probabilities(texts, evidence, linear=model.linear, network=model.roles)
     mentions = find_mentions(texts)
     return context_of(texts, mentions, heads, evidence), *find_candidates(mentions, heads, evidence)
@@ -79,7 +79,7 @@ def first_look(texts: list[str], evidence: Evidence, model: Model) -> tuple[Cont
 
 @cache
 def load_model(*, markers: bool) -> Model:
-    """The shipped classifiers: those that read markers, or those that never saw one."""
+    """The shipped classifiers: those that read markers, or those trained without them."""
     stored = load_arrays("marked" if markers else "masked")
 
     def part(name: str) -> Linear | Network:

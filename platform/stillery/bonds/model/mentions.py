@@ -1,6 +1,6 @@
-"""What each step mentions (words, quantities, symbols) and where it was mentioned before: first, last, last but one.
+"""What each step mentions (words, quantities, symbols) and where it was mentioned before: first, last, second to last.
 
-All of it as sparse matrices over the steps, so that the steps a step may rest on are found however far back they lie.
+All of it as sparse matrices over the steps, so that a step's support is found however far back it is.
 """
 
 import re
@@ -28,7 +28,7 @@ _CHUNK = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Mentions:
-    """Weighted terms of the steps (one row a step), and where each was mentioned before."""
+    """Weighted terms of the steps (one row per step), and where each was mentioned before."""
 
     terms: Sequence[frozenset[str]]
     weights: dict[str, float]
@@ -76,7 +76,7 @@ def find_mentions(texts: Sequence[str]) -> Mentions:
 
 @lru_cache(maxsize=4096)
 def _terms(text: str) -> tuple[list[str], list[str]]:
-    """The terms of a step, each once, and those of what it comes to (behind its last sign of equality)."""
+    """The terms of a step, each once, and those of its result (after its last equals sign)."""
     terms: dict[str, None] = {}
     for found in _TERM.finditer(text[:_MAX_CHARS]):
         word = found["word"]
@@ -119,7 +119,7 @@ def look_up(matrix: csr_matrix, rows: Ints, columns: Ints) -> Floats:
 
 
 def overlap(left: csr_matrix, right: csr_matrix, i: Ints, j: Ints) -> Floats:
-    """For each pair, the weight of what row i of one matrix and row j of another have in common."""
+    """For each pair, the shared weight of row i of one matrix and row j of another."""
     found = np.zeros(len(i), np.float32)
     for start in range(0, len(i), _CHUNK):
         part = slice(start, start + _CHUNK)

@@ -1,4 +1,4 @@
-"""The texts of steps in, named features out: the word n-grams of each and of its neighbours, for the linear model."""
+"""Named features of step texts for the linear model: the word n-grams of each step and of its neighbours."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ _SIZES = (6, 14, 30, 50, 80, 120, 200, 350)
 
 
 def tokens_of(text: str) -> list[str]:
-    """Words, commands and signs, every number the same."""
+    """Words, commands and signs, with all numbers mapped to one token."""
     found = TOKEN.findall(text[:_MAX_CHARS].casefold())[:_MAX_TOKENS]
     return [t if not t[0].isdigit() else "0" for t in found]
 
@@ -26,8 +26,8 @@ def step_features(texts: Sequence[str]) -> list[list[str]]:
 
 @lru_cache(maxsize=2048)
 def _read(text: str) -> tuple[list[str], list[str], list[str]]:
-    """The features of a step for itself, for the step after it and for the step before it. A trace is read twice, with
-    its markers and without, and most of its steps have none."""
+    """The features of a step for itself, for the step after it and for the step before it. Cached: a trace is read
+    twice, with its markers and without, and most of its steps have none."""
     tokens = tokens_of(text)
     return _own(text, tokens), _edge("p", tokens), _edge("n", tokens)
 

@@ -1,4 +1,4 @@
-"""Pairs of steps in, a row of numbers for each out: distance, what both mention, what each is for, what is between."""
+"""Numeric features of pairs of steps: distance, shared mentions, the steps' roles, the steps between."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ _LAST = tuple(HEADS.index(h) for h in ("planning", "conclusion", "assumption"))
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What is known of the steps of a trace before their pairs are looked at."""
+    """The features of a trace's steps before their pairs are scored."""
 
     texts: list[str]
     mentions: Mentions
@@ -50,7 +50,7 @@ def pair_features(context: Context, i: Ints, j: Ints) -> Floats:
 
 
 def _typical(heads: Floats) -> Floats:
-    """What the steps of this trace are like on the whole."""
+    """The averages over the steps of this trace."""
     return np.append(heads[:, _TYPICAL].mean(axis=0), np.log1p(len(heads)) / 5).astype(np.float32)
 
 
@@ -95,7 +95,7 @@ def _claims(evidence: Evidence, size: int, i: Ints, j: Ints) -> Floats:
 
 
 def _between(heads: Floats, i: Ints, j: Ints) -> Floats:
-    """How many plans, conclusions and the like lie between the two, and whether the earlier one is the last of its
+    """The number of plans, conclusions and the like between the two, and whether the earlier one is the last of its
     kind."""
     sums = np.concatenate([np.zeros((1, heads.shape[1]), np.float32), np.cumsum(heads, axis=0)])
     inside = sums[j] - sums[i + 1]
@@ -106,8 +106,8 @@ def _between(heads: Floats, i: Ints, j: Ints) -> Floats:
 
 
 def competition_features(i: Ints, j: Ints, probabilities: Floats, size: int) -> Floats:
-    """What a first look at all pairs says of each: its own odds by kind, those of its rivals, who else took the
-    earlier step up, and whether the step before hangs on the same."""
+    """The first network's scores for each pair: its own odds by kind, those of its rivals, which other steps depend on
+    the earlier step, and whether the step before depends on the same."""
     p = np.clip(1 - probabilities[:, 0], 1e-4, 1 - 1e-4)
     best = np.zeros(size, np.float32)
     np.maximum.at(best, j, p)

@@ -1,7 +1,7 @@
-"""The steps of a trace in, what each is for out: probabilities of its role and of how it hangs on others.
+"""The role of each step of a trace: probabilities of its role and of its links to other steps.
 
-Two classifiers in a row: a linear one on the n-grams of a step and its neighbours, then a small network on what the
-linear one says of five steps in a row, on their layout, and on what their claims decide.
+Two classifiers in a row: a linear one on the n-grams of a step and its neighbours, then a small network on the linear
+one's scores of five consecutive steps, on their layout, and on the evidence from their claims.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from stillery.bonds.model.layout import layout_features
 from stillery.bonds.model.ngrams import step_features
 
 ROLES = ("planning", "fact", "reasoning", "restatement", "assumption", "example", "reflection", "conclusion")
-# How a step hangs on others: it reflects (by its role or by a link that ends in it), and which links end in it.
+# The traits of a step: whether it reflects (by its role or by a link that ends in it), and which links end in it.
 TRAITS = ("reflects", "follows", "checks", "remarks", "restates", "carries out", "leaves", "plans on", "used far",
           "rests on none", "rests on many", "reaches far", "skips one", "used again")  # fmt: skip
 HEADS = (*ROLES, *TRAITS)
@@ -23,12 +23,12 @@ _REACH = 2
 
 
 def linear_scores(texts: Sequence[str], linear: Linear) -> Floats:
-    """What the linear classifier says of each step, one column for each head."""
+    """The linear classifier's scores of each step, one column for each head."""
     return linear.scores(step_features(texts))
 
 
 def stacked_features(scores: Floats, texts: Sequence[str], evidence: Evidence) -> Floats:
-    """What the network reads of each step: the scores of its neighbourhood, its layout, its place, its claims."""
+    """The network's inputs for each step: the scores of its neighbourhood, its layout, its position, its claims."""
     size = len(scores)
     padded = np.pad(scores, ((_REACH, _REACH), (0, 0)), constant_values=-4)
     window = [padded[k : k + size] for k in range(2 * _REACH + 1)]
@@ -47,11 +47,11 @@ def stacked_features(scores: Floats, texts: Sequence[str], evidence: Evidence) -
 
 
 def head_probabilities(texts: Sequence[str], evidence: Evidence, *, linear: Linear, network: Network) -> Floats:
-    """One row a step, one column for each of `HEADS`."""
+    """One row per step, one column for each of `HEADS`."""
     scores = linear_scores(texts, linear)
     return combine(scores, network.scores(stacked_features(scores, texts, evidence)))
 
 
 def combine(linear: Floats, network: Floats) -> Floats:
-    """The mean of what both classifiers say: the network knows more of what is common, the linear one of what isn't."""
+    """The mean of both classifiers: the network is better on common cases, the linear one on rare ones."""
     return np.asarray((sigmoid(linear) + sigmoid(network)) / 2, np.float32)

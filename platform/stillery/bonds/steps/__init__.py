@@ -1,1 +1,1 @@
-"""Where a trace falls into steps."""
+"""Segmentation of a trace into steps."""

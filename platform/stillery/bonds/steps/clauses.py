@@ -1,4 +1,4 @@
-"""Where a step may end, and what is seen on both sides of such a place."""
+"""Candidate step boundaries, and the features on both sides of them."""
 
 import re
 from collections.abc import Sequence
@@ -60,7 +60,7 @@ def _clause(text: str, start: int, stop: int, end: int) -> Clause:
 
 
 def boundary_features(clauses: Sequence[Clause], text: str) -> list[list[str]]:
-    """For each clause but the last, what speaks for or against a step that ends behind it."""
+    """For each clause but the last, the features for a step boundary after it."""
     rows: list[list[str]] = []
     sentence = 0
     for i in range(len(clauses) - 1):

@@ -1,7 +1,7 @@
-"""Words that say how a step is meant ("wait", "let me check", "maybe"), apart from what it does.
+"""Words that mark a step's intent ("wait", "let me check", "maybe"), as opposed to its content.
 
-Markers are weak evidence: they may inform a label or a drawing, and where `markers=False` is asked for they are blanked
-before anything is read. A word belongs here only if taking it out leaves the assertion of its sentence as it was.
+Markers are weak evidence: they may inform a label or a drawing, and with `markers=False` they are blanked before
+anything is read. A word belongs here only if removing it leaves the assertion of its sentence unchanged.
 """
 
 import re
@@ -22,7 +22,7 @@ EXPLORATION = (
     r"alternatively|maybe|perhaps|let me try(?: (?:another|a different) (?:way|approach|method))?|let'?s try|possibly|"
     r"i wonder|或者|也许|试试"
 )
-# Words that leave a sentence empty if it has no others. Some say something elsewhere ("no"), so they are not blanked.
+# Words that leave a sentence empty if it has no others. Some carry meaning elsewhere ("no"), so they are not blanked.
 FILLER = (
     r"okay|ok|alright|all right|so|well|now|yes|yep|yeah|no|right|good|great|perfect|correct|cool|sure|exactly|hmm+|"
     r"let me (?:see|think|start|think about (?:it|this))|let'?s (?:see|think|start)|i think|i mean|you know|"
@@ -32,7 +32,7 @@ FILLER = (
 _LATIN_EDGE = r"(?<![a-z0-9_\\])(?:{})(?![a-z0-9_])"
 _MARKER = re.compile(_LATIN_EDGE.format(f"{SURPRISE}|{REVIEW}|{EXPLORATION}|okay|alright|嗯"), re.IGNORECASE)
 _ANY = re.compile(_LATIN_EDGE.format(f"{SURPRISE}|{REVIEW}|{EXPLORATION}|{FILLER}"), re.IGNORECASE)
-# What may be left of a sentence that says nothing: pronouns and particles, no content word, digit or sign of maths.
+# The allowed remainder of an empty sentence: pronouns and particles, no content word, digit or sign of maths.
 _EMPTY = re.compile(
     r"(?:[\s.,;:!?…。，！？；：、\-–—*_\"'“”‘’()\[\]#]|(?<![a-z])(?:that|this|it|again|then|but|and|so|too|also|here|the|is|"
     r"i|me|a|by|with|for|if|to|of|my|oh|ah|um|uh|now|just|once|more|all|in|on|second|minute|moment)(?![a-z])|[的了吗吧呢啊再])*",

@@ -1,4 +1,4 @@
-"""The text of a trace in, its reasoning steps out: spans that cover every character exactly once, in order.
+"""From the text of a trace to its reasoning steps: spans that cover every character exactly once, in order.
 
 A step is a sentence, a clause, a line, a list item, a displayed formula or a block of code; a short turn ("Hmm.") is a
 step of its own. Which separators end a step is learned; code and displayed maths stay whole. English and Chinese;
@@ -17,9 +17,9 @@ import numpy as np
 from stillery.bonds.classifiers import Linear, load_arrays, model_of
 from stillery.bonds.steps.clauses import Clause, boundary_features, split_clauses
 
-# A step longer than this is cut at the next blank: nothing downstream has to read a megabyte as one sentence.
+# A step longer than this is cut at the next blank: no later stage has to read a megabyte as one sentence.
 _MAX_CHARS = 4000
-# Below zero: two steps run together lose every link between and into them, one divided in two loses none.
+# Below zero: two merged steps lose every link between and into them, one split in two loses none.
 _MIN_SCORE = -1.2
 _WIDE_ENDS = ("。", "！", "？", "；")
 
@@ -36,7 +36,7 @@ _WORD = re.compile(r"(?<!\\)(?<![a-zA-Z\\])[a-zA-Z]{4,}|[\u4e00-\u9fff]{2,}")
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Characters `start` to `end` of the trace, and what sort of step they are."""
+    """Characters `start` to `end` of the trace, and the kind of the step."""
 
     start: int
     end: int
@@ -44,9 +44,10 @@ class Span:
 
 
 def segment(text: str, *, boundaries: Linear | None = None) -> list[Span]:
-    """The steps of a trace. Their spans join up, from 0 to its length; white space belongs to the step before it.
+    """The steps of a trace. Their spans are contiguous, from 0 to its length; white space belongs to the step before
+    it.
 
-    `boundaries` takes the place of the shipped classifier.
+    `boundaries` replaces the shipped classifier.
     """
     spans: list[Span] = []
     held: int | None = None
@@ -62,7 +63,7 @@ def segment(text: str, *, boundaries: Linear | None = None) -> list[Span]:
 
 
 def _pieces(text: str, boundaries: Linear) -> Iterator[tuple[int, int, str]]:
-    """Consecutive pieces of the text: (start, end, kind), kind "" for prose, whose kind is read off later."""
+    """Consecutive pieces of the text: (start, end, kind), kind "" for prose, whose kind is determined later."""
     blocks = [block for block in _blocks(text) if block[2] != "display"]
     stretches = clauses_of(text)
     rows = [boundary_features(clauses, text) for clauses in stretches]
@@ -73,7 +74,7 @@ def _pieces(text: str, boundaries: Linear) -> Iterator[tuple[int, int, str]]:
         is_lines = _is_lines(clauses)
         for n, clause in enumerate(clauses):
             score = next(scores) if n + 1 < len(clauses) else np.inf
-            # The classifier saw no Chinese.
+            # The classifier was not trained on Chinese.
             if is_lines:
                 is_end = clause.is_strong or score == np.inf
             else:
@@ -86,13 +87,13 @@ def _pieces(text: str, boundaries: Linear) -> Iterator[tuple[int, int, str]]:
 
 
 def _is_lines(clauses: Sequence[Clause]) -> bool:
-    """Whether nothing but line breaks divides a stretch, as where each line is one computation: then each is a step."""
+    """Whether only line breaks divide a stretch, as where each line is one computation: then each line is a step."""
     strong = [clause.separator for clause in clauses[:-1] if clause.is_strong]
     return bool(strong) and all(separator.strip(" ") == "\n" for separator in strong)
 
 
 def clauses_of(text: str) -> list[list[Clause]]:
-    """The clauses of each stretch of prose before, between and behind the blocks of code and the template's parts."""
+    """The clauses of each stretch of prose before, between and after the blocks of code and the template's parts."""
     found = list(_blocks(text))
     blocks = [(start, end) for start, end, kind in found if kind != "display"]
     displays = [(start, end) for start, end, kind in found if kind == "display"]
@@ -144,7 +145,7 @@ def _blocks(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 class _Closers:
-    """Where a closing string next ends. A string that is nowhere to be found is looked for once only."""
+    """The next end of a closing string. A string that does not occur is searched for only once."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -175,7 +176,7 @@ def _cut(text: str, start: int, end: int) -> Iterator[tuple[int, int, str]]:
 
 
 def _kind_of(piece: str) -> str:
-    """Sentence, line, equation or item: by how the piece begins, ends and how many words it has."""
+    """Sentence, line, equation or item: by the piece's beginning, its end and its number of words."""
     head = piece.strip()
     if _ITEM.match(head):
         return "item"

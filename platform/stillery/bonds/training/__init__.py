@@ -1,1 +1,1 @@
-"""How the shipped classifiers are trained: annotated graphs in, weights out. Not used by `analyze`."""
+"""Training of the shipped classifiers: annotated graphs in, weights out. Not used by `analyze`."""

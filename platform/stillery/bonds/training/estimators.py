@@ -1,4 +1,4 @@
-"""scikit-learn's estimators, fitted and turned into the classifiers that inference uses."""
+"""scikit-learn's estimators, fitted and converted to the classifiers used in inference."""
 
 import warnings
 from collections import Counter
@@ -9,7 +9,7 @@ import numpy as np
 from stillery.bonds.classifiers import Floats, Linear, Network
 from stillery.bonds.model.mentions import Ints
 
-# The score of what is always, or never, so in training.
+# The score of an output that is constant in training.
 _CERTAIN = 6.0
 # Learning rates and epochs, one after the other.
 SCHEDULE = ((2e-3, 4), (5e-4, 3), (1e-4, 1))
@@ -37,7 +37,7 @@ def fit_linear(rows: Sequence[Sequence[str]], targets: Floats, *, min_count: int
             continue
         model = LogisticRegression(C=penalty, max_iter=30, tol=1e-3, random_state=seed)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # thirty steps are meant to be few
+            warnings.simplefilter("ignore")  # about thirty steps by design
             model.fit(matrix, targets[:, k] > 0.5)
         weights[:, k], bias[k] = np.asarray(model.coef_)[0], np.asarray(model.intercept_)[0]
     return Linear(vocabulary, weights, bias)

@@ -1,4 +1,4 @@
-"""Annotated graphs of real traces: read, split by question, and their labels carried over to our steps."""
+"""Annotated graphs of real traces: read, split by question, and their labels mapped to our steps."""
 
 import gzip
 import hashlib
@@ -46,7 +46,7 @@ class Graph:
 
 
 def read_graphs(path: Path) -> list[Graph]:
-    """The graphs of a file of one JSON object a line, plain or gzipped; links of a mistyped kind are left out."""
+    """The graphs of a file with one JSON object per line, plain or gzipped; links of a mistyped kind are left out."""
     graphs: list[Graph] = []
     with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
@@ -80,7 +80,7 @@ def _read(row: dict[str, object]) -> Graph:
 
 
 def part_of(question_id: str) -> str:
-    """fit, tune or test, by a hash of the question's id: all traces of a question lie in one part."""
+    """fit, tune or test, by a hash of the question's id: all traces of a question are in one part."""
     share = int(hashlib.sha256(question_id.encode()).hexdigest(), 16) % 20
     return "test" if share < _TEST else "tune" if share < _TUNE else "fit"
 
@@ -97,8 +97,8 @@ def split_graphs(graphs: Sequence[Graph]) -> dict[str, list[Graph]]:
 
 
 def _near_duplicates(questions: dict[str, str]) -> set[str]:
-    """The questions that share half of their runs of five words with one of a later part. A run that three or more
-    questions hold is their template and says nothing."""
+    """The questions that share half of their 5-grams of words with one of a later part. A 5-gram in three or more
+    questions is part of a template and does not count."""
     runs = {name: _runs(text) for name, text in questions.items()}
     counts = Counter(run for found in runs.values() for run in found)
     own = {name: {run for run in found if counts[run] < 3} for name, found in runs.items()}
@@ -118,7 +118,7 @@ def _runs(text: str) -> set[tuple[str, ...]]:
 
 
 def nodes_of(graph: Graph, spans: Sequence[Span]) -> Ints:
-    """For each of our steps, the annotated one that it overlaps most, -1 if none."""
+    """For each of our steps, the annotated one with the largest overlap, -1 if none."""
     found = np.full(len(spans), -1, np.int64)
     at = 0
     for index, span in enumerate(spans):
@@ -134,13 +134,13 @@ def nodes_of(graph: Graph, spans: Sequence[Span]) -> Ints:
 
 
 def reflecting_nodes(graph: Graph) -> set[int]:
-    """The annotated steps that reflect: labelled so, or ending a link of reflection."""
+    """The annotated steps that reflect: labelled so, or at the end of a reflection link."""
     labelled = {i for i, (_, _, role) in enumerate(graph.nodes) if role == "reflection"}
     return labelled | {j for (_, j), kind in graph.links.items() if kind in _REFLECTION}
 
 
 def head_targets(graph: Graph, nodes: Ints) -> Floats:
-    """What each of our steps is for, one column for each of HEADS."""
+    """The role of each of our steps, one column for each of HEADS."""
     traits = _trait_sets(graph)
     reflecting = reflecting_nodes(graph)
     targets = np.zeros((len(nodes), len(HEADS)), np.float32)
@@ -154,7 +154,7 @@ def head_targets(graph: Graph, nodes: Ints) -> Floats:
 
 
 def _trait_sets(graph: Graph) -> list[set[str | None]]:
-    """How each annotated step hangs on others, by the names of TRAITS."""
+    """The links of each annotated step to others, by the names of TRAITS."""
     names = {"support": "checks", "attack": "checks", "verify": "checks", "positive": "remarks", "negative": "remarks",
              "uncertain": "remarks", "restate": "restates", "execute": "carries out", "backtrack": "leaves",
              "proceed": "plans on", "decompose": "plans on"}  # fmt: skip
@@ -175,7 +175,7 @@ def _trait_sets(graph: Graph) -> list[set[str | None]]:
 
 
 def pair_targets(graph: Graph, nodes: Ints, i: Ints, j: Ints) -> Ints:
-    """For each pair of our steps the index of its kind in LINKS; -1 where both lie in one annotated step."""
+    """For each pair of our steps the index of its kind in LINKS; -1 where both are in one annotated step."""
     kinds = {pair: LINKS.index(kind) for pair, kind in graph.links.items()}
     a, b = nodes[i].tolist(), nodes[j].tolist()
     return np.array(
@@ -184,7 +184,7 @@ def pair_targets(graph: Graph, nodes: Ints, i: Ints, j: Ints) -> Ints:
 
 
 def batches(graphs: Sequence[Graph], count: int) -> Iterator[list[Graph]]:
-    """The graphs dealt into parts by question, for cross-fitting."""
+    """The graphs divided into parts by question, for cross-fitting."""
     names = sorted({g.question_id for g in graphs})
     share = {name: n % count for n, name in enumerate(names)}
     for k in range(count):

@@ -1,4 +1,4 @@
-"""The four classifiers of steps and links, each trained on what the one before says of traces that it didn't see."""
+"""The four classifiers of steps and links, each trained on the previous one's outputs for held-out traces."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ _KEPT_NEGATIVES = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One annotated trace as the classifiers see it: the texts of our steps, what claims decide, the annotated step
-    of each."""
+    """One annotated trace as classifier input: the texts of our steps, the evidence from claims, the annotated step of
+    each."""
 
     graph: Graph
     texts: list[str]
@@ -35,7 +35,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Classifiers:
-    """What is trained, in the order of use."""
+    """The trained classifiers, in the order of use."""
 
     linear: Linear
     roles: Network
@@ -65,7 +65,7 @@ def _fit_heads(rows: Sequence[list[list[str]]], targets: Sequence[Floats], chose
 def _cross_fitted(
     examples: Sequence[Example], rows: Sequence[list[list[str]]], targets: Sequence[Floats], seed: int
 ) -> list[Floats]:
-    """Linear scores of each trace by a classifier that saw none of its question's."""
+    """Linear scores of each trace by a classifier that saw no trace of its question."""
     scores: list[Floats] = [np.zeros((0, 0), np.float32)] * len(examples)
     for held in batches([e.graph for e in examples], _NUM_FOLDS):
         questions = {g.question_id for g in held}
@@ -78,7 +78,7 @@ def _cross_fitted(
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """The pairs of one trace with their context; `kinds` is -1 where a pair says nothing."""
+    """The pairs of one trace with their context; `kinds` is -1 where a pair is not used."""
 
     context: Context
     i: Ints
@@ -95,7 +95,7 @@ def pairs_of(example: Example, heads: Floats) -> Pairs:
 
 
 def _fit_links(examples: Sequence[Example], heads: Sequence[Floats], seed: int) -> tuple[Network, Network]:
-    """The first network on some of the pairs that are not joined, the second on all that the first leaves over."""
+    """The first network on some of the unjoined pairs, the second on all that the first does not rule out."""
     rng = np.random.default_rng(seed)
     pairs = [pairs_of(e, h) for e, h in zip(examples, heads, strict=True)]
     rows = [pair_features(p.context, p.i, p.j) for p in pairs]

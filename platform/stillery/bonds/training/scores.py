@@ -1,7 +1,7 @@
-"""How well predicted links agree with annotated ones: counts of hits, false alarms and misses, and their F1.
+"""Agreement of predicted links with annotated ones: counts of hits, false alarms and misses, and their F1.
 
-One of our steps counts for the annotated step that it overlaps most; a step reflects if a bond of reflection ends in
-it.
+Each of our steps counts for the annotated step with the largest overlap; a step reflects if a bond of reflection ends
+in it.
 """
 
 from collections.abc import Iterable
@@ -28,7 +28,7 @@ class Counts:
         self.missed += len(annotated - predicted)
 
     def f1(self) -> float:
-        """The harmonic mean of precision and recall, 0 where there was nothing to find."""
+        """The harmonic mean of precision and recall, 0 where there are no links at all."""
         return 2 * self.hits / max(1, 2 * self.hits + self.extra + self.missed)
 
 
@@ -48,12 +48,12 @@ class Scores:
         self.reflecting.add({*reflecting}, {*reflecting_nodes(graph)})
 
     def total(self) -> float:
-        """What thresholds are tuned for."""
+        """The objective of threshold tuning."""
         return self.links.f1() + self.far.f1() / 3 + self.reflecting.f1()
 
 
 def score_decision(scores: Scores, example: Example, links: Links, decision: Decision) -> None:
-    """Count the links of one trace as they were decided on."""
+    """Count the decided links of one trace."""
     rows = decision.rows
     a, b = example.nodes[links.i[rows]].tolist(), example.nodes[links.j[rows]].tolist()
     pairs = [(m, n) for m, n in zip(a, b, strict=True) if m >= 0 and n >= 0]

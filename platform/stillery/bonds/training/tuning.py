@@ -1,4 +1,4 @@
-"""Thresholds and calibration, on traces that no classifier was fitted to."""
+"""Thresholds and calibration, on held-out traces."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -38,7 +38,8 @@ def score_links(examples: Sequence[Example], links: Sequence[Links], thresholds:
 
 
 def calibrate(examples: Sequence[Example], links: Sequence[Links]) -> Floats:
-    """An isotonic map from what the classifier says to how often a link is there: two rows, its knots and values."""
+    """An isotonic map from the classifier's probability to the observed frequency of a link: two rows, its knots and
+    values."""
     from sklearn.isotonic import IsotonicRegression
 
     said, true = said_and_true(examples, links)
@@ -49,7 +50,7 @@ def calibrate(examples: Sequence[Example], links: Sequence[Links]) -> Floats:
 
 
 def said_and_true(examples: Sequence[Example], links: Sequence[Links]) -> tuple[Floats, Floats]:
-    """For every pair that was not ruled out, how likely a link was said to be and whether there is one."""
+    """For every pair that was not ruled out, the predicted probability of a link and whether there is one."""
     said = [1 - found.probabilities[:, 0] for found in links]
     kinds = [pair_targets(e.graph, e.nodes, found.i, found.j) for e, found in zip(examples, links, strict=True)]
     known = np.concatenate(kinds) >= 0

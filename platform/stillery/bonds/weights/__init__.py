@@ -1,1 +1,1 @@
-"""Trained weights, and card.json: the data, its licence, the command, and what was measured."""
+"""Trained weights, and card.json: the data, its licence, the command, and the measured results."""

@@ -1,4 +1,5 @@
-"""The commands by group: arguments and a call each. What takes work lies beside this folder, imported when it runs."""
+"""The commands by group: arguments and a call each. The actual work is in the modules beside this folder, imported on
+demand."""
 
 from stillery.cli.commands import endpoint, machine, models, pipeline, runs, traces
 

@@ -1,4 +1,4 @@
-"""`stillery promote`, `rollback`, `push`, `benchmark` and `parity`, and what `export` does with anyone's model."""
+"""`stillery promote`, `rollback`, `push`, `benchmark` and `parity`, and `export` for any model."""
 
 import argparse
 import os
@@ -9,7 +9,7 @@ from stillery.config import load_config
 
 
 def fill_export(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `stillery export` beside a run's settings."""
+    """The arguments of `stillery export` in addition to a run's settings."""
     parser.description = (
         "With MODEL (models:/NAME@champion, a checkpoint folder or embedded:student) export it, compare every artifact "
         "with it in the artifact's own runtime, and keep those that agree; exits with 1 where none is kept, or none "

@@ -13,7 +13,7 @@ from stillery.errors import UserError
 from stillery.telemetry import logs
 from stillery.telemetry.logs import logger, with_fields
 
-# A command named like a stage runs the pipeline up to it: the stage, what it does, an example of its own.
+# A command with a stage's name runs the pipeline up to it: the stage, its description, its own example.
 STAGE_COMMANDS: dict[str, tuple[str, str, str]] = {
     "prompts": ("prompts", "make or read the problems", "prompts.source=file prompts.train=problems.jsonl"),
     "generate": ("generate", "sample the teacher, best of n", "teacher.samples_per_prompt=16"),
@@ -37,9 +37,9 @@ def _fill_prompts(parser: argparse.ArgumentParser) -> None:
     )
 
 
-# What a stage's command has beyond the settings of a run.
+# The additional arguments of a stage's command besides a run's settings.
 _OWN_ARGUMENTS = {"prompts": _fill_prompts, "bonds": fill_bonds, "export": fill_export}
-# Stages that take a file or a model of anyone's in the place of a run.
+# Stages that accept any file or model in place of a run.
 _WITHOUT_A_RUN: dict[str, Callable[[argparse.Namespace], int]] = {"bonds": describe_traces, "export": export_model}
 
 
@@ -91,7 +91,7 @@ def _show(config: Config) -> int:
 
 
 def _run_until(config: Config, until: str | None) -> int:
-    # What workers and engines inherit from this process: no look-ups of models that are named as local folders.
+    # Inherited by workers and engines: no look-ups of models that are named as local folders.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from stillery.cli.closing import closing_table
     from stillery.pipeline.runner import run_pipeline

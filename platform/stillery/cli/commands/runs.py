@@ -1,4 +1,4 @@
-"""`stillery runs`, `explain`, `ui` and `plan`: runs that are there, and one that is to be."""
+"""`stillery runs`, `explain`, `ui` and `plan`: existing runs, and the plan of a new one."""
 
 import argparse
 

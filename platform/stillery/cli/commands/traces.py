@@ -1,4 +1,4 @@
-"""`stillery patterns` and `reward`, and what `bonds` does with a file of anyone's traces."""
+"""`stillery patterns` and `reward`, and `bonds` for any file of traces."""
 
 import argparse
 
@@ -7,7 +7,7 @@ from stillery.errors import UserError
 
 
 def fill_bonds(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `stillery bonds` beside a run's settings."""
+    """The arguments of `stillery bonds` in addition to a run's settings."""
     parser.description = (
         "With FILE one line a trace: steps, bonds by kind, conflict, stability. FILE holds JSON lines with the trace "
         "under text or completion (and, if there, question and answer), or else one trace as plain text; - is standard "

@@ -21,7 +21,7 @@ class Runtime(Protocol):
     def logits(self, tokens: Sequence[int]) -> NDArray[np.float32]:
         """Return the next-token logits after each token, teacher forced: shape (len(tokens), vocabulary).
 
-        A runtime that tells its likeliest tokens alone gives their log-probabilities, and NaN for the others.
+        A runtime that reports only its likeliest tokens gives their log-probabilities, and NaN for the others.
         """
         ...
 
@@ -38,16 +38,16 @@ class Runtime(Protocol):
         ...
 
     def close(self) -> None:
-        """Free what the runtime holds; it isn't used afterwards."""
+        """Free the runtime's resources; it isn't used afterwards."""
         ...
 
 
 class Format(Protocol):
-    """One edge format: writes a checkpoint's artifact and loads it in the runtime that its users will run."""
+    """One edge format: writes a checkpoint's artifact and loads it in its users' runtime."""
 
     name: str
     quantizations: tuple[str, ...]
-    """What `write` can make; the first is the unquantized form, which checks the converter."""
+    """The quantizations of `write`; the first is the unquantized form, which checks the converter."""
     packages: tuple[str, ...]
     """The modules that writing and loading import."""
 
@@ -56,7 +56,7 @@ class Format(Protocol):
         ...
 
     def load(self, folder: Path) -> Runtime:
-        """Load what `write` left in a folder."""
+        """Load the output of `write` from a folder."""
         ...
 
     def how_to_run(self, folder: Path) -> str:
@@ -83,13 +83,13 @@ FORMATS: dict[str, Callable[[], Format]] = {
 
 
 def all_formats() -> list[str]:
-    """What `all` stands for: every format for devices, LiteRT only where its own environment is named."""
+    """The formats of `all`: every format for devices, LiteRT only where its own environment is set."""
     names = (name for name in FORMATS if name != "vllm")
     return [name for name in names if name != "litert" or litert_runtime.is_available()]
 
 
 def format_named(name: str) -> Format:
-    """Return the format of a name; a UserError names the known ones, or the package that is missing."""
+    """Return the format of a name; a UserError lists the known ones, or names the missing package."""
     if name not in FORMATS:
         raise UserError(f"export format {name!r} isn't known; the formats are {', '.join(FORMATS)}")
     try:

@@ -1,1 +1,1 @@
-"""Whether an artifact answers like its checkpoint: figures from both, and the gate over them."""
+"""Whether an artifact answers like its checkpoint: metrics of both, and the gate on them."""

@@ -1,4 +1,4 @@
-"""The parity gate for anyone's artifact: a GGUF file from a hub, a folder that another converter wrote.
+"""The parity gate for any artifact: a GGUF file from a hub, a folder that another converter wrote.
 
 In: a checkpoint's answers, a file or folder. Out: the gate's checks.
 """
@@ -13,15 +13,16 @@ from stillery.export.parity.figures import Parity, Reference, compare
 from stillery.export.parity.gate import ParityCheck, judge, thresholds_for, weight_bits
 from stillery.export.parity.speed import measure_speed
 
-# A file by whose name a folder tells its format.
+# The file whose name identifies a folder's format.
 _MARKS = {"gguf": "*.gguf", "onnx": "genai_config.json", "executorch": "*.pte", "litert": "*.litertlm"}
-# A folder of weights, which the others may have a file of this name beside.
+# A folder of weights; the other formats may contain a file of this name too.
 _WEIGHTS = "config.json"
 _NUM_START_PROMPTS = 1
 
 
 def open_artifact(given: Path) -> tuple[Format, Path]:
-    """The format of an artifact, and what its runtime loads. Raises UserError for a path that holds none, or two."""
+    """The format of an artifact, and the path that its runtime loads. Raises UserError for a path that holds none, or
+    two."""
     if not given.exists():
         raise UserError(f"{given}: there is no such file or folder")
     folder = given if given.is_dir() else given.parent
@@ -38,9 +39,9 @@ def open_artifact(given: Path) -> tuple[Format, Path]:
 
 
 def quantization_of(edge_format: Format, path: Path) -> str:
-    """What an artifact says of its own quantization: its manifest, or a GGUF file's header.
+    """The quantization stated by an artifact: in its manifest, or a GGUF file's header.
 
-    Raises UserError where it says nothing.
+    Raises UserError where neither states it.
     """
     manifest = (path if path.is_dir() else path.parent) / "manifest.json"
     if manifest.is_file() and isinstance(named := json.loads(manifest.read_bytes()).get("quantization"), str):
@@ -64,10 +65,10 @@ def _file_type(path: Path) -> str | None:
 def check_artifact(
     edge_format: Format, path: Path, reference: Reference, config: ExportConfig, *, quantization: str
 ) -> tuple[list[ParityCheck], Parity | None]:
-    """The checks of an artifact against the checkpoint's answers, and the figures unless it doesn't run.
+    """The checks of an artifact against the checkpoint's answers, and the metrics unless it doesn't run.
 
-    Limits are those of the bits in the quantization's name; float32 is held to those of an unquantized form. Raises
-    UserError for a name that tells no bits.
+    Limits follow from the bits in the quantization's name; float32 has those of an unquantized form. Raises UserError
+    for a name without bits.
     """
     try:
         is_unquantized = weight_bits(quantization) == 32
@@ -75,7 +76,7 @@ def check_artifact(
         raise UserError(f"--quantization: {error}; give one such as int8 or Q4_K_M") from None
     thresholds = thresholds_for(config, quantization, is_unquantized=is_unquantized)
     try:
-        # In a process of its own first: a runtime that a broken file takes down takes this one with it.
+        # In a process of its own first: a broken file that crashes the runtime would take this process with it.
         measure_speed(edge_format.name, path, reference.prompts[:_NUM_START_PROMPTS], max_new_tokens=8)
         runtime = edge_format.load(path)
         try:

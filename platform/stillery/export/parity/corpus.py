@@ -1,7 +1,7 @@
-"""Test texts for tokenizers: many scripts, and what tends to go wrong.
+"""Test texts for tokenizers: many scripts, and common trouble spots.
 
 Built in code from Unicode's ranges and a fixed seed, so it is the same everywhere and needs no download. Byte-level
-tokenizers are compared on composed text (NFC), which all runtimes agree on; `decomposed` holds the same letters in
+tokenizers are compared on composed text (NFC), on which all runtimes agree; `decomposed` holds the same letters in
 decomposed form, where a runtime without a normalizer differs from a tokenizer that has one.
 """
 
@@ -75,7 +75,7 @@ _SENTENCES = (
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text and the kind of thing that it tests."""
+    """A text and its category."""
 
     kind: str
     text: str
@@ -100,7 +100,7 @@ def _of_scripts(rng: random.Random) -> Iterator[Text]:
             words = ["".join(rng.choices(letters, k=rng.randint(1, 9))) for _ in range(rng.randint(2, 9))]
             mark = rng.choice((".", "!?", ", ", "\u3002", "", " \u2014 ", "\n"))
             yield Text(script, between.join(words) + mark)
-        # Neighbours of other kinds are where pre-tokenizers disagree.
+        # Pre-tokenizers differ at the border between characters of different kinds.
         for _ in range(10):
             word = "".join(rng.choices(letters, k=3))
             yield Text(f"{script} mixed", f"{word}{rng.randint(0, 9999)}{word.upper()} 'S{word}'s\t{word}")
@@ -125,7 +125,7 @@ def _of_spaces(rng: random.Random) -> Iterator[Text]:
 
 
 def _of_controls(rng: random.Random) -> Iterator[Text]:
-    """Every control and format character of the first planes; not the null, which ends a text in C."""
+    """Every control and format character of the first planes, except the null, which ends a text in C."""
     marks = [chr(c) for c in range(1, 0x3000) if unicodedata.category(chr(c)) in ("Cc", "Cf")]
     yield from (Text("controls", f"a{mark}b {mark} {mark}{mark}1") for mark in marks)
     for _ in range(50):

@@ -1,7 +1,7 @@
 """Parity measurements: artifact and checkpoint run side by side.
 
-The checkpoint is asked once (`ask_reference`) and its answers are kept; each artifact is then compared with them
-(`compare`). Nothing is judged here: `gate` holds figures against thresholds.
+The checkpoint runs once (`ask_reference`) and its answers are kept; each artifact is then compared with them
+(`compare`). Nothing is judged here: `gate` compares the metrics with thresholds.
 """
 
 import statistics
@@ -21,7 +21,7 @@ from stillery.records import Prompt, VerdictKind
 from stillery.telemetry.logs import logger
 from stillery.verify import grade
 
-# What a chat template may trip over: quotes, templates inside text, other scripts, spaces at the ends, nothing.
+# Typical trouble for a chat template: quotes, templates inside text, other scripts, spaces at the ends, empty text.
 QUESTIONS = (
     "What is 12 + 30?",
     "Line one\nLine two\n\n  indented\t",
@@ -33,9 +33,9 @@ QUESTIONS = (
 )
 
 
-# What is left of a mass of 1 where float32 leaves nothing.
+# The remaining mass where float32 leaves none of 1.
 _LEAST_MASS = 1e-9
-# llama.cpp adds a vocabulary's probabilities up in float32 and loses the small ones: up to 3e-4 with 49,152 tokens.
+# llama.cpp sums a vocabulary's probabilities in float32 and loses the small ones: up to 3e-4 with 49,152 tokens.
 _MASS_ERROR = 1e-3
 _REPORT_EVERY_S = 15.0
 _BATCH_SIZE = 16
@@ -54,7 +54,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What the checkpoint says: prompts and answers of the problems, and logits on the first of them.
+    """The checkpoint's results: prompts and answers of the problems, and logits on the first of them.
 
     `logits` are (tokens, vocabulary) for as many sequences (prompt and answer) as `sequences` holds.
     """
@@ -74,7 +74,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """The figures. KL is in nats a token, from checkpoint to artifact; rates and agreements are shares.
+    """The metrics. KL is in nats per token, from checkpoint to artifact; rates and agreements are shares.
 
     `accuracy_drop` is paired by problem; repetition is the share of an answer's 4-grams that occurred before in it
     (seq-rep-4 of Welleck et al. 2019, arXiv 1908.04319). `differing` holds a few texts that are tokenized otherwise,
@@ -105,7 +105,7 @@ class Parity:
 
 
 class ReferenceRuntime(Runtime, Protocol):
-    """The checkpoint's runtime, which can answer many prompts together."""
+    """The checkpoint's runtime, which can answer several prompts in one batch."""
 
     def generate_batch(self, prompts: Sequence[Sequence[int]], *, max_new_tokens: int) -> list[list[int]]:
         """`generate` for each prompt."""
@@ -152,15 +152,15 @@ def ask_reference(
 
 
 def answer_all(runtime: ReferenceRuntime, prompts: Sequence[list[int]], *, max_new_tokens: int) -> list[list[int]]:
-    """The checkpoint's greedy answers. So many are decoded together that reading the weights, which is what a step of
-    one costs, is shared."""
+    """The checkpoint's greedy answers, in batches large enough that the cost of a step, which is reading the weights,
+    is shared."""
     batches = [prompts[start : start + _BATCH_SIZE] for start in range(0, len(prompts), _BATCH_SIZE)]
     told = reported(batches, f"batches of {_BATCH_SIZE} problems answered")
     return [answer for batch in told for answer in runtime.generate_batch(batch, max_new_tokens=max_new_tokens)]
 
 
 def compare(runtime: Runtime, reference: Reference) -> Parity:
-    """Ask an artifact what the checkpoint was asked, and measure the difference.
+    """Run an artifact on the checkpoint's problems, and measure the difference.
 
     Raises UserError where the vocabularies differ in size.
     """
@@ -192,7 +192,7 @@ def compare(runtime: Runtime, reference: Reference) -> Parity:
 
 
 def reported(items: Sequence[T], what: str) -> Iterator[T]:
-    """The items; the log says every 15 s how many are done, and how long the rest takes at that rate."""
+    """Yields the items; every 15 s a log line gives how many are done, and the time left at that rate."""
     start = said = time.monotonic()
     for done, item in enumerate(items):
         if (now := time.monotonic()) - said > _REPORT_EVERY_S:
@@ -244,10 +244,10 @@ def common_outcomes(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Log-probabilities (tokens, vocabulary) of checkpoint and artifact over the same outcomes.
 
-    Where a runtime names its likeliest tokens alone, the others (NaN) are one outcome on both sides, its mass spread
-    evenly over them: the KL is then that of the coarser distributions, at most the whole one. How much the named ones
-    have together is taken from the runtime as far as it knows it (`_MASS_ERROR`). Raises UserError for vocabularies of
-    different sizes.
+    Where a runtime reports its likeliest tokens alone, the others (NaN) are one outcome on both sides, its mass spread
+    evenly over them: the KL is then that of the coarser distributions, at most the full one. The total mass of the
+    reported ones is the runtime's, up to its precision (`_MASS_ERROR`). Raises UserError for vocabularies of different
+    sizes.
     """
     if expected.shape != given.shape:
         raise UserError(f"its vocabulary has {given.shape[-1]} tokens, and the checkpoint's {expected.shape[-1]}")
@@ -303,8 +303,8 @@ def _answer(
 
 
 def _same_end(theirs: Answer, ours: Answer) -> bool:
-    """Whether an answer ended where the checkpoint's did, as far as both say the same: a runtime with the wrong end
-    token stops inside the checkpoint's answer, or goes on after its end."""
+    """Whether an answer ended where the checkpoint's did, as far as both have the same tokens: a runtime with the wrong
+    end token stops inside the checkpoint's answer, or continues after its end."""
     common = min(len(theirs.tokens), len(ours.tokens))
     if theirs.tokens[:common] != ours.tokens[:common]:
         return True

@@ -1,8 +1,8 @@
 """The parity gate: named checks of measurements against thresholds.
 
-Every check has one fault that it is there for: logits (rotary settings, permuted or damaged weights), greedy answers
-(what logits of single positions miss), ends (end tokens), tokenizer, chat template, and what users would notice:
-accuracy, stopping, repetition. Perplexity alone passes broken files, so it never stands alone.
+Each check targets one fault: logits (rotary settings, permuted or damaged weights), greedy answers (faults that logits
+of single positions miss), ends (end tokens), tokenizer, chat template, and what users would notice: accuracy, stopping,
+repetition. Perplexity alone passes broken files, so it never stands alone.
 """
 
 import math
@@ -14,7 +14,7 @@ from stillery.export.parity.figures import Parity
 
 @dataclass(frozen=True, slots=True)
 class ParityCheck:
-    """One check: its name, what was measured, the limit it was held to, and whether it passed."""
+    """One check: its name, the measured value, its limit, and whether it passed."""
 
     name: str
     measured: float
@@ -32,9 +32,9 @@ def thresholds_for(config: ExportConfig, quantization: str, *, is_unquantized: b
 
 
 def weight_bits(quantization: str) -> int:
-    """The bits of a weight, as a quantization's name tells them.
+    """The bits per weight, from a quantization's name.
 
-    Raises ValueError for a name that tells none: a format must not be held to limits that aren't its own.
+    Raises ValueError for a name without bits: a format must not be held to limits that aren't its own.
     """
     name = quantization.lower()
     for mark, bits in {"a4w": 4, "a8w": 8, "f32": 32, "fp32": 32, "f16": 16, "fp16": 16}.items():
@@ -47,7 +47,7 @@ def weight_bits(quantization: str) -> int:
 
 
 def judge(parity: Parity, thresholds: ParityThresholds, *, min_tokenizer_agreement: float) -> list[ParityCheck]:
-    """Hold figures against thresholds. An artifact is kept if every check passed."""
+    """Compare metrics with thresholds. An artifact is kept if every check passed."""
     p, t = parity, thresholds
     ratio = p.perplexity / p.reference_perplexity
     drop = p.accuracy_drop
@@ -68,7 +68,7 @@ def judge(parity: Parity, thresholds: ParityThresholds, *, min_tokenizer_agreeme
 
 
 def _at_most(name: str, measured: float, limit: float, detail: str = "") -> ParityCheck:
-    # A figure that isn't a number fails: a model that gives NaN must not pass by comparing false.
+    # NaN fails: a model that gives NaN must not pass because every comparison is false.
     return ParityCheck(name, measured, limit, math.isfinite(measured) and measured <= limit, detail)
 
 

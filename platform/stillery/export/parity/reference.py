@@ -1,4 +1,4 @@
-"""The reference runtime: the checkpoint in transformers, float32, on as many threads as torch takes."""
+"""The reference runtime: the checkpoint in transformers, float32, with torch's default number of threads."""
 
 import warnings
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ class CheckpointRuntime:
 
         ends = list(self.checkpoint.end_tokens)
         padding = ends[0] if ends else 0
-        # A config of its own: the checkpoint's holds sampling settings, which greedy decoding warns of.
+        # A separate config: the checkpoint's holds sampling settings, about which greedy decoding warns.
         config = GenerationConfig(
             do_sample=False, max_new_tokens=max_new_tokens, eos_token_id=ends or None, pad_token_id=padding
         )
@@ -59,9 +59,10 @@ class CheckpointRuntime:
         return self._tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def check_tokenizer(self, texts: Sequence[str]) -> None:
-        """Raise UserError where transformers cuts one of the texts otherwise than tokenizer.json, which artifacts hold.
+        """Raise UserError where transformers tokenizes one of the texts differently from tokenizer.json, which
+        artifacts contain.
 
-        A class that is named in tokenizer_config.json may put a pipeline of its own in the place of the file's.
+        A class named in tokenizer_config.json may replace the file's pipeline with its own.
         """
         from tokenizers import Tokenizer
 
@@ -91,5 +92,5 @@ class CheckpointRuntime:
 
 
 def _until_end(answer: list[int], ends: Sequence[int]) -> list[int]:
-    """An answer up to its end token, without what pads it to the longest of its batch."""
+    """An answer up to its end token, without the padding to the longest of its batch."""
     return answer[: next((at + 1 for at, token in enumerate(answer) if token in ends), len(answer))]

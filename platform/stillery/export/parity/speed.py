@@ -2,7 +2,7 @@
 
     python -m stillery.export.parity.speed FORMAT FOLDER < {"prompts": [[token, ...], ...], "max_new_tokens": 64}
 
-The process prints one line of JSON; a runtime that takes the process down with it fails there and not in the export.
+The process prints one line of JSON; a runtime that crashes takes down this process and not the export.
 """
 
 import json
@@ -23,8 +23,8 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARAL
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """`memory_mib` is the growth of the process's peak resident size from before the artifact was loaded. What a
-    runtime in a process of its own takes counts wholly, its interpreter included."""
+    """`memory_mib` is the growth of the process's peak resident size from before the artifact was loaded. The memory of
+    a runtime in a process of its own counts fully, including its interpreter."""
 
     load_s: float
     memory_mib: float
@@ -33,7 +33,7 @@ class Speed:
 
 
 def measure_speed(format_name: str, folder: Path, prompts: Sequence[Sequence[int]], *, max_new_tokens: int) -> Speed:
-    """Start the process and read its figures. Raises UserError if it fails, with the end of what it said."""
+    """Start the process and read its measurements. Raises UserError if it fails, with the end of its output."""
     asked = json.dumps({"prompts": [list(p) for p in prompts], "max_new_tokens": max_new_tokens})
     package_root = str(Path(__file__).parents[3])
     path = os.pathsep.join([package_root, *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -83,7 +83,7 @@ def _memory_kib(field: str) -> int:
 
 
 def main() -> None:
-    """Answer the parent process."""
+    """The entry point of the child process."""
     asked = json.load(sys.stdin)
     figures = run(sys.argv[1], Path(sys.argv[2]), asked["prompts"], max_new_tokens=asked["max_new_tokens"])
     print(json.dumps(asdict(figures)))

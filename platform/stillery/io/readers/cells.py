@@ -1,6 +1,6 @@
 """One cell of a row: found by the name or path of its column, and read as text, a number or an id.
 
-Every fault is a RowError that names the row and the column.
+Every error is a RowError that names the row and the column.
 """
 
 import math
@@ -34,7 +34,7 @@ def look_up(values: Any, name: str) -> Any:
     columns = cast(Mapping[str, Any], values)
     if name in columns:
         return columns[name]
-    # Keys may hold dots themselves: the longest one that is there is meant.
+    # Keys may contain dots: the longest existing key is meant.
     parts = name.split(".")
     for end in range(len(parts) - 1, 0, -1):
         head = ".".join(parts[:end])
@@ -44,7 +44,7 @@ def look_up(values: Any, name: str) -> Any:
 
 
 def _decoded(text: str) -> Any:
-    """A cell that holds JSON, as CSV writes a nested one."""
+    """A cell that contains JSON, as CSV stores nested ones."""
     try:
         return decode(text)
     except (ValueError, RecursionError):
@@ -63,7 +63,7 @@ def printable(text: str) -> str:
 
 
 def shown(cell: Any) -> str:
-    """A cell in a message: its beginning, on one line."""
+    """A cell in an error message: its beginning, on one line."""
     if isinstance(cell, (list, dict)):
         return kind_of(cell)
     return printable(repr(cell if not isinstance(cell, str) else cell[:_SHOWN_CHARS]))[: 2 * _SHOWN_CHARS]
@@ -77,8 +77,8 @@ def checked(row: Row, column: str, cell: Any) -> Any:
 
 
 def read_text(row: Row, column: str, cell: Any, *, expected: str = "text") -> str:
-    """A cell of text that can be stored: one with bytes that are not UTF-8, or with half of a character that takes
-    two (a lone surrogate), cannot."""
+    """A text cell that can be stored: one with bytes that are not UTF-8, or with a lone surrogate (half of a pair),
+    cannot."""
     checked(row, column, cell)
     if not isinstance(cell, str):
         raise RowError(row.where, NOT_TEXT, f"{column} is {_said(cell)}; expected {expected}")
@@ -95,8 +95,8 @@ def read_text(row: Row, column: str, cell: Any, *, expected: str = "text") -> st
 
 
 def read_id(row: Row, column: str, cell: Any) -> str | None:
-    """An id or a name as text; None where it is null, NaN (as data frames write null) or empty. A whole number that a
-    data frame made a float of is the whole number."""
+    """An id or a name as text; None where it is null, NaN (the null of data frames) or empty. A whole number that a
+    data frame turned into a float is read as the whole number."""
     checked(row, column, cell)
     if cell is None or cell == "" or (isinstance(cell, float) and math.isnan(cell)):
         return None
@@ -108,7 +108,7 @@ def read_id(row: Row, column: str, cell: Any) -> str | None:
 
 
 def read_number(row: Row, column: str, cell: Any) -> float | None:
-    """A numeric cell; None where it is null or NaN, as data frames write a missing one."""
+    """A numeric cell; None where it is null or NaN, the missing value of data frames."""
     checked(row, column, cell)
     try:
         value = None if cell is None else float(cell)

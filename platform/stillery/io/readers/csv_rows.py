@@ -16,7 +16,7 @@ WRONG_WIDTH = "wrong number of cells"
 
 def read_csv(file: IO[bytes], path: str, *, delimiter: str = ",") -> Iterator[Row | RowError]:
     """The rows of a CSV file; bytes that are not UTF-8 become lone surrogates."""
-    csv.field_size_limit(sys.maxsize)  # of the process: a long trace is longer than the module's default allows
+    csv.field_size_limit(sys.maxsize)  # A process-wide setting: a long trace exceeds the module's default
     with io.TextIOWrapper(cast(Any, file), encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
         yield from _rows(csv.reader(text, strict=True, delimiter=delimiter), path, delimiter)
 

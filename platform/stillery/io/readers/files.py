@@ -1,8 +1,8 @@
 """Files by path, glob, folder or URI, as streams of rows: JSON lines, JSON arrays, CSV, TSV and Parquet.
 
-A file may be compressed with gzip, bzip2, xz or zstd; its first bytes say so, whatever its name is. Rows are read as
-they are asked for. A row that cannot be read is a RowError among the rows; a file that cannot be read to its end is a
-UserError, since what it held is not known.
+A file may be compressed with gzip, bzip2, xz or zstd; its first bytes decide, whatever its name. Rows are read on
+demand. A row that cannot be read is a RowError among the rows; a file that cannot be read to its end is a UserError,
+since its remaining contents are unknown.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ SUFFIXES = tuple(_READERS)
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
 _MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
-# What a file may be instead, by its first bytes, and the remedy.
+# Other types that a file may have, by its first bytes, and the remedy.
 _OTHER = {
     b"\xff\xfe": "UTF-16 or UTF-32 text, which is not read; save it as UTF-8",
     b"\xfe\xff": "UTF-16 text, which is not read; save it as UTF-8",
@@ -52,7 +52,8 @@ _OTHER = {
 
 
 def find_files(names: Sequence[str], *, key: str) -> list[tuple[Any, str]]:
-    """The files that paths, globs, folders or URIs mean, each with its fsspec file system; a folder's in order of name.
+    """The files matched by paths, globs, folders or URIs, each with its fsspec file system; a folder's in order of
+    name.
 
     Raises UserError, naming the config's key, where there is none.
     """
@@ -63,7 +64,7 @@ def find_files(names: Sequence[str], *, key: str) -> list[tuple[Any, str]]:
         except UserError:
             raise
         except Exception as error:
-            # The boundary to the stores: each of fsspec's raises errors of its own.
+            # Boundary to the stores: each of fsspec's raises errors of its own.
             said = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise UserError(f"{key}={name}: cannot be reached ({said}); check the address and the access") from None
     return found
@@ -86,8 +87,8 @@ def _find(name: str, *, key: str) -> list[tuple[Any, str]]:
 
 
 def fingerprints(names: Sequence[str], *, key: str) -> list[str]:
-    """What identifies the files' contents, in the order in which they are read: SHA-256 of local ones, the store's own
-    mark (ETag and the like) else."""
+    """The identity of the files' contents, in the order in which they are read: SHA-256 of local ones, else the store's
+    own identifier (such as an ETag)."""
     return [
         file_fingerprint(Path(path)) if "file" in filesystem.protocol else f"{path}:{filesystem.ukey(path)}"
         for filesystem, path in find_files(names, key=key)
@@ -95,7 +96,7 @@ def fingerprints(names: Sequence[str], *, key: str) -> list[str]:
 
 
 def read_rows(filesystem: Any, path: str) -> Iterator[Row | RowError]:
-    """The rows of one file, read as they are asked for."""
+    """The rows of one file, read on demand."""
     suffix = suffix_of(path)
     if suffix not in _READERS:
         raise UserError(f"{path}: the suffix is not one of {', '.join(SUFFIXES)}; convert or rename it")
@@ -105,8 +106,7 @@ def read_rows(filesystem: Any, path: str) -> Iterator[Row | RowError]:
 
 @contextlib.contextmanager
 def open_plain(filesystem: Any, path: str) -> Generator[tuple[IO[bytes], str | None]]:
-    """The file's bytes without its compression, and the compression's name. Parquet can be sought in, the others are
-    streams."""
+    """The file's decompressed bytes, and the compression's name. Parquet is seekable, the others are streams."""
     with contextlib.ExitStack() as stack, naming(path):
         file: Any = stack.enter_context(filesystem.open(path, "rb"))
         head = file.read(32)
@@ -133,7 +133,7 @@ def open_plain(filesystem: Any, path: str) -> Generator[tuple[IO[bytes], str | N
 
 @contextlib.contextmanager
 def naming(path: str) -> Generator[None]:
-    """Faults of a file as a whole, as errors that name it."""
+    """Turns errors on a file as a whole into errors that name it."""
     try:
         yield
     except (pa.ArrowException, OSError, EOFError, lzma.LZMAError) as error:
@@ -141,7 +141,7 @@ def naming(path: str) -> Generator[None]:
 
 
 def suffix_of(path: str) -> str:
-    """The suffix that says the format, below one that says the compression."""
+    """The suffix of the format, without that of the compression."""
     stem, suffix = posixpath.splitext(path.lower())
     return posixpath.splitext(stem)[1] if suffix in COMPRESSED else suffix
 

@@ -1,8 +1,8 @@
-"""JSON lines, and arrays of JSON objects element by element, whichever the file holds.
+"""JSON lines, or the elements of an array of JSON objects, whichever the file contains.
 
 Numbers keep their value: one that Python cannot hold exactly (more than 4,300 digits, past the range or the precision
-of a float) is its text, NaN and Infinity are floats. What is nested deeper than any column's path is cut off, a key
-that an object gives twice is Unreadable, and bytes that are not UTF-8 become lone surrogates: all three are faults of a
+of a float) stays text, NaN and Infinity are floats. Values nested deeper than any column's path are cut off, a
+duplicate key in an object is Unreadable, and bytes that are not UTF-8 become lone surrogates: all three are errors of a
 row only where the row's column is read.
 """
 
@@ -21,7 +21,7 @@ NOT_OBJECT = "not an object"
 _MAX_DIGITS = 4300
 _MAX_DEPTH = 64
 _CHUNK_CHARS = 1 << 20
-# An error nearer to the end of what is read so far may be for want of the rest.
+# An error closer to the end of the buffer may be due to missing input.
 _TAIL_CHARS = 32
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
 _SPACE = re.compile(r"[ \t\r\n]*")
@@ -50,7 +50,7 @@ def read_json(file: IO[bytes], path: str) -> Iterator[Row | RowError]:
 
 
 def decode(text: str) -> Any:
-    """One JSON value. Raises ValueError for what is none."""
+    """One JSON value. Raises ValueError for invalid JSON."""
     try:
         return _DECODER.decode(text)
     except RecursionError:
@@ -80,21 +80,21 @@ def _checked(values: Any, where: str, expected: str) -> Row | RowError:
 
 
 class _Text:
-    """The text of a file from a position on: what is before it is forgotten, what follows is read when asked for."""
+    """The text of a file from a position on: earlier text is dropped, later text is read on demand."""
 
     def __init__(self, begin: str, rest: io.TextIOBase) -> None:
         self.buffer, self.position, self.is_whole = begin, 0, False
         self._rest = rest
 
     def more(self) -> None:
-        """Read on, at least as much as is waiting: so an element is tried a number of times that grows as the logarithm
-        of its size."""
+        """Read on, at least doubling the buffer: so the number of parse attempts for an element grows with the
+        logarithm of its size."""
         waiting = self.buffer[self.position :]
         added = self._rest.read(max(_CHUNK_CHARS, len(waiting)))
         self.buffer, self.position, self.is_whole = waiting + added, 0, not added
 
     def peek(self) -> str:
-        """The next character that is no white space; "" at the end."""
+        """The next non-white-space character; "" at the end."""
         while True:
             match = _SPACE.match(self.buffer, self.position)
             self.position = match.end() if match else self.position
@@ -148,7 +148,7 @@ def _element(text: _Text, where: str) -> Any:
             if end is None:
                 raise UserError(f"{where}: not JSON (brackets that never close); write the file again") from None
             value = _DECODER.decode(pruned)
-        # A number may go on in what is not read yet.
+        # A number may continue beyond the buffer.
         if end == len(text.buffer) and not text.is_whole:
             text.more()
             continue
@@ -157,7 +157,7 @@ def _element(text: _Text, where: str) -> Any:
 
 
 def _prune(text: str, start: int) -> tuple[str, int | None]:
-    """A value without what is nested deeper than _MAX_DEPTH, and where it ends (None: it does not)."""
+    """A value without parts nested deeper than _MAX_DEPTH, and its end (None: incomplete)."""
     parts: list[str] = []
     depth, copied = 0, start
     for token in _TOKEN.finditer(text, start):
@@ -180,7 +180,7 @@ def _integer(text: str) -> int | str:
 
 
 def _float(text: str) -> float | str:
-    """The number, or its text where a float would be another number."""
+    """The number, or its text where a float would differ."""
     value = float(text)
     if len(text) <= 15 and value not in (0.0, float("inf"), float("-inf")):
         return value

@@ -1,4 +1,4 @@
-"""Normalises a question, so that two that differ only in writing compare equal."""
+"""Normalises a question, so that two that differ only in notation compare equal."""
 
 import re
 import unicodedata
@@ -26,15 +26,15 @@ _LATEX_NAMES = (
 _DELIMITER = re.compile(r"(?<!\\)\$\$?|\\[()\[\]]")
 _BRACED = re.compile(r"(?<=[\^_])\{(\w)\}")
 _THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|,)(?=\d{3}(?!\d))")
-# White space counts only between two words.
+# White space matters only between two words.
 _SPACE = re.compile(r"\s+(?=\W)|(?<=\W)\s+")
 _FINAL = ".?:;,…'\" "
 
 
 def normalize(text: str) -> str:
-    """The text without what is only writing: case, Unicode forms (full width, ligatures, kinds of dashes and quotes),
-    format characters, white space, markdown, LaTeX's delimiters and spacing, thousands separators, final punctuation.
-    Linear in its length."""
+    """The text without differences of notation: case, Unicode forms (full width, ligatures, kinds of dashes and
+    quotes), format characters, white space, markdown, LaTeX's delimiters and spacing, thousands separators, final
+    punctuation. Linear in its length."""
     text = _CODE.sub(r"\2", text)
     text = text.replace("`", "'").lower() if text.isascii() else _fold_unicode(text)
     text = _LINE_MARK.sub("", text)
@@ -55,7 +55,8 @@ def _fold_unicode(text: str) -> str:
 
 
 def _without_end(text: str) -> str:
-    """Without final punctuation; an exclamation mark is one after a word, but a factorial after a number or letter."""
+    """The text without final punctuation; an exclamation mark is punctuation after a word, but a factorial after a
+    number or letter."""
     end = len(text)
     while end:
         start = end
@@ -72,5 +73,5 @@ def _without_end(text: str) -> str:
 
 
 def question_key(question: str, choices: Sequence[str] = ()) -> str:
-    """What makes two problems the same: the normalized question, and the normalized choices in any order."""
+    """The key by which two problems are the same: the normalized question, and the normalized choices in any order."""
     return digest(normalize(question), sorted(map(normalize, choices)))

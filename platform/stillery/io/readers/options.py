@@ -1,6 +1,6 @@
-"""How a multiple-choice question is shown: the one place that letters its options, for sampling and training alike.
+"""The format of a multiple-choice question: the one place that letters its options, for sampling and training alike.
 
-The prompts stage writes the question so, and everything after it takes the question as it is.
+The prompts stage writes the question in this format, and later stages use it unchanged.
 """
 
 import re
@@ -16,7 +16,7 @@ _COMMAND = re.compile(r"\\(?:[a-zA-Z]+|.)")
 
 
 def show_options(question: str, choices: Sequence[str]) -> str:
-    """The question, followed by its choices as lettered options unless it holds them already."""
+    """The question, followed by its choices as lettered options unless it contains them already."""
     if not choices or has_options(question, choices):
         return question
     return question.rstrip() + _options(choices)
@@ -28,14 +28,14 @@ def hide_options(question: str, choices: Sequence[str]) -> str:
 
 
 def has_options(question: str, choices: Sequence[str]) -> bool:
-    """Whether a question names its choices in order, each after its letter; choices that are no more than their letters
-    have nothing to show."""
+    """Whether a question contains its choices in order, each after its letter; choices that are only their letters need
+    no options."""
     letters = string.ascii_uppercase[: len(choices)]
     texts = [_squeeze(_without_label(choice, letter)) for choice, letter in zip(choices, letters, strict=True)]
     if all(text in ("", letter.lower()) for text, letter in zip(texts, letters, strict=True)):
         return True
     labels = [(match.start(), match.end(), match[1] or match[2] or match[3]) for match in _LABEL.finditer(question)]
-    # The options are the last thing in a question that holds them.
+    # The options are the last part of a question that contains them.
     starts = [i for i, (_, _, letter) in enumerate(labels) if letter == "A"]
     return any(_are_named(question, labels[start:], letters, texts) for start in reversed(starts))
 
@@ -61,7 +61,7 @@ def _options(choices: Sequence[str]) -> str:
 
 
 def _without_label(choice: str, letter: str) -> str:
-    """The choice without the letter that it already bears."""
+    """The choice without a letter of its own."""
     match = re.match(rf"\s*(?:[(\[]{letter}[)\]]|{letter}[).:])\s*(?=\S)", choice, re.IGNORECASE)
     return choice[match.end() :].strip() if match else choice.strip()
 

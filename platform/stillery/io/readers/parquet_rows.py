@@ -18,12 +18,12 @@ def read_parquet(file: IO[bytes], path: str) -> Iterator[Row | RowError]:
 
 
 def read_batches(file: IO[bytes]) -> Iterator[pa.RecordBatch]:
-    """A Parquet file a few rows at a time: buffered, or a row group would be read as a whole."""
+    """A Parquet file a few rows at a time: buffered, since otherwise a row group would be read as a whole."""
     yield from pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False).iter_batches(batch_size=_BATCH_ROWS)
 
 
 def rows_of(batches: Iterator[pa.RecordBatch], name: str) -> Iterator[Row]:
-    """The rows of Arrow tables, counted from 0; a cell without a Python value is Unreadable."""
+    """The rows of Arrow tables, counted from 0; a cell that has no Python value is Unreadable."""
     number = 0
     for batch in batches:
         for values in _values(batch):
@@ -40,7 +40,7 @@ def _values(batch: pa.RecordBatch) -> list[dict[str, Any]]:
     rows = _plain_values(batch)
     for field in batch.schema:
         if pa.types.is_float32(field.type) or pa.types.is_float16(field.type):
-            # 0.1 of a column that is this narrow is not 0.10000000149011612.
+            # 0.1 in a column of this precision is not 0.10000000149011612.
             narrow = np.float32 if pa.types.is_float32(field.type) else np.float16
             for row in rows:
                 if isinstance(row[field.name], float):

@@ -1,4 +1,4 @@
-"""What every reader yields: a row and its place in the file, or the error in it."""
+"""The output of every reader: a row and its position in the file, or the error in it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from stillery.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a source; `where` names it for a person, such as `train.jsonl line 12`.
+    """One row of a source; `where` names it in messages, such as `train.jsonl line 12`.
 
-    `is_typed`: whether numbers and texts can be told apart, which CSV cannot.
+    `is_typed`: whether numbers and texts are distinguishable, which they are not in CSV.
     """
 
     where: str
@@ -21,13 +21,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Stands for a cell that is there but has no value, and says why; only a column that is read makes it a fault."""
+    """Stands for a cell that exists but has no value, with the reason; it is an error only if its column is read."""
 
     why: str
 
 
 class RowError(UserError):
-    """A row that cannot be used. `reason` is what such rows are counted by; the text names the row and the remedy."""
+    """An unusable row. Such rows are counted by `reason`; the text names the row and the remedy."""
 
     def __init__(self, where: str, reason: str, text: str) -> None:
         super().__init__(f"{where}: {text}")

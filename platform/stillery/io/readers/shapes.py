@@ -1,7 +1,7 @@
-"""Common row shapes, converted to columns under our names. Pure functions, one a shape.
+"""Common row formats, converted to columns under our names. Pure functions, one per format.
 
-What a shape gives is taken only where a row has no column of that name and the config maps none to it. A conversation
-(OpenAI's `messages`, ShareGPT's `conversations`) is read wherever a question or a completion is expected.
+A format's columns are used only where a row has no column of that name and the config maps none to it. A conversation
+(OpenAI's `messages`, ShareGPT's `conversations`) is accepted wherever a question or a completion is expected.
 """
 
 import re
@@ -15,7 +15,7 @@ _ASKING = ("user", "human", "prompter")
 _ANSWERING = ("assistant", "gpt", "model", "bot", "chatgpt")
 _INSTRUCTING = ("system", "developer")
 
-# OpenThoughts closes thinking and solution with markers of its own.
+# OpenThoughts ends thinking and solution with its own markers.
 _THOUGHT = re.compile(r"<\|begin_of_thought\|>(.*?)(?:<\|end_of_thought\|>|\Z)", re.DOTALL)
 _SOLUTION = re.compile(r"<\|begin_of_solution\|>(.*?)(?:<\|end_of_solution\|>|\Z)", re.DOTALL)
 _MARKER = re.compile(r"<\|(?:begin|end)_of_(?:thought|solution)\|>")
@@ -45,7 +45,8 @@ def conversation_of(cell: Any) -> list[Mapping[str, Any]] | None:
 
 
 def read_turns(cell: Sequence[Mapping[str, Any]]) -> Turns:
-    """A conversation taken apart. Raises ValueError, saying why, for one that is not a question and its answer."""
+    """The parts of a conversation. Raises ValueError, with the reason, for one that is not a question and its
+    answer."""
     system: list[str] = []
     asked: list[Any] = []
     answers: list[Mapping[str, Any]] = []
@@ -78,7 +79,7 @@ def _role(turn: Mapping[str, Any]) -> Any:
 
 
 def _content(turn: Mapping[str, Any]) -> Any:
-    """The text of a turn; of one in parts, as the OpenAI API has it, the parts' texts."""
+    """The text of a turn; for one in parts, as in the OpenAI API, the parts' texts."""
     content = turn["content"] if "content" in turn else turn.get("value")
     if isinstance(content, list):
         parts = cast(list[Any], content)
@@ -89,7 +90,7 @@ def _content(turn: Mapping[str, Any]) -> Any:
 
 
 def unmark(completion: str) -> tuple[str | None, str] | None:
-    """(thinking, answer) of a completion in OpenThoughts' markers; None where it has none."""
+    """(thinking, answer) of a completion in OpenThoughts' markers; None without such markers."""
     if "<|begin_of_thought|>" not in completion and "<|begin_of_solution|>" not in completion:
         return None
     thought, solution = _THOUGHT.search(completion), _SOLUTION.search(completion)
@@ -100,8 +101,8 @@ def unmark(completion: str) -> tuple[str | None, str] | None:
 
 
 def columns_of(values: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
-    """The shape of a row and the columns that it gives; None for a row of no known shape. Raises ValueError, saying
-    why, for a row of a known shape that cannot be used."""
+    """The format of a row and its columns; None for a row of no known format. Raises ValueError, with the reason, for
+    an unusable row of a known format."""
     for name, recognize, read in SHAPES:
         if recognize(values):
             try:
@@ -116,7 +117,7 @@ def _is_batch(values: Mapping[str, Any]) -> bool:
 
 
 def _read_batch(values: Mapping[str, Any]) -> dict[str, Any]:
-    """One line of an OpenAI batch's output, or of its error file: a request that failed has an `error` and no text."""
+    """One line of an OpenAI batch's output, or of its error file: a failed request has an `error` and no text."""
     response: Any = values["response"] or {}
     body: Any = response.get("body") or {}
     found: dict[str, Any] = {"prompt_id": values["custom_id"], "model": body.get("model")}
@@ -139,7 +140,7 @@ def _read_batch(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _outputs(body: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What the Responses API says in one message, as the chat API's choices have it."""
+    """A message of the Responses API, in the format of the chat API's choices."""
     items: list[Any] = body.get("output") or []
     parts = [part for item in items if item.get("type", "message") == "message" for part in item.get("content") or []]
     text = "".join(part.get("text") or "" for part in parts)
@@ -154,7 +155,7 @@ def _is_openr1(values: Mapping[str, Any]) -> bool:
 
 
 def _read_openr1(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Several generations of a problem, each with its own flags: whether it is right, whether it came to its end."""
+    """Several generations of a problem, each with its own flags: whether it is right, whether it is complete."""
     found: dict[str, Any] = {"question": values.get("problem"), "completion": values["generations"]}
     complete, reasons = values.get("is_reasoning_complete"), values.get("finish_reasons")
     if reasons:

@@ -1,4 +1,4 @@
-"""Rows that are left out: counted by reason, with the first few named, and bounded."""
+"""Skipped rows: counted by reason, with the first few named, up to a limit."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,10 +12,10 @@ _NUM_EXAMPLES = 3
 
 @dataclass(slots=True)
 class SkippedRows:
-    """What became of the rows of one source that cannot be used.
+    """The unusable rows of one source.
 
-    `on_bad_row` is `drop` (count and go on, up to the share `max_share` of all rows) or `error` (the first one ends the
-    run). `section` is the part of the config that holds both settings.
+    `on_bad_row` is `drop` (count and continue, up to the share `max_share` of all rows) or `error` (the first one ends
+    the run). `section` is the part of the config that holds both settings.
     """
 
     section: str
@@ -30,7 +30,7 @@ class SkippedRows:
         return sum(self.counts.values())
 
     def add(self, fault: RowError) -> None:
-        """Count a fault. Raises it where the first one is to end the run."""
+        """Count an error. Raises it if the first one ends the run."""
         if self.on_bad_row == "error":
             raise fault
         self.counts[fault.reason] = self.counts.get(fault.reason, 0) + 1
@@ -38,7 +38,7 @@ class SkippedRows:
             self.examples.setdefault(fault.reason, []).append(str(fault))
 
     def check(self) -> None:
-        """Raise UserError if more rows are left out than may be, or all of them."""
+        """Raise UserError if more rows are skipped than allowed, or all of them."""
         if self.total == 0 or (self.total <= self.max_share * self.num_rows and self.total < self.num_rows):
             return
         most = max(self.counts, key=lambda reason: self.counts[reason])
@@ -54,7 +54,7 @@ class SkippedRows:
         return {"num_rows": self.num_rows, "left_out": dict(self.counts), "examples": dict(self.examples)}
 
     def __str__(self) -> str:
-        """The line of a log, with the first example of every reason."""
+        """The log line, with the first example of every reason."""
         return self._said() + "".join(f"\n  {said[0]}" for said in self.examples.values())
 
     def _said(self) -> str:

@@ -1,7 +1,7 @@
 """Exact problem generators: a seeded random generator and a number of steps in, a Problem out.
 
 Difficulty is the number of steps. Every value is a whole number in 0..99, so that small models can do the arithmetic
-and what is measured is reasoning. `dates` is the task that no embedded model trains on.
+and reasoning is what is measured. `dates` is the task that no embedded model trains on.
 """
 
 import random
@@ -30,7 +30,7 @@ TASKS: dict[str, Callable[[random.Random, int], Problem]] = {
 
 HELD_OUT_TASK = "dates"
 
-# The numbers of steps that runs train and test on, and those of the split `longer`, which no model trains on.
+# The numbers of steps in training and test of runs, and those of the split `longer`, which no model trains on.
 TRAINED_STEPS: dict[str, range] = {
     "equations": range(2, 6),
     "word_problems": range(2, 5),

@@ -1,4 +1,4 @@
-"""A coin that people flip or leave (Wei et al., arXiv 2201.11903): is it as it was? One step is one person."""
+"""A coin that people flip or leave (Wei et al., arXiv 2201.11903): does it end as it began? One step is one person."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""A day that moves through a year of 365 days. One step is one move. No embedded model trains on this task."""
+"""A date that moves through a year of 365 days. One step is one move. No embedded model trains on this task."""
 
 import datetime
 import random

@@ -1,4 +1,4 @@
-"""Linear equations in one variable. One step is one value that must be worked out on the way to the variable.
+"""Linear equations in one variable. One step is one value to be computed on the way to the variable.
 
 Every coefficient, constant and side of the equation lies in 0..99.
 """
@@ -26,7 +26,7 @@ def make_equation(rng: random.Random, num_steps: int) -> Problem:
 
 
 def sides_of(question: str) -> tuple[str, str, str]:
-    """The variable, the left and the right side of the equation that a question asks."""
+    """The variable, the left and the right side of a question's equation."""
     match = re.fullmatch(r"Solve for (\w): (.+) = (.+)\.", question)
     assert match is not None, f"not an equation: {question!r}"
     return match[1], match[2], match[3]
@@ -50,8 +50,8 @@ def _draw_one_sided(rng: random.Random, num_steps: int) -> _Solved | None:
 
 
 def _draw_two_sided(rng: random.Random, num_steps: int) -> _Solved | None:
-    """a*(x + b) + e = d*(x + f) + c, of which the number of steps says what is there: b from 4 on, f from 6 on,
-    e where it is odd."""
+    """a*(x + b) + e = d*(x + f) + c, where the number of steps decides which terms exist: b from 4 on, f from 6 on, e
+    if it is odd."""
     x, a, d = rng.randint(0, 12), rng.randint(3, 9), rng.randint(1, 6)
     b = rng.randint(1, 9) if num_steps >= 4 else 0
     e = rng.randint(1, 20) if num_steps % 2 else 0

@@ -1,6 +1,6 @@
-"""Boxes of coins that are described by one another, in shuffled order, with boxes that do not matter.
+"""Boxes of coins described in terms of one another, in shuffled order, with irrelevant boxes.
 
-One step is one quantity that must be worked out; the asked one depends on part of the boxes only.
+One step is one quantity to be computed; the requested one depends on part of the boxes only.
 """
 
 import random
@@ -14,7 +14,7 @@ _THINGS = ("coins", "pens", "cards")
 
 
 def make_quantities(rng: random.Random, num_steps: int) -> Problem:
-    """A graph of quantities of which `num_steps`, besides those that are given, lead to the asked one: 1 to 6."""
+    """A graph of quantities of which `num_steps`, besides the given ones, lead to the requested one: 1 to 6."""
     assert 1 <= num_steps <= 6, f"quantities take 1 to 6 steps, not {num_steps}"
     colours = rng.sample(COLOURS, len(COLOURS))
     while True:
@@ -37,7 +37,7 @@ def make_quantities(rng: random.Random, num_steps: int) -> Problem:
 
 
 def needed(facts: Sequence[Fact], asked: str) -> list[Fact]:
-    """The facts that the asked one rests on, it first, each as it is first met when they are looked up in depth."""
+    """The facts that the requested one depends on, itself first, each in the order of a depth-first look-up."""
     by_name = {fact.name: fact for fact in facts}
     order: dict[str, Fact] = {}
 
@@ -52,13 +52,13 @@ def needed(facts: Sequence[Fact], asked: str) -> list[Fact]:
 
 
 def _is_workable(order: Sequence[Fact]) -> bool:
-    """Whether the facts can be worked out in the reverse of the order in which they are looked up."""
+    """Whether the facts can be computed in the reverse of the look-up order."""
     position = {fact.name: i for i, fact in enumerate(order)}
     return all(position[other] > position[fact.name] for fact in order for other in fact.depends_on)
 
 
 def _draw_graph(rng: random.Random, colours: Sequence[str], num_steps: int) -> list[Fact]:
-    """A given quantity, then derived ones that each rest on the latest, some also on an earlier or a given one."""
+    """A given quantity, then derived ones that each depend on the latest, some also on an earlier or a given one."""
     facts = [_give(rng, colours[0])]
     num_derived = 0
     while num_derived < num_steps:
@@ -80,7 +80,7 @@ def _draw_graph(rng: random.Random, colours: Sequence[str], num_steps: int) -> l
 
 
 def _draw_distractors(rng: random.Random, colours: Sequence[str], facts: Sequence[Fact], *, count: int) -> list[Fact]:
-    """Quantities that are given, or rest on others, but never on the asked one, which is the last of `facts`."""
+    """Quantities that are given, or depend on others, but never on the requested one, which is the last of `facts`."""
     made: list[Fact] = []
     for colour in colours[:count]:
         fact = _derive(rng, colour, rng.choice(facts[:-1]))

@@ -1,7 +1,7 @@
 """Stories: something is counted, then events change the count one after another. One step is one event.
 
-A theme is an opening, a question, and events that make the count more, fewer or several times what it was. Within a
-story no two events use the same verb, so every event has a name of its own.
+A theme is an opening, a question, and events that increase, decrease or multiply the count. Within a story no two
+events use the same verb, so every event has a name of its own.
 """
 
 import random

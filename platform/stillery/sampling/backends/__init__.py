@@ -1,1 +1,1 @@
-"""What samples can come from: vLLM, an OpenAI-compatible server, recorded files."""
+"""Sources of samples: vLLM, an OpenAI-compatible server, recorded files."""

@@ -1,9 +1,9 @@
 """A model behind an OpenAI-compatible server: requests in, samples out one by one as they finish.
 
-A chat server takes messages, not a rendered prompt, so `Request.rendered` holds the conversation as JSON there
+A chat server takes messages, not a rendered prompt, so here `Request.rendered` holds the conversation as JSON
 (`write_messages`), and the sample's id covers it; with api `completions` it holds the prompt itself. The `sampling`
-table passes through as fields of the request's body. A server's `reasoning_content` comes out as `<think>...</think>`
-before the answer. The key is read from the environment when an engine starts, and goes nowhere but to the server.
+table passes through as fields of the request's body. A server's `reasoning_content` becomes `<think>...</think>` before
+the answer. The key is read from the environment when an engine starts, and is sent only to the server.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ from stillery.sampling.top_logprobs import TokenIds, from_server
 if TYPE_CHECKING:
     import aiohttp
 
-# So many requests in a row that used up their attempts, none answered in between, are an outage.
+# This many requests in a row that used up their attempts, with no answer in between, are an outage.
 OUTAGE = 8
 
 
@@ -50,15 +50,16 @@ class _SubmittedRequest:
 
 
 def _backoff(tries: int, *, endpoint: OpenAIServer) -> float:
-    """Exponential, with jitter: requests that failed together do not come back together."""
+    """Exponential, with jitter: requests that failed together do not retry together."""
     return min(endpoint.max_backoff_s, endpoint.backoff_s * 2.0 ** min(tries - 1, 30)) * random.uniform(0.5, 1.0)
 
 
 class EndpointEngine:
-    """Keeps up to `concurrency` requests under way, on a thread of its own.
+    """Keeps up to `concurrency` requests in flight, on its own thread.
 
-    A request that the server refuses, or does not answer in its attempts, comes back with `error` set. What no request
-    gets past breaks the engine: what is under way may still finish, then everyone else is handed the error.
+    A request that the server refuses, or does not answer within its attempts, comes back with `error` set. An error
+    that affects every request breaks the engine: requests in flight may still finish, then all others receive the
+    error.
     """
 
     def __init__(
@@ -69,8 +70,8 @@ class EndpointEngine:
         account: Account | None = None,
         top_logprobs: tuple[int, TokenIds] | None = None,
     ) -> None:
-        """`top_logprobs` says how many are kept of each token, for which the sampling settings must ask, and finds the
-        ids of their tokens."""
+        """`top_logprobs` sets how many are kept of each token, which the sampling settings must request, and finds
+        their token ids."""
         self._top_logprobs = top_logprobs
         self.account = Account() if account is None else account
         self._budget = SpendingCap(self.account, endpoint=endpoint)
@@ -95,7 +96,7 @@ class EndpointEngine:
         self._loop.call_soon_threadsafe(self._start, _SubmittedRequest(request, sampling, done))
 
     def close(self) -> None:
-        """End the thread; requests that still run are dropped."""
+        """End the thread; requests in flight are dropped."""
 
         async def end() -> None:
             for task in self._tasks:
@@ -131,7 +132,7 @@ class EndpointEngine:
             try:
                 return await self._sample(submitted)
             except Exception as error:
-                # The boundary: whatever it is goes to everyone who waits.
+                # Boundary: any error goes to all waiting callers.
                 self._break(error)
                 return None
 
@@ -147,7 +148,7 @@ class EndpointEngine:
                 self._stranded.pop().done(self._failure)
 
     def _break(self, error: Exception) -> None:
-        """Start nothing more. What is under way is paid for and may finish, unless it is bound to fail too."""
+        """Start no new requests. Those in flight are paid for and may finish, unless they are bound to fail too."""
         if self._failure is not None:
             return
         self._failure = error
@@ -156,7 +157,8 @@ class EndpointEngine:
             task.cancel()
 
     async def _sample(self, submitted: _SubmittedRequest) -> Generation | None:
-        """Attempts until one is answered or refused, or they are used up. None if the engine broke meanwhile."""
+        """Attempts until the request is answered or refused, or they are used up. None if the engine broke
+        meanwhile."""
         tries = failures = 0
         while self._failure is None:
             try:
@@ -167,7 +169,7 @@ class EndpointEngine:
                 return self._failed(submitted, str(error))
             except TransientError as fault:
                 tries += 1
-                # While anything is answered, a 429 is the rate limit at work, not a failure of this request.
+                # While other requests are answered, a 429 is the rate limit, not a failure of this request.
                 limited = fault.status == 429 and self._loop.time() - self._answered_at < self._endpoint.timeout_s
                 failures += not limited
                 if failures >= self._endpoint.max_attempts:
@@ -193,7 +195,7 @@ class EndpointEngine:
         try:
             top = from_server(reply.logprobs, ids=ids, k=k)
         except (AttributeError, KeyError, TypeError, ValueError):
-            # The boundary: what a server says in another form is not known, and the sample is none the worse.
+            # Boundary: a server may report these in an unknown form, and the sample is valid without them.
             top = None
         return ScoredGeneration(**{f.name: getattr(made, f.name) for f in dataclasses.fields(made)}, top=top)
 
@@ -210,7 +212,7 @@ class EndpointEngine:
             )
 
     async def _attempt(self, submitted: _SubmittedRequest) -> ServerReply:
-        """One request, its cost reserved before and settled after."""
+        """One request, with its cost reserved before and settled after."""
         while (wait_s := self._resume_at - self._loop.time()) > 0:
             await asyncio.sleep(wait_s + _backoff(1, endpoint=self._endpoint))
         most = self._budget.most(submitted.request.rendered, submitted.sampling)
@@ -234,7 +236,7 @@ class EndpointEngine:
             self._budget.settle(most, reply=reply, is_billed=is_billed)
 
     async def _post(self, submitted: _SubmittedRequest) -> ServerReply:
-        """Send one request and read its answer. Raises TransientError, RequestRefusedError or UserError."""
+        """Send one request and read its response. Raises TransientError, RequestRefusedError or UserError."""
         import aiohttp
 
         url = f"{self._endpoint.base_url.rstrip('/')}/{PATHS[self._endpoint.api]}"
@@ -262,7 +264,7 @@ class EndpointEngine:
             raise TransientError(f"{error}: {self._clean(error_message(answer))}", billed=True) from None
 
     def _fault(self, url: str, status: int, headers: Mapping[str, str], answer: Any) -> Exception:
-        """What an answer other than 200 means; a wait that the server asks for holds for every request."""
+        """The error for a response other than 200; a wait that the server demands applies to every request."""
         said = self._clean(error_message(answer))
         fault = fault_of(status, headers, answer, said=said, url=url, endpoint=self._endpoint)
         if isinstance(fault, TransientError):
@@ -270,7 +272,7 @@ class EndpointEngine:
         return fault
 
     def _clean(self, said: object) -> str:
-        """Text from outside on one line, without the key, and short."""
+        """External text on one line, without the key, and short."""
         text = " ".join(str(said).split()) or type(said).__name__
         return (text.replace(self._secret, "[key]") if self._secret else text)[:300]
 

@@ -1,4 +1,4 @@
-"""What an OpenAI-compatible server is asked and what it answers: settings, bodies, replies and faults. No network."""
+"""The protocol of an OpenAI-compatible server: settings, bodies, replies and errors. No network."""
 
 import email.utils
 import json
@@ -16,10 +16,10 @@ from stillery.thinking import CLOSE_THINK, OPEN_THINK
 
 PATHS = {"chat": "chat/completions", "completions": "completions"}
 
-# Besides 5xx, the answers that may be better later.
+# Besides 5xx, the statuses that may succeed on a retry.
 TRANSIENT = (408, 409, 425, 429)
 
-# By status or by the error's code: what no request of the run gets past, and what its user can do.
+# By status or by the error's code: errors that affect every request of the run, and how the user can fix them.
 _MODEL = "check teacher.model, which is {model}, and teacher.endpoint.base_url"
 
 _CREDIT = "the account has no credit left; top it up, or use another by {key}"
@@ -37,12 +37,12 @@ REMEDIES: dict[int | str | None, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenAIServer:
-    """A server and how it is asked. `base_url` ends before /chat/completions; `api_key_env` names the environment
+    """A server and its request settings. `base_url` ends before /chat/completions; `api_key_env` names the environment
     variable that holds the key (None: no key). Prices are per million tokens, `max_cost` in the same currency.
 
-    A request is tried `max_attempts` times, `timeout_s` each; a 429 uses up none of them while, within the last
-    `timeout_s`, anything was answered. Waits double from `backoff_s` up to `max_backoff_s`; one that the server asks
-    for (Retry-After) is honoured up to `max_wait_s`, a longer one ends the run.
+    A request is tried `max_attempts` times, `timeout_s` each; a 429 uses up no attempt while any request was answered
+    within the last `timeout_s`. Waits double from `backoff_s` up to `max_backoff_s`; one that the server demands
+    (Retry-After) is honoured up to `max_wait_s`, a longer one ends the run.
     """
 
     base_url: str
@@ -63,7 +63,7 @@ class OpenAIServer:
 
 @dataclass(frozen=True, slots=True)
 class ServerReply:
-    """One answer of a server. Token counts are None where it reports no usage; `logprobs` is as it came."""
+    """One reply of a server. Token counts are None where it reports no usage; `logprobs` is unparsed."""
 
     completion: str
     finish_reason: str | None
@@ -74,7 +74,7 @@ class ServerReply:
 
 
 class TransientError(Exception):
-    """An attempt that may go better later, after `wait_s`. `billed` says whether the server may charge for it."""
+    """An attempt that may succeed on a retry, after `wait_s`. `billed` says whether the server may charge for it."""
 
     def __init__(self, reason: str, *, status: int | None = None, billed: bool = False, wait_s: float = 0.0) -> None:
         super().__init__(reason)
@@ -82,22 +82,22 @@ class TransientError(Exception):
 
 
 class RequestRefusedError(Exception):
-    """A request that the server will never answer."""
+    """A request that the server refuses for good."""
 
 
 class EndpointError(UserError):
-    """The server answers no request of this run: a wrong key, model or address, or no credit."""
+    """The server cannot answer any request of this run: a wrong key, model or address, or no credit."""
 
 
 def write_messages(messages: Sequence[Message]) -> str:
-    """A conversation as `Request.rendered` holds it for a chat server."""
+    """A conversation in the format of `Request.rendered` for a chat server."""
     return json.dumps([{"role": m.role, "content": m.content} for m in messages], ensure_ascii=False)
 
 
 def join_thinking(thinking: str | None, answer: str | None, *, truncated: bool = False) -> str:
-    """Thinking and answer, kept apart by their source, as one completion in the template's order.
+    """Thinking and answer, separate in their source, as one completion in the template's order.
 
-    Thinking that was cut off before any answer stays unclosed.
+    Thinking that was truncated before any answer stays unclosed.
     """
     answer = answer or ""
     if not thinking or not thinking.strip() or answer.lstrip().startswith(OPEN_THINK):
@@ -130,7 +130,7 @@ def proxy(base_url: str) -> str | None:
 
 
 def body_of(request: Request, *, endpoint: OpenAIServer, sampling: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON body that asks for one sample."""
+    """The JSON body of the request for one sample."""
     chat = endpoint.api == "chat"
     asked = {"messages": json.loads(request.rendered)} if chat else {"prompt": request.rendered}
     seed = {"seed": request.seed} if endpoint.send_seed else {}
@@ -138,7 +138,7 @@ def body_of(request: Request, *, endpoint: OpenAIServer, sampling: Mapping[str, 
 
 
 def read_reply(body: Any) -> ServerReply:
-    """The sample in the body of a successful answer. Raises ValueError for one that holds none."""
+    """The sample in the body of a successful response. Raises ValueError if there is none."""
     try:
         choice, usage = body["choices"][0], body.get("usage") or {}
         message = choice["message"] if "message" in choice else {"content": choice["text"]}
@@ -158,13 +158,13 @@ def read_reply(body: Any) -> ServerReply:
 
 
 def _logprobs(given: Mapping[str, Any]) -> list[float]:
-    """The sampled tokens' log-probabilities, as chat completions or plain completions report them."""
+    """The sampled tokens' log-probabilities, in the format of chat completions or plain completions."""
     tokens: list[Any] = given.get("token_logprobs") or [t["logprob"] for t in given.get("content") or []]
     return [float(value) for value in tokens if value is not None]
 
 
 def error_message(body: Any) -> str:
-    """What a server says went wrong, in whichever of the usual places."""
+    """A server's error message, from any of the usual fields."""
     if isinstance(body, Mapping):
         inner = cast(Mapping[str, Any], body)
         for name in ("error", "message", "detail"):
@@ -182,7 +182,7 @@ def error_code(body: Any) -> str | None:
 def fault_of(
     status: int, headers: Mapping[str, str], answer: Any, *, said: str, url: str, endpoint: OpenAIServer
 ) -> TransientError | RequestRefusedError | UserError:
-    """What an answer other than 200 means for the request and the run; `said` is its message as it may be shown."""
+    """The meaning of a response other than 200 for the request and the run; `said` is its message, safe to show."""
     said = f"{status}: {said}"
     remedy = REMEDIES.get(error_code(answer)) or REMEDIES.get(status)
     if 300 <= status < 400:
@@ -200,7 +200,7 @@ def fault_of(
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
-    """The seconds that a server asks to wait (Retry-After, in seconds or as a date), else 0."""
+    """The seconds to wait that a server demands (Retry-After, in seconds or as a date), else 0."""
     given = headers.get("Retry-After", "")
     try:
         return max(0.0, float(given))

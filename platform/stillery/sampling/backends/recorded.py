@@ -1,10 +1,10 @@
-"""Recorded generations as a teacher: samples that someone else, or an earlier run, has made already.
+"""Recorded generations as a teacher: existing samples from another source, or from an earlier run.
 
 In: files of generations (paths, globs, folders or fsspec URIs) with their columns mapped to ours, or the folder of a
 run's own generations; and the prompts that they answer. Out: Generation rows, in the order of the files. They are read,
-joined and handed on one by one: what stays in memory of each is a 64-bit digest, to know it again.
+joined and yielded one by one: memory holds only a 64-bit digest of each, to detect duplicates.
 
-Nothing is left out silently: a `RecordedCounts` counts what was, and why, with examples.
+Nothing is left out silently: `RecordedCounts` counts what was, and why, with examples.
 """
 
 import json
@@ -37,7 +37,7 @@ _NUM_EXAMPLES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """Where generations lie and how they are read.
+    """The location of the generations and their format.
 
     `name` stands for the teacher and is part of every sample's id. `columns` maps our column names to theirs; theirs
     may be a path into nested values, such as choices.0.message.content. At most `samples_per_prompt` samples of a
@@ -54,12 +54,12 @@ class Recorded:
 
 @dataclass(slots=True)
 class RecordedCounts:
-    """What became of the samples found in the files: found = used + unknown + duplicate + beyond.
+    """Counts of the samples found in the files: found = used + unknown + duplicate + beyond.
 
-    Not used: `unknown` (of no prompt asked for), `duplicate` (the same sample a second time), `beyond` (more than
-    samples_per_prompt). Used all the same: `repeated` (a text that the prompt has already under another index), `empty`
-    (no text), `missing` (null: an error row), `uncounted` (no number of tokens: 0). What the files themselves say of
-    the samples that are used: `called_correct`, `called_wrong`.
+    Not used: `unknown` (of none of the given prompts), `duplicate` (the same sample a second time), `beyond` (more than
+    samples_per_prompt). Used all the same: `repeated` (a text that the prompt already has under another index), `empty`
+    (no text), `missing` (null: an error row), `uncounted` (no number of tokens: 0). The files' own verdicts on the
+    samples that are used: `called_correct`, `called_wrong`.
 
     Rows in which no sample can be read are in `left_out`.
     """
@@ -80,13 +80,13 @@ class RecordedCounts:
         return {"recorded": dict(self.counts), "examples": dict(self.examples), "rows": self.left_out.summary()}
 
     def __str__(self) -> str:
-        """The line of a log."""
+        """The log line."""
         said = ", ".join(f"{what.replace('_', ' ')} {count:,}" for what, count in self.counts.items())
         return f"samples: {said}; {self.left_out}"
 
 
 class _Joiner:
-    """The prompts by id and by question, and what has been seen of their samples."""
+    """The prompts by id and by question, and the samples seen of each."""
 
     def __init__(self, prompts: Iterable[Prompt]) -> None:
         self.questions: dict[str, str] = {}
@@ -96,13 +96,13 @@ class _Joiner:
         self.seen: set[int] = set()
         for prompt in prompts:
             self.questions[prompt.prompt_id] = prompt.question
-            # Whoever made the generations may have shown the options, or had them in a column of their own.
+            # The source may have put the options into the question, or into a column of their own.
             bare = hide_options(prompt.question, prompt.choices)
             for key in {question_key(prompt.question), question_key(bare)}:
                 self.by_question[key] = None if key in self.by_question else prompt.prompt_id
 
     def again(self, *parts: Any) -> bool:
-        """Whether these parts were seen before; they are from now on."""
+        """Whether these parts were seen before; marks them as seen."""
         key = int(digest(*parts)[:16], 16)
         known = key in self.seen
         self.seen.add(key)
@@ -117,10 +117,10 @@ class _Joiner:
 
 
 def read_recorded(recorded: Recorded, prompts: Iterable[Prompt], *, tally: RecordedCounts) -> Iterator[Generation]:
-    """The recorded samples of these prompts, in the order of the files; `tally` is filled as they go by.
+    """The recorded samples of these prompts, in the order of the files; `tally` is updated on the way.
 
-    Raises UserError for a file that cannot be read, where more rows cannot be used than `max_bad_share` allows (the
-    first of them with `on_bad_row: error`), and where no sample belongs to any prompt.
+    Raises UserError for a file that cannot be read, where more rows are unusable than `max_bad_share` allows (at the
+    first one with `on_bad_row: error`), and where no sample belongs to any prompt.
     """
     check_columns(recorded.columns)
     joiner = _Joiner(prompts)
@@ -132,7 +132,7 @@ def read_recorded(recorded: Recorded, prompts: Iterable[Prompt], *, tally: Recor
         else:
             yield from _foreign(filesystem, path, joiner=joiner, recorded=recorded, tally=tally)
     tally.left_out.check()
-    # A sample that failed gives way to a later one with its id, as in the log.
+    # A failed sample gives way to a later one with its id, as in the log.
     for row in failed.values():
         if joiner.again("sample", row.sample_id):
             tally.add("duplicate", f"sample {row.sample_id}")
@@ -238,7 +238,7 @@ def _is_own(filesystem: Any, path: str) -> bool:
     if not path.endswith(".parquet"):
         return False
     with filesystem.open(path, "rb") as file, naming(path):
-        # A compressed file is nobody's own: a run writes none.
+        # A compressed file cannot be a run's own: runs write none.
         if file.read(4) != b"PAR1":
             return False
         metadata = pq.read_schema(file).metadata or {}
@@ -254,7 +254,7 @@ def _own(
     failed: dict[str, Generation],
     tally: RecordedCounts,
 ) -> Iterator[Generation]:
-    """A run's own rows keep their ids, models and settings. Failed ones are put into `failed`, for later."""
+    """A run's own rows keep their ids, models and settings. Failed ones are collected in `failed`."""
     for batch in _batches(filesystem, path):
         for values in conform(pa.Table.from_batches([batch]), Generation).to_pylist():
             row = from_row(values, Generation)

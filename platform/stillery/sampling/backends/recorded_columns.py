@@ -1,4 +1,4 @@
-"""The columns of recorded generations, mapped to ours and checked: a row of a file to the cells of its samples."""
+"""The columns of recorded generations, mapped to ours and checked: from a row of a file to the cells of its samples."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,25 +11,25 @@ from stillery.io.readers.rows import Row, RowError, kind_of
 from stillery.io.readers.shapes import columns_of, conversation_of, read_turns, unmark
 from stillery.sampling.backends.openai_api import error_message, join_thinking, whole_text
 
-# Columns that bear these names are taken as they are; `columns` maps others to them.
+# Columns with these names are used directly; `columns` maps others to them.
 NAMED = (
     "prompt_id", "question", "completion", "finish_reason", "num_tokens", "num_prompt_tokens", "mean_logprob", "error",
 )  # fmt: skip
 
-# These are taken only where `columns` maps them, or the row's shape gives them: an `answer` is mostly the gold one.
+# These are used only where `columns` maps them, or the row's shape implies them: an `answer` is mostly the gold one.
 MAPPED = ("thinking", "answer", "sample_index", "rendered", "model", "is_correct")
 
-# Where a row holds a list of completions, each of these is a list as long.
+# Where a row holds a list of completions, each of these is a list of the same length.
 PER_SAMPLE = (
     "completion", "thinking", "answer", "sample_index", "finish_reason", "num_tokens", "mean_logprob", "is_correct",
 )  # fmt: skip
 
-# What other servers call vLLM's finish reasons.
+# Other servers' names for vLLM's finish reasons.
 _FINISH = {"eos": "stop", "eos_token": "stop", "end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length"}
 
 
 _MAX_INDEX = 1_000_000
-# No model's context is longer.
+# An upper bound on any model's context.
 _MAX_TOKENS = 1_000_000_000
 
 
@@ -44,8 +44,8 @@ def check_columns(columns: Mapping[str, str], *, key: str = "columns") -> None:
 
 
 def map_cells(row: Row, columns: Mapping[str, str]) -> dict[str, Any]:
-    """The row's values under our names: what is mapped, else what bears the name, else what the row's shape gives.
-    Raises RowError where it lacks a mapped column or what is required."""
+    """The row's values under our names: from mapped columns, else from columns of that name, else from the row's shape.
+    Raises RowError where a mapped or required column is missing."""
     shaped = _shaped(row)
     cells = {name: row.values[name] for name in NAMED if name in row.values and name not in columns}
     if not {"completion", "thinking"} & (cells.keys() | columns.keys()):
@@ -87,7 +87,7 @@ def _said(row: Row, name: str, cell: Any) -> Any:
     try:
         if name == "question":
             return read_turns(turns).question
-        # A completion may stand alone, as the turn that follows the prompt's.
+        # A completion may be just the turn that follows the prompt's.
         asked = turns if len(turns) > 1 else [{"role": "user", "content": ""}, *turns]
         said = read_turns(asked)
     except ValueError as error:
@@ -96,7 +96,7 @@ def _said(row: Row, name: str, cell: Any) -> Any:
 
 
 def split_samples(row: Row, cells: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The cells of each sample of a row, which holds one, or lists of several."""
+    """The cells of each sample of a row, which holds one sample, or lists of several."""
     main = cells["thinking"] if "thinking" in cells else cells["completion"]
     if not isinstance(main, list):
         yield dict(cells)
@@ -115,8 +115,8 @@ def split_samples(row: Row, cells: Mapping[str, Any]) -> Iterator[dict[str, Any]
 
 
 def _read_completion(row: Row, cells: Mapping[str, Any]) -> str | None:
-    """A sample's text in the template's order: thinking that its source keeps apart, or closes with markers of its own,
-    is put between the template's tags."""
+    """A sample's text in the template's order: thinking in a field of its own, or between other markers, is put between
+    the template's tags."""
     for name in ("completion", "thinking", "answer"):
         cell = cells.get(name)
         if cell is not None and not isinstance(cell, str):
@@ -148,7 +148,7 @@ def _odd(text: str) -> str:
 
 
 def _read_finish_reason(row: Row, cells: Mapping[str, Any]) -> str | None:
-    """vLLM's name of the reason, whatever other servers call it."""
+    """The finish reason under vLLM's name, whatever the server calls it."""
     cell = cells.get("finish_reason")
     reason = "" if cell is None else read_text(row, "finish_reason", cell).lower()
     return _FINISH.get(reason, reason) or None

@@ -1,7 +1,7 @@
 """vLLM's engine, in a thread of the process that calls it: requests in, samples out one by one as they finish.
 
 The engine's own loop is used rather than `LLM.generate`, which returns only when the last sample of a call is done:
-what has finished must become durable while the rest still runs.
+finished samples must become durable while the rest still runs.
 """
 
 import atexit
@@ -29,17 +29,17 @@ def load_engine(model: str, config: EngineConfig) -> Any:
     import torch
 
     if config.num_gpus == 0:
-        # One process, no engine process beside it: a third faster at this size, and it dies with its actor.
+        # One process, no engine process beside it: a third faster at this size, and it ends with its actor.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(config.cpu_kv_cache_gb))
-        # Other actors work on these cores too: a thread bound to one of them waits for whoever else is there.
+        # Other actors share these cores: a thread bound to one of them waits for their threads there.
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
         threads = config.threads or max(1, int(config.num_cpus))
         os.environ["OMP_NUM_THREADS"] = str(threads)
-        # Where PyTorch is loaded already the variable comes too late: Ray starts its workers with 1.
+        # If PyTorch is already loaded the variable has no effect: Ray starts its workers with 1.
         torch.set_num_threads(threads)
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    # A compiled extension of vLLM's reports leaks of its own at exit; nothing that a user could act on.
+    # A compiled extension of vLLM reports leaks at exit, about which a user can do nothing.
     atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
     from vllm import LLM
 
@@ -67,8 +67,8 @@ class VllmEngine:
         stop_token_ids: Sequence[int] = (),
         top_logprobs: int = 0,
     ) -> None:
-        """`stop_token_ids` end a sample besides those of the model's own files and of its sampling settings; so many
-        `top_logprobs` are kept of each token, for which the sampling settings must ask."""
+        """`stop_token_ids` end a sample besides those of the model's own files and of its sampling settings; this many
+        `top_logprobs` are kept of each token, which the sampling settings must request."""
         self._model_id = model_id
         self._top_logprobs = top_logprobs
         self._stop_token_ids = stop_token_ids
@@ -76,7 +76,7 @@ class VllmEngine:
         self._running: dict[str, _Submitted] = {}
         self._broken: Exception | None = None
         started: Future[None] = Future()
-        # Loaded in the thread that runs it: OpenMP keeps a team of threads for each thread that computes.
+        # Loaded in the thread that runs it: OpenMP keeps a thread pool for each thread that computes.
         self._thread = threading.Thread(target=self._run, args=(model, config, started), daemon=True, name="vllm")
         self._thread.start()
         started.result()
@@ -89,7 +89,7 @@ class VllmEngine:
             self._fail(self._broken)
 
     def close(self) -> None:
-        """End the loop; requests that still run are dropped."""
+        """End the loop; requests in flight are dropped."""
         self._inbox.put(None)
         self._thread.join()
 
@@ -106,14 +106,14 @@ class VllmEngine:
                     if output.finished:
                         self._finish(output)
         except BaseException as error:
-            # The boundary: whatever breaks the engine goes to everyone who waits for it.
+            # Boundary: any engine failure goes to all waiting callers.
             self._broken = error if isinstance(error, Exception) else RuntimeError(repr(error))
             self._fail(self._broken)
         with contextlib.suppress(Exception):
             llm.llm_engine.engine_core.shutdown()
 
     def _take(self, llm: Any) -> bool:
-        """Add what was submitted; wait if nothing runs. Returns False when the engine is closed."""
+        """Add the submitted requests; wait if nothing runs. Returns False when the engine is closed."""
         while True:
             try:
                 submitted = self._inbox.get(block=not self._running)
@@ -135,7 +135,7 @@ class VllmEngine:
             table = {key: value for key, value in submitted.sampling.items() if key != "seed"}
             if self._stop_token_ids:
                 table["stop_token_ids"] = [*(table.get("stop_token_ids") or []), *self._stop_token_ids]
-            # Only finished samples are of use: vLLM need not put together an output for every token.
+            # Only finished samples are used: vLLM need not build an output for every token.
             params = SamplingParams(**table, n=1, seed=request.seed, output_kind=RequestOutputKind.FINAL_ONLY)
             llm.llm_engine.add_request(request.sample_id, TokensPrompt(prompt_token_ids=tokens), params)
         except (ValueError, VLLMValidationError) as error:
@@ -178,7 +178,7 @@ def _finished(submitted: _Submitted, output: Any, model_id: str) -> Generation:
         finish_reason=best.finish_reason,
         num_prompt_tokens=len(output.prompt_token_ids),
         num_tokens=num_tokens,
-        # There is none unless the sampling table asks: `logprobs: 0` for the sampled tokens' alone.
+        # None unless the sampling table requests it: `logprobs: 0` returns the sampled tokens' alone.
         mean_logprob=None if total is None or not num_tokens else total / num_tokens,
         model=model_id,
         sampling=settings_json(submitted.sampling),

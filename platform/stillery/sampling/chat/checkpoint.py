@@ -1,7 +1,7 @@
 """The chat format in a model's folder: stop tokens and chat template, read and written.
 
-In: a model, and the conversation that it is or was trained in. Out: the tokens at which it stops, and a checkpoint
-that whatever loads it, vLLM, transformers or an exporter, speaks to as it was trained.
+In: a model, and the conversation format of its training. Out: its stop tokens, and a checkpoint that vLLM, transformers
+and exporters use with the same format as in training.
 """
 
 import json
@@ -16,7 +16,7 @@ from stillery.sampling.models import resolve_model
 
 def stops_of(model: str, tokenizer: Any) -> tuple[int, ...]:
     """The tokens at which vLLM stops: the tokenizer's end of sequence, and those of generation_config.json or, without
-    one, of config.json."""
+    it, of config.json."""
     from transformers import AutoConfig, GenerationConfig
 
     source = resolve_model(model, weights=False)
@@ -29,7 +29,8 @@ def stops_of(model: str, tokenizer: Any) -> tuple[int, ...]:
 
 
 def open_student(chat: ChatFormat, *, key: str = "sft.student") -> tuple[Conversation, EndOfTurn]:
-    """A student's conversation and the token that ends its turns. Raises UserError if it cannot be trained in it."""
+    """A student's conversation and the token that ends its turns. Raises UserError if the student cannot be trained in
+    that format."""
     conversation = open_conversation(chat, key=key)
     name = f"{key}={chat.model}"
     completion = render_probe(conversation, name=name)
@@ -40,7 +41,7 @@ def open_student(chat: ChatFormat, *, key: str = "sft.student") -> tuple[Convers
 
 
 def missing_stops(model: str, chat: ChatFormat) -> tuple[int, ...]:
-    """The end of a turn, if it is a token of the model at which generation would not stop by itself."""
+    """The end-of-turn token, if it is a token of the model at which generation would not stop by default."""
     _, end = open_student(chat)
     tokenizer = load_tokenizer(model, key="model")
     is_known = tokenizer.get_vocab().get(end.token) == end.token_id
@@ -48,10 +49,10 @@ def missing_stops(model: str, chat: ChatFormat) -> tuple[int, ...]:
 
 
 def write_format(folder: Path, conversation: Conversation, end: EndOfTurn) -> None:
-    """Give a checkpoint folder the conversation that it was trained in: the chat template with the format's arguments
-    and system prompt as defaults, and the end of a turn among the tokens that end a generation.
+    """Write the training format into a checkpoint folder: the chat template with the format's arguments and system
+    prompt as defaults, and the end of a turn among the tokens that end a generation.
 
-    What the folder says already is left as it is.
+    Settings that the folder already has stay as they are.
     """
     tokenizer = load_tokenizer(str(folder), key="checkpoint")
     chat = conversation.format

@@ -1,6 +1,6 @@
 """Renders conversations to text and tokens with a model's chat template.
 
-One place renders for sampling, training and the checks before a run, so that a student is asked as it was trained.
+Sampling, training and the checks before a run share this rendering, so that a student is prompted as in training.
 """
 
 import datetime
@@ -15,7 +15,7 @@ from stillery.records import Message, Sample
 from stillery.sampling.chat.template import RESERVED, is_variable, variables_of
 from stillery.sampling.models import resolve_model
 
-# Why a row of training data is left out.
+# Reasons for leaving out a row of training data.
 CUT = "cut by the chat template"
 REFUSED = "refused by the chat template"
 OTHER_PROMPT = "prompt written otherwise before an answer"
@@ -25,10 +25,10 @@ OTHER_PROMPT = "prompt written otherwise before an answer"
 class ChatFormat:
     """The chat format of a model, as plain data.
 
-    `model` holds the tokenizer, and the chat template unless `template` is one, as text, or `template_model` names
-    another model whose template and tokens it takes. `arguments` go to the template; `system_prompt` begins every
-    conversation without a system message; `eos_token` replaces the tokenizer's; `now` is what the template takes for
-    the present time (null: the clock's).
+    `model` holds the tokenizer and the chat template, unless `template` is a template's text, or `template_model` names
+    another model whose template and tokens are used. `arguments` are passed to the template; `system_prompt` begins
+    every conversation without a system message; `eos_token` replaces the tokenizer's; `now` is the template's present
+    time (null: the current time).
     """
 
     model: str
@@ -41,7 +41,8 @@ class ChatFormat:
 
 
 def student_format(config: SftConfig, *, now: datetime.datetime | None = None) -> ChatFormat:
-    """How the student is trained, asked and served. Raises UserError for a template file that cannot be read."""
+    """The student's format in training, evaluation and serving. Raises UserError for a template file that cannot be
+    read."""
     path = config.trl.get("chat_template_path")
     is_file = isinstance(path, str) and path.endswith((".jinja", ".j2"))
     return ChatFormat(
@@ -65,9 +66,8 @@ def _read_template(path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ChatRow:
-    """A training row in tokens: the prompt as the model is asked, and what it has to write, the end of its turn
-    included. `fault` says why the row cannot be used; its tokens are then empty. `prompt` and `completion` are the
-    texts."""
+    """A training row in tokens: the prompt, and the target completion including its end of turn. `fault` is the reason
+    why the row cannot be used; its tokens are then empty. `prompt` and `completion` are the texts."""
 
     prompt_ids: list[int]
     completion_ids: list[int]
@@ -80,7 +80,7 @@ class ChatRow:
         return self.prompt_ids + self.completion_ids
 
     def labels(self, *, of_prompt: bool = False) -> list[int]:
-        """What the loss falls on: the completion alone, or the prompt too; -100 stands for a token without loss."""
+        """The labels of the loss: the completion alone, or the prompt too; -100 marks a token without loss."""
         return (self.prompt_ids if of_prompt else [-100] * len(self.prompt_ids)) + self.completion_ids
 
 
@@ -93,13 +93,13 @@ class Conversation:
         self.template = template
         self._arguments = dict(chat.arguments)
         if chat.now is not None:
-            # A name that is handed to a template hides the environment's own.
+            # A name passed to a template hides the environment's own.
             self._arguments["strftime_now"] = chat.now.strftime
 
     def render(self, messages: Sequence[Message], *, ask: bool) -> str:
-        """The text of a conversation; with `ask`, up to where the model's answer begins.
+        """The text of a conversation; with `ask`, up to the point where the model's answer begins.
 
-        Raises what the template raises: jinja2.TemplateError, or a TypeError of its expressions.
+        Raises the template's errors: jinja2.TemplateError, or a TypeError of its expressions.
         """
         turns = [{"role": m.role, "content": m.content} for m in messages]
         if self.format.system_prompt is not None and (not turns or turns[0]["role"] != "system"):
@@ -109,10 +109,10 @@ class Conversation:
         )
 
     def rows(self, samples: Sequence[Sample]) -> list[ChatRow]:
-        """Samples as the model is trained on them.
+        """Samples as training rows.
 
-        Prompt and completion are cut into tokens apart, as they are when the model is asked. The template may change
-        white space; a sample of which it leaves anything else out has a fault.
+        Prompt and completion are tokenized separately, as they are when the model is prompted. The template may change
+        white space; a sample from which it drops anything else has a fault.
         """
         texts = [self._texts(sample) for sample in samples]
         prompts = self.tokenize([prompt for prompt, _, _ in texts])
@@ -123,7 +123,7 @@ class Conversation:
         ]
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Rendered texts in tokens; the template has written the special ones."""
+        """The tokens of rendered texts; the template has already written the special ones."""
         return self.tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
 
     def _texts(self, sample: Sample) -> tuple[str, str, str | None]:
@@ -141,8 +141,8 @@ class Conversation:
 
 
 def continuation(prompt: str, whole: str) -> str | None:
-    """What follows the prompt in the whole conversation; None if that does not begin with the prompt, up to white
-    space: a template may open `<think>` with a line break and leave alone what an answer has."""
+    """The text after the prompt in the whole conversation; None if that does not begin with the prompt, up to white
+    space: a template may open `<think>` with a line break and leave an existing one in an answer unchanged."""
     if whole.startswith(prompt):
         return whole[len(prompt) :]
     if not bare(whole).startswith(bare(prompt)):
@@ -189,7 +189,7 @@ def load_tokenizer(model: str, *, key: str) -> Any:
     try:
         return AutoTokenizer.from_pretrained(resolve_model(model, weights=False))
     except Exception as error:
-        # The boundary: transformers and tokenizers raise all kinds for a file that is damaged or missing.
+        # Boundary: transformers and tokenizers raise all kinds of errors for a damaged or missing file.
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"{key}={model}: its tokenizer cannot be loaded ({reason[0][:200]}); save it again") from None
 
@@ -206,7 +206,7 @@ def _take_template(tokenizer: Any, model: str) -> str:
 
 
 def _check_arguments(chat: ChatFormat, template: str, *, key: str) -> None:
-    """Raise UserError for a template that is none, or an argument that it does not read."""
+    """Raise UserError for an invalid template, or an argument that it does not read."""
     import jinja2
 
     try:

@@ -1,7 +1,7 @@
 """Length checks: samples too long for training (sft.trl.max_length) or evaluation (evaluate.sampling.max_tokens).
 
-In: the settings, and the lengths of what the teacher has written where it has. Out: the share that would be lost, and a
-UserError where it is above what the config allows.
+In: the settings, and the lengths of the teacher's samples where there are any. Out: the share that would be lost, and a
+UserError where it exceeds the config's limit.
 """
 
 import math
@@ -27,12 +27,12 @@ class Lengths:
 
 
 def max_length(trl: Mapping[str, Any]) -> int | None:
-    """The longest row, in tokens, that is trained on; None if all are."""
+    """The maximum length, in tokens, of a training row; None if there is none."""
     return trl.get("max_length", 1024)
 
 
 def check_dropped(config: SftConfig, dropped: Counter[str], *, num_rows: int) -> None:
-    """Say how many samples are left out and why. Raises UserError if too many are for their length."""
+    """Log how many samples are left out and why. Raises UserError if too many are too long."""
     for reason, count in dropped.most_common():
         logger.info(f"sft: left out {count:,} of {num_rows:,} samples: {reason}")
     limit = max_length(config.trl)
@@ -62,7 +62,7 @@ def read_lengths(generations: Folder) -> list[Lengths]:
 
 
 def check_limits(config: Config, lengths: Sequence[Lengths] = ()) -> None:
-    """Compare what may be trained on and answered with what the teacher writes.
+    """Compare the limits of training and evaluation with the lengths of the teacher's samples.
 
     `lengths` are those of the teacher's finished samples, if there are any; without them all lengths up to its limit
     count as equally likely. Raises UserError if more would be lost than the config allows.
@@ -71,7 +71,7 @@ def check_limits(config: Config, lengths: Sequence[Lengths] = ()) -> None:
     trained = ("sft.trl.max_length", max_length(config.sft.trl))
     answers = [
         ("evaluate.sampling.max_tokens", config.evaluate.sampling.get("max_tokens")),
-        # A context holds the prompt too, of which nobody knows the length yet.
+        # A context holds the prompt too, whose length is still unknown.
         ("evaluate.engine.max_model_len", config.evaluate.engine.get("max_model_len")),
     ]
     answered = min(answers, key=lambda limit: math.inf if limit[1] is None else limit[1])
@@ -95,7 +95,7 @@ def check_limits(config: Config, lengths: Sequence[Lengths] = ()) -> None:
 
 
 def longest_sample(config: Config) -> int | None:
-    """The most tokens that the teacher may write; None where nothing says so."""
+    """The maximum number of tokens in a teacher's sample; None if no setting bounds it."""
     teacher = config.teacher
     if teacher.kind == "recorded":
         return None
@@ -105,7 +105,7 @@ def longest_sample(config: Config) -> int | None:
 
 
 def _lost(limit: int, lengths: Sequence[int], *, longest: int | None) -> tuple[float, str] | None:
-    """The share of samples above a limit, with the words that say so."""
+    """The share of samples above a limit, with a description."""
     if lengths:
         above = sum(length > limit for length in lengths)
         return above / len(lengths), f"{above:,} of the {len(lengths):,} samples that the teacher has written are"

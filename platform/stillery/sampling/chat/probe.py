@@ -1,7 +1,7 @@
-"""Tries a conversation on a question and an answer with thinking, before anything is made with it.
+"""Tests a conversation on a question and an answer with thinking, before anything is made with it.
 
-In: a conversation. Out: what the model has to write and the token that ends it, or a UserError that names the setting
-at fault and what would mend it.
+In: a conversation. Out: the text that the model has to write and the token that ends it, or a UserError that names the
+setting at fault and its fix.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _TEMPLATE_KEY = "sft.trl.chat_template_path"
 
 @dataclass(frozen=True, slots=True)
 class EndOfTurn:
-    """The token at which an answer is over. `is_stop` says whether generation stops there already."""
+    """The token that ends an answer. `is_stop` says whether generation already stops there."""
 
     token: str
     token_id: int
@@ -31,10 +31,10 @@ class EndOfTurn:
 
 
 def render_probe(conversation: Conversation, *, name: str) -> str:
-    """What the student has to write after the probe's question, the end of its turn included.
+    """The text that the student has to write after the probe's question, including its end of turn.
 
-    Raises UserError, about the student by its `name`, if the template cannot be rendered, leaves out a part of the
-    conversation, or begins an answer otherwise than it asks for one.
+    Raises UserError, about the student by its `name`, if the template cannot be rendered, drops a part of the
+    conversation, or begins an answer differently from its generation prompt.
     """
     prompt, whole = _render(conversation, name=name)
     if bare(QUESTION) not in bare(prompt):
@@ -58,8 +58,8 @@ def render_probe(conversation: Conversation, *, name: str) -> str:
 
 
 def check_asks(conversation: Conversation, completion: str, *, name: str) -> None:
-    """Raise UserError if the template does not ask for an answer, so that the student itself has to write what stands
-    before one."""
+    """Raise UserError if the template has no generation prompt, so that the student itself would have to write the text
+    before an answer."""
     opening = completion.partition(OPEN_THINK if OPEN_THINK in completion else THOUGHT)[0].strip()
     if opening and _render(conversation, name=name)[0] == conversation.render(PROBE[:1], ask=False):
         raise UserError(
@@ -69,8 +69,8 @@ def check_asks(conversation: Conversation, completion: str, *, name: str) -> Non
 
 
 def find_end(conversation: Conversation, completion: str, *, stops: Sequence[int], name: str) -> EndOfTurn:
-    """The first token after the probe's answer that is one of `stops`, at which generation stops, else the first at
-    which it can be made to: a special token of the vocabulary that an answer does not hold itself.
+    """The first token after the probe's answer that is one of `stops`, at which generation stops, else the first that
+    can be made a stop token: a special token of the vocabulary that does not occur in the answer.
 
     Raises UserError if there is neither: the student would write to the limit.
     """

@@ -8,11 +8,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-# Blocks by which transformers marks the assistant's part; Jinja itself does not know them.
+# transformers' blocks that mark the assistant's part; Jinja itself does not know them.
 _GENERATION_BLOCK = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
 _NAME = re.compile(r"[A-Za-z_]\w*")
 
-# What apply_chat_template passes itself, or takes for its own.
+# The names that apply_chat_template passes or reserves.
 RESERVED = frozenset(
     "messages conversation tools documents chat_template add_generation_prompt continue_final_message tokenize padding "
     "truncation max_length return_tensors return_dict return_assistant_tokens_mask tokenizer_kwargs strftime_now "
@@ -21,7 +21,7 @@ RESERVED = frozenset(
 
 
 def variables_of(template: str) -> set[str]:
-    """The names that a template reads from outside. Raises jinja2.TemplateSyntaxError."""
+    """The free variables of a template. Raises jinja2.TemplateSyntaxError."""
     import jinja2.meta
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -30,10 +30,11 @@ def variables_of(template: str) -> set[str]:
 
 
 def with_defaults(template: str, *, arguments: Mapping[str, Any], system_prompt: str | None) -> str:
-    """The template with values for the variables that a caller leaves out, and a system message for a conversation
-    that has none. Without either it is the template itself.
+    """The template with values for the variables that a caller leaves out, and a system message for a conversation that
+    has none. Without either it is the template itself.
 
-    Whatever reads the template then speaks to the model as it was trained, and a caller's own values still hold.
+    Any program that reads the template then prompts the model as in training, and a caller's own values still take
+    precedence.
     """
     lines = [
         f"{{%- if {name} is not defined %}}{{%- set {name} = {_literal(value)} %}}{{%- endif %}}"
@@ -47,19 +48,19 @@ def with_defaults(template: str, *, arguments: Mapping[str, Any], system_prompt:
         )
     if not lines:
         return template
-    # A block takes the line break after it away, which the template may begin with.
+    # A block swallows the line break after it, with which the template may begin.
     guard = "{{ '' }}" if template[:1] == "\n" else ""
     return "".join(lines) + guard + template
 
 
 def is_variable(name: str) -> bool:
-    """Whether a value can be handed to a template by this name."""
+    """Whether a value can be passed to a template under this name."""
     return _NAME.fullmatch(name) is not None and name not in RESERVED
 
 
 def _literal(value: Any) -> str:
-    """A plain value as Jinja writes it: JSON but for its three words; other than JSON, Jinja knows no surrogate pairs,
-    so characters stand for themselves."""
+    """A plain value as a Jinja literal: JSON except for its three keywords; unlike JSON, Jinja has no surrogate pairs,
+    so characters are written unescaped."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_literal(str(key))}: {_literal(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, (list, tuple)):

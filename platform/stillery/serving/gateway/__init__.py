@@ -1,8 +1,8 @@
-"""The gateway of an endpoint: middleware that a request passes before it reaches a model, and a response on its way
-out.
+"""The gateway of an endpoint: middleware that checks each request before it reaches a model, and each response on its
+way out.
 
-`install_gateway` puts it in front of any ASGI application. It knows nothing of Ray or vLLM; only
-`shared_limiter` uses Ray, to share one set of limits between replicas.
+`install_gateway` puts it in front of any ASGI application. It is independent of Ray and vLLM; only `shared_limiter`
+uses Ray, to share one set of limits between replicas.
 """
 
 from stillery.serving.gateway.errors import ApiError

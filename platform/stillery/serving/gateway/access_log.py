@@ -1,4 +1,4 @@
-"""The access log: one JSON line a request, without prompts, answers, keys, or paths and queries as they were sent."""
+"""The access log: one JSON line per request, without prompts, answers, keys, or raw paths and queries."""
 
 import json
 import logging
@@ -15,8 +15,8 @@ logger = logging.getLogger(__name__)
 class AccessLog:
     """Writes to standard error, to a file, or nowhere.
 
-    A line is one write to the end of the file, which is opened for it alone: several replicas can share a file, and it
-    can be rotated away under them.
+    A line is one write to the end of the file, which is opened for that line alone: several replicas can share a file,
+    and it can be rotated at any time.
     """
 
     def __init__(self, target: str) -> None:

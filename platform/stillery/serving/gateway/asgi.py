@@ -1,4 +1,4 @@
-"""The types of ASGI, and reading headers out of its scope."""
+"""ASGI's types, and reading headers from its scope."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any

@@ -1,7 +1,7 @@
 """Reads a request's body within bounds on size and time.
 
-A refused body is drained, in pieces that are thrown away, so that a client which sends before it reads sees the answer
-rather than a reset connection.
+A refused body is drained and discarded, so that a client which sends before it reads sees the answer rather than a
+reset connection.
 """
 
 import asyncio
@@ -14,22 +14,22 @@ from stillery.serving.gateway.settings import GatewaySettings
 
 
 class ClientLeftError(Exception):
-    """The client went away."""
+    """The client disconnected."""
 
 
 class BodyReader:
-    """The body of one request, which is read once: kept whole by `read`, or thrown away by `drain`."""
+    """The body of one request, which is read once: kept whole by `read`, or discarded by `drain`."""
 
     def __init__(self, receive: Receive, settings: GatewaySettings) -> None:
         self._receive = receive
         self._settings = settings
         self._complete = False
         self._num_bytes = 0
-        # Whether any of it was asked for, which tells a client that waits for `100 Continue` to send.
+        # Whether any of it was read, which makes the server tell a client waiting for `100 Continue` to send.
         self.begun = False
 
     async def read(self) -> bytes:
-        """All of it. Raises an ApiError if it is too large (413) or too slow (408), or ClientLeftError."""
+        """The whole body. Raises an ApiError if it is too large (413) or too slow (408), or ClientLeftError."""
         kept = bytearray()
         try:
             async with asyncio.timeout(self._settings.body_timeout_s):
@@ -44,7 +44,7 @@ class BodyReader:
         return bytes(kept)
 
     async def drain(self) -> None:
-        """Throw away what is left, up to `max_drain_bytes` and `body_timeout_s`; what is beyond gets no answer."""
+        """Discard the rest, up to `max_drain_bytes` and `body_timeout_s`; beyond that the client gets no answer."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.body_timeout_s):
                 while not self._complete and self._num_bytes < self._settings.max_drain_bytes:

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-# The message for an error inside the server, whatever the application's own: its text can hold anything.
+# The message for an error inside the server, in place of the application's own, whose text can hold anything.
 SERVER_MESSAGES = {
     500: "The server failed to answer this request.",
     501: "The server does not do this.",
@@ -24,7 +24,7 @@ _TYPES = {
 
 
 class ApiError(Exception):
-    """A request that is not served. The gateway raises it, and so may the application, before its response has started.
+    """A request that is refused. The gateway raises it, and so may the application, before its response has started.
 
     `reason` is one word for the metrics. `param` names the field at fault. `retry_after_s` becomes Retry-After.
     """
@@ -65,8 +65,8 @@ def _json(body: dict[str, Any]) -> bytes:
 def reshape_error(status: int, body: bytes) -> tuple[int, bytes]:
     """An application's error response as status and body in OpenAI's shape.
 
-    A status from 500 on gets a fixed message, but for a 503, which code raises on purpose. 422, which FastAPI gives for
-    a body of the wrong form, becomes 400.
+    A status of 500 or above gets a fixed message, except a 503, which code raises on purpose. FastAPI's 422, for a body
+    of the wrong form, becomes 400.
     """
     if status >= 500 and status != 503:
         return status, _json(error_body(status, SERVER_MESSAGES.get(status, SERVER_MESSAGES[500])))
@@ -89,7 +89,7 @@ def reshape_error(status: int, body: bytes) -> tuple[int, bytes]:
 
 
 def _fastapi_detail(found: Any) -> tuple[str | None, str | None]:
-    """Message and field of FastAPI's `{"detail": ...}`; the input that it quotes is left out."""
+    """Message and field of FastAPI's `{"detail": ...}`, without the input that it quotes."""
     detail = found.get("detail") if isinstance(found, dict) else None
     if isinstance(detail, str):
         return detail, None
@@ -102,7 +102,7 @@ def _fastapi_detail(found: Any) -> tuple[str | None, str | None]:
 
 
 def _names_a_field(param: str) -> bool:
-    # Ray Serve LLM puts the offending input where the field's name belongs.
+    # Ray Serve LLM puts the invalid input where the field's name belongs.
     return len(param) <= 64 and all(letter.isalnum() or letter in "._[]-" for letter in param)
 
 
@@ -112,5 +112,5 @@ def _default_message(status: int) -> str:
 
 
 def server_error(status: int, *, reason: str, retry_after_s: float | None = None) -> ApiError:
-    """An error inside the server; the client learns no more than its kind."""
+    """An error inside the server; the client learns only its kind."""
     return ApiError(status, SERVER_MESSAGES[status], reason=reason, retry_after_s=retry_after_s)

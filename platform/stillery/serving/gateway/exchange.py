@@ -1,6 +1,6 @@
 """The response side of the gateway: every message of a response passes through an Exchange.
 
-It adds the security headers, brings errors into OpenAI's shape, and notes status, time to the first byte and tokens.
+It adds the security headers, converts errors to OpenAI's shape, and records status, time to the first byte and tokens.
 Bodies of successful responses are passed on piece by piece as they come.
 """
 
@@ -12,7 +12,7 @@ from stillery.serving.gateway.errors import ApiError, reshape_error
 from stillery.serving.gateway.settings import GatewaySettings
 from stillery.serving.gateway.usage import Usage, UsageReader
 
-# A browser must neither guess a response's type, frame it nor keep it.
+# A browser must neither guess a response's type, frame it nor cache it.
 SECURITY_HEADERS = {
     b"x-content-type-options": b"nosniff",
     b"x-frame-options": b"DENY",
@@ -20,23 +20,23 @@ SECURITY_HEADERS = {
     b"cache-control": b"no-store",
     b"cross-origin-resource-policy": b"same-origin",
 }
-# A page may use what it holds and what its own origin serves, and nothing else; any other response is not to be run.
+# A page may use its own content and what its own origin serves, and nothing else; other responses must not be executed.
 PAGE_POLICY = (
     b"default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     b"img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 DATA_POLICY = b"default-src 'none'; frame-ancestors 'none'"
 
-# An error that is longer is no message for a person.
+# A longer error is not a message for a person.
 _LONGEST_ERROR = 64 * 1024
 
 Headers = Iterable[tuple[bytes, bytes]]
 
 
 class Exchange:
-    """One request's response. `status` is 0 until it starts; `finished` once its last piece was handed on.
+    """One request's response. `status` is 0 until it starts; `finished` once its last piece was passed on.
 
-    `keep_errors` leaves the application's errors as they are: a 503 of /ready says what is missing.
+    `keep_errors` leaves the application's errors unchanged: a 503 of /ready says what is missing.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Exchange:
 
     @property
     def seconds(self) -> float:
-        """Since the request came in."""
+        """Seconds since the request arrived."""
         return time.monotonic() - self._started_at
 
     @property
@@ -66,7 +66,7 @@ class Exchange:
         return self._usage.usage
 
     async def send(self, message: Message) -> None:
-        """What the application calls as `send`."""
+        """The application's `send`."""
         if message["type"] == "http.response.start":
             if message["status"] >= 400 and not self._keep_errors:
                 self._held = message
@@ -82,20 +82,20 @@ class Exchange:
             await self._send(message)
 
     async def refuse(self, error: ApiError) -> None:
-        """Answer with an error, unless an answer has begun."""
+        """Respond with an error, unless a response has begun."""
         headers = [(b"content-type", b"application/json")]
         if error.retry_after_s is not None:
-            # In whole seconds, rounded up: a client that waits that long gets in.
+            # In whole seconds, rounded up: a client that waits that long is admitted.
             headers.append((b"retry-after", str(max(1, -int(-error.retry_after_s // 1))).encode()))
         if error.status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
         if error.status == 408:
-            # The rest of the body, if it ever comes, must not be taken for a request.
+            # The rest of the body, if it ever comes, must not be parsed as a request.
             headers.append((b"connection", b"close"))
         await self._whole(error.status, headers, error.body())
 
     async def fail(self, error: ApiError) -> None:
-        """End a response that cannot go on: an error if it has not begun, an error event in a stream of events.
+        """End a response that cannot continue: an error if it has not begun, an error event in a stream of events.
 
         Any other response is left unfinished, which the server turns into a broken connection.
         """
@@ -139,7 +139,7 @@ class Exchange:
             kept.append((b"content-security-policy", policy))
         self._is_stream = content_type.startswith("text/event-stream")
         if self._is_stream:
-            # What nginx needs to be told so that it passes events on one by one.
+            # Without this header nginx would buffer the events.
             kept.append((b"x-accel-buffering", b"no"))
         self._usage = UsageReader(content_type)
         self.status = status
@@ -153,5 +153,5 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": piece, "more_body": not last})
 
     def _may_pass(self, name: bytes) -> bool:
-        """Cross-origin headers of an application go no further: the gateway's own setting decides."""
+        """An application's own cross-origin headers are dropped: the gateway's setting decides."""
         return name not in (b"x-request-id", b"server") and not name.startswith(b"access-control-")

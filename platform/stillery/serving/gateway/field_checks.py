@@ -1,4 +1,4 @@
-"""Checks of single fields: functions from a value to its fault, or None."""
+"""Checks of single fields: functions from a value to its error, or None."""
 
 import re
 from collections.abc import Callable

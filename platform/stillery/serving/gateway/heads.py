@@ -11,7 +11,7 @@ MODELS_PREFIX = "/v1/models/"
 
 
 def check_head(scope: Scope, settings: GatewaySettings) -> None:
-    """Raise an ApiError for a flood of headers, a long or tricky path, or a body of a kind that is not read."""
+    """Raise an ApiError for too many headers, a long or malicious path, or a body of an unsupported type."""
     headers = scope["headers"]
     size = sum(len(name) + len(value) for name, value in headers)
     if len(headers) > settings.max_headers or size > settings.max_header_bytes:

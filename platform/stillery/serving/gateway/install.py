@@ -1,4 +1,4 @@
-"""Installs the gateway in front of an application, and binds an endpoint without keys to loopback only."""
+"""Installs the gateway in front of an application, and restricts an endpoint without keys to loopback."""
 
 import ipaddress
 import time
@@ -29,13 +29,12 @@ def install_gateway(
     metrics: "Metrics | None" = None,
     other_metrics: "Callable[[], Awaitable[list[Metric]]] | None" = None,
 ) -> None:
-    """Put the gateway in front of `app`. Call it last: middleware that is added later stands outside it.
+    """Put the gateway in front of `app`. Call it last: middleware that is added later is outside it.
 
-    An application for people may `keep_errors`: its own pages for what is not there, where an API has one shape of
-    error. It counts in `metrics` (null: its own), and shows `other_metrics`, of another process, beside them. Nothing
-    is kept open before the application's first request, so what is installed without `metrics` can be pickled.
-    Raises UserError for settings that cannot work, a key file that is missing or broken, or a log that cannot be
-    written.
+    An application for people may `keep_errors`: its own pages for errors, where an API has one error format. It counts
+    in `metrics` (null: its own), and shows `other_metrics`, from another process, beside them. Nothing is opened before
+    the application's first request, so an application installed without `metrics` can be pickled. Raises UserError for
+    settings that cannot work, a key file that is missing or broken, or a log that cannot be written.
     """
     from starlette.middleware.cors import CORSMiddleware
 
@@ -54,7 +53,7 @@ def install_gateway(
         other_metrics=other_metrics,
     )
     if settings.cors_origins:
-        # Outside the gateway: a browser asks beforehand without a key, and must be able to read an error.
+        # Outside the gateway: a browser's preflight carries no key, and the browser must be able to read errors.
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
@@ -65,8 +64,8 @@ def install_gateway(
 
 
 def check_binding(host: str, settings: GatewaySettings, *, set_by: str = "gateway.key_file") -> None:
-    """Raise UserError if `host` is reachable from outside this machine and the endpoint has no active key. `set_by` is
-    how the user sets the key file."""
+    """Raise UserError if `host` is reachable from outside this machine and the endpoint has no active key. `set_by`
+    tells the user how to set the key file."""
     if _is_loopback(host):
         return
     if settings.key_file is None:
@@ -82,7 +81,8 @@ def check_binding(host: str, settings: GatewaySettings, *, set_by: str = "gatewa
 
 
 def has_active_key(path: Path) -> bool:
-    """Does a key file hold a key that opens the endpoint now? Raises UserError if it is missing or broken."""
+    """Whether a key file holds a key that is valid for the endpoint now. Raises UserError if it is missing or
+    broken."""
     now = time.time()
     return any(record.state(now) == "active" and record.scope == "api" for record in read_keys(path).values())
 
@@ -93,6 +93,6 @@ def _is_loopback(host: str) -> bool:
     try:
         address = ipaddress.ip_address(host.strip("[]"))
     except ValueError:
-        # Another name can resolve to anything.
+        # Another name may resolve to any address.
         return False
     return address.is_loopback

@@ -1,7 +1,7 @@
 """A request's body as JSON, or an ApiError of status 400.
 
-What passes is read the same by every JSON reader behind the gateway: UTF-8 only, no duplicate keys, no NaN, no lone
-surrogates, finite numbers and bounded nesting.
+An accepted body is read the same way by every JSON reader behind the gateway: UTF-8 only, no duplicate keys, no NaN, no
+lone surrogates, finite numbers and bounded nesting.
 """
 
 import json
@@ -13,7 +13,7 @@ from stillery.serving.gateway.errors import ApiError
 
 
 def parse_body(body: bytes, *, max_depth: int) -> dict[str, Any]:
-    """The JSON object that a body holds, nested at most `max_depth` deep."""
+    """The JSON object in a body, nested at most `max_depth` deep."""
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:

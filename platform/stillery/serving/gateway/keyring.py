@@ -1,4 +1,4 @@
-"""The keys of a running endpoint: a key file that is read again when it changes, and the check of a request's key."""
+"""The keys of a running endpoint: a key file that is reloaded when it changes, and the check of a request's key."""
 
 import logging
 import time
@@ -12,15 +12,15 @@ from stillery.serving.gateway.keys import KeyScope, find_key, read_keys
 
 logger = logging.getLogger(__name__)
 
-# How often the file is looked at: a revoked key is refused after at most this long.
+# The interval between checks of the file: a revoked key is refused after at most this long.
 CHECK_EVERY_S = 1.0
 
 
 class Keyring:
     """The records of one key file.
 
-    A file that has become unreadable leaves the last good records in force, with an error in the log; one that was
-    removed leaves no keys.
+    If the file becomes unreadable the last good records stay in force, with an error in the log; if it is removed there
+    are no keys.
     """
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
@@ -31,7 +31,7 @@ class Keyring:
         self._checked_at = clock()
 
     def check(self, scope: Scope, wanted: KeyScope) -> str:
-        """The name of the key that a request carries. Raises an ApiError (401 or 403) if it opens nothing here."""
+        """The name of a request's key. Raises an ApiError (401 or 403) if the key gives no access here."""
         self._reload()
         record = find_key(bearer_token(scope), self._records)
         if record is None:
@@ -59,7 +59,7 @@ class Keyring:
             return
         try:
             self._records = read_keys(self._path)
-            # Only now: a file that could not be read is read again, or a revoked key would live on.
+            # Only now: an unreadable file is read again, or a revoked key would stay valid.
             self._signature = signature
         except UserError as error:
             logger.error("%s; the keys read before stay in force", error)

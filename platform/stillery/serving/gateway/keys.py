@@ -1,11 +1,11 @@
-"""API keys: made, kept hashed in a file, looked up.
+"""API keys: created, stored as hashes in a file, looked up.
 
-A key is `stl_ID_SECRET`: ID finds its record, SECRET is 256 random bits. The file keeps SHA-256 of a salt of the key's
-own and the secret. A slow hash (bcrypt, scrypt) makes up for guessable passwords; 256 random bits are beyond guessing
-whatever the hash costs, and a slow one would let anybody keep a core busy by sending wrong keys. The salt keeps two
-records from being compared. Digests are compared in constant time, and an unknown ID costs the same comparison.
+A key is `stl_ID_SECRET`: ID finds its record, SECRET is 256 random bits. The file stores SHA-256 of a per-key salt and
+the secret. A slow hash (bcrypt, scrypt) protects guessable passwords; 256 random bits cannot be guessed whatever the
+hash costs, and a slow one would let anybody keep a core busy by sending wrong keys. The salt prevents comparing two
+records. Digests are compared in constant time, and an unknown ID costs the same comparison.
 
-The file holds one JSON record a line, and is replaced whole under a lock: a reader never sees half of one.
+The file holds one JSON record per line, and is replaced whole under a lock: a reader never sees half of one.
 """
 
 import dataclasses
@@ -29,13 +29,13 @@ from stillery.errors import UserError
 KEY = re.compile(r"stl_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
-# `api` opens every path, `metrics` the metrics only.
+# `api` gives access to every path, `metrics` to the metrics only.
 KeyScope = Literal["api", "metrics"]
 
 
 @dataclass(frozen=True)
 class KeyRecord:
-    """A key as it is kept. Times are seconds since 1970; null: never."""
+    """A key's stored record. Times are seconds since 1970; null: never."""
 
     id: str
     name: str
@@ -47,22 +47,22 @@ class KeyRecord:
     revoked_at: float | None = None
 
     def opens(self, secret: str) -> bool:
-        """Is this the key's secret? In constant time."""
+        """Whether this is the key's secret, compared in constant time."""
         return hmac.compare_digest(_digest(self.salt, secret), self.sha256)
 
     def state(self, now: float) -> Literal["active", "expired", "revoked"]:
-        """What the key is good for at time `now`."""
+        """The key's state at time `now`."""
         if self.revoked_at is not None:
             return "revoked"
         return "expired" if self.expires_at is not None and now >= self.expires_at else "active"
 
 
-# Compared against when there is no such key; no secret has this digest.
+# Compared against if there is no such key; no secret has this digest.
 _NOBODY = KeyRecord(id="", name="", scope="api", salt="0" * 32, sha256="0" * 64, created_at=0.0)
 
 
 def find_key(token: str, records: dict[str, KeyRecord]) -> KeyRecord | None:
-    """The record that a client's token opens, revoked and expired ones included; None for any other token."""
+    """The record of a client's token, including revoked and expired ones; None for any other token."""
     parts = KEY.fullmatch(token)
     key_id, secret = (parts[1], parts[2]) if parts else ("", "")
     record = records.get(key_id)
@@ -85,9 +85,9 @@ def read_keys(path: Path) -> dict[str, KeyRecord]:
 
 
 def add_key(path: Path, name: str, *, scope: KeyScope = "api", lifetime_s: float | None = None) -> str:
-    """Put a new key into the file, which is made if it is missing; return the key, which is kept nowhere.
+    """Add a new key to the file, which is created if missing; return the key, which is stored nowhere.
 
-    Raises UserError for a name that is not one or that an active key has.
+    Raises UserError for an invalid name or one that an active key has.
     """
     if not NAME.fullmatch(name):
         raise UserError(f"key name {name!r}: letters, digits and ._- only, at most 64, such as phone-app")
@@ -121,7 +121,7 @@ def revoke_key(path: Path, name: str) -> KeyRecord:
             raise UserError(
                 f"key file {path} has no key {name!r} to revoke; see `stillery serve keys list --file {path}`"
             )
-        # Of several (an active key that took the name of an expired one), the active one.
+        # Among several (an active key that took the name of an expired one), the active one.
         chosen = min(found, key=lambda record: record.state(time.time()) != "active")
         revoked = dataclasses.replace(chosen, revoked_at=time.time())
         _write(path, [revoked if r.id == revoked.id else r for r in records.values()])
@@ -153,7 +153,7 @@ def _record(line: str, place: str) -> KeyRecord:
 
 @contextmanager
 def _locked(path: Path) -> Generator[None]:
-    """Hold the lock file beside a key file, so that of two commands at once neither loses the other's key."""
+    """Hold the lock file beside a key file, so that two concurrent commands do not lose each other's key."""
     if not path.parent.is_dir():
         raise UserError(f"key file {path}: the folder {path.parent} does not exist; make it first")
     with path.with_name(f"{path.name}.lock").open("w") as lock:

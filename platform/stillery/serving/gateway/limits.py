@@ -17,7 +17,7 @@ Reason = Literal["rate", "concurrency"]
 
 @dataclass(frozen=True)
 class LimitDecision:
-    """Whether a request may start; if not, which limit it met and in how many seconds to try again."""
+    """Whether a request may start; if not, which limit it exceeded and the seconds until a retry."""
 
     allowed: bool
     reason: Reason | None = None
@@ -25,7 +25,8 @@ class LimitDecision:
 
 
 class Limiter(Protocol):
-    """What the gateway asks before a request starts. Every allowed `acquire` is followed by one `release`."""
+    """The interface that the gateway calls before a request starts. Every allowed `acquire` is followed by one
+    `release`."""
 
     async def acquire(self, key_id: str) -> LimitDecision: ...
 
@@ -34,7 +35,7 @@ class Limiter(Protocol):
 
 @dataclass
 class _Bucket:
-    """Requests that may start at once; `filled_at` is when `level` was true."""
+    """`level` is the number of requests that could start at once at time `filled_at`."""
 
     level: float
     filled_at: float
@@ -42,7 +43,7 @@ class _Bucket:
 
 @dataclass
 class _Holder:
-    """One replica: how many slots of each key it holds, and when it was last heard of."""
+    """One replica: its number of slots of each key, and the time of its last report."""
 
     slots: Counter[str] = field(default_factory=Counter[str])
     heard_at: float = 0.0
@@ -51,8 +52,8 @@ class _Holder:
 class LimitTable:
     """Buckets of all keys and slots of all holders.
 
-    A holder that was not heard of for `lease_s` seconds has lost its slots (null: slots never expire). All times come
-    from `clock`, in seconds.
+    A holder without a report for `lease_s` seconds has lost its slots (null: slots never expire). All times come from
+    `clock`, in seconds.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class LimitTable:
         self._holders: dict[str, _Holder] = {}
 
     def acquire(self, holder: str, key_id: str) -> LimitDecision:
-        """Take a slot and a token for a request of `key_id`, or say which of the two is missing."""
+        """Take a slot and a token for a request of `key_id`, or return which of the two is missing."""
         now = self._clock()
         limits = self._special.get(key_id, self._default)
         self._drop_expired(now)
@@ -84,7 +85,7 @@ class LimitTable:
         return LimitDecision(True)
 
     def release(self, holder: str, key_id: str) -> None:
-        """Give a slot back. One that had expired meanwhile is not given back twice."""
+        """Return a slot. A slot that has expired is not returned twice."""
         found = self._hear(holder, self._clock())
         if found.slots[key_id] > 1:
             found.slots[key_id] -= 1
@@ -92,11 +93,11 @@ class LimitTable:
             del found.slots[key_id]
 
     def report(self, holder: str, slots: Mapping[str, int]) -> None:
-        """A holder says that it lives, and which slots it holds: what the table knew of it before is replaced."""
+        """A holder's report that it is alive, with its slots, which replace the table's earlier record of it."""
         self._hear(holder, self._clock()).slots = Counter({key_id: count for key_id, count in slots.items() if count})
 
     def in_use(self, key_id: str) -> int:
-        """Slots of a key that are taken, over all holders."""
+        """The number of a key's slots in use, over all holders."""
         return sum(holder.slots[key_id] for holder in self._holders.values())
 
     def _hear(self, holder: str, now: float) -> _Holder:
@@ -113,7 +114,7 @@ class LimitTable:
 
 
 class LocalLimiter:
-    """The limits within one process. Behind several replicas each would grant them anew: use the shared limiter."""
+    """The limits within one process. With several replicas each would grant them separately: use the shared limiter."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._table = LimitTable(settings)

@@ -1,9 +1,9 @@
 """Prometheus metrics of one process: requests, rejections, latency, requests in flight, tokens.
 
-Labels come from small fixed sets (route templates, statuses, reasons), so that no client can make series without end.
-Behind several replicas a scrape reaches one of them (and what it adds of another process, as the ingress does of a
-model's replica); the label `replica` keeps each one's counters apart, so that none seems to run backwards. A sum over
-replicas is as fresh as the last scrape of each.
+Labels come from small fixed sets (route templates, statuses, reasons), so that no client can create unbounded series.
+Behind several replicas a scrape reaches one of them (plus the metrics that it adds from another process, as the ingress
+does from a model's replica); the label `replica` keeps their counters apart, so that none seems to run backwards. A sum
+over replicas is as fresh as the last scrape of each.
 """
 
 import os
@@ -63,7 +63,7 @@ class Metrics:
     def count(
         self, *, route: str, method: str, status: int, seconds: float, first_byte_seconds: float | None, usage: Usage
     ) -> None:
-        """One finished request. Status 499 stands for a client that went away before the answer began."""
+        """Count one finished request. Status 499 stands for a client that disconnected before the response began."""
         self._requests.labels(self._replica, route, method_label(method), str(status)).inc()
         self._seconds.labels(self._replica, route).observe(seconds)
         if first_byte_seconds is not None:
@@ -72,16 +72,16 @@ class Metrics:
         self._tokens.labels(self._replica, "completion").inc(usage.completion_tokens)
 
     def refuse(self, reason: str) -> None:
-        """One request turned away."""
+        """Count one refused request."""
         self._refused.labels(self._replica, reason).inc()
 
     def families(self) -> list[Metric]:
-        """All of it as it is now, to be shown here or sent to another process."""
+        """All current metrics, to be shown here or sent to another process."""
         return list(self._registry.collect())
 
 
 class _Merged(Collector):
-    """Families of several processes, with the samples of one name together as the text format demands."""
+    """Metric families of several processes, with the samples of one name together, as the text format requires."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families: dict[str, Metric] = {}
@@ -102,5 +102,5 @@ def exposition(families: Iterable[Metric]) -> bytes:
 
 
 def method_label(method: str) -> str:
-    """The request's method, or `other` for one that a client made up."""
+    """The request's method, or `other` for a non-standard one."""
     return method if method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS") else "other"

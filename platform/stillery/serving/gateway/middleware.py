@@ -1,4 +1,4 @@
-"""The gateway as ASGI middleware: what a request passes on its way in, in order.
+"""The gateway as ASGI middleware: the checks that a request passes, in order.
 
 1. its head: size, path, content type, declared length (431, 414, 400, 415, 413)
 2. its key (401, 403)
@@ -36,17 +36,17 @@ from stillery.serving.gateway.settings import GatewaySettings
 
 logger = logging.getLogger(__name__)
 
-# The key's name where the endpoint has no keys.
+# The key name where the endpoint has no keys.
 ANYBODY = "anybody"
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
-# The status in log and metrics of a request whose client left before the answer began; nginx's number.
+# The status in log and metrics of a request whose client disconnected before the response began; nginx's number.
 CLIENT_LEFT = 499
-# How long a client that does not read is given to take the end of its answer.
+# The time that a client that does not read has to take the end of its response.
 _LAST_WORD_S = 2.0
 
 
 class Gateway:
-    """ASGI middleware. Starlette makes it at an application's first request, so in the process that serves."""
+    """ASGI middleware. Starlette creates it at an application's first request, so in the serving process."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Gateway:
         self._other_metrics = other_metrics
         self._num_in_flight = 0
         self._num_draining = 0
-        # Tasks that give slots back, held so that none is collected half-way.
+        # Tasks that return slots, referenced so that none is garbage-collected while running.
         self._releases: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,7 +90,7 @@ class Gateway:
         try:
             refused = await self._answer(scope, receive, exchange, route, is_open=is_open)
         except asyncio.CancelledError:
-            # The server ends it, as Ray Serve's proxy does when the client has left.
+            # The server ends it, as Ray Serve's proxy does when the client has disconnected.
             refused = "cancelled"
             raise
         finally:
@@ -100,7 +100,7 @@ class Gateway:
     async def _answer(
         self, scope: Scope, receive: Receive, exchange: Exchange, route: str, *, is_open: bool
     ) -> str | None:
-        """Serve one request; return the reason if it was refused. Exceptions end here, but for a cancellation."""
+        """Serve one request; return the reason if it was refused. Exceptions end here, except a cancellation."""
         body = BodyReader(receive, self._settings)
         try:
             await self._serve(scope, receive, body, exchange, route, is_open=is_open)
@@ -113,7 +113,7 @@ class Gateway:
                 await _say(exchange, error)
             return error.reason
         except Exception as error:
-            # The text of the exception may quote the prompt; its type and the lines of code cannot.
+            # The exception's text may quote the prompt; its type and the lines of code cannot.
             frames = "".join(traceback.format_tb(error.__traceback__))
             logger.error("request %s: %s at\n%s", exchange.request_id, type(error).__name__, frames)
             await _say(exchange, server_error(500, reason="error"))
@@ -142,7 +142,8 @@ class Gateway:
             await run_application(self._app, inner, content, receive, exchange, timeout_s=settings.request_timeout_s)
 
     async def _drain(self, body: BodyReader) -> None:
-        """Read what is left of a refused body, so that its client gets to the answer; of too many at once, not."""
+        """Read the rest of a refused body, so that its client reaches the response; skipped if too many are drained at
+        once."""
         if self._num_draining >= self._settings.max_in_flight:
             return
         self._num_draining += 1
@@ -158,7 +159,7 @@ class Gateway:
 
     @contextmanager
     def _room(self) -> Generator[None]:
-        """One of the places of this replica, or an ApiError."""
+        """One of this replica's places, or an ApiError."""
         if self._num_in_flight >= self._settings.max_in_flight:
             raise server_error(503, reason="busy", retry_after_s=self._settings.retry_after_s)
         self._num_in_flight += 1
@@ -169,7 +170,7 @@ class Gateway:
 
     @asynccontextmanager
     async def _slot(self, key_name: str) -> AsyncGenerator[None]:
-        """One of the key's slots, or an ApiError. It is given back even if the request is cancelled."""
+        """One of the key's slots, or an ApiError. It is returned even if the request is cancelled."""
         decision = await self._limiter.acquire(key_name)
         if not decision.allowed:
             raise _over_limit(decision)
@@ -219,7 +220,7 @@ class Gateway:
 
 
 async def _say(exchange: Exchange, error: ApiError) -> None:
-    """End the response with an error; a client that no longer reads is not waited for."""
+    """End the response with an error, without waiting for a client that no longer reads."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_LAST_WORD_S):
             await exchange.fail(error)
@@ -237,7 +238,7 @@ def _over_limit(decision: LimitDecision) -> ApiError:
 
 
 def _request_id(scope: Scope) -> str:
-    """The client's X-Request-ID if it is a harmless one, else a new one."""
+    """The client's X-Request-ID if it is harmless, else a new one."""
     values = header_values(scope, b"x-request-id")
     if len(values) == 1 and _REQUEST_ID.fullmatch(values[0]):
         return values[0].decode()
@@ -252,5 +253,5 @@ def _inner_headers(scope: Scope, request_id: str) -> list[tuple[bytes, bytes]]:
 
 
 def _waits_for_continue(scope: Scope, body: BodyReader) -> bool:
-    """Does the client hold its body back until it is told to send it? Then there is nothing to drain."""
+    """Whether the client holds its body back until it is told to send it: then there is nothing to drain."""
     return not body.begun and any(v.lower() == b"100-continue" for v in header_values(scope, b"expect"))

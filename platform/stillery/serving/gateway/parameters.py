@@ -1,4 +1,4 @@
-"""Bounds on a request's parameters: outside them is an ApiError of status 400 that names the field."""
+"""Bounds on a request's parameters: a value outside them is an ApiError of status 400 that names the field."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _INT64 = 2**63
 
 
 def check_parameters(request: dict[str, Any], bounds: ParameterBounds) -> None:
-    """Raise a ApiError that names the first field outside `bounds`. Null stands for the default everywhere."""
+    """Raise an ApiError that names the first field outside `bounds`. Null stands for the default everywhere."""
     given = {name: value for name, value in request.items() if value is not None}
     for name in bounds.refused_fields:
         if name in given and not _harmless(name, given[name]):
@@ -27,7 +27,7 @@ def check_parameters(request: dict[str, Any], bounds: ParameterBounds) -> None:
 
 
 def _harmless(name: str, value: Any) -> bool:
-    """The values of refused fields that ask for nothing; clients send them."""
+    """The values of refused fields that have no effect; clients send them."""
     return value in ([], {}, False) or (name == "response_format" and value == {"type": "text"})
 
 

@@ -1,4 +1,4 @@
-"""The route template of a request, as logs and metrics may name it."""
+"""The route template of a request, for logs and metrics."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ UNMATCHED = "unmatched"
 def route_of(scope: Scope) -> str:
     """The path template of the first route that matches, such as `/v1/models/{model:path}`; `unmatched` for none.
 
-    The path itself may hold anything that a stranger likes, and must not reach a log or a label.
+    The path itself may contain anything that a client sends, and must not reach a log or a label.
     """
     application: Any = scope.get("app")
     for route in getattr(application, "routes", ()):

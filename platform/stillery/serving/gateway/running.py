@@ -1,4 +1,4 @@
-"""Runs the application for one request, until it has answered, the client leaves, or time is up."""
+"""Runs the application for one request, until it has responded, the client disconnects, or time is up."""
 
 import asyncio
 
@@ -11,10 +11,10 @@ from stillery.serving.gateway.exchange import Exchange
 async def run_application(
     app: App, scope: Scope, content: bytes, receive: Receive, exchange: Exchange, *, timeout_s: float
 ) -> None:
-    """Hand a request with the body `content` to `app`, whose response goes to `exchange`.
+    """Pass a request with the body `content` to `app`, whose response goes to `exchange`.
 
-    The application is cancelled when the client leaves before the answer is complete (raises ClientLeftError) and after
-    `timeout_s` seconds (raises a ApiError of status 504). Its own exceptions are raised from here.
+    The application is cancelled when the client disconnects before the response is complete (raises ClientLeftError)
+    and after `timeout_s` seconds (raises an ApiError of status 504). Its own exceptions propagate.
     """
     over = asyncio.Event()
     serving = asyncio.ensure_future(app(scope, _replay(content, over), exchange.send))
@@ -24,7 +24,7 @@ async def run_application(
             await asyncio.wait({serving, watching}, return_when=asyncio.FIRST_COMPLETED)
             if not serving.done() and not exchange.finished:
                 raise ClientLeftError
-            # A complete answer may be followed by background work of the application.
+            # A complete response may be followed by background work of the application.
             await asyncio.wait({serving})
     except TimeoutError:
         # Only the limit above raises it: an exception of the application stays in `serving`.
@@ -34,7 +34,7 @@ async def run_application(
         over.set()
         serving.cancel()
         watching.cancel()
-        # Waits until the application has let go of its resources; its exception is looked at below.
+        # Wait until the application has released its resources; its exception is handled below.
         await asyncio.gather(serving, watching, return_exceptions=True)
     if exchange.finished and serving.cancelled():
         return
@@ -59,6 +59,6 @@ def _replay(content: bytes, over: asyncio.Event) -> Receive:
 
 
 async def _watch(receive: Receive) -> None:
-    """Return when the client has gone."""
+    """Return when the client has disconnected."""
     while (await receive())["type"] != "http.disconnect":
         pass

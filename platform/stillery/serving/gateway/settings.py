@@ -4,8 +4,9 @@ from dataclasses import dataclass, field, fields
 
 from stillery.errors import UserError
 
-# What vLLM would accept of a request and a stranger should not reach: templates that run in its process, grammars and
-# patterns whose compilation has no bound, its plug-ins' parameters, queue-jumping, and what shares a cache on purpose.
+# Parameters that vLLM accepts but untrusted clients must not use: templates that run in its process, grammars and
+# patterns with unbounded compilation, its plug-ins' parameters, queue-jumping, and fields that share a cache on
+# purpose.
 REFUSED_FIELDS = [
     "cache_salt",
     "chat_template",
@@ -32,7 +33,7 @@ REFUSED_FIELDS = [
 
 @dataclass
 class KeyLimits:
-    """What one key may do: a token bucket that holds `burst` requests and refills at `requests_per_minute`, and
+    """The limits of one key: a token bucket that holds `burst` requests and refills at `requests_per_minute`, and
     `concurrency` requests at once."""
 
     requests_per_minute: float = 600.0
@@ -65,11 +66,12 @@ class ParameterBounds:
 
 @dataclass
 class GatewaySettings:
-    """All of the gateway. The path of `key_file` is null for an endpoint without keys, which binds to loopback only.
+    """All settings of the gateway. The path of `key_file` is null for an endpoint without keys, which binds to loopback
+    only.
 
-    `limits` holds for every key that `key_limits` (by the key's name) does not mention. `max_in_flight` bounds the
-    requests of one replica over all keys, those that are still sending their body included.
-    `access_log` is `stderr`, `off`, or the path of a file. `open_paths` need no key and count towards no limit.
+    `limits` apply to every key that `key_limits` (by the key's name) does not mention. `max_in_flight` bounds the
+    requests of one replica over all keys, including those that are still sending their body. `access_log` is `stderr`,
+    `off`, or the path of a file. `open_paths` need no key and count towards no limit.
     """
 
     key_file: str | None = None
@@ -81,7 +83,7 @@ class GatewaySettings:
     retry_after_s: int = 2
 
     max_body_bytes: int = 1024 * 1024
-    # A body that is refused is read and thrown away up to here, so that the client sees the answer.
+    # A refused body is read and discarded up to this size, so that the client sees the response.
     max_drain_bytes: int = 256 * 1024 * 1024
     body_timeout_s: float = 20.0
     request_timeout_s: float = 600.0
@@ -92,14 +94,14 @@ class GatewaySettings:
     bounds: ParameterBounds = field(default_factory=ParameterBounds)
 
     cors_origins: list[str] = field(default_factory=list[str])
-    # Strict-Transport-Security, for an endpoint that is reached through TLS.
+    # Strict-Transport-Security, for an endpoint behind TLS.
     hsts: bool = False
     access_log: str = "stderr"
     metrics_path: str | None = "/metrics"
 
 
 def check_settings(settings: GatewaySettings) -> None:
-    """Raise UserError for a value that the gateway cannot work with, naming the key."""
+    """Raise UserError, naming the key, for a value that the gateway cannot work with."""
     groups = {"": settings, "limits.": settings.limits, "bounds.": settings.bounds}
     groups |= {f"key_limits.{name}.": limits for name, limits in settings.key_limits.items()}
     for prefix, group in groups.items():

@@ -1,8 +1,8 @@
 """One set of limits for all replicas of an endpoint: a named Ray actor that holds the LimitTable.
 
-Each replica reports, while it runs, which slots it holds. One that falls silent loses them after the lease, and an
-actor that was restarted learns them from the next reports. While the actor cannot be reached a replica decides by
-limits of its own, so that an endpoint is neither shut nor unbounded.
+Each running replica reports its slots. One that stops reporting loses them after the lease, and an actor that was
+restarted learns them from the next reports. While the actor cannot be reached a replica applies limits of its own, so
+that an endpoint is neither shut nor unbounded.
 """
 
 import asyncio
@@ -21,18 +21,18 @@ from stillery.serving.gateway.settings import GatewaySettings
 logger = logging.getLogger(__name__)
 
 LEASE_S = 15.0
-# An answer from an actor of the same cluster takes milliseconds.
+# A reply from an actor of the same cluster takes milliseconds.
 ANSWER_WITHIN_S = 1.0
-# After a failure the actor is left alone for so long.
+# After a failure the actor is not called for this long.
 RETRY_EVERY_S = 1.0
-# Making the actor starts a worker process.
+# Creating the actor starts a worker process.
 _MADE_WITHIN_S = 30.0
 
 _T = TypeVar("_T")
 
 
 class LimitClient(Protocol):
-    """The shared table as one replica reaches it. Every method raises ConnectionError if it cannot be reached."""
+    """The shared table as seen by one replica. Every method raises ConnectionError if it cannot be reached."""
 
     async def acquire(self, holder: str, key_id: str) -> LimitDecision: ...
 
@@ -44,7 +44,7 @@ class LimitClient(Protocol):
 class SharedLimiter:
     """A Limiter for one of several replicas. It can be pickled until its first use, and is then bound to its process.
 
-    `client` is how the shared table is reached; by default through the Ray actor of this name and these settings.
+    `client` accesses the shared table; by default through the Ray actor of this name and these settings.
     """
 
     def __init__(
@@ -68,8 +68,8 @@ class SharedLimiter:
         self._reporter: asyncio.Task[None] | None = None
 
     async def prepare(self, *, within_s: float = _MADE_WITHIN_S) -> bool:
-        """Reach the shared table, which is made if there is none, before the first request is let in. Whether that
-        worked: otherwise this replica begins with limits of its own."""
+        """Reach the shared table, which is created if there is none, before the first request is admitted. Returns
+        whether that worked: otherwise this replica begins with limits of its own."""
         self._begin()
         end = asyncio.get_running_loop().time() + within_s
         while True:
@@ -84,7 +84,7 @@ class SharedLimiter:
 
     async def acquire(self, key_id: str) -> LimitDecision:
         self._begin()
-        # Counted before it is asked for, so that a report which overtakes the answer does not take the slot away.
+        # Counted before the call, so that a report which overtakes the reply does not take the slot away.
         self._slots[key_id] += 1
         decision = LimitDecision(False)
         try:
@@ -96,7 +96,7 @@ class SharedLimiter:
 
     async def release(self, key_id: str) -> None:
         self._forget(key_id)
-        # If this does not arrive, the next report says the same.
+        # If this does not arrive, the next report contains the same.
         if self._reachable():
             await self._try(self._client.release(self._holder, key_id))
 
@@ -122,7 +122,7 @@ class SharedLimiter:
             await self._try(self._client.report(self._holder, dict(self._slots)))
 
     async def _try(self, call: Awaitable[_T]) -> _T | None:
-        """The answer of the shared table; None, and alone for a while, if it cannot be reached."""
+        """The shared table's reply; None, with a pause in calls, if it cannot be reached."""
         try:
             return await call
         except ConnectionError as error:
@@ -139,10 +139,10 @@ class SharedLimiter:
 
 
 class RayLimitClient:
-    """The shared table as a named Ray actor, made by the replica that asks first.
+    """The shared table as a named Ray actor, created by the first replica that calls.
 
-    The actor ends with the replica that made it, and the next one to ask makes it anew: nothing is left behind in the
-    cluster. Its name carries the settings, so that replicas of an old and a new version do not mix their limits.
+    The actor ends with the replica that created it, and the next caller creates it again: nothing is left behind in the
+    cluster. Its name includes the settings, so that replicas of an old and a new version do not mix their limits.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class RayLimitClient:
         self._settings = settings
         self._lease_s = lease_s
         self._answer_within_s = answer_within_s
-        # The maker's handle keeps the actor alive: it is let go of only once the actor is dead.
+        # The creator's handle keeps the actor alive: it is released only once the actor is dead.
         self._finding: asyncio.Future[Any] | None = None
 
     async def acquire(self, holder: str, key_id: str) -> LimitDecision:
@@ -170,12 +170,12 @@ class RayLimitClient:
         from ray.exceptions import ActorDiedError, RayError
 
         if self._finding is None:
-            # In a thread: this asks Ray's control store, and must not hold up requests while it is away.
+            # In a thread: this queries Ray's control store, and must not block requests while it is unreachable.
             self._finding = asyncio.ensure_future(asyncio.to_thread(self._find))
         finding = self._finding
         try:
             async with asyncio.timeout(self._answer_within_s):
-                # Shielded: an actor that starts slowly is waited for by the next request, not made again.
+                # Shielded: the next request waits for an actor that starts slowly, rather than creating it again.
                 actor = await asyncio.shield(finding)
                 return await getattr(actor, method).remote(*arguments)
         except (RayError, TimeoutError, ValueError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""Token usage of a response, read as it passes by without delaying or changing it."""
+"""Token usage of a response, read in passing without delaying or changing it."""
 
 import json
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ _LONGEST_EVENT = 256 * 1024
 
 @dataclass(frozen=True)
 class Usage:
-    """Token counts; `known` is false where the response told none (a stream does so only if it was asked to)."""
+    """Token counts; `known` is false where the response had none (a stream has them only on request)."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -40,7 +40,7 @@ class UsageReader:
                     self._read(bytes(line[5:]))
         elif last and b'"usage"' in self._kept:
             self._read(bytes(self._kept))
-        # A line or a document without end is not kept.
+        # A line or document without an end is not kept.
         self._active = len(self._kept) <= self._limit
 
     def _read(self, text: bytes) -> None:

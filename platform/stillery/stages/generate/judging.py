@@ -15,7 +15,8 @@ MOST_AT_ONCE = 64
 
 
 class Grader:
-    """The Ray actor: rows of generations in, for each what it counts as out, or None where it is not accepted."""
+    """The Ray actor: rows of generations in; for each the label that it is counted under, or None where it is not
+    accepted."""
 
     def __init__(self, verify: VerifyConfig, curate: CurateConfig, prompts: Folder) -> None:
         self._rule = Acceptance.of(curate)
@@ -35,8 +36,7 @@ class Grader:
 
 
 def start_grader(verify: VerifyConfig, curate: CurateConfig, prompts: Folder) -> Any:
-    """A handle of a new grading actor, which reads the prompts itself; a restarted one goes on with what it was
-    asked."""
+    """A handle of a new grading actor, which reads the prompts itself. After a restart it resumes its pending calls."""
     import ray
 
     actor = ray.remote(num_cpus=0.25, max_restarts=-1, max_task_retries=-1)(Grader)
@@ -44,9 +44,9 @@ def start_grader(verify: VerifyConfig, curate: CurateConfig, prompts: Folder) ->
 
 
 class VerdictJudge:
-    """Hands samples to the grading actor, as many at once as have come together meanwhile.
+    """Sends samples to the grading actor, batching all that arrived during the previous call.
 
-    It travels to the engine actors as a handle; each starts a thread of its own at its first sample.
+    It is passed to the engine actors as a handle; each starts its own thread at its first sample.
     """
 
     def __init__(self, grader: Any) -> None:
@@ -75,7 +75,7 @@ class VerdictJudge:
             try:
                 keys: list[Any] = ray.get(self._grader.accept.remote(rows))
             except Exception as error:
-                # The boundary: whatever befell the grader goes to those who wait for it.
+                # Boundary: any failure of the grader is passed to the callers that wait for it.
                 keys = [error] * len(batch)
             for (_, done), key in zip(batch, keys, strict=True):
                 done(key)

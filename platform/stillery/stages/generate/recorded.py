@@ -1,7 +1,7 @@
 """Orders recorded generations as an output: a prompt's samples together, by index.
 
-The files may hold them in any order and number, so they pass through a temporary folder, divided by prompt into parts
-that each fit into memory.
+The files may hold them in any order and number, so they pass through a temporary folder, partitioned by prompt into
+parts that each fit into memory.
 """
 
 import tempfile
@@ -18,7 +18,7 @@ ROWS_AT_ONCE = 64
 
 
 def in_order(rows: Iterable[Generation]) -> Iterator[list[Generation]]:
-    """The rows in lists: all samples of a prompt are in one list, together and in order of sample index."""
+    """The rows in lists: all samples of a prompt are in one list, in order of sample index."""
     with tempfile.TemporaryDirectory(prefix="stillery-recorded-") as folder:
         paths = [Path(folder) / f"{part}.parquet" for part in range(NUM_PARTS)]
         _divide(rows, paths)

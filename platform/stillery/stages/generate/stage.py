@@ -1,7 +1,7 @@
-"""Generation: best-of-n samples of the teacher, a fixed number or until enough are accepted.
+"""Generation: best-of-n samples of the teacher, either a fixed number or until enough are accepted.
 
-In: prompts. Out: generations, all of them, before anything is verified or filtered. The samples come from the
-run's durable log, so a larger n later, or a run that was killed, makes only what is missing.
+In: prompts. Out: all generations, before any verification or filtering. The samples come from the run's durable log, so
+a larger n later, or a restart after a kill, samples only what is missing.
 """
 
 import dataclasses
@@ -50,8 +50,9 @@ def generate(
 ) -> dict[str, Any]:
     """Sample the teacher and write generations-*.parquet, a prompt's samples together in order of index.
 
-    `verify` and `curate` say what is accepted, where the teacher stops at `config.accepted_per_prompt`. A recorded
-    teacher's generations are read instead, and the summary names the parts of the files that were not used, and why.
+    `verify` and `curate` define what is accepted, where the teacher stops at `config.accepted_per_prompt`. With a
+    recorded teacher its generations are read instead, and the summary names the parts of the files that were not used,
+    and why.
 
     Raises TooManyFailuresError if an engine failed on a larger share of the samples than `max_failure_share`.
     """
@@ -96,7 +97,7 @@ def generate(
 
 
 def recorded_of(config: TeacherConfig) -> Recorded:
-    """Where a recorded teacher's generations lie."""
+    """The location of a recorded teacher's generations."""
     return Recorded(
         name=config.model,
         files=config.recorded.files,
@@ -120,14 +121,14 @@ def _write(parts: Iterable[pa.Table], *, num_prompts: int, out: Folder) -> "Gene
 
 
 class GenerationCounts:
-    """What was generated; tokens are the completions' only, surplus and failed samples among them."""
+    """Counts of the generated samples; tokens are the completions' only, including surplus and failed samples."""
 
     def __init__(self, *, num_prompts: int) -> None:
         self._counts = Counter[str](num_prompts=num_prompts)
         self._reasons = Counter[str]()
         # Samples with log-probabilities.
         self.num_scored = 0
-        # How often an engine gave each reason for giving no sample.
+        # Counts of each reason that an engine gave for returning no sample.
         self.failures = Counter[str]()
 
     def add(self, table: pa.Table) -> None:

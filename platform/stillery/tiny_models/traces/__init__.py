@@ -5,8 +5,8 @@
     </think>
     <answer>42</answer>
 
-A wrong value is masked and then caught by a check and put right, so a model learns to catch mistakes, not to make
-them. In style `end_check` the mistake runs on to the check at the end, and all that follows from it is masked.
+A wrong value is masked and then caught by a check and corrected, so a model learns to catch mistakes, not to make them.
+In style `end_check` the mistake runs on to the check at the end, and all that follows from it is masked.
 """
 
 import random
@@ -34,8 +34,8 @@ _CHECK_SHARE = {"terse": 0.0, "checked": 0.6, "end_check": 0.0, "alternative": 0
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Text of a completion. `loss` says whether it is learnt; `step` is the number of the step
-    whose right value it is, written for the first time (None for all other text)."""
+    """Text of a completion. `loss` says whether it is trained on; `step` is the number of the step whose right value it
+    is, written for the first time (None for all other text)."""
 
     text: str
     loss: bool = True
@@ -60,7 +60,7 @@ def write_trace(
 ) -> Trace:
     """A trace in a style (drawn by STYLES unless given), with the mistakes that its checks can catch.
 
-    The same seed gives the same trace but for the mistakes and what they entail.
+    The same seed gives the same trace except for the mistakes and their consequences.
     """
     rng = random.Random(seed)
     style = rng.choices(list(STYLES), list(STYLES.values()))[0] if style is None else style
@@ -94,7 +94,8 @@ def write_trace(
 
 
 def _write_step(step: ProgramStep, env: Env, *, number: int, checked: bool, wrong: str | None) -> list[Piece]:
-    """The line of a step; a wrong value first, and what catches it, if a check can. Puts the right value into `env`."""
+    """The line of a step; a wrong value first, with the check that catches it, if a check can. Puts the right value
+    into `env`."""
     head, value = step.head(env), step.value(env)
     assert value is not None, f"step {step.name} has no value"
     pieces: list[Piece] = []
@@ -113,12 +114,12 @@ def _write_step(step: ProgramStep, env: Env, *, number: int, checked: bool, wron
 def _write_with_late_correction(program: Program, mistakes: Mapping[int, str]) -> list[Piece] | None:
     """All steps with the first mistake carried through, the check that fails, and all steps again.
 
-    None if there is no mistake, a value leaves its range, or the check does not notice.
+    None if there is no mistake, a value leaves its range, or the check does not catch it.
     """
     if not mistakes:
         return None
     number, wrong = next(iter(mistakes.items()))
-    # Only what the step's own check can read is carried on: a model's own mistakes may be no value at all.
+    # Only values that the step's own check can parse are carried on: a model's own mistakes may not be values at all.
     env: Env = {}
     for step in program.steps[:number]:
         env[step.name] = step.value(env) or ""

@@ -52,7 +52,8 @@ def story_program(problem: Problem) -> Program:
 
 
 def quantity_program(problem: Problem) -> Program:
-    """What the asked quantity needs, looked up in depth, then worked out in reverse; distractors are abandoned."""
+    """The quantities that the requested one needs, looked up depth first, then computed in reverse; distractors are
+    abandoned."""
     asked = problem.facts[-1].name
     order = needed(problem.facts, asked)
     opening = tuple(f"{'need' if f.depends_on else 'have'} {f.name} = {f.expression}" for f in order)
@@ -100,7 +101,7 @@ def _apply(operator: str, one: int, two: int) -> str | None:
 
 
 def _undo(operator: str, one: int, two: int, written: int) -> Check | None:
-    """The operation undone from its written result; a product is made again by one time less, and once more."""
+    """The operation undone from its written result; a product is recomputed as one multiple less, plus one more."""
     if operator == "*":
         if two < 2 or one * two > _LARGEST:
             return None
@@ -112,7 +113,7 @@ def _undo(operator: str, one: int, two: int, written: int) -> Check | None:
 
 
 def _mistake(value: int, rng: random.Random) -> str:
-    """A wrong value as people make them: off by one, by ten, or with the digits turned round."""
+    """A wrong value of a human kind: off by one, by ten, or with the digits swapped."""
     near = [value + d for d in (-10, -2, -1, -1, 1, 1, 2, 10)] + [int(str(value)[::-1])]
     return str(rng.choice([v for v in near if 0 <= v <= _LARGEST and v != value]))
 
@@ -131,7 +132,7 @@ def _check_backwards(steps: Sequence[ProgramStep], env: Env) -> Check | None:
 
 
 def _evaluate(side: str, letter: str, value: str) -> str | None:
-    """A side of an equation with the variable's value put in, worked out one operation at a time.
+    """A side of an equation with the variable's value substituted, computed one operation at a time.
 
     `3*(x + 2) + 4` at 5 gives `3 * (5 + 2) + 4 = 3 * 7 + 4 = 21 + 4 = 25`; None if a value leaves 0..99.
     """

@@ -14,7 +14,7 @@ Env = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A line that works out a value by another route, the verdict at its end; `ok` is the verdict."""
+    """A line that computes a value by another route, with the verdict at its end; `ok` is the verdict."""
 
     text: str
     ok: bool
@@ -37,10 +37,10 @@ class ProgramStep:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Everything that a trace may say about a problem.
+    """All the lines that a trace may contain about a problem.
 
-    `opening` are lines that copy what is given; `final_check` tests the result as a whole; `alternative` is a line
-    that starts another way and abandons it.
+    `opening` are lines that copy the givens; `final_check` tests the result as a whole; `alternative` is a line that
+    starts another way and abandons it.
     """
 
     opening: tuple[str, ...]
@@ -51,7 +51,7 @@ class Program:
 
 
 def judge(text: str, found: str, expected: str) -> Check:
-    """The check that came to `found` where `expected` should have come out. What was had before is written beside what
-    came out, so that the verdict compares two neighbours."""
+    """The check that came to `found` where `expected` was due. The earlier value is written beside the new one, so that
+    the verdict compares two neighbours."""
     ok = found == expected
     return Check(f"check: {text}, had {expected}, {'ok' if ok else 'no'}", ok)

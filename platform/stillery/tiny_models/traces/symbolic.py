@@ -172,6 +172,6 @@ def swaps_program(problem: Problem) -> Program:
 
 
 def _read(state: str) -> dict[str, str]:
-    """Who has what, from words; people or things that make no sense are kept as they are written."""
+    """Who has what, parsed from words; unknown people or things are kept as written."""
     parts = [part.split(" ", 1) for part in state.split(", ")]
     return {part[0]: part[1] if len(part) == 2 else "" for part in parts}

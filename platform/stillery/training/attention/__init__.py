@@ -1,6 +1,6 @@
-"""Attention transfer: the student's step-to-step attention drawn towards the teacher's, or towards the bonds.
+"""Attention transfer: training the student's step-to-step attention towards the teacher's, or towards the bonds.
 
-`drafts` finds what a trace's claims rest on, `heads` the teacher's heads that tell it, `targets` writes either as what
-the student is to attend to, `alignment` finds it in a model's tokens, `readout` reads a model's attention there, and
-`transfer` is the loss.
+`drafts` finds the sources that a trace's claims rest on, `heads` the teacher's heads that predict them, `targets` turns
+either into attention targets for the student, `alignment` locates them in a model's tokens, `readout` reads a model's
+attention there, and `transfer` is the loss.
 """

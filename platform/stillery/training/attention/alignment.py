@@ -1,4 +1,4 @@
-"""A target's characters found in a model's tokens, whatever its tokenizer and its chat template's white space."""
+"""Locates a target's characters in a model's tokens, whatever its tokenizer and its chat template's white space."""
 
 import bisect
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Aligned:
-    """A prompt with its completion in tokens. `sources` says of each token which source it belongs to, counted from 1,
-    or 0: no source, or the first token, which draws attention whatever it says. `queries` are the positions that
-    predict the first token of each operand; None where another operand has it, or less than two sources have tokens.
-    """
+    """A prompt with its completion in tokens. `sources` gives for each token the source that it belongs to, counted
+    from 1, or 0: no source, or the first token, which attracts attention whatever its content. `queries` are the
+    positions that predict the first token of each operand; None where another operand has it, or fewer than two sources
+    have tokens."""
 
     input_ids: list[int]
     sources: list[int]
@@ -33,11 +33,11 @@ def align(
     sources: Sequence[AttentionSource],
     operands: Sequence[tuple[int, int, int]],
 ) -> Aligned | None:
-    """Find sources and operands in the tokens of `prompt` and `completion`, cut into tokens apart.
+    """Find sources and operands in the tokens of `prompt` and `completion`, which are tokenized separately.
 
     `prompt` holds the question and `completion` the content, both up to white space; the beginning of the content may
-    stand in the prompt. `operands` are their first and last character in the content and how many sources come before.
-    None where question or content are not there.
+    be part of the prompt. `operands` are their first and last character in the content and the number of sources before
+    them. None where question or content are not found.
     """
     whole = prompt + completion
     asked, said = _places(question, prompt), _places(content, whole)
@@ -72,19 +72,19 @@ def align(
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """Where each character of a text that is no white space stands in another; `before` counts them up to each."""
+    """The position in another text of each non-white-space character of a text; `before` counts them up to each."""
 
     of_black: list[int]
     before: list[int]
 
     def span(self, start: int, end: int) -> Span | None:
-        """Characters `start` to `end` there, white space at the ends left out; None for white space alone."""
+        """Characters `start` to `end` there, without white space at the ends; None for white space alone."""
         first, last = self.before[start], self.before[end]
         return None if first == last else (self.of_black[first], self.of_black[last - 1] + 1)
 
 
 def _places(text: str, whole: str) -> _Places | None:
-    """The last place of a text in another, up to white space; None where it is not there."""
+    """The last occurrence of a text in another, up to white space; None where there is none."""
     black = [i for i, character in enumerate(whole) if not character.isspace()]
     before = [0]
     for character in text:

@@ -1,4 +1,4 @@
-"""What can be known of attention transfer before anything is sampled: whether it is on, and whether it can work."""
+"""Checks of attention transfer before anything is sampled: whether it is on, and whether it can work."""
 
 from typing import Any
 
@@ -8,13 +8,13 @@ from stillery.sampling.models import check_model, resolve_model
 
 
 def is_on(config: Config) -> bool:
-    """Whether a run transfers attention: at weight 0 it is as if no target were set."""
+    """Whether a run transfers attention: weight 0 counts as no target."""
     return config.attention.target is not None and config.attention.weight > 0
 
 
 def check_attention(config: Config) -> None:
-    """Raise UserError for settings that cannot work, a teacher that has no weights to read, or a student whose
-    attention cannot be read."""
+    """Raise UserError for settings that cannot work, a teacher without readable weights, or a student whose attention
+    cannot be read."""
     attention = config.attention
     if attention.target is not None and attention.target not in TARGETS:
         raise UserError(f"attention.target: no target {attention.target!r}{suggest(attention.target, TARGETS)}")
@@ -51,7 +51,7 @@ def _check_training(config: Config) -> None:
 
 
 def teacher_of(config: Config) -> str:
-    """The model whose attention is read. Raises UserError where there are no weights to read."""
+    """The model whose attention is read. Raises UserError where it has no readable weights."""
     if config.attention.model is None and config.teacher.kind != "vllm":
         raise UserError(
             f"attention.target=teacher reads the teacher's weights, and teacher.kind is {config.teacher.kind}: name a "
@@ -61,8 +61,8 @@ def teacher_of(config: Config) -> str:
 
 
 def layer_of(attention: AttentionConfig, student: str) -> int:
-    """The student's layer whose attention is drawn. Raises UserError where it has none such, or its attention cannot be
-    read; no weight is."""
+    """The student's layer that is trained towards the target. Raises UserError where the student has no such layer, or
+    its attention cannot be read. No weights are read."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 

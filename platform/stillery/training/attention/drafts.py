@@ -1,8 +1,9 @@
-"""What the claims of a sample's trace rest on: its text in; the sources that may be attended to, and for each operand
-of a claim the shares of those that its step's bonds and the question name, out. Pure, without any model's tokens.
+"""The sources that the claims of a sample's trace rest on. In: the sample's text. Out: the sources that may be attended
+to, and for each operand of a claim the shares of those that its step's bonds and the question name. Pure, and
+independent of any model's tokens.
 
 An operand is a number left of a claim's relation (the value itself where there is none), or a word of a state or an
-answer. One that its own step wrote before has no row: it comes from there.
+answer. One that already occurred in its own step has no row: it comes from there.
 """
 
 import re
@@ -28,7 +29,8 @@ _SPOKEN = ("state", "answer")
 @dataclass(frozen=True, slots=True)
 class Operand:
     """Characters of the completion that a claim rests on. `shares` are those of the first sources, which lie before its
-    step, and sum to 1; `is_named` says that those sources name it, rather than that the step is bonded to them."""
+    step, and sum to 1; `is_named` means that those sources contain the operand, rather than that its step is only
+    bonded to them."""
 
     start: int
     end: int
@@ -45,8 +47,8 @@ class Draft:
     question_length: int
 
     def distance(self, operand: Operand) -> tuple[Floats, Floats]:
-        """Of each source before an operand: how many characters lie between the two (from its middle), and its length.
-        The question counts as if it stood right before the completion."""
+        """For each source before an operand: the number of characters between the two (from the source's middle), and
+        its length. The question counts as if it stood right before the completion."""
         before = self.sources[: len(operand.shares)]
         shift = np.array([self.question_length if s.of_question else 0 for s in before])
         starts, ends = np.array([s.start for s in before]) - shift, np.array([s.end for s in before]) - shift
@@ -54,13 +56,14 @@ class Draft:
 
 
 def texts_of(sample: Sample) -> tuple[str, str]:
-    """The question, without a bond tag, and the completion that positions in a target count in."""
+    """The question, without a bond tag, and the completion: the texts that a target's positions refer to."""
     asked = [message.content for message in sample.prompt if message.role == "user"]
     return without_tag(asked[-1]) if asked else "", "".join(message.content for message in sample.completion)
 
 
 def draft(sample: Sample) -> Draft:
-    """The sources and operands of a sample. Takes time linear in the length of the trace, but for its claims' words."""
+    """The sources and operands of a sample. Takes time linear in the length of the trace, except for its claims'
+    words."""
     question, completion = texts_of(sample)
     molecule = analyze(completion, question=question, markers=False)
     of_question = [s for s in segment(question) if question[s.start : s.end].strip()]
@@ -105,9 +108,9 @@ def _spans(text: str, claim: Claim) -> Iterator[tuple[int, int]]:
 def _shares(
     word: str, bonds: Sequence[Bond], said: Sequence[set[str]], *, num_sentences: int
 ) -> tuple[Floats, bool] | None:
-    """What an operand rests on: of the steps that its step is bonded to those that say it, by strength; else the
-    question's sentences that do, alike; else, not named, all that its step is bonded to. None where there is nothing.
-    """
+    """The sources of an operand: by strength, the steps bonded to its step that contain it; else, with equal
+    shares, the question's sentences that contain it; else, not named, all steps bonded to its step. None where
+    there are none."""
     shares = np.zeros(len(said))
     for bond in bonds:
         if word in said[num_sentences + bond.source]:

@@ -1,6 +1,6 @@
-"""Targets of whole files of samples: what is learned once from some of them, then each file on its own.
+"""Targets of whole files of samples: a calibration on some of them first, then each file on its own.
 
-In: samples-*.parquet and the generations that they were chosen from. Out: targets-*.parquet, a row for each sample, in
+In: samples-*.parquet and the generations that they were chosen from. Out: targets-*.parquet, one row per sample, in
 their order.
 """
 
@@ -27,7 +27,7 @@ Rows = list[tuple[Operand, Floats]]
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What is learned once: the decay of what is attended to with distance and, for the teacher's target, its heads."""
+    """The result of the calibration: the decay of attention with distance and, for the teacher's target, its heads."""
 
     decay: float
     heads: Heads | None
@@ -39,7 +39,7 @@ def targets_name(samples_name: str) -> str:
 
 
 def calibrate(config: AttentionConfig, *, teacher: str | None, samples: Folder, generations: Folder) -> Calibration:
-    """Learn from `config.num_calibration` samples, spread over all files. `teacher` is the folder or Hub name of the
+    """Calibrate on `config.num_calibration` samples, spread over all files. `teacher` is the folder or Hub name of the
     model to read, None for the bonds' target. Raises UserError where the teacher's heads are not good enough."""
     names = samples.names(".parquet")
     reader = _reader(config, teacher)
@@ -70,9 +70,9 @@ def write_targets(
     generations: Folder,
     out: Folder,
 ) -> dict[str, Any]:
-    """Write the targets of one file of samples; returns counts of samples, rows and reasons for having none.
+    """Write the targets of one file of samples; returns counts of samples, rows and reasons for missing targets.
 
-    A sample that cannot be read is a target without rows and with the reason.
+    A sample that cannot be read becomes a target without rows, with the reason.
     """
     reader = _reader(config, teacher)
     rows = samples.read_rows(name, Sample)
@@ -82,7 +82,7 @@ def write_targets(
         try:
             found, reading = _read(sample, written.get(sample.sample_id), reader)
         except Exception as error:
-            # One trace that nobody foresaw must not cost a run of millions.
+            # One malformed trace must not end a run of millions.
             targets.append(no_target(sample, f"{type(error).__name__}: {error}"))
             continue
         if found is None:
@@ -115,7 +115,7 @@ def _read(sample: Sample, generation: Generation | None, reader: TeacherAttentio
 
 
 def _generations_of(samples: Sequence[Sample], name: str, generations: Folder) -> dict[str, Generation]:
-    """The generations that samples were made of, by sample_id. Curation keeps a file's name but for its beginning."""
+    """The generations that samples were made from, by sample_id. Curation keeps a file's name except for its prefix."""
     wanted = {sample.sample_id for sample in samples}
     found: dict[str, Generation] = {}
     with generations.open_file(name.replace("samples-", "generations-")) as source:

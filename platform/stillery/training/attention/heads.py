@@ -1,4 +1,5 @@
-"""The teacher's attention, at the operands of a sample's claims, and its heads that best tell what those rest on."""
+"""The teacher's attention, at the operands of a sample's claims, and its heads that best predict the operands'
+sources."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,8 +17,8 @@ from stillery.training.attention.drafts import Draft, Floats, Operand, texts_of
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """Heads by (layer, head), best first, with the AUC by which together they tell what operands rest on, and that of
-    distance alone, both on samples that did not choose them; `num_rows` is how many operands that are."""
+    """Heads by (layer, head), best first, with the AUC of their pooled attention in finding operands' sources, and that
+    of distance alone, both on samples held out from the choice; `num_rows` is the number of operands in those."""
 
     chosen: list[tuple[int, int]]
     auc: float
@@ -26,8 +27,9 @@ class Heads:
 
 
 class TeacherAttention:
-    """A teacher loaded to be read, from its folder or Hub name. It reads samples `as_written`, behind the prompt that
-    they were sampled from; another model than the one that wrote them by its own chat template."""
+    """A teacher loaded for reading its attention, from its folder or Hub name. With `as_written` it reads samples
+    behind the prompt that they were sampled from; a model other than the one that wrote them uses its own chat
+    template."""
 
     def __init__(self, model: str, *, on_gpu: bool, as_written: bool = True) -> None:
         import torch
@@ -45,7 +47,7 @@ class TeacherAttention:
 
     def read(self, sample: Sample, generation: Generation, draft: Draft) -> list[tuple[Operand, Floats]] | None:
         """For each operand that has a position in the teacher's tokens, its attention there: of shape (layers, heads,
-        sources before it), shares that sum to 1. None where the sample's text is not what the teacher wrote."""
+        sources before it), shares that sum to 1. None where the sample's text differs from the teacher's."""
         import torch
 
         from stillery.training.attention.readout import Question
@@ -85,18 +87,17 @@ class TeacherAttention:
 
 
 def _shares(mass: Floats) -> Floats:
-    """Masses over the sources before an operand, as shares: a query may see the beginning of its own step."""
+    """Masses over the sources before an operand, as shares: a query may attend to the beginning of its own step."""
     return mass / np.maximum(mass.sum(axis=-1, keepdims=True), np.finfo(np.float64).tiny)
 
 
 def choose_heads(
     readings: Sequence[tuple[Draft, Sequence[tuple[Operand, Floats]]]], *, num_heads: int, min_gain: float
 ) -> Heads:
-    """The heads that best tell what operands rest on, by every second sample; the others show how good they are.
+    """The heads that best predict operands' sources on every second sample; the others measure how good they are.
 
-    `readings` are of samples, as `TeacherAttention.read` gives them. Only operands that are named count. Raises
-    UserError where there are too few, or the heads are not better than distance alone, fitted to the operands that
-    chose them, by `min_gain`.
+    `readings` are of samples, as returned by `TeacherAttention.read`. Only named operands count. Raises UserError where
+    there are too few, or the heads do not beat distance alone, fitted to the operands that chose them, by `min_gain`.
     """
     choosing, testing = readings[::2], readings[1::2]
     scored = [concordance(attention, operand.shares) for _, operand, attention in _named(choosing)]

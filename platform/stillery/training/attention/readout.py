@@ -1,10 +1,10 @@
 """A model's attention at a few positions, summed over sources: its layers' queries and keys in, masses out, with their
 gradient.
 
-The model's attention is torch's own (`sdpa`). Beside it, in the layers that are asked, the softmax is computed again
-for the asked rows alone, which is what makes it cheap. What is asked stands on the modules and not in a context:
-with gradient checkpointing a layer runs again during `backward`, in other threads on a GPU, and has to do then exactly
-what it did before. So it stays until something else is asked, or nothing.
+The model's attention is torch's own (`sdpa`). In addition, in the requested layers, the softmax is recomputed for the
+requested rows alone, which keeps it cheap. The request is stored on the modules and not in a context: with gradient
+checkpointing a layer runs again during `backward`, in other threads on a GPU, and then has to repeat exactly what it
+did before. So it stays until the next request, or None.
 """
 
 from collections.abc import Collection
@@ -19,11 +19,11 @@ _ASKED = "stillery_asked"
 
 @dataclass(slots=True)
 class Question:
-    """What is asked of a batch: of each of the R `queries`, (row, position, ...), the attention on sources 1 to
-    `num_sources`, where `sources` (rows, L) says which source a token belongs to, 0 for none.
+    """A request for a batch: for each of the R `queries`, (row, position, ...), the attention on sources 1 to
+    `num_sources`, where `sources` (rows, L) gives the source of each token, 0 for none.
 
     `masses` maps a layer to its answer, of shape (heads, R, num_sources): shares that sum to 1, or zeros where no
-    source is seen. `heads` are those that are asked, None for all.
+    source is visible. `heads` are those requested, None for all.
     """
 
     queries: torch.Tensor
@@ -34,14 +34,14 @@ class Question:
 
 
 class Readout:
-    """A model whose attention can be asked in the given layers, all of them if None."""
+    """A model whose attention can be read in the given layers, all of them if None."""
 
     def __init__(self, model: Any, *, layers: Collection[int] | None = None) -> None:
         from transformers import AttentionInterface, AttentionMaskInterface
         from transformers.masking_utils import sdpa_mask
 
         AttentionInterface.register(INTERFACE, _attention)
-        # Without a mask of its own a packed row's samples would see each other.
+        # Without a mask of its own, a packed row's samples would attend to each other.
         AttentionMaskInterface.register(INTERFACE, sdpa_mask)
         model.set_attn_implementation(INTERFACE)
         self._modules = [
@@ -51,7 +51,7 @@ class Readout:
         ]
 
     def ask(self, question: Question | None) -> None:
-        """What the model's next forward passes answer."""
+        """Set the request for the model's next forward passes."""
         for module in self._modules:
             setattr(module, _ASKED, question)
 
@@ -78,8 +78,8 @@ def _attention(
 def source_masses(
     query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor | None, question: Question, *, scaling: float
 ) -> torch.Tensor:
-    """The answer of one layer, of shape (heads, R, num_sources), in float32. Shapes: query (rows, heads, L, d), key
-    (rows, key heads, L, d), mask (rows or 1, 1, L, L), where True or 0 is seen; None is causal."""
+    """The attention masses in one layer, of shape (heads, R, num_sources), in float32. Shapes: query (rows, heads, L,
+    d), key (rows, key heads, L, d), mask (rows or 1, 1, L, L), where True or 0 is visible; None is causal."""
     group = query.shape[1] // key.shape[1]
     heads = torch.arange(query.shape[1], device=query.device)[question.heads or slice(None)]
     parts: list[torch.Tensor] = []
@@ -99,7 +99,7 @@ def source_masses(
 
 
 def _hidden(mask: torch.Tensor | None, row: int, positions: torch.Tensor, *, length: int) -> torch.Tensor:
-    """Which keys (columns) the queries at some positions of a row do not see."""
+    """The keys (columns) that are masked for the queries at some positions of a row."""
     if mask is None:
         return torch.arange(length, device=positions.device)[None, :] > positions[:, None]
     seen = mask[min(row, mask.shape[0] - 1), 0, positions, :length]

@@ -1,4 +1,4 @@
-"""Drafts and shares of attention in, what a student is to attend to out; and whether that fits a sample."""
+"""Turns drafts and shares of attention into a student's attention targets, and checks that a target fits its sample."""
 
 import math
 from collections.abc import Iterable
@@ -12,8 +12,8 @@ from stillery.training.attention.drafts import Draft, Floats, Operand, texts_of
 def make_target(
     sample: Sample, draft: Draft, rows: Iterable[tuple[Operand, Floats]], *, decay: float, max_rows: int
 ) -> AttentionTarget:
-    """The target of a sample: for each operand its shares, times how far they are from what distance alone predicts.
-    The `max_rows` that it predicts worst stay."""
+    """The target of a sample: for each operand its shares, times their difference from the prediction by distance
+    alone. The `max_rows` rows with the largest difference stay."""
     found: list[AttentionRow] = []
     for operand, shares in rows:
         weight = departure(shares, predict(draft, operand, decay=decay))
@@ -26,17 +26,17 @@ def make_target(
 
 
 def no_target(sample: Sample, reason: str) -> AttentionTarget:
-    """The target of a sample that none could be made for."""
+    """The target of a sample for which none could be made."""
     return AttentionTarget(sample.sample_id, text_digest(sample), [], [], reason)
 
 
 def text_digest(sample: Sample) -> str:
-    """What the texts that a target's positions count in are known by."""
+    """The digest of the texts that a target's positions refer to."""
     return digest("attention", *texts_of(sample))
 
 
 def check_target(target: AttentionTarget, sample: Sample) -> None:
-    """Raise UserError unless the target is of this sample, and its sources and rows lie within its texts."""
+    """Raise UserError unless the target belongs to this sample, and its sources and rows lie within its texts."""
     if target.sample_id != sample.sample_id:
         raise _misfit(sample, f"in its place stands the target of sample {target.sample_id}")
     if target.text != text_digest(sample):

@@ -1,10 +1,10 @@
-"""Attention transfer in the loss: rows of tokens with what each is to attend to in; a trainer whose loss draws the
-student's attention there out.
+"""Attention transfer in the loss: rows of tokens with their attention targets, and a trainer whose loss moves the
+student's attention towards them.
 
-Beside `loss_weights` a row has two columns, a value a token: `attention_sources`, the source that it belongs to (0:
-none), and `attention_masses`, for a token whose next token an operand begins with the masses that it is to put on the
-first sources, else nothing. So packing and padding keep them in place, and in a packed row the attention mask keeps
-sources of the same number apart.
+Beside `loss_weights` a row has two columns with one value per token: `attention_sources`, the source that the token
+belongs to (0: none), and `attention_masses`: for a token whose next token begins an operand, the target masses on the
+first sources, else empty. This keeps them in place under packing and padding, and in a packed row the attention mask
+separates sources of the same number.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ _LEAST = 1e-8
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """How the term is weighed. `scale` is the number of tokens of training that the loss falls on over the weight of
+    """The scale of the term. `scale` is the number of training tokens that the loss falls on, divided by the weight of
     all rows: with it the term is a mean over rows, however they fall into batches."""
 
     weight: float
@@ -34,7 +34,7 @@ class Transfer:
 
 
 def annealed(transfer: Transfer, *, step: int, of: int) -> float:
-    """The weight of the term at a step, counted from 0: it falls to 0 in a straight line."""
+    """The weight of the term at a step, counted from 0: it falls linearly to 0."""
     return transfer.weight * max(0.0, 1 - step / (transfer.anneal_until * of)) if of else 0.0
 
 
@@ -59,7 +59,7 @@ def attention_columns(
     for asked, position in zip(target.rows, aligned.queries, strict=True):
         if position is None:
             continue
-        # A source without a token of its own cannot be attended to; the others take its mass.
+        # A source without tokens cannot be attended to; the others take its mass.
         seen = [mass if number in present else 0.0 for number, mass in enumerate(asked.mass, 1)]
         if sum(seen) > 0:
             masses[position] = [mass * sum(asked.mass) / sum(seen) for mass in seen]
@@ -67,10 +67,10 @@ def attention_columns(
 
 
 def transfer_trainer(transfer: Transfer, *, mean_weight: float) -> type[Any]:
-    """The weighted trainer with the term added to its loss in training: the sum over a batch's rows of their weight
-    times KL(target || student), times `annealed` and `transfer.scale`, over the number of tokens that the loss falls
-    on. The student's attention is the mean over the query heads of one key head. At weight 0 it is the weighted
-    trainer's loss and gradient to the last bit; the validation loss is untouched."""
+    """The weighted trainer with the term added to its training loss: the sum over a batch's rows of their weight times
+    KL(target || student), times `annealed` and `transfer.scale`, over the number of tokens that the loss falls on. The
+    student's attention is the mean over the query heads of one key head. At weight 0 it is the weighted trainer's loss
+    and gradient to the last bit; the validation loss is unchanged."""
     weighted: Any = weighted_trainer(mean_weight=mean_weight)
 
     class TransferTrainer(weighted):  # type: ignore[misc]
@@ -116,13 +116,13 @@ def transfer_trainer(transfer: Transfer, *, mean_weight: float) -> type[Any]:
             num_tokens = (labels[:, 1:] != -100).sum() if num_items_in_batch is None else num_items_in_batch
             added = weight * transfer.scale * divergence / torch.as_tensor(num_tokens).clamp(min=1)
             if self.args.average_tokens_across_devices and num_items_in_batch is not None:
-                # As TRL does: the tokens are those of every rank, and DDP averages the gradients.
+                # As in TRL: the tokens are those of every rank, and DDP averages the gradients.
                 added = added * self.accelerator.num_processes
             return loss + added
 
         def training_step(self, *positional: Any, **named: Any) -> Any:
             loss = super().training_step(*positional, **named)
-            # `backward` is done. What the model does until the next step, such as samples for a log, is not asked.
+            # `backward` is done. Forward passes until the next step, such as samples for a log, are not read.
             self._readout.ask(None)
             return loss
 
@@ -145,7 +145,7 @@ def divergence_of(attention: Any, masses: Any, *, num_sources: Any) -> Any:
     `masses` (R, S) the targets' shares times the weight of each row, on its first `num_sources` (R,) sources."""
     import torch
 
-    # A query may see the beginning of its own step, which is none of the row's sources.
+    # A query may attend to the beginning of its own step, which is not one of the row's sources.
     before = torch.arange(masses.shape[1], device=masses.device) < num_sources[:, None]
     student = attention * before
     student = (student / student.sum(dim=-1, keepdim=True).clamp(min=_LEAST)).mean(dim=0)
@@ -155,8 +155,8 @@ def divergence_of(attention: Any, masses: Any, *, num_sources: Any) -> Any:
 
 
 def transfer_collator() -> type[Any]:
-    """The weighted collator, with the sources padded beside the tokens, and the rows that have masses put together:
-    `attention_queries` (R, 3) are their rows and positions in the batch and how many sources they have,
+    """The weighted collator, which also pads the sources beside the tokens and gathers the rows that have masses:
+    `attention_queries` (R, 3) are their rows and positions in the batch and their numbers of sources,
     `attention_masses` (R, S) their masses."""
     import torch
 

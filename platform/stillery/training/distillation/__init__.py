@@ -1,5 +1,6 @@
-"""Offline distillation: the student drawn to what the teacher held to be likely at each token of the samples it wrote.
+"""Offline distillation: the student is trained towards the teacher's distribution at each token of the teacher's
+samples.
 
-`vocabularies` says whether the two speak of the same tokens, `columns` finds stored log-probabilities in a sample's
-tokens, and `loss` mixes them into the loss.
+`vocabularies` checks that both models have the same tokens, `columns` aligns stored log-probabilities with a sample's
+tokens, and `loss` adds them to the loss.
 """

@@ -1,4 +1,4 @@
-"""What can be known of offline distillation before anything is sampled: whether it is on, and whether it can work."""
+"""Checks of offline distillation before anything is sampled: whether it is on, and whether it can work."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from stillery.errors import UserError
 from stillery.sampling.models import resolve_model
 from stillery.training.distillation.vocabularies import check_vocabularies
 
-# Settings of a model by which its logits are not hidden states times the output layer.
+# Model settings under which logits are not hidden states times the output layer.
 _SCALED = ("final_logit_softcapping", "logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling")
 
 
@@ -17,8 +17,8 @@ def is_on(config: Config) -> bool:
 
 
 def check_distillation(config: Config) -> None:
-    """Raise UserError for settings that cannot work, a teacher that gives no log-probabilities, or one whose tokens are
-    not the student's."""
+    """Raise UserError for settings that cannot work, a teacher that gives no log-probabilities, or one whose tokens
+    differ from the student's."""
     distill, teacher, student = config.sft.distill, config.teacher, config.sft.student
     if not 0 <= distill.weight <= 1:
         raise UserError(f"sft.distill.weight is {distill.weight:g}; it must lie between 0 and 1")

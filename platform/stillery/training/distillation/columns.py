@@ -1,9 +1,9 @@
-"""Stored log-probabilities found in a training row's tokens.
+"""Aligns stored log-probabilities with a training row's tokens.
 
-In: a row, and what the teacher held to be likely at each token of its sample. Out: two columns, a value a token: the
-ids and the log-probabilities of the alternatives to it, nothing where there are none. A token has alternatives if the
-teacher wrote the same one behind the same text: what a chat template adds, and tokens that the teacher cut otherwise,
-have none.
+In: a row, and the teacher's likeliest alternatives at each token of its sample. Out: two columns, one value per token:
+the ids and the log-probabilities of the alternatives to it, empty where there are none. A token has alternatives if the
+teacher wrote the same token after the same text: tokens added by a chat template, and tokens that the teacher split
+otherwise, have none.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from stillery.records import TopLogprobs
 from stillery.sampling.chat.conversation import ChatRow
 from stillery.sampling.top_logprobs import NO_TOKEN
 
-# So many characters at the beginning say where a text is.
+# This many characters at the beginning locate a text.
 ANCHOR = 16
 
 TOP_IDS, TOP_LOGPROBS = "top_ids", "top_logprobs"
@@ -29,7 +29,7 @@ def distill_columns(tokenizer: Any, row: ChatRow, top: TopLogprobs | None) -> di
         width = len(tokenizer)
         of_ids, of_logprobs = top.top_ids.reshape(-1, top.k), top.top_logprobs.reshape(-1, top.k)
         for place, theirs in places.items():
-            # Ids behind the vocabulary are padding of the teacher's output layer.
+            # Ids beyond the vocabulary are padding of the teacher's output layer.
             found = [NO_TOKEN if number >= width else number for number in of_ids[theirs].tolist()]
             if any(number != NO_TOKEN for number in found):
                 ids[len(row.prompt_ids) + place] = found
@@ -38,7 +38,7 @@ def distill_columns(tokenizer: Any, row: ChatRow, top: TopLogprobs | None) -> di
 
 
 def _places(tokenizer: Any, completion: Sequence[int], top: TopLogprobs) -> dict[int, int]:
-    """Of the completion's tokens those that the teacher wrote, each with its place among the teacher's."""
+    """The completion tokens that the teacher wrote, each with its index among the teacher's."""
     theirs: list[int] = top.token_ids.tolist()
     theirs = theirs[: theirs.index(NO_TOKEN)] if NO_TOKEN in theirs else theirs
     starts, text = _starts(tokenizer, theirs)
@@ -58,8 +58,8 @@ def _places(tokenizer: Any, completion: Sequence[int], top: TopLogprobs) -> dict
 
 
 def _starts(tokenizer: Any, tokens: Sequence[int]) -> tuple[list[int], str]:
-    """Where each token begins in the text of all, and that text. Tokens that write one character together begin with
-    it."""
+    """The start of each token in the whole text, and that text. Tokens that together encode one character share its
+    start."""
     from tokenizers.decoders import DecodeStream
 
     stream, starts, text = DecodeStream(skip_special_tokens=False), list[int](), ""
@@ -70,7 +70,7 @@ def _starts(tokenizer: Any, tokens: Sequence[int]) -> tuple[list[int], str]:
 
 
 def _body(tokenizer: Any, tokens: Sequence[int], starts: Sequence[int], text: str) -> int:
-    """Where the special tokens at a text's end begin: another end of turn than the student's may stand there."""
+    """Where the special tokens at a text's end begin: the teacher's end of turn may differ from the student's."""
     special, end = set(tokenizer.all_special_ids), len(text)
     for token, start in zip(reversed(tokens), reversed(starts), strict=True):
         if token not in special:
@@ -80,9 +80,9 @@ def _body(tokenizer: Any, tokens: Sequence[int], starts: Sequence[int], text: st
 
 
 def _match(text: str, whole: str, *, last: int) -> tuple[int, int] | None:
-    """By how much the text, white space at its beginning left out, is shifted in the whole, and up to where the two are
-    the same: they part at a stop string, another end of turn or a rewritten part. None where the beginning of what
-    stands before `last` is not there."""
+    """The shift of the text, without leading white space, in the whole, and the end of their common part: they diverge
+    at a stop string, another end of turn or a rewritten part. None where the beginning of the text before `last` is not
+    found."""
     left = len(text) - len(text.lstrip())
     begin = text[left:last][:ANCHOR].rstrip()
     found = whole.find(begin) if begin else -1
@@ -92,12 +92,12 @@ def _match(text: str, whole: str, *, last: int) -> tuple[int, int] | None:
 
 
 def _num_same(one: str, other: str) -> int:
-    """The characters at the beginnings of two texts that are the same."""
+    """The length of the common prefix of two texts."""
     return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _numbered(starts: Sequence[int]) -> list[tuple[int, int]]:
-    """Each start with how many tokens before have the same."""
+    """Each start with the number of earlier tokens that have the same start."""
     seen = Counter[int]()
     numbered: list[tuple[int, int]] = []
     for start in starts:

@@ -1,10 +1,10 @@
 """Offline distillation in the loss: a trainer whose loss at a token is (1 - weight) times the cross-entropy plus weight
-times the divergence from the teacher, where the row says what the teacher held to be likely there.
+times the divergence from the teacher, where the row has the teacher's distribution.
 
-Distributions are compared on the teacher's k likeliest tokens and the rest as one outcome: KL(teacher || student) on
-these k + 1 is at most that on all tokens, and 0 where the two agree on them. A temperature t raises both to 1/t,
-normalises them, and multiplies the divergence by t^2, so that its gradient keeps its size (Hinton et al. 2015, arXiv
-1503.02531).
+Distributions are compared on the teacher's k likeliest tokens, with all other tokens as one outcome: KL(teacher ||
+student) on these k + 1 is at most that on all tokens, and 0 where the two agree on them. A temperature t raises both to
+1/t, normalises them, and multiplies the divergence by t^2, so that its gradient keeps its size (Hinton et al. 2015,
+arXiv 1503.02531).
 """
 
 import dataclasses
@@ -14,23 +14,23 @@ from typing import Any
 from stillery.sampling.top_logprobs import NO_TOKEN
 from stillery.training.distillation.columns import TOP_IDS, TOP_LOGPROBS
 
-# So many positions are projected onto the alternatives at once; the backward pass does it again.
+# The number of positions projected onto the alternatives at once; the backward pass recomputes them.
 POSITIONS_AT_ONCE = 1024
-# The least mass of the student's rest: below it float32 cannot tell it from 0.
+# The minimum of the student's remaining mass: below it float32 cannot tell it from 0.
 _LEAST = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Distillation:
-    """How much of a token's loss is the divergence, and its temperature."""
+    """The share of the divergence in a token's loss, and its temperature."""
 
     weight: float
     temperature: float
 
 
 def distilling(kind: type[Any], distillation: Distillation) -> type[Any]:
-    """A trainer of the weighted kind that distils too. A token's weight holds for all of its loss; the validation loss
-    is untouched."""
+    """A trainer class on top of the weighted one that adds distillation. A token's weight applies to its whole loss;
+    the validation loss is unchanged."""
     base: Any = kind
 
     class DistillingTrainer(base):  # type: ignore[misc]
@@ -46,7 +46,7 @@ def distilling(kind: type[Any], distillation: Distillation) -> type[Any]:
             inner.base_model.register_forward_hook(self._keep)
 
         def _keep(self, _module: Any, _inputs: Any, output: Any) -> None:
-            """Keep the last hidden states of a forward pass that is asked for them."""
+            """Keep the last hidden states of a forward pass when they are requested."""
             if self._is_asked:
                 self._hidden = output.last_hidden_state[:, :-1]
 
@@ -83,8 +83,8 @@ def distilling(kind: type[Any], distillation: Distillation) -> type[Any]:
 
 def alternatives_of(hidden: Any, head: Any, *, ids: Any, labels: Any, likely: Any) -> Any:
     """The student's log-probabilities (N, k) of the alternatives `ids` (N, k) at positions with the hidden states (N,
-    d) and the `labels` (N,), of which `likely` (N,) are the log-probabilities: all else follows from differences of
-    logits, so the vocabulary is not gone through again. An alternative that is none has the label's."""
+    d) and the `labels` (N,), whose log-probabilities are `likely` (N,): the rest follows from differences of logits,
+    without a second pass over the vocabulary. A missing alternative gets the label's."""
     import torch
     from torch.utils.checkpoint import checkpoint
 
@@ -107,8 +107,8 @@ def alternatives_of(hidden: Any, head: Any, *, ids: Any, labels: Any, likely: An
 
 
 def divergence_of(student: Any, teacher: Any, *, temperature: float = 1.0) -> Any:
-    """KL(teacher || student) of each row (N,), in nats, on k alternatives and the rest as one. Both are
-    log-probabilities (N, k), the teacher's -inf for an alternative that is none."""
+    """KL(teacher || student) of each row (N,), in nats, on k alternatives and the rest as one outcome. Both arguments
+    are log-probabilities (N, k); the teacher's is -inf for a missing alternative."""
     import torch
 
     is_there = torch.isfinite(teacher)
@@ -123,7 +123,7 @@ def divergence_of(student: Any, teacher: Any, *, temperature: float = 1.0) -> An
 
 
 def _with_rest(logprobs: Any) -> Any:
-    """Log-probabilities (N, k) with that of all other tokens behind them."""
+    """Log-probabilities (N, k) with that of all other tokens appended."""
     import torch
 
     rest = (1 - logprobs.exp().sum(dim=-1, keepdim=True)).clamp(min=_LEAST)
@@ -131,8 +131,8 @@ def _with_rest(logprobs: Any) -> Any:
 
 
 def distilling_collator(kind: type[Any]) -> type[Any]:
-    """A collator of the weighted kind that pads the alternatives beside the tokens: `top_ids` and `top_logprobs` of
-    shape (B, T, k), NO_TOKEN and -inf where there is none."""
+    """A collator on top of the weighted one that pads the alternatives beside the tokens: `top_ids` and `top_logprobs`
+    of shape (B, T, k), NO_TOKEN and -inf where there is none."""
     import numpy as np
     import torch
 

@@ -8,14 +8,14 @@ from stillery.training.reporting import reporting_arguments
 
 
 def grpo_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Of GRPOConfig. Rewards are not divided by their group's deviation: where all of a group are right, that would
-    blow a small structural difference up to the size of right against wrong."""
+    """GRPOConfig's arguments. Rewards are not divided by their group's standard deviation: where all of a group are
+    right, that would scale a small structural difference up to the size of right against wrong."""
     defaults: dict[str, Any] = {
         "num_generations": config["num_generations"],
         "max_completion_length": config["max_completion_length"],
         "temperature": config["temperature"],
         "scale_rewards": "none",
-        # Above 0 the distance from the start is measured, and costs a second model.
+        # Above 0 the divergence from the initial model is measured, which costs a second model.
         "beta": 0.001,
     }
     return defaults | _colocated(config) | _shared(config)
@@ -30,7 +30,7 @@ def _colocated(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def distill_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Of DistillationConfig. `beta` is its divergence: 1, its default, is the reverse KL."""
+    """DistillationConfig's arguments. `beta` is its divergence: 1, its default, is the reverse KL."""
     defaults = {name: config[name] for name in ("max_completion_length", "temperature")}
     merged = _colocated(config) | defaults | _shared(config)
     loading = {"use_safetensors": True, "dtype": "bfloat16" if config["use_gpu"] else "float32"}
@@ -38,19 +38,19 @@ def distill_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def dpo_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Of DPOConfig. Pairs that are too long are left out beforehand, never cut."""
+    """DPOConfig's arguments. Pairs that are too long are left out beforehand, never truncated."""
     return _shared(config) | {"max_length": None}
 
 
 def _shared(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Checkpoints fall on validations, which is for the callback to say."""
+    """Checkpoints are saved at validations, which the callback controls."""
     defaults: dict[str, Any] = {"learning_rate": 1e-6, "lr_scheduler_type": "constant_with_warmup"}
     if not config["use_gpu"]:
         defaults |= {"use_cpu": True, "bf16": False, "gradient_checkpointing": False, "dataloader_pin_memory": False}
     merged = defaults | dict(config["trl"])
     if not config["use_gpu"]:
         merged = cpu_precision(merged)
-    # A Hub repository that has pickled weights alone is refused.
+    # A Hub repository with pickled weights alone is refused.
     loading = {"use_safetensors": True, **({} if config["use_gpu"] else {"dtype": "float32"})}
     merged["model_init_kwargs"] = loading | (merged.get("model_init_kwargs") or {})
     return merged | {
@@ -65,7 +65,7 @@ def _shared(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def batch_of(trl: Mapping[str, Any], *, num_workers: int) -> int:
-    """The completions of one step, or the pairs: those of a sampling where `generation_batch_size` says so."""
+    """The number of completions, or pairs, per step: those of one sampling where `generation_batch_size` is set."""
     if size := trl.get("generation_batch_size"):
         return int(size)
     per_device = int(trl.get("per_device_train_batch_size") or 8)

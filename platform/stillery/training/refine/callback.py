@@ -1,6 +1,6 @@
-"""What happens beside the updates: validation, checkpoints, progress, and the end on collapse.
+"""Everything beside the updates: validation, checkpoints, progress, and the stop on collapse.
 
-Every worker runs it alike, so that all of them stop, save and report at the same step, which Ray waits for.
+Every worker runs it identically, so that all of them stop, save and report at the same step, which Ray waits for.
 """
 
 import time
@@ -19,7 +19,7 @@ from stillery.telemetry.logs import logger, report
 from stillery.training.loop import complete_checkpoint, report_checkpoint
 from stillery.training.refine.stopping import ACCURACY, STANDARD_ERROR, STOPPED, validations_of, why_stop
 
-# In this order they stand in a progress line: the key of the history, the name and the format.
+# The entries of a progress line, in order: the key of the history, the name and the format.
 _SHOWN = (
     ("loss", "loss", ".4f"),
     ("reward", "reward", ".3f"),
@@ -35,8 +35,8 @@ _SHOWN = (
 class Watch(TrainerCallback):
     """Validates every `every` steps and at both ends, saves there, and stops where `rules` say so.
 
-    `measure` gives the row of a validation at a step; `take_rollouts` those since the last call, which go to `out` with
-    the checkpoint: whoever goes on from it makes the later ones again.
+    `measure` returns the row of a validation at a step; `take_rollouts` those since the last call, which are written to
+    `out` with the checkpoint: a run that resumes from it samples the later ones again.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Watch(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if state.is_world_process_zero:
             observe.progressed(state.global_step, of=state.max_steps)
-        # The step's own figures come first into the history.
+        # The step's own metrics enter the history first.
         control.should_log = True
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -97,7 +97,7 @@ class Watch(TrainerCallback):
         folder = Path(str(args.output_dir)) / f"checkpoint-{step}"
         if state.is_world_process_zero:
             complete_checkpoint(folder, **kwargs)
-        # Ray keeps what it holds to be the best, and takes the later of equal ones.
+        # Ray keeps the checkpoint with the best score, and of equal ones the later.
         metrics = {"step": step, "accuracy": validations_of(state.log_history)[step] - step * 1e-9}
         report_checkpoint(folder, metrics)
 

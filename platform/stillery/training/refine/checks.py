@@ -1,4 +1,4 @@
-"""What can be known to be wrong with a refinement before it starts: at once from the config, later from the data."""
+"""Checks of a refinement before it starts: of the config at once, of the data later."""
 
 import hashlib
 import importlib.util
@@ -16,13 +16,13 @@ from stillery.training.refine.rewards import check_parts, load_parts
 from stillery.training.rewards.combined import check_weights
 
 METHODS = ("grpo", "dpo", "distill")
-# Whatever cuts the distribution makes other probabilities than those that are learnt from.
+# Any truncation of the distribution makes the sampling probabilities differ from those in training.
 _UNCUT: dict[str, Any] = {"top_p": 1, "top_k": 0, "min_p": 0, "repetition_penalty": 1}
 
 
 def check_refinement(config: RefineConfig, *, teacher: TeacherConfig, student: str) -> None:
-    """Raise UserError for settings that do not fit together, a reward that raises or returns no number, and a teacher
-    that cannot be distilled from."""
+    """Raise UserError for inconsistent settings, a reward that raises or returns no number, and a teacher that cannot
+    be distilled from."""
     if not config.enabled:
         return
     if config.method not in METHODS:
@@ -56,7 +56,7 @@ def _check_numbers(config: RefineConfig) -> None:
 
 
 def _check_teacher(teacher: TeacherConfig, student: str) -> None:
-    """Distributions are compared token by token: TRL itself compares the sizes of the vocabularies alone."""
+    """Distributions are compared token by token: TRL itself compares only the sizes of the vocabularies."""
     if teacher.kind != "vllm":
         raise UserError(
             "refine.method=distill reads the teacher's distribution over all tokens, which "
@@ -102,7 +102,7 @@ def _made_up() -> list[Prompt]:
 
 
 def check_counts(config: RefineConfig, counts: Mapping[str, int]) -> None:
-    """Raise UserError if there are fewer training problems, or pairs, than a step of all workers takes."""
+    """Raise UserError if there are fewer training problems, or pairs, than one step of all workers takes."""
     batch = batch_of(config.trl, num_workers=config.num_workers)
     needed = {"grpo": batch // config.num_generations, "distill": batch, "dpo": config.num_workers}[config.method]
     is_paired = config.method == "dpo"
@@ -115,7 +115,7 @@ def check_counts(config: RefineConfig, counts: Mapping[str, int]) -> None:
 
 
 def check_most(config: Config) -> None:
-    """Raise UserError if generated problems, or the teacher's samples, cannot be enough for a step or a validation."""
+    """Raise UserError if generated problems, or the teacher's samples, cannot suffice for a step or a validation."""
     refine, prompts = config.refine, config.prompts
     if not refine.enabled:
         return
@@ -134,7 +134,7 @@ def check_most(config: Config) -> None:
 
 
 def code_of(config: RefineConfig) -> dict[str, str]:
-    """The contents, by digest, of the files of rewards that are the user's own: a changed reward is another stage."""
+    """The contents, by digest, of the user's reward files: a changed reward changes the stage's fingerprint."""
     modules = {name.partition(":")[0] for name in config.rewards if ":" in name}
     found = {module: importlib.util.find_spec(module) for module in sorted(modules)}
     files = {module: spec.origin for module, spec in found.items() if spec is not None and spec.origin is not None}

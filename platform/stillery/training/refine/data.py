@@ -1,4 +1,4 @@
-"""The problems and pairs that a refinement works on, as the student is asked, in tokens.
+"""The problems and pairs of a refinement, as prompts for the student, in tokens.
 
 In: the run's prompts and, for preferences, the teacher's samples with their verdicts. Out: data/train.parquet,
 data/validation.parquet and data/pairs.parquet within the stage's output, which every worker reads whole.
@@ -68,7 +68,8 @@ def write_problems(
 
 
 def lengths_of(*, prompts: Folder, generations: Folder, verdicts: Folder) -> dict[str, tuple[float, int]]:
-    """How long the teacher's right answers are, in characters and steps, by prompt: two samples of a prompt tell it."""
+    """The length of the teacher's right answers, in characters and steps, by prompt, from at most two samples of
+    each."""
     questions = {p.prompt_id: p.question for p in from_table(prompts.read_all(Prompt), Prompt)}
     samples: dict[str, list[str]] = {}
     for generation, verdict in _rows(generations, verdicts):
@@ -87,10 +88,10 @@ def write_pairs(
     most: int,
     max_length: int | None,
 ) -> int:
-    """Write the pairs of the training prompts, at most so many of a prompt. Returns their number.
+    """Write the pairs of the training prompts, at most a set number per prompt. Returns their number.
 
-    A pair with a completion that is longer than `max_length` tokens with its prompt is left out, as is one that the
-    chat template cuts. Raises UserError if none is left.
+    A pair is left out if one of its completions is longer than `max_length` tokens together with its prompt, or
+    truncated by the chat template. Raises UserError if none is left.
     """
     by_id = {p.prompt_id: p for p in from_table(prompts.read_all(Prompt), Prompt) if p.split == Split.TRAIN}
     pairs: list[PreferencePair] = []
@@ -109,10 +110,10 @@ def write_pairs(
 
 
 def choose_pairs(rows: Iterable[Row], *, most: int) -> list[tuple[Generation, Generation]]:
-    """Of one prompt's samples the pairs (right, wrong): the n-th right one with the n-th wrong one, by sample index.
+    """The pairs (right, wrong) of one prompt's samples: the n-th right one with the n-th wrong one, by sample index.
 
-    What was cut off, could not be read or could not be graded is no wrong answer, and a right answer must keep to the
-    template.
+    A sample that was truncated, could not be read or could not be graded does not count as a wrong answer, and a right
+    answer must follow the template.
     """
     samples = last_tries(rows)
     right = [g for g, v in samples if v.verdict == VerdictKind.CORRECT and v.template == "ok"]
@@ -139,7 +140,7 @@ def _length(pair: PreferencePair) -> int:
 
 
 def _rows(generations: Folder, verdicts: Folder) -> Iterator[Row]:
-    """Generations with their verdicts: both lie in the same order, a prompt's together."""
+    """Generations with their verdicts: both are in the same order, a prompt's together."""
     checked = (row for name in verdicts.names(".parquet") for row in verdicts.read_rows(name, Verdict))
     for name in generations.names(".parquet"):
         for generation in generations.read_rows(name, Generation):

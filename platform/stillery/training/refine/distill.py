@@ -1,6 +1,6 @@
 """TRL's DistillationTrainer: the student's own completions, with the teacher's distribution at each of their tokens.
 
-The private names of TRL's are those of `stillery.training.refine.grpo`.
+For TRL's private names that are used here see `stillery.training.refine.grpo`.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ class OnPolicyTrainer(DistillationTrainer):
     """On-policy distillation with our prompts in tokens and our sampler."""
 
     def sample_with(self, sampler: CompletionSampler) -> None:
-        """Let this sampler make the completions, in the place of TRL's vLLM."""
+        """Use this sampler for completions, in place of TRL's vLLM."""
         self.vllm_generation = TrlClient(self, sampler)
         self.use_vllm = True
         self._last_loaded_step = -1

@@ -1,4 +1,4 @@
-"""TRL's DPOTrainer on pairs that are in tokens already."""
+"""TRL's DPOTrainer on tokenized pairs."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from trl import DPOTrainer
 
 
 class PairTrainer(DPOTrainer):
-    """DPO on rows of prompt_ids, chosen_ids and rejected_ids: TRL would write an end of turn of its own."""
+    """DPO on rows of prompt_ids, chosen_ids and rejected_ids: TRL would append its own end of turn."""
 
     def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
         return dataset

@@ -1,4 +1,4 @@
-"""TRL's GRPOTrainer as a refinement uses it: our prompts in tokens, our sampler, one summed reward, every rollout kept.
+"""TRL's GRPOTrainer for refinement: our prompts in tokens, our sampler, one summed reward, every rollout kept.
 
 Some names here are TRL's private ones (`_tokenize_prompts`, `_generate_and_score_completions`, `_logs`,
 `_last_loaded_step`): TRL has no public seam for them, and tests/integration/test_refine.py fails if they change.
@@ -16,7 +16,7 @@ from stillery.training.generation import CompletionSampler
 from stillery.training.refine.rewards import Part, total
 from stillery.training.refine.rollouts import TrlClient
 
-# How the columns of TRL's log begin that are our parts, and those that the combined reward logs of itself.
+# Prefixes of TRL's log columns that are our parts, and of those that the combined reward logs itself.
 PART, WITHIN = "part/", "reward/"
 _FIELDS = ("prompt_id", "task", "num_tokens", "finish_reason")
 
@@ -61,8 +61,8 @@ class RefinementTrainer(GRPOTrainer):
         self.kept: list[Rollout] = []
 
     def sample_with(self, sampler: CompletionSampler) -> None:
-        """Let this sampler make the completions, in the place of TRL's vLLM; log-probabilities that it gives correct
-        the update for what differs between the two models."""
+        """Use this sampler for completions, in place of TRL's vLLM; its log-probabilities, if any, correct the update
+        for the difference between the two models."""
         self.vllm_generation = TrlClient(self, sampler)
         self.use_vllm = True
         self._last_loaded_step = -1
@@ -105,5 +105,5 @@ def rollouts_of(logs: Any, *, step: int) -> list[Rollout]:
 
 
 def _number(value: float | bool | None) -> float | None:
-    """A value of TRL's log, where NaN stands for None."""
+    """A value from TRL's log, where NaN means None."""
     return None if value is None or math.isnan(value) else float(value)

@@ -1,4 +1,4 @@
-"""What one Ray Train worker does: one of TRL's trainers from the student on, validated as it goes.
+"""One Ray Train worker: one of TRL's trainers, starting from the student, with validation during training.
 
 It runs off the worker's main thread, so nothing in it may install signal handlers.
 """
@@ -26,7 +26,7 @@ from stillery.training.refine.stopping import STOPPED, validation_row
 from stillery.training.reporting import live_callbacks
 from stillery.training.scratch import bring_checkpoint, node_scratch
 
-# So many completions transformers samples at once.
+# The number of completions that transformers samples at once.
 BATCH_SIZE = 64
 
 
@@ -60,14 +60,14 @@ def refine_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
         for callback in live_callbacks(config):
             trainer.add_callback(callback)
         trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
-        # Uploads read from the scratch folder, which goes when the block ends.
+        # Uploads read from the scratch folder, which is removed when the block ends.
         wait_for_uploads()
         return trainer.state.log_history
 
 
 def ended(checkpoint: Path, *, steps: int) -> list[dict[str, Any]] | None:
-    """The history of a checkpoint after which there is nothing to do: the last step's, or one that stopped by itself;
-    None if there is more to do."""
+    """The history of a checkpoint after which no step is left: the last step's, or one of an early stop; None if there
+    are more steps."""
     state: dict[str, Any] = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     history: list[dict[str, Any]] = state["log_history"]
     is_over = state["global_step"] >= steps or any(STOPPED in row for row in history)
@@ -121,7 +121,7 @@ def _problem_rows(config: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _attached(config: dict[str, Any], student: str, trainer: Any) -> CompletionSampler:
-    """The sampler of a trainer that makes completions, which it uses unless it is to sample by transformers, or has
+    """The sampler of a trainer that makes completions, which it uses unless it is set to sample by transformers, or has
     started vLLM itself."""
     if config["use_gpu"] and config["rollouts"] == "vllm":
         return TrlSampler(trainer)
@@ -150,7 +150,7 @@ def _dpo_trainer(config: dict[str, Any], student: str, scratch: Path) -> tuple[A
     return trainer, _sampler(config, student, trainer, stops=_stops(student, tokenizer))
 
 
-# The trainer of a method and what it samples with, from a worker's config, the student's path and a scratch folder.
+# The trainer of a method and its sampler, from a worker's config, the student's path and a scratch folder.
 TRAINERS = {"grpo": _grpo_trainer, "dpo": _dpo_trainer, "distill": _distill_trainer}
 
 

@@ -1,8 +1,8 @@
 """The rewards of a refinement: functions with TRL's signature in, one weighted sum out, with every part kept.
 
-TRL treats a None as 0 in a sum over several functions, and any number of a function that only watches brings back a row
-that another left out. So TRL is given one function: a row on which a weighted part says None, a grader that failed, is
-left out of the update.
+In a sum over several functions TRL treats None as 0, and a row that one function leaves out counts again as soon as
+another, even one of weight 0, returns a number. So TRL is given one function: a row where a weighted part is None,
+because a grader failed, is left out of the update.
 """
 
 import functools
@@ -18,7 +18,7 @@ from stillery.training import rewards as library
 from stillery.training.rewards.batches import Reward
 
 NAMES = ("combined", "correctness", "false_claims", "length", "reflection_bond", "repetition", "well_formed")
-# These look at the length of the teacher's samples.
+# These use the length of the teacher's samples.
 NEED_TEACHER = ("combined", "length")
 
 
@@ -34,7 +34,7 @@ class Part:
 def load_parts(rewards: Mapping[str, float], weights: RewardWeights) -> list[Part]:
     """The functions that `refine.rewards` names; `weights` are those within `combined`.
 
-    Raises UserError for a name that leads to none, and where no part has a weight.
+    Raises UserError for an unknown name, and where no part has a weight.
     """
     if not any(rewards.values()):
         raise UserError("refine.rewards: no reward has a weight; give at least one")
@@ -60,7 +60,7 @@ def _find(name: str, weights: RewardWeights) -> Reward:
 
 
 def total(parts: Sequence[Part], scores: Mapping[str, Sequence[float | None]]) -> list[float | None]:
-    """The weighted sum for each completion; None where a part with a weight has none."""
+    """The weighted sum for each completion; None where a weighted part is None."""
     weighted = [(part.weight, scores[part.name]) for part in parts if part.weight]
     return [_sum([(w, rewards[row]) for w, rewards in weighted]) for row in range(len(weighted[0][1]))]
 
@@ -71,8 +71,8 @@ def _sum(rewards: Sequence[tuple[float, float | None]]) -> float | None:
 
 
 def check_parts(parts: Sequence[Part], prompts: Sequence[Prompt]) -> None:
-    """Try the rewards on made-up completions of a few problems, right, wrong and malformed. Raises UserError, naming
-    it, for one that raises or returns no number: known in a second, where training would find it after minutes."""
+    """Try the rewards on made-up completions of a few problems, right, wrong and malformed. Raises UserError with the
+    name of a reward that raises or returns no number: in a second, where training would find it after minutes."""
     asked: list[Prompt] = []
     completions: list[str] = []
     for prompt in prompts:

@@ -1,7 +1,7 @@
-"""What samples from the model that learns, beside transformers itself (`training.generation`): vLLM in the worker.
+"""Samplers of the model in training, besides transformers itself (`training.generation`): vLLM in the worker.
 
-In: prompts in tokens. Out: completions in tokens and, by vLLM, their log-probabilities. TRL's own vLLM cannot run on a
-CPU, where weights are packed as they are loaded: here they are handed over and packed anew.
+In: prompts in tokens. Out: completions in tokens and, from vLLM, their log-probabilities. TRL's own vLLM cannot run on
+a CPU, where weights are packed as they are loaded: here they are passed over and packed again.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,16 +15,16 @@ from stillery.training.generation import Completion, CompletionSampler, Sampling
 
 
 class VllmSampler:
-    """vLLM with the weights of the model that learns."""
+    """vLLM with the weights of the model in training."""
 
     def __init__(self, path: str, config: EngineConfig, *, sampling: Sampling, model: Callable[[], Any]) -> None:
-        """`path` is where the model's weights were at first; `model` gives the model as it is now, unwrapped."""
+        """`path` holds the model's initial weights; `model` returns the current model, unwrapped."""
         self._llm = load_engine(path, config)
         self._sampling = sampling
         self._model = model
 
     def sync_weights(self) -> None:
-        """Give the engine the model's weights, and forget what the old ones had computed."""
+        """Pass the engine the model's weights, and clear the caches of the old ones."""
         pairs = whole_weights(self._model())
         self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": pairs})
         self._llm.apply_model(pack_tied_head)
@@ -60,7 +60,7 @@ def _completion(output: Any) -> Completion:
 
 def pack_tied_head(model: Any) -> None:
     """Pack a CPU engine's output layer again where it shares the embedding: vLLM does that only when it loads a model
-    for the first time, and otherwise goes on with the first weights."""
+    for the first time, and would keep using the first weights."""
     head: Any = getattr(model, "lm_head", None)
     embedding: Any = getattr(getattr(model, "model", None), "embed_tokens", None)
     is_tied = getattr(getattr(model, "config", None), "tie_word_embeddings", False)
@@ -73,7 +73,7 @@ def pack_tied_head(model: Any) -> None:
 
 
 class TrlSampler:
-    """The vLLM that TRL itself runs, on a GPU, for validation."""
+    """The vLLM that TRL itself runs, on a GPU, used for validation."""
 
     def __init__(self, trainer: Any) -> None:
         self._trainer = trainer
@@ -88,7 +88,7 @@ class TrlSampler:
 
 
 class TrlClient:
-    """A sampler in the place of the client by which TRL's trainers call vLLM."""
+    """A sampler in place of the client through which TRL's trainers call vLLM."""
 
     def __init__(self, trainer: Any, sampler: CompletionSampler) -> None:
         self._trainer = trainer
@@ -98,7 +98,8 @@ class TrlClient:
         self._sampler.sync_weights()
 
     def generate(self, prompts: list[list[int]], profiler: Any, **_: Any) -> tuple[Any, Any, Any, Any]:
-        """TRL has repeated the prompts. Log-probabilities and tokens are by completion, token and alternative."""
+        """TRL has already repeated the prompts. Log-probabilities and tokens are by completion, token and
+        alternative."""
         draw = f"step {self._trainer.state.global_step} {self._trainer.accelerator.process_index}"
         with profiler:
             made = self._sampler.generate(prompts, draw=draw)

@@ -1,7 +1,7 @@
-"""Which checkpoint of a refinement is kept, and when it ends by itself. Pure: the trainer's history in, a decision out.
+"""Which checkpoint of a refinement is kept, and when it stops early. Pure: the trainer's history in, a decision out.
 
-Rewards are gamed: they go on rising while the model that earns them gets worse. So what is kept is decided by accuracy
-on problems that no gradient has seen, and the untouched student, step 0, is one of the candidates.
+Rewards are gamed: they keep rising while the trained model gets worse. So the kept checkpoint is the one with the best
+accuracy on held-out problems, and the untouched student, step 0, is one of the candidates.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,16 +16,16 @@ History = Sequence[Mapping[str, Any]]
 ACCURACY = "validation/pass@1"
 STANDARD_ERROR = "validation/standard_error"
 VALIDATED_LENGTH = "validation/mean_length"
-# The row of a refinement that ended by itself holds why.
+# The key of an early stop's reason in the history.
 STOPPED = "stopped"
 LOGPROB_DIFFERENCE = "sampling/sampling_logp_difference/mean"
 LENGTH = "completions/mean_length"
-# So many steps make the average of a figure at one time.
+# The number of steps that a metric is averaged over.
 WINDOW = 5
 
 
 def validation_row(measured: Measured) -> dict[str, float]:
-    """What a history says of a validation."""
+    """The validation metrics in a history."""
     return {
         ACCURACY: measured.accuracy,
         STANDARD_ERROR: measured.standard_error,
@@ -34,7 +34,7 @@ def validation_row(measured: Measured) -> dict[str, float]:
 
 
 def best_step(history: History) -> int:
-    """The step with the highest validation accuracy; of equal ones the first, so that step 0 is beaten or kept."""
+    """The step with the highest validation accuracy; of equal ones the first, so a later step must beat step 0."""
     validations = validations_of(history)
     return max(validations, key=lambda step: (validations[step], -step))
 
@@ -45,7 +45,8 @@ def validations_of(history: History) -> dict[int, float]:
 
 
 def why_stop(history: History, rules: StopRules) -> str | None:
-    """Why to end now, in words; None to go on. Each rule must hold at the last `rules.patience` validations."""
+    """The reason for stopping now, in words; None to continue. Each rule must hold at the last `rules.patience`
+    validations."""
     steps = sorted(validations_of(history))
     if len(steps) <= rules.patience:
         return None
@@ -59,7 +60,7 @@ def _lasting(rule: Any, history: History, steps: Sequence[int], rules: StopRules
 
 def _accuracy_falls(history: History, rules: StopRules) -> str | None:
     validations = validations_of(history)
-    # What pairs are told apart by is what a preference is rewarded with.
+    # In DPO the margin between a pair's two rewards takes the place of the reward.
     rewards = _values(history, "reward") or _values(history, "rewards/margins")
     if rules.max_accuracy_drop is None or len(rewards) < 2 * WINDOW:
         return None

@@ -12,16 +12,16 @@ failed. The columns come from the dataset, a list each, one value a completion:
     teacher_length  the median length in characters of the teacher's samples on problems of as many steps
                     (`teacher_lengths`); None or absent: length costs nothing
     teacher_steps   the least number of steps that the way to the answer is taken to have (default: 0)
-    verify_function a verifier of one's own, as package.module:name (`verify.function`); it is told the column `task`
+    verify_function a verifier of one's own, as package.module:name (`verify.function`); it receives the column `task`
     prefilled_think whether the prompt had already opened <think>; default: read off the end of a prompt that is text
 
     correctness      0 or 1     whether the answer is the gold one; None where the verifier failed
-    well_formed      0 or 1     one thinking that says something, then one answer
+    well_formed      0 or 1     one non-empty thinking block, then one answer
     reflection_bond  -1 to 1    B: how much of the way to the answer a check by another route confirms; above 0 only
                                 where the answer is right, -1 if a check states something false; None as above
     false_claims     -1 to 0    -F: what is false and stays uncorrected, or contradicts itself
     length           -1 to 0    -L: clip(length / teacher_length - 1.5, 0, 1)
-    repetition       -1 to 0    -P: the share of the text that says again what it had said
+    repetition       -1 to 0    -P: the share of the text that repeats earlier parts
     combined         -0.1 to    R = correct * (1 + 0.15 B - 0.10 F - 0.05 L - 0.05 P); wrong 0, malformed -0.1;
                      1.15       None as above
 

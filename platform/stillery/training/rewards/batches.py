@@ -1,4 +1,4 @@
-"""What TRL hands a reward -> one row a completion, and a check of what a reward hands back."""
+"""Turns TRL's reward arguments into one row per completion, and checks a reward's return values."""
 
 import functools
 import math
@@ -16,7 +16,7 @@ Reward = Callable[..., Sequence[float | None]]
 
 @dataclass(frozen=True, slots=True)
 class RewardRow:
-    """One completion, and what the dataset says of its problem. All of it can be hashed."""
+    """One completion, with the dataset's columns for its problem. All fields are hashable."""
 
     completion: str
     question: str = ""
@@ -35,8 +35,8 @@ def read_rows(
 ) -> list[RewardRow]:
     """The rows of a batch.
 
-    Raises UserError, naming the reward, for a column that it needs and that is not there, and for columns whose length
-    is not that of the completions.
+    Raises UserError, naming the reward, for a required column that is missing, and for columns whose length differs
+    from the number of completions.
     """
     if needs and needs not in columns:
         raise UserError(f"reward {reward} needs the column {needs!r}; add it to the training dataset")
@@ -79,10 +79,10 @@ def text_of(completion: Any) -> str:
 
 
 def guarded(reward: Reward) -> Reward:
-    """A reward whose failures say which reward it was. It keeps the reward's name, and pickles if that does.
+    """A reward whose errors name the reward. It keeps the reward's name, and pickles if the reward does.
 
-    It raises UserError where the reward raises, returns another number of values than there are completions, or one
-    that is neither None nor a finite number.
+    It raises UserError where the reward raises, returns a number of values other than that of the completions, or a
+    value that is neither None nor a finite number.
     """
     return _Guarded(reward)
 
@@ -103,7 +103,8 @@ class _Guarded:
 
 
 def checked(reward: str, values: Sequence[float | None], expected: int) -> Rewards:
-    """The values of a reward, each None or a finite number, one a completion; UserError, naming the reward, if not."""
+    """The values of a reward, each None or a finite number, one per completion; UserError, naming the reward, if
+    not."""
     if len(values) != expected:
         raise UserError(f"reward {reward} returned {len(values)} values for {expected} completions")
     for i, value in enumerate(values):

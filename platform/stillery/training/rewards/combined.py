@@ -26,9 +26,10 @@ def combined(
     log_extra: Callable[[str, list[Any]], None] | None = None,
     **columns: Any,
 ) -> Rewards:
-    """The combined reward of each completion; None where nothing was decided.
+    """The combined reward of each completion; None where it is undecided.
 
-    Raises UserError for weights by which structure could outweigh right and wrong, and for what `read_rows` refuses.
+    Raises UserError for weights by which structure could outweigh right and wrong, and for arguments that `read_rows`
+    refuses.
     """
     check_weights(weights)
     rows = read_rows("combined", prompts, completions, columns, needs="answer")
@@ -47,7 +48,7 @@ def combined(
 
 
 def score(completion: str, **columns: Any) -> RewardParts:
-    """The parts of one completion's reward; `columns` are single values of those that the rewards take."""
+    """The parts of one completion's reward; `columns` are single values of the rewards' columns."""
     given = {name: [value] for name, value in columns.items()}
     return score_row(read_rows("score", [""], [completion], given)[0])
 
@@ -67,7 +68,8 @@ def score_row(row: RewardRow) -> RewardParts:
 
 
 def check_weights(weights: RewardWeights) -> None:
-    """Raises UserError where a wrong answer could be worth as much as a right one, or a broken template as a wrong."""
+    """Raises UserError where a wrong answer could score as high as a right one, or a malformed completion as high as a
+    wrong one."""
     costs = (weights.reflection, weights.false_claims, weights.length, weights.repetition)
     if min(costs) < 0 or sum(costs) >= 1:
         raise UserError(

@@ -1,4 +1,4 @@
-"""The single rewards. The package says what each is; all have TRL's signature."""
+"""The single rewards, described in the package's docstring; all have TRL's signature."""
 
 import re
 from collections.abc import Sequence
@@ -24,26 +24,26 @@ def correctness(prompts: Sequence[Any], completions: Sequence[Any], **columns: A
 
 
 def well_formed(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> Rewards:
-    """1 for one thinking that is not empty and then one answer, else 0."""
+    """1 for one non-empty thinking block and then one answer, else 0."""
     rows = read_rows("well_formed", prompts, completions, columns)
     return [float(is_well_formed(row)) for row in rows]
 
 
 def reflection_bond(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> Rewards:
-    """B: the checks by another route on the way to the answer. Where the answer is wrong or the template broken it is
-    never above 0; None where nothing was decided."""
+    """B: the checks by another route on the way to the answer. Never above 0 where the answer is wrong or the
+    completion malformed; None where it is undecided."""
     rows = read_rows("reflection_bond", prompts, completions, columns, needs="answer")
     return [_gated_reflection(row) for row in rows]
 
 
 def false_claims(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> Rewards:
-    """−F: what is false and stays uncorrected, whether or not the answer is right."""
+    """−F: false statements that stay uncorrected, whether or not the answer is right."""
     rows = read_rows("false_claims", prompts, completions, columns)
     return [-find_structure(row.completion, row.question).false_share for row in rows]
 
 
 def length(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> Rewards:
-    """−L: what a completion is longer than half as much again as the teacher's median, in parts of that, 1 at most."""
+    """−L: a completion's excess over 1.5 times the teacher's median length, as a fraction of that median, at most 1."""
     rows = read_rows("length", prompts, completions, columns)
     return [-overlength(row) for row in rows]
 
@@ -72,7 +72,7 @@ def is_correct(row: RewardRow) -> bool | None:
 
 
 def is_well_formed(row: RewardRow) -> bool:
-    """Whether there is one thinking that says something, then one answer, and no other answer anywhere."""
+    """Whether there is one non-empty thinking block, then one answer, and no other answer anywhere."""
     parts = parse_template(row.completion, prefilled_think=row.prefilled_think)
     is_plain = len(_ANSWER_TAG.findall(row.completion)) == 2 and len(_BOX.findall(parts.answer or "")) <= 1
     return parts.state == "ok" and is_plain and not _says_nothing(parts.thinking or "")
@@ -83,7 +83,7 @@ def _says_nothing(thinking: str) -> bool:
 
 
 def overlength(row: RewardRow) -> float:
-    """L = clip(length / the teacher's − 1.5, 0, 1); 0 where the teacher's length is not known."""
+    """L = clip(length / the teacher's − 1.5, 0, 1); 0 where the teacher's length is unknown."""
     if not row.teacher_length:
         return 0.0
     return min(1.0, max(0.0, len(row.completion) / row.teacher_length - _SLACK))

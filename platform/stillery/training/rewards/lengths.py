@@ -1,4 +1,5 @@
-"""How long the teacher takes for a problem of so many steps: right samples in, a median length for each prompt out."""
+"""The teacher's length for a problem of a given number of steps: right samples in, a median length for each prompt
+out."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -10,8 +11,9 @@ from stillery.training.rewards.structure import find_structure
 def teacher_lengths(samples: Mapping[str, Sequence[str]], questions: Mapping[str, str]) -> dict[str, tuple[float, int]]:
     """For each prompt, the columns `teacher_length` and `teacher_steps`.
 
-    `samples` are the teacher's right completions by prompt id, `questions` the problems' texts. A prompt has as many
-    steps as its samples mostly need; its length is the median, in characters, of all samples of prompts with as many.
+    `samples` are the teacher's right completions by prompt id, `questions` the problems' texts. A prompt's number of
+    steps is the (lower) median over its samples; its length is the median, in characters, over all samples of prompts
+    with that number.
     """
     steps: dict[str, int] = {}
     by_steps: dict[int, list[int]] = defaultdict(list)

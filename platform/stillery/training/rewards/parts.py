@@ -1,4 +1,4 @@
-"""What the combined reward is made of."""
+"""The parts of the combined reward."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,8 @@ from stillery.config.rewards import RewardWeights
 
 @dataclass(frozen=True, slots=True)
 class RewardParts:
-    """The parts of one completion's reward. `correct` is None where nothing was decided (the verifier failed, or there
-    is no gold answer); B, F, L and P are from 0 to 1, but for B, which is −1 if a check states something false."""
+    """The parts of one completion's reward. `correct` is None where it is undecided (the verifier failed, or there is
+    no gold answer); B, F, L and P are from 0 to 1, except that B is −1 if a check states something false."""
 
     correct: bool | None
     well_formed: bool
@@ -19,7 +19,7 @@ class RewardParts:
     repetition: float
 
     def structure(self, weights: RewardWeights) -> float:
-        """What structure adds to a right answer; 0 for any other."""
+        """The structure's contribution to a right answer; 0 for any other."""
         if not (self.correct and self.well_formed):
             return 0.0
         costs = (
@@ -30,7 +30,7 @@ class RewardParts:
         return weights.reflection * self.reflection - costs
 
     def outcome(self, weights: RewardWeights) -> float | None:
-        """The reward without structure: malformed, wrong or right; None where nothing was decided."""
+        """The reward without structure: malformed, wrong or right; None where it is undecided."""
         if not self.well_formed:
             return weights.malformed
         return None if self.correct is None else float(self.correct)

@@ -1,4 +1,4 @@
-"""How much of a text says again what it had said."""
+"""The share of a text that repeats earlier parts."""
 
 import re
 
@@ -8,7 +8,7 @@ _MAX_CHARS = 1_000_000
 
 
 def repeated_share(text: str) -> float:
-    """The share of a text's runs of 12 tokens that had occurred in it before, from 0 to 1; 0 for a shorter text."""
+    """The share of a text's 12-token n-grams that occurred in it before, from 0 to 1; 0 for a shorter text."""
     tokens = _TOKEN.findall(text[:_MAX_CHARS])
     windows = list(zip(*(tokens[i:] for i in range(_WINDOW)), strict=False))
     return 1 - len(set(windows)) / len(windows) if windows else 0.0

@@ -1,6 +1,7 @@
-"""A completion's text in, what its structure is worth out: the steps on the way, which are checked, what is false.
+"""Scores the structure of a completion's text: the steps on the way to the answer, which of them are checked, and what
+is false.
 
-Rests on the claims and bonds found without markers, so no wording decides anything.
+Based on claims and bonds that are found without marker words, so wording alone decides nothing.
 """
 
 from dataclasses import dataclass
@@ -10,16 +11,16 @@ from stillery.bonds.analysis import dissect
 from stillery.bonds.claims.outcome import final_key, question_values
 
 _HALF_FALSE = 2.0
-# For an answer that nothing which can be read leads to.
+# The weight of an answer that no readable step leads to.
 _UNFOUNDED = 1.0
 _KEPT = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class TraceStructure:
-    """`num_steps` is how long the way to the answer is (a step of several operations counts as several),
-    `num_confirmed` how many steps on it a check confirms by another route, `has_false_check` whether a check states
-    something false; `false_weight` sums what is false or contradictory, and an answer that nothing leads to."""
+    """`num_steps` is the length of the way to the answer (a step of several operations counts as several),
+    `num_confirmed` the number of its steps that a check confirms by another route, `has_false_check` whether a check
+    states something false; `false_weight` sums false or contradictory claims, and an answer that no step leads to."""
 
     num_steps: int
     num_confirmed: int
@@ -36,13 +37,13 @@ class TraceStructure:
 
     @property
     def false_share(self) -> float:
-        """F, which true claims around a false one don't dilute: w / (w + 2) of the sum of what is wrong."""
+        """F, which true claims around a false one do not dilute: w / (w + 2) with the total weight w of errors."""
         return self.false_weight / (self.false_weight + _HALF_FALSE)
 
 
 @lru_cache(maxsize=_KEPT)
 def find_structure(text: str, question: str = "") -> TraceStructure:
-    """The structure of a completion. Never raises on what a model writes; linear in its length."""
+    """The structure of a completion. Never raises on a model's text; linear in its length."""
     found = dissect(text, question=question, markers=False)
     checking = {check.target for check in found.plain.checks} | {s.index for s in found.steps if s.compared}
     conflicts = found.conflicts

@@ -1,4 +1,4 @@
-"""How much of what a policy learns from comes from structure and not from right and wrong."""
+"""The share of a policy's learning signal that comes from structure rather than from right and wrong."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
@@ -7,11 +7,11 @@ from collections.abc import Hashable, Sequence
 def structure_share(
     rewards: Sequence[float | None], structure: Sequence[float], groups: Sequence[Hashable]
 ) -> float | None:
-    """The share of the advantage's variance that structure has: Cov(A_structure, A) / Var(A).
+    """The share of the advantage's variance due to structure: Cov(A_structure, A) / Var(A).
 
-    `structure` is what it added to each reward, `groups` says which completions answer the same prompt. An advantage is
-    a reward less the mean of its group (`scale_rewards="none"`), so that the shares of structure and of the outcome sum
-    to 1. None where no advantage differs from 0.
+    `structure` is its contribution to each reward, `groups` the prompt of each completion. An advantage is a reward
+    minus the mean of its group (`scale_rewards="none"`), so that the shares of structure and of the outcome sum to 1.
+    None where every advantage is 0.
     """
     members: dict[Hashable, list[int]] = defaultdict(list)
     for i, group in enumerate(groups):

@@ -1,1 +1,1 @@
-"""The pages: one module a kind, a handler each that reads what is asked for and renders a template."""
+"""The pages: one module per kind, with handlers that read the requested data and render a template."""

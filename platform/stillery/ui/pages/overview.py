@@ -1,4 +1,4 @@
-"""All runs, and one run: its stages live, its results, and the funnel that opens its samples."""
+"""All runs, and one run: its live stages, its results, and the funnel that links to its samples."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from stillery.ui.site import path, query_of, site_of
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A bar of the funnel: a name, how many samples, their share of all, the bar's class, and where they are."""
+    """A bar of the funnel: a name, the number of samples, their share of all, the bar's class, and its link."""
 
     name: str
     number: int
@@ -32,7 +32,7 @@ class Bar:
 
 
 def all_runs(request: Request) -> Response:
-    """Every run with its state and what it reached."""
+    """Every run with its state and results."""
     site = site_of(request)
     rows = [(view, state_of(view, site.database), _results(view.chosen())) for view in site.runs.all()]
     rows.sort(key=lambda row: (row[1].is_running is not True, -row[1].started.timestamp()))
@@ -68,7 +68,7 @@ def overview(request: Request) -> Response:
 
 
 def report(request: Request) -> Response:
-    """The report that the run wrote, under the report's own policy."""
+    """The run's own report, under the report's own policy."""
     site = site_of(request)
     chosen = chosen_of(site.run(request), query_of(request).get("samples"), fetch=("report",))
     if "report" not in chosen:
@@ -78,8 +78,8 @@ def report(request: Request) -> Response:
 
 
 def chosen_of(run: RunView, samples: str | None, *, fetch: Collection[str] = ()) -> dict[str, Output]:
-    """The outputs that are shown together, with the tables of the stages `fetch`. Raises HTTPException (404) if the run
-    has no such samples."""
+    """The outputs to show together, with the tables of the stages `fetch`. Raises HTTPException (404) if the run has no
+    such samples."""
     try:
         return run.chosen(samples, fetch=fetch)
     except KeyError:

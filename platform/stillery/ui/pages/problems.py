@@ -18,7 +18,7 @@ from stillery.ui.trace import Trace, read_trace
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A model beside others: its samples of a problem, which of them is shown, and how that reads."""
+    """A model beside others: its samples of a problem, the one that is shown, and its trace."""
 
     side: Side
     scores: Sequence[Score]
@@ -27,7 +27,7 @@ class Column:
 
 
 def problems(request: Request) -> Response:
-    """The evaluated problems of a run, with what each model made of them."""
+    """The evaluated problems of a run, with the results of each model."""
     site = site_of(request)
     run = site.run(request)
     query = parse_table(query_of(request), sorts=SORTS)
@@ -70,7 +70,7 @@ def compare_problem(request: Request) -> Response:
 
 
 def drawing(request: Request) -> Response:
-    """The molecule of a model's sample of a problem as a picture."""
+    """The molecule of a model's sample of a problem as an image."""
     site = site_of(request)
     side = _side(site, f"{request.path_params['run']}:{request.path_params['role']}", query_of(request).get("samples"))
     scores = scores_of(site.database, side, request.path_params["problem"])
@@ -119,8 +119,7 @@ def _sides(run: RunView, samples: str | None) -> list[Side]:
 
 
 def _pair(site: Site, given: Mapping[str, str], options: Sequence[Side]) -> list[Side]:
-    """The two sides that an address names; without names, the students of the first two runs, or of one before and
-    after."""
+    """The two sides in an address; by default the students of the first two runs, or of one run before and after."""
     if given.get("a") and given.get("b"):
         return [_side(site, given["a"]), _side(site, given["b"])]
     after = [side for side in options if side.role == "student_after"]
@@ -131,7 +130,7 @@ def _pair(site: Site, given: Mapping[str, str], options: Sequence[Side]) -> list
 
 
 def _side(site: Site, key: str, samples: str | None = None) -> Side:
-    """The side RUN:ROLE."""
+    """The side named RUN:ROLE."""
     name, _, role = key.rpartition(":")
     found = [side for side in _sides(site.run_of(name), samples) if side.role == role]
     if not found:

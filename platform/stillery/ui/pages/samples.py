@@ -1,4 +1,4 @@
-"""The teacher's samples: the table, and one sample with all that is known of it."""
+"""The teacher's samples: the table, and one sample with all its data."""
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -16,7 +16,7 @@ from stillery.ui.samples import Index
 from stillery.ui.site import Site, query_of, site_of
 from stillery.ui.trace import read_trace
 
-# What a table can be bounded by: column, name, and the step of its field.
+# The columns with bounds: column, name, and the step of its input field.
 BOUNDS = {
     "num_tokens": ("Tokens", "1"),
     "stability": ("Stability", "any"),
@@ -29,7 +29,7 @@ _WAYS = (("-", "most first"), ("", "least first"))
 
 
 def table(request: Request) -> Response:
-    """The samples that the filters leave."""
+    """The samples that match the filters."""
     site = site_of(request)
     run = site.run(request)
     given = query_of(request)
@@ -56,7 +56,7 @@ def table(request: Request) -> Response:
 
 
 def sample(request: Request) -> Response:
-    """One sample: its problem, trace, molecule, verdict, siblings and way."""
+    """One sample: its problem, trace, molecule, verdict, siblings and path through the run."""
     site = site_of(request)
     run, index, row = _asked(site, request)
     query = parse_samples(query_of(request))
@@ -78,13 +78,13 @@ def sample(request: Request) -> Response:
 
 
 def drawing(request: Request) -> Response:
-    """The molecule of a sample as a picture."""
+    """The molecule of a sample as an image."""
     _, _, row = _asked(site_of(request), request)
     return draw(row["completion"], question=row["question"], title=f"Sample {row['sample_id'][:8]}")
 
 
 def molecule(request: Request) -> Response:
-    """The molecule of a sample as a page to look around in, under that page's own policy."""
+    """The molecule of a sample as an interactive page, under that page's own policy."""
     _, _, row = _asked(site_of(request), request)
     found = read_trace(row["completion"], question=row["question"]).molecule
     if found is None or not found.atoms:
@@ -100,7 +100,7 @@ def draw(text: str, *, question: str | None, title: str) -> Response:
     if found is None or not found.atoms:
         raise HTTPException(404, "This trace has no molecule: it has no steps, or is too long to analyse here.")
     drawn = to_svg(found, title=title).encode("utf-8", "replace")
-    # The drawing's own elements carry no style and no script.
+    # The drawing's own elements contain no style and no script.
     headers = {"content-security-policy": "default-src 'none'; frame-ancestors 'none'"}
     return Response(drawn, media_type="image/svg+xml", headers=headers)
 
@@ -116,7 +116,7 @@ def _asked(site: Site, request: Request) -> tuple[RunView, Index, Row]:
 
 
 def _index(site: Site, run: RunView, samples: str | None) -> tuple[Index | None, bool]:
-    """The index of a set of samples, and whether they are being made; where none is finished, of those so far."""
+    """The index of a set of samples, and whether they are still being made; if none is finished, of those so far."""
     chosen = chosen_of(run, samples, fetch=SOURCES)
     if "generate" in chosen:
         return site.samples.index(chosen), False

@@ -1,9 +1,9 @@
 """ExecuTorch: one .pte program for the XNNPACK backend, laid out as the Android and iOS runners expect.
 
 In: a checkpoint. Out: model.pte (with its KV cache and end tokens), tokenizer.json, tokenizer_config.json and
-prompt.json, the chat template cut in two for apps that have no template engine. The program is made by ExecuTorch's
-own `export_llm`. `8da4w-g32` has linear weights in 4 bits in groups of 32 (symmetric, scales fitted by HQQ),
-activations quantized to 8 bits as they come, and embedding rows in 8 bits.
+prompt.json, the chat template split in two for apps without a template engine. The program is made by ExecuTorch's own
+`export_llm`. `8da4w-g32` has linear weights in 4 bits in groups of 32 (symmetric, scales fitted by HQQ), activations
+dynamically quantized to 8 bits, and embedding rows in 8 bits.
 """
 
 import json
@@ -23,7 +23,7 @@ _QUANTIZATIONS: dict[str, dict[str, Any]] = {
     "fp32": {},
     "8da4w-g32": {"qmode": "8da4w", "group_size": _GROUP_SIZE, "embedding_quantize": "8,0"},
 }
-# The KV cache of the whole context is set aside when the program is loaded, in float32.
+# The KV cache of the whole context is allocated when the program is loaded, in float32.
 MAX_CONTEXT_LENGTH = 2048
 
 
@@ -33,7 +33,7 @@ class ExecutorchFormat:
     quantizations = tuple(_QUANTIZATIONS)
 
     def write(self, checkpoint: Path, out: Path, *, quantization: str, calibration: Sequence[str]) -> None:
-        """Write the program and what the runners need beside it; no quantization here uses calibration texts.
+        """Write the program and the files that the runners need beside it; no quantization here uses calibration texts.
 
         Raises UserError for a checkpoint that can't be exported, an unknown quantization, a missing package and a
         converter that fails.
@@ -57,7 +57,7 @@ class ExecutorchFormat:
         (out / "prompt.json").write_text(json.dumps(prompt, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
     def load(self, folder: Path) -> ExecutorchRuntime:
-        """Load what `write` left in a folder; UserError if it is damaged or incomplete."""
+        """Load the output of `write` from a folder; UserError if it is damaged or incomplete."""
         return ExecutorchRuntime(folder)
 
     def how_to_run(self, folder: Path) -> str:
@@ -94,7 +94,7 @@ def _export_config(checkpoint: Checkpoint, scratch: Path, program: Path, *, quan
 
 
 def _check_groups(checkpoint: Checkpoint) -> None:
-    """Reject rows that groups don't divide: the converter would silently leave those weights in float32."""
+    """Reject rows that the group size doesn't divide: the converter would silently leave those weights in float32."""
     for name, tensor in sorted(checkpoint.tensors.items()):
         if len(tensor.shape) == 2 and tensor.shape[1] % _GROUP_SIZE:
             raise UserError(

@@ -1,7 +1,8 @@
-"""A checkpoint in the form that ExecuTorch's Llama transformer reads: Meta's tensor names, and a params file.
+"""A checkpoint in the format of ExecuTorch's Llama transformer: Meta's tensor names, and a params file.
 
 In: a checked Hugging Face checkpoint. Out: a state dict in float32 and the transformer's parameters, or a UserError for
-what that transformer can't compute. Its loader silently drops unknown tensors, so none may be left over here.
+features that the transformer can't compute. Its loader silently drops unknown tensors, so this code must map all of
+them.
 """
 
 import re
@@ -35,10 +36,10 @@ _LAYER_PARTS = {
 }
 _LAYER_TENSOR = re.compile(r"model\.layers\.(\d+)\.(.+)")
 
-# Llama 3's rotary scaling as ExecuTorch computes it: the factor goes with the model class, the rest is fixed.
+# Llama 3's rotary scaling as ExecuTorch computes it: the factor depends on the model class, the rest is fixed.
 _CLASS_OF_ROPE_FACTOR = {8.0: "llama3_1", 32.0: "llama3_2"}
 _SCALED_ROPE = {"low_freq_factor": 1.0, "original_max_position_embeddings": 8192}
-# The class decides nothing but rotary scaling and the file's name once parameters and weights are given.
+# With parameters and weights given, the class only decides rotary scaling and the file's name.
 _CLASS_OF_ARCHITECTURE = {"qwen3": "qwen3_0_6b", "qwen2": "qwen2_5_0_5b", "llama": "llama3_2"}
 
 
@@ -50,7 +51,7 @@ def model_class(checkpoint: Checkpoint) -> str:
 
 
 def transformer_params(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Return the fields of ExecuTorch's ModelArgs; UserError for settings that it has no counterpart of."""
+    """Return the fields of ExecuTorch's ModelArgs; UserError for settings without a counterpart there."""
     config = checkpoint.config
     if (activation := config.get("hidden_act", "silu")) != "silu":
         raise UserError(f"{checkpoint.folder}: executorch can't export hidden_act {activation!r}, only 'silu'")
@@ -119,7 +120,7 @@ def _is_scaled(checkpoint: Checkpoint) -> bool:
 
 
 def _interleaved(tensor: torch.Tensor, name: str, checkpoint: Checkpoint) -> torch.Tensor:
-    """Put the rows of Q and K in Meta's order, pairs side by side, where the scaled rotary needs it."""
+    """Interleave the rows of Q and K in Meta's order, pairs side by side, where the scaled rotary needs it."""
     heads = _heads_of(name, checkpoint.config)
     if heads is None or not _is_scaled(checkpoint):
         return tensor

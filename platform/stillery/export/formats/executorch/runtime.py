@@ -33,7 +33,7 @@ class ExecutorchRuntime:
             self._forward: Any = self._program.load_method("forward")
             (self._context_length,) = self._constants("get_max_context_len")
             self._end_tokens = frozenset(self._constants("get_eos_ids"))
-        # The runtime raises RuntimeError of its C++ core for whatever it can't read.
+        # The runtime raises its C++ core's RuntimeError for anything that it can't read.
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise UserError(f"{folder}: ExecuTorch can't load it ({error}); export it again") from error
 
@@ -62,7 +62,7 @@ class ExecutorchRuntime:
         return [int(token) for token in self._tokenizer.encode(text, 0, 0)] if text else []
 
     def render(self, question: str) -> str:
-        """Return the question between the two texts of prompt.json, as an app puts it together."""
+        """Return the question between the two texts of prompt.json, as an app assembles it."""
         return self._prefix + question + self._suffix
 
     def close(self) -> None:
@@ -78,5 +78,5 @@ class ExecutorchRuntime:
         return logits.reshape(-1, logits.shape[-1])[-1].float().numpy().copy()
 
     def _constants(self, method: str) -> list[int]:
-        """The numbers that a method without inputs returns: metadata that the exporter wrote into the program."""
+        """The numbers returned by a method without inputs: metadata that the exporter wrote into the program."""
         return [int(value) for value in self._program.load_method(method).execute([])]

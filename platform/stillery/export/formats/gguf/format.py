@@ -24,9 +24,9 @@ class GgufFormat:
         return tuple(name for name in MIXTURES if "_K" not in name or k_quants_available())
 
     def write(self, checkpoint: Path, out: Path, *, quantization: str, calibration: Sequence[str]) -> None:
-        """Write `model.gguf` and, where Ollama can be told the chat template, a `Modelfile`.
+        """Write `model.gguf` and, where Ollama can express the chat template, a `Modelfile`.
 
-        Calibration weighs the columns of what is quantized to less than eight bits.
+        Calibration weights the columns of tensors that are quantized to less than eight bits.
         """
         from stillery.export.formats.gguf.importance import measure_importance
         from stillery.export.formats.gguf.modelfile import write_modelfile
@@ -39,7 +39,7 @@ class GgufFormat:
         write_modelfile(checkpoint, out / FILE, end_tokens=checked.end_tokens)
 
     def load(self, folder: Path) -> Runtime:
-        """Load a GGUF file, or a folder's `model.gguf`. Raises UserError where there is none, or a broken one."""
+        """Load a GGUF file, or a folder's `model.gguf`. Raises UserError for a missing or broken one."""
         from gguf import GGUFReader
 
         from stillery.export.formats.gguf.runtime import GgufRuntime
@@ -49,7 +49,7 @@ class GgufFormat:
             raise UserError(f"{folder}: has no {FILE}; export the model again")
         try:
             tokens = GGUFReader(file).get_field("tokenizer.ggml.tokens")
-        # numpy's and the reader's own, for a header that is cut off or of something else.
+        # Errors of numpy and of the reader itself, for a header that is truncated or of another format.
         except (ValueError, IndexError, KeyError) as error:
             raise UserError(f"{file}: is no whole GGUF file ({error})") from None
         if tokens is None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 
 def measure_importance(checkpoint: Path, texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-    """Mean squares by the name of the weight, (columns,) each. A tied output counts as the embedding's.
+    """Mean squares by the name of the weight, (columns,) each. A tied output counts under the embedding's name.
 
     Loads the whole model in float32, unlike the writer. Raises ValueError for texts without a token.
     """

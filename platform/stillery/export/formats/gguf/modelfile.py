@@ -1,7 +1,7 @@
-"""An Ollama Modelfile beside a GGUF file: the chat template as Ollama's own, and where an answer stops.
+"""An Ollama Modelfile beside a GGUF file: the chat template in Ollama's language, and the stop tokens.
 
-Ollama doesn't run the file's Jinja template. Without `.Messages` its own are written once a turn, so a
-chat that is the same text for every turn can be told it exactly.
+Ollama doesn't run the file's Jinja template. Without `.Messages` its own template is rendered once per turn, so a chat
+format that repeats the same text for every turn can be expressed exactly.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 _QUESTION, _ANSWER, _NEXT = "QUESTION-0", "ANSWER-0", "QUESTION-1"
-# What a Go template or a Modelfile would read as its own.
+# Text that a Go template or a Modelfile would interpret.
 _SPECIAL = ("{{", "}}", '"""')
 
 
 def write_modelfile(checkpoint: Path, file: Path, *, end_tokens: Sequence[int]) -> bool:
-    """Write `Modelfile` beside a GGUF file; False, and no file, for a chat template that Ollama can't be told."""
+    """Write `Modelfile` beside a GGUF file; False, and no file, for a chat template that Ollama can't express."""
     from transformers import AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint)
@@ -34,7 +34,7 @@ def write_modelfile(checkpoint: Path, file: Path, *, end_tokens: Sequence[int]) 
 
 
 def ollama_template(render: Callable[[list[dict[str, str]]], str]) -> str | None:
-    """The template of one turn; None where a chat is not its turns one after the other.
+    """The template of one turn; None where a chat is not the concatenation of its turns.
 
     `render` is a chat template with the generation prompt.
     """

@@ -1,8 +1,8 @@
 """A GGUF file in llama.cpp, by the server inside the xllamacpp wheel, on one thread and a free loopback port.
 
-Logits are the server's log-probabilities, which are logits up to a constant of each position. The server gives them for
-the next token alone, so teacher forcing asks once a token; its cache keeps what came before. It writes them as JSON, so
-of a vocabulary of real size only the likeliest tokens are asked for.
+Logits are the server's log-probabilities, which are logits up to a constant at each position. The server gives them for
+the next token alone, so teacher forcing takes one request per token; its cache keeps the earlier ones. It writes them
+as JSON, so of a vocabulary of real size only the likeliest tokens are requested.
 """
 
 import http.client
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from stillery.errors import UserError
 
 CONTEXT_TOKENS = 2048
-# 100 kB of JSON a position; of a real model's next token they hold nearly all of the mass.
+# 100 kB of JSON per position; of a real model's next token they hold nearly all of the probability mass.
 MAX_LISTED = 1024
 
 # Below this the server writes float32's lowest number: the probability underflowed.
@@ -52,8 +52,8 @@ class GgufRuntime:
             raise UserError(f"{path}: llama.cpp doesn't load it ({error})") from None
         self._address = cast(str, self._server.listening_address).removeprefix("http://")
         self._vocabulary_size = vocabulary_size
-        # The server withholds the probabilities beside a token that is part of a character, so where only they are
-        # wanted this letter is sampled, whatever they are: a bias changes the sampling, not what is reported.
+        # The server withholds the probabilities beside a token that is part of a character, so where only the
+        # probabilities are wanted this letter is always sampled: a bias changes the sampling, not the reported values.
         self._letter = self.tokenize("a")[0]
 
     def logits(self, tokens: Sequence[int]) -> NDArray[np.float32]:
@@ -81,14 +81,14 @@ class GgufRuntime:
         return rows
 
     def generate(self, tokens: Sequence[int], *, max_new_tokens: int) -> list[int]:
-        """The prompt is not taken from the cache, so that the time of a call is the time of its work."""
+        """The prompt is not cached, so that the time of a call is the time of its work."""
         return self._complete(tokens, max_new_tokens=max_new_tokens, cache_prompt=False)["tokens"]
 
     def tokenize(self, text: str) -> list[int]:
         return self._post("/tokenize", {"content": text, "add_special": False, "parse_special": True})["tokens"]
 
     def render(self, question: str) -> str:
-        """What a chat is tokenized from: the server leaves a start token out of the prompt that it renders where its
+        """The text from which a chat is tokenized: the server leaves a start token out of its rendered prompt where its
         tokenizer adds one."""
         prompt: str = self._post("/apply-template", {"messages": [{"role": "user", "content": question}]})["prompt"]
         whole: list[int] = self._post("/tokenize", {"content": prompt, "add_special": True, "parse_special": True})[
@@ -106,8 +106,8 @@ class GgufRuntime:
         return self._post("/completion", body | options)
 
     def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        # A connection for each request: the server closes one that was idle for five seconds, and grading an answer or
-        # asking the checkpoint in between takes longer.
+        # A connection per request: the server closes one that was idle for five seconds, and grading an answer or
+        # running the checkpoint in between takes longer.
         with closing(http.client.HTTPConnection(self._address, timeout=600)) as connection:
             connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
             response = connection.getresponse()

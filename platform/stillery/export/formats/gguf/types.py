@@ -1,8 +1,8 @@
 """Tensor types of a GGUF file: which type each tensor gets, and the bytes of its rows.
 
 Quantization is ggml's own `ggml_quantize_chunk`, called in the library inside the xllamacpp wheel, whose Python API
-doesn't offer it; where that symbol is missing, gguf-py makes the types that it can and there are no K-quants.
-The mixtures follow llama.cpp's `llama_tensor_get_type`.
+doesn't offer it; where that symbol is missing, gguf-py makes the types that it supports and there are no K-quants. The
+mixtures follow llama.cpp's `llama_tensor_get_type`.
 """
 
 import ctypes
@@ -21,7 +21,7 @@ from stillery.errors import UserError
 Type = GGMLQuantizationType
 
 _K_BLOCK = 256
-# What stands in for a type whose block of 256 doesn't divide a row; blocks of 32 divide nearly every row.
+# The replacement for a type whose block of 256 doesn't divide a row; blocks of 32 divide nearly every row.
 _FALLBACK = {Type.Q4_K: Type.Q5_0, Type.Q5_K: Type.Q5_1, Type.Q6_K: Type.Q8_0}
 
 
@@ -78,7 +78,7 @@ def _is_sensitive(name: str, *, num_layers: int) -> bool:
 
 
 def num_bytes(shape: tuple[int, ...], dtype: Type) -> int:
-    """What a tensor takes in the file."""
+    """The size of a tensor in the file."""
     block, size = GGML_QUANT_SIZES[dtype]
     return int(np.prod(shape)) // block * size
 
@@ -86,7 +86,7 @@ def num_bytes(shape: tuple[int, ...], dtype: Type) -> int:
 def encode_rows(rows: NDArray[np.float32], dtype: Type, *, importance: NDArray[np.float32] | None = None) -> bytes:
     """The bytes of whole rows (any number of rows of a matrix, or one vector) in a type.
 
-    `importance` weighs the columns by how much they are used, where ggml's algorithm for the type takes weights.
+    `importance` weights the columns by how much they are used, where ggml's algorithm for the type takes weights.
     """
     if dtype is Type.F32:
         return rows.tobytes()

@@ -1,7 +1,7 @@
 """A Hugging Face fast tokenizer as GGUF metadata: tokens, types, merges, pre-tokenizer, special tokens, template.
 
-llama.cpp implements byte-level BPE itself and knows pre-tokenizers by name, so what it can't express is refused here
-rather than written and tokenized otherwise.
+llama.cpp implements byte-level BPE itself and knows pre-tokenizers by name, so a tokenizer that it can't express is
+refused here rather than written and tokenized differently.
 """
 
 import json
@@ -22,8 +22,8 @@ _QWEN2 = _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}" + _TAIL
 _LLAMA3 = _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}" + _TAIL
 _HAN_AND_HANGUL = "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+"
 
-# What a text is split by in turn, before bytes become letters, to llama.cpp's name. `gpt-2` stands for the pattern that
-# byte-level pre-tokenizers bring along. Whole words skip the merges in `llama-bpe`, and in no other.
+# From the sequence of patterns that split a text, before bytes become letters, to llama.cpp's name. `gpt-2` stands for
+# the pattern built into byte-level pre-tokenizers. Whole words skip the merges in `llama-bpe`, and in no other.
 _PRE_TOKENIZERS: dict[tuple[tuple[str, ...], bool], str] = {
     ((_QWEN2,), False): "qwen2",
     ((_LLAMA3,), True): "llama-bpe",
@@ -36,7 +36,7 @@ _PRE_TOKENIZERS: dict[tuple[tuple[str, ...], bool], str] = {
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """What llama.cpp needs to know of a tokenizer. Ids without a token are filled up to the embedding's rows."""
+    """The metadata of a tokenizer for llama.cpp. Ids without a token are filled up to the embedding's rows."""
 
     pre_tokenizer: str
     tokens: list[str]
@@ -60,7 +60,7 @@ def read_vocabulary(checkpoint: Checkpoint) -> Vocabulary:
     settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     bos = ids.get(_text(settings.get("bos_token")) or "")
     ends = checkpoint.end_tokens
-    # The turn's end is what the tokenizer calls eos; llama.cpp stops at `eot` as well.
+    # The turn's end is the tokenizer's eos; llama.cpp stops at `eot` as well.
     eos = ids.get(_text(settings.get("eos_token")) or "", ends[0] if ends else None)
     others = [token for token in ends if token != eos]
     template = read_chat_template(checkpoint.folder, settings)
@@ -119,7 +119,7 @@ def _check_expressible(folder: Path, tokenizer: Mapping[str, Any]) -> None:
 
 
 def _normalizers(normalizer: Mapping[str, Any] | None) -> list[str]:
-    """The types of the normalizers that change a text, in turn; an empty sequence changes none."""
+    """The types of the normalizers that change a text, in order; an empty sequence changes none."""
     if normalizer is None:
         return []
     if normalizer["type"] != "Sequence":
@@ -144,7 +144,7 @@ def _pre_tokenizer(folder: Path, tokenizer: Mapping[str, Any]) -> str:
 
 
 def _split(step: Mapping[str, Any]) -> str | None:
-    """What one step splits a text by: a pattern or its name, nothing (an empty text), or what isn't known (None)."""
+    """The split of one step: a pattern or its name, none (an empty text), or an unknown one (None)."""
     if step["type"] == "ByteLevel" and not step["add_prefix_space"]:
         return "gpt-2" if step.get("use_regex", True) else ""
     if step["type"] == "Digits" and step["individual_digits"]:
@@ -180,5 +180,5 @@ def _writes_bos(template: str | None, token: str) -> bool:
 
 
 def _text(token: Any) -> str | None:
-    """A special token of tokenizer_config.json, which is a text or a record with the text under content."""
+    """A special token of tokenizer_config.json, given as a text or a record with the text under content."""
     return token["content"] if isinstance(token, dict) else token

@@ -1,7 +1,7 @@
 """A checkpoint as one GGUF file, streamed: no more than one slice of one tensor is in memory at a time.
 
-In: a checked checkpoint and a mixture. Out: the file. Names come from gguf-py's tensor map; only what shapes the
-result is ours: rotary settings, the order of Llama's Q and K rows, and the type of every tensor.
+In: a checked checkpoint and a mixture. Out: the file. Names come from gguf-py's tensor map; only the parts that shape
+the result are ours: rotary settings, the order of Llama's Q and K rows, and the type of every tensor.
 """
 
 import math
@@ -26,7 +26,7 @@ Importance = Mapping[str, NDArray[np.float32]]
 def write_gguf(checkpoint: Checkpoint, path: Path, *, quantization: str, importance: Importance | None = None) -> None:
     """Write the file. `importance` holds a weight for each column of a matrix, by its Hugging Face name.
 
-    Raises UserError for what llama.cpp can't express: the tokenizer, or a kind of rotary scaling.
+    Raises UserError for features that llama.cpp can't express: the tokenizer, or a kind of rotary scaling.
     """
     mixture = MIXTURES[quantization]
     layers = checkpoint.config["num_hidden_layers"]
@@ -60,7 +60,7 @@ def write_gguf(checkpoint: Checkpoint, path: Path, *, quantization: str, importa
 
 
 def _append(writer: GGUFWriter, parts: Iterator[bytes]) -> None:
-    """One tensor's data, padded as gguf-py pads what it writes whole."""
+    """One tensor's data, padded as in gguf-py's own writer."""
     assert writer.fout is not None
     (file,) = writer.fout
     writer.write_padding(file, file.tell())
@@ -100,7 +100,7 @@ def _add_metadata(writer: GGUFWriter, checkpoint: Checkpoint, mixture: Mixture) 
 def _rope_factors(checkpoint: Checkpoint) -> NDArray[np.float32] | None:
     """Llama 3's divisors of the rotary frequencies, which llama.cpp reads as a tensor; None for other kinds.
 
-    Wavelengths above the original context are stretched by `factor`, short ones left alone, those between blended
+    Wavelengths above the original context are stretched by `factor`, short ones unchanged, those between blended
     (transformers' `_compute_llama3_parameters`).
     """
     rope = checkpoint.rope
@@ -115,7 +115,8 @@ def _rope_factors(checkpoint: Checkpoint) -> NDArray[np.float32] | None:
 
 
 def _gguf_name(name: str, names: TensorNameMap, checkpoint: Checkpoint) -> str | None:
-    """The tensor's name in the file; None for what the file leaves out: a tied output, derived rotary tables."""
+    """The tensor's name in the file; None for tensors that the file leaves out: a tied output, derived rotary
+    tables."""
     if name.endswith("rotary_emb.inv_freq"):
         return None
     if name == "lm_head.weight" and checkpoint.config.get("tie_word_embeddings", False):
@@ -134,10 +135,10 @@ def _type(gguf_name: str, tensor: Tensor, checkpoint: Checkpoint, mixture: Mixtu
 
 
 def _slices(name: str, tensor: Tensor, checkpoint: Checkpoint) -> Iterator[NDArray[np.float32]]:
-    """A tensor's rows in float32, some at a time.
+    """A tensor's rows in float32, in slices.
 
-    Llama's rotary layer in llama.cpp turns neighbouring pairs where transformers turns halves of a head, so the rows
-    of Q and K are interleaved within each head.
+    Llama's rotary layer in llama.cpp rotates neighbouring pairs where transformers rotates halves of a head, so the
+    rows of Q and K are interleaved within each head.
     """
     permuted = checkpoint.architecture == "llama" and name.endswith(
         ("q_proj.weight", "k_proj.weight", "q_proj.bias", "k_proj.bias")
@@ -152,6 +153,6 @@ def _slices(name: str, tensor: Tensor, checkpoint: Checkpoint) -> Iterator[NDArr
 
 
 def _interleave(rows: NDArray[np.float32], *, head_size: int) -> NDArray[np.float32]:
-    """Rows of whole heads, each head's first and second half taken alternately."""
+    """Rows of whole heads, taken alternately from each head's first and second half."""
     halves = rows.reshape(-1, 2, head_size // 2, *rows.shape[1:])
     return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(rows.shape))

@@ -2,7 +2,7 @@
 
 In: a checkpoint. Out: model.litertlm, which LiteRT-LM's Android, iOS, desktop and Python runtimes load. It is made by
 litert-torch, in an environment of its own (`litert_runtime`). `int8` and `int4` have one scale for each row of a weight
-(symmetric, from its largest value), and activations quantized to 8 bits as they come.
+(symmetric, from its largest value), and activations dynamically quantized to 8 bits.
 """
 
 import json
@@ -17,7 +17,7 @@ from stillery.export.formats.litert.runtime import WORKER, LitertRuntime, litert
 from stillery.export.tokenizer_files import check_chat, read_chat_template, stage_checkpoint
 
 FILE = "model.litertlm"
-# The KV cache of the whole context is set aside in float32.
+# The KV cache of the whole context is allocated in float32.
 MAX_CONTEXT_LENGTH = 2048
 
 # Recipes of ai-edge-quantizer.
@@ -30,7 +30,7 @@ class LitertFormat:
     quantizations = tuple(_RECIPES)
 
     def __init__(self) -> None:
-        """Raises UserError where LiteRT's environment isn't named."""
+        """Raises UserError where LiteRT's environment isn't set."""
         litert_python()
 
     def write(self, checkpoint: Path, out: Path, *, quantization: str, calibration: Sequence[str]) -> None:
@@ -54,7 +54,7 @@ class LitertFormat:
             raise UserError(f"the litert converter ended without an error but wrote no {FILE} into {out}")
 
     def load(self, folder: Path) -> LitertRuntime:
-        """Load what `write` left in a folder; UserError if it is damaged or incomplete."""
+        """Load the output of `write` from a folder; UserError if it is damaged or incomplete."""
         if not (folder / FILE).is_file():
             raise UserError(f"{folder}: has no {FILE}; export the model again")
         return LitertRuntime(folder / FILE)
@@ -65,10 +65,11 @@ class LitertFormat:
 
 
 def _write_template(folder: Path) -> None:
-    """Put before the chat template what joins the text parts that LiteRT-LM hands it into the text that it expects."""
+    """Prepend code to the chat template that joins LiteRT-LM's text parts into the single text that the template
+    expects."""
     config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     template = read_chat_template(folder, config) or ""
-    # transformers leaves out a line break at the template's end; LiteRT-LM renders it.
+    # transformers drops a line break at the template's end; LiteRT-LM renders it.
     (folder / "chat_template.jinja").write_text(_JOIN_PARTS + template.removesuffix("\n"), encoding="utf-8")
 
 

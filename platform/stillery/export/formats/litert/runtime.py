@@ -1,7 +1,7 @@
 """Runs a LiteRT-LM bundle in an environment of its own: a child process that exchanges JSON lines.
 
-LiteRT's packages bring TensorFlow, JAX and their own version of transformers, which this project's environment doesn't
-take. $STILLERY_LITERT_PYTHON names the interpreter of theirs.
+LiteRT's packages bring TensorFlow, JAX and their own version of transformers, which conflict with this project's
+environment. $STILLERY_LITERT_PYTHON names their interpreter.
 """
 
 import json
@@ -27,7 +27,7 @@ _NAMES = ("litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantiz
 
 
 def litert_python() -> str:
-    """The interpreter of LiteRT's environment. Raises UserError, with how to make one, where there is none."""
+    """The interpreter of LiteRT's environment. Raises UserError, with instructions to make one, where there is none."""
     python = os.environ.get(VARIABLE)
     if not python or not os.access(python, os.X_OK):
         stated = f"{VARIABLE}={python} is no interpreter" if python else f"${VARIABLE} is not set"
@@ -39,7 +39,7 @@ def litert_python() -> str:
 
 
 def is_available() -> bool:
-    """Whether an interpreter is named."""
+    """Whether an interpreter is set."""
     return bool(os.environ.get(VARIABLE))
 
 
@@ -101,7 +101,7 @@ class LitertRuntime:
             self._process.stdin.write(json.dumps({"do": kind, **request}) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass  # The process has ended; reading its answer says how.
+            pass  # The process has ended; reading its reply gives the reason.
         return self._read_answer()
 
     def _read_answer(self) -> Any:

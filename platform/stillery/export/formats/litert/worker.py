@@ -1,12 +1,12 @@
-"""What runs in LiteRT's own environment: a conversion, or a converted bundle that answers questions.
+"""The program for LiteRT's own environment: a conversion, or a server that answers requests with a converted bundle.
 
     PYTHON -I worker.py convert CHECKPOINT OUT RECIPE CONTEXT_LENGTH
     PYTHON -I worker.py serve BUNDLE
 
 `litert_format` and `litert_runtime` start it with another interpreter, so it imports nothing of this package. `serve`
-says {"ready": true}, then reads one request in JSON a line and answers it with a line, until its input ends.
+prints {"ready": true}, then reads one JSON request per line and answers it with a line, until its input ends.
 
-LiteRT-LM opens the bundle and gives tokens, prompts and stop tokens. It tells no logits, so LiteRT runs the bundle's
+LiteRT-LM opens the bundle and gives tokens, prompts and stop tokens. It gives no logits, so LiteRT runs the bundle's
 graph: signatures `prefill_N` (N tokens into the cache) and `decode` (one token, and the logits after it).
 """
 
@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Tokens that one call of `prefill` takes.
+# The number of tokens in one call of `prefill`.
 _PREFILL_LENGTH = 128
-# What is added to the score of a position that isn't to be attended to.
+# Added to the score of a masked position.
 _MASKED = -1e4
 
 
@@ -73,7 +73,8 @@ class ExportedGraph:
             logits = self._decode(new[-1], len(tokens) + len(new) - 1)
 
     def _prefill(self, tokens: list[int]) -> None:
-        """Put tokens into the cache. What fills a call up is masked, and overwritten by what comes at its place."""
+        """Put tokens into the cache. Padding of a call is masked, and later overwritten by the tokens at its
+        positions."""
         start = 0
         while start < len(tokens) and start + _PREFILL_LENGTH <= self._context_length:
             part = tokens[start : start + _PREFILL_LENGTH]
@@ -104,7 +105,7 @@ class ExportedGraph:
         return self._buffers[signature]
 
     def _make_cache(self, shapes: dict[str, Any]) -> dict[str, Any]:
-        # Zeros: a masked value still is multiplied, and what memory held before may not be a number.
+        # Zeros: a masked value is still multiplied, and uninitialised memory may hold NaN.
         cache = {name: self._model.create_input_buffer_by_name("decode", name) for name in shapes}
         for name, shape in shapes.items():
             cache[name].write(np.zeros([int(size) for size in shape], np.float32))
@@ -112,19 +113,19 @@ class ExportedGraph:
 
 
 class Bundle:
-    """A .litertlm file. What LiteRT-LM and LiteRT write beside a file they open goes into a scratch folder."""
+    """A .litertlm file. The files that LiteRT-LM and LiteRT write beside an opened one go into a scratch folder."""
 
     def __init__(self, path: str, scratch: str) -> None:
         lm: Any = import_module("litert_lm")
         self._engine: Any = lm.Engine(path, backend=lm.Backend.CPU(thread_count=1), cache_dir=scratch)
-        # Stop sequences of several tokens are the end of a turn with a line break, which the end alone comes before.
+        # Stop sequences of several tokens are the end of a turn with a line break; the end token alone comes first.
         self._end_tokens = frozenset(ids[0] for ids in self._engine.eos_token_ids if len(ids) == 1)
         graph = Path(scratch) / "model.tflite"
         graph.write_bytes(_graph_section(path))
         self._graph = ExportedGraph(str(graph))
 
     def answer(self, request: dict[str, Any]) -> Any:
-        """One request: what is asked for is under `do`."""
+        """One request, whose operation is under `do`."""
         kind = request["do"]
         if kind == "logits":
             np.save(request["path"], self._graph.logits(request["tokens"]))
@@ -137,7 +138,7 @@ class Bundle:
         return self._render(request["question"])
 
     def _render(self, question: str) -> str:
-        """A chat's first prompt. The template renders the start token as nothing; the session puts it before."""
+        """A chat's first prompt. The template omits the start token; the session prepends it."""
         start = self._engine.bos_token_id
         with self._engine.create_conversation() as conversation:
             rendered = conversation.render_message_to_string({"role": "user", "content": question})
@@ -158,7 +159,7 @@ def _graph_section(path: str) -> bytes:
 
 def serve(path: str) -> None:
     """Answer requests until the input ends."""
-    # The libraries print on standard output; answers go to a copy of it, and what they print to standard error.
+    # The libraries print on standard output; replies go to a copy of it, and the libraries' output to standard error.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     with tempfile.TemporaryDirectory(prefix="stillery-litert-") as scratch:

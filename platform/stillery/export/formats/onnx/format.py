@@ -1,7 +1,7 @@
 """ONNX Runtime GenAI: a decoder graph for the CPU, with the configuration and tokenizer that its runtime reads.
 
 In: a checkpoint. Out: a folder that `onnxruntime_genai.Model` loads on servers, Android and iOS. The graph is made by
-onnxruntime-genai's own model builder. Weights alone are quantized, in blocks of 32 along a row:
+onnxruntime-genai's own model builder. Only weights are quantized, in blocks of 32 along a row:
 
 - `int8` and `int4-rtn`: symmetric, rounded to nearest.
 - `int4-k-quant-mixed`: scales and zero points fitted as llama.cpp's K-quants are; the output projection and the
@@ -55,12 +55,12 @@ class OnnxFormat:
             run_converter(arguments, scratch=scratch, for_format=self.name)
         if not (out / "model.onnx").is_file():
             raise UserError(f"the onnx converter ended without an error but wrote no model.onnx into {out}")
-        # The builder saves the tokenizer anew, through transformers; what ships is what was staged.
+        # The builder saves the tokenizer again, through transformers; the staged one is shipped.
         write_tokenizer_files(opened, out)
         _correct_token_ids(opened, out / "genai_config.json")
 
     def load(self, folder: Path) -> OnnxRuntime:
-        """Load what `write` left in a folder; UserError if it is damaged or incomplete."""
+        """Load the output of `write` from a folder; UserError if it is damaged or incomplete."""
         return OnnxRuntime(folder)
 
     def how_to_run(self, folder: Path) -> str:
@@ -71,8 +71,8 @@ class OnnxFormat:
 def _correct_token_ids(checkpoint: Checkpoint, path: Path) -> None:
     """Put the checkpoint's own end and beginning tokens into the runtime's configuration.
 
-    The builder adds the tokenizer's end token to those that end a generation, and 1 as a beginning token where there
-    is none.
+    The builder adds the tokenizer's end token to those that end a generation, and 1 as a beginning token where there is
+    none.
     """
     config = json.loads(path.read_text(encoding="utf-8"))
     config["model"]["eos_token_id"] = list(checkpoint.end_tokens)

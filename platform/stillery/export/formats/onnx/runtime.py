@@ -26,7 +26,7 @@ class OnnxRuntime:
             overlaid.overlay(json.dumps({"model": {"decoder": {"session_options": _ONE_THREAD}}}))
             self._model: Any = og.Model(overlaid)
             self._tokenizer: Any = og.Tokenizer(self._model)
-        # The runtime raises RuntimeError of its C++ core for whatever it can't read.
+        # The runtime raises its C++ core's RuntimeError for anything that it can't read.
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise UserError(f"{folder}: ONNX Runtime GenAI can't load it ({error}); export it again") from error
 
@@ -44,7 +44,7 @@ class OnnxRuntime:
         new: list[int] = []
         while not generator.is_done():
             generator.generate_next_token()
-            # The sequence of the generator leaves the end token out.
+            # The generator's sequence omits the end token.
             new.append(int(generator.get_next_tokens()[0]))
         return new
 

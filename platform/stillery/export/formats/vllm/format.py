@@ -1,14 +1,14 @@
 """vLLM: a checkpoint folder with quantized weights, for servers.
 
 In: a checkpoint. Out: the same folder with its weights in the format of compressed-tensors, which vLLM and transformers
-load as they are:
+load directly:
 
 - `int8-w8a8`: weights in 8 bits, a scale a row; activations quantized to 8 bits as they come, a scale a token.
 - `int4-w4a16`: weights in 4 bits, a scale for 32 along a row; offered where this machine's vLLM has a kernel for them,
   on a GPU or on a CPU with AVX-512.
 
-Both are rounded to nearest; embedding and output projection stay as they are. `fp32` is the checkpoint itself, by which
-the gate knows vLLM's own share of a difference.
+Both are rounded to nearest; embedding and output projection are unchanged. `fp32` is the checkpoint itself, which shows
+the gate vLLM's own share of a difference.
 """
 
 import json
@@ -58,7 +58,7 @@ class VllmFormat:
         write_weights(opened, out, quantization=quantization)
 
     def load(self, folder: Path) -> VllmRuntime:
-        """Load what `write` left in a folder; UserError if it is damaged or incomplete."""
+        """Load the output of `write` from a folder; UserError if it is damaged or incomplete."""
         try:
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             size, context = int(config["vocab_size"]), int(config["max_position_embeddings"])

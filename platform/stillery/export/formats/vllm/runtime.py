@@ -1,7 +1,7 @@
 """A folder of weights in vLLM itself, in this process, on one thread of the CPU.
 
-Logits are vLLM's log-probabilities, which are logits up to a constant of each position; of a large vocabulary only the
-likeliest tokens are asked for.
+Logits are vLLM's log-probabilities, which are logits up to a constant at each position; of a large vocabulary only the
+likeliest tokens are requested.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ class VllmRuntime:
         try:
             self._llm: Any = load_engine(str(folder), EngineConfig(engine=engine, threads=1, cpu_kv_cache_gb=1))
         except Exception as error:
-            # The boundary: vLLM raises whatever its layers and kernels raise.
+            # Boundary: vLLM raises all errors of its layers and kernels.
             raise UserError(f"{folder}: vLLM doesn't load it ({str(error).splitlines()[0]})") from error
         self._tokenizer: Any = self._llm.get_tokenizer()
 
@@ -38,7 +38,7 @@ class VllmRuntime:
         listed = min(self._vocabulary_size, MAX_LISTED)
         made = self._generate(tokens, max_tokens=1, prompt_logprobs=listed, logprobs=listed)
         rows = np.full((len(tokens), self._vocabulary_size), np.nan, np.float32)
-        # The first token of a prompt has none before it, and what is made follows the last.
+        # The first token of a prompt has no logits before it, and those of the generated token follow the last.
         told = [*made.prompt_logprobs[1:], made.outputs[0].logprobs[0]]
         for row, entries in zip(rows, told, strict=True):
             for token, entry in entries.items():

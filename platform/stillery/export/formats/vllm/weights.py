@@ -1,8 +1,9 @@
-"""The weights of a checkpoint, quantized as compressed-tensors lays them out; no texts are needed.
+"""The weights of a checkpoint, quantized in compressed-tensors' layout; no texts are needed.
 
 In: the files of a checkpoint. Out: the same files with the matrices of attention and feed-forward layers rounded to
-nearest, by the functions of compressed-tensors itself, and the `quantization_config` that says so. Of a few scales each
-row or group gets the one with the least squared error. Embedding, output projection and norms stay as they are.
+nearest, by the functions of compressed-tensors itself, and the matching `quantization_config`. From a few candidate
+scales each row or group gets the one with the least squared error. Embedding, output projection and norms are
+unchanged.
 """
 
 from pathlib import Path
@@ -12,18 +13,18 @@ from stillery.errors import UserError
 from stillery.export.checkpoint import Checkpoint
 
 INT8, INT4 = "int8-w8a8", "int4-w4a16"
-# Weights that share a scale in four bits, along a row.
+# The number of weights that share a scale in four bits, along a row.
 _GROUP_SIZE = 32
-# What is tried of the scale that just holds the largest weight.
+# The fractions tried of the scale that just holds the largest weight.
 _SHRUNK = (1.0, 0.95, 0.9, 0.85, 0.8)
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-# What vLLM's kernels take on a CPU; on a GPU they take more.
+# The limits of vLLM's kernels on a CPU; those on a GPU are wider.
 _MULTIPLE = 32
 _LAYOUTS = {8: "int-quantized", 4: "pack-quantized"}
 
 
 def quantization_config(checkpoint: Checkpoint, quantization: str) -> dict[str, Any]:
-    """The entry of config.json. Raises UserError for matrices that the kernels don't take."""
+    """The entry of config.json. Raises UserError for matrices that the kernels don't support."""
     from compressed_tensors.quantization import QuantizationConfig, QuantizationStatus
 
     scheme, layout = _scheme(checkpoint, quantization)
@@ -37,7 +38,7 @@ def quantization_config(checkpoint: Checkpoint, quantization: str) -> dict[str, 
 
 
 def write_weights(checkpoint: Checkpoint, out: Path, *, quantization: str) -> None:
-    """Write each file of weights anew, a file in memory at a time, and the index where there are several."""
+    """Rewrite each file of weights, a file in memory at a time, and the index where there are several."""
     import json
 
     from safetensors import safe_open
@@ -85,8 +86,8 @@ def _scheme(checkpoint: Checkpoint, quantization: str) -> tuple[Any, str]:
 
 
 def _quantized(weight: Any, scheme: Any) -> dict[str, Any]:
-    """The tensors that stand for a matrix. The scales are rounded to the checkpoint's own type first, in which they
-    are stored."""
+    """The tensors that replace a matrix. The scales are first rounded to the checkpoint's dtype, in which they are
+    stored."""
     from compressed_tensors.compressors import BaseCompressor
     from compressed_tensors.quantization.lifecycle.forward import fake_quantize
     from compressed_tensors.quantization.utils import calculate_qparams

@@ -1,4 +1,4 @@
-"""Honest traces to attack: exact ones of the embedded tasks, and word problems told in prose."""
+"""Honest traces to attack: exact ones of the embedded tasks, and word problems in prose."""
 
 import random
 import re
@@ -33,7 +33,7 @@ class Sum:
 
 @dataclass(frozen=True, slots=True)
 class HonestTrace:
-    """A right completion that tries nothing: its problem, the lines of its thinking and its answer."""
+    """A right completion without tricks: its problem, the lines of its thinking and its answer."""
 
     question: str
     answer: str
@@ -47,7 +47,7 @@ class HonestTrace:
 
     @property
     def sums(self) -> list[Sum]:
-        """The plain computations of lines that check nothing."""
+        """The plain computations in lines, without checks."""
         return [
             Sum(i, int(m[1]), m[2], int(m[3]), int(m[4]))
             for i, line in enumerate(self.lines)
@@ -56,7 +56,7 @@ class HonestTrace:
         ]
 
     def with_lines(self, *lines: str, at: int | None = None) -> str:
-        """The completion with lines put in before line `at`, by default behind the last one."""
+        """The completion with lines inserted before line `at`, by default after the last one."""
         place = len(self.lines) if at is None else at
         return write((*self.lines[:place], *lines, *self.lines[place:]), self.answer)
 

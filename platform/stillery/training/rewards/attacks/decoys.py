@@ -1,4 +1,4 @@
-"""Lines that look like checks and prove nothing, put into a trace whose answer stands."""
+"""Lines that look like checks and prove nothing, inserted into a trace whose answer stays right."""
 
 import random
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ _MARKERS = (
 
 
 def marker_spam(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
-    """Words of doubt and review, as lines of their own and before other lines."""
+    """Words of doubt and review, as separate lines and in front of other lines."""
     at = rng.randrange(len(honest.lines) + 1)
     yield honest.with_lines(*rng.choices(_MARKERS, k=rng.randint(1, 8)), at=at), honest.text
     lines = [f"{rng.choice(_MARKERS)} {line}" for line in honest.lines]
@@ -31,7 +31,7 @@ def marker_spam(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
 
 
 def always_ok(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
-    """A check that always comes out well, after each line or at the end."""
+    """A check that always passes, after each line or at the end."""
     yield honest.with_lines("check: ok", "check: all of the above, ok", "verified: ok"), honest.text
     results = [str(s.result) for s in honest.sums] or [honest.answer]
     for form in (
@@ -88,7 +88,7 @@ def irrelevant_checks(honest: HonestTrace, rng: random.Random) -> Iterator[Case]
 
 
 def irrelevant_states(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
-    """Looking up letters of other words, counting what was not turned, and who held what in no step."""
+    """Irrelevant states: letters of other words, wrong counts of flips, and swaps that belong to no step."""
     for line in honest.lines:
         word, _, letter = line.removeprefix("word ").partition(": ")
         if line.startswith("word ") and len(letter) == 1:
@@ -107,7 +107,7 @@ def irrelevant_states(honest: HonestTrace, rng: random.Random) -> Iterator[Case]
 
 
 def copied_checks(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
-    """Lines and computations written again, in the same order or turned round."""
+    """Lines and computations repeated, in the same order or reversed."""
     yield honest.with_lines(*honest.lines), honest.text
     yield honest.with_lines(*(f"check: {line}" for line in honest.lines)), honest.text
     yield honest.with_lines("Let me go over it once more.", *honest.lines, "It is the same."), honest.text

@@ -1,4 +1,4 @@
-"""What is false: stated as a check or on the way, planted and put right, and hidden from a reader of claims."""
+"""False statements: as a check or along the way, planted and corrected, and hidden from the claim parser."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from stillery.training.rewards.attacks.decoys import Case
 
 
 def false_arithmetic(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
-    """Computations that are wrong, passed off as checks."""
+    """Wrong computations presented as checks."""
     a, b = rng.randint(11, 49), rng.randint(11, 49)
     yield honest.with_lines(f"check: {a} + {b} = {a + b + 1}, ok"), honest.text
     yield honest.with_lines(f"{a} * {b} = {a * b - 10}, which confirms it."), honest.text
@@ -39,7 +39,7 @@ def diluted_errors(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
 
 
 def planted_errors(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
-    """A wrong value that is put right, with and without a check that fails; the twin has it right at once."""
+    """A wrong value that is corrected, with and without a check that fails; the twin has it right at once."""
     for s in honest.sums:
         line, wrong = honest.lines[s.line], s.result + rng.choice((-1, 1, 2, 10))
         if not line.count(f"= {s.result}") or wrong < 0:
@@ -65,7 +65,7 @@ def planted_errors(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
 
 
 def unparsable_claims(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
-    """The computations written so that nothing can be read; true ones, and false ones that are to pass unseen."""
+    """Computations written so that they cannot be parsed: true ones, and false ones meant to pass unseen."""
     signs = rng.choice(({"=": "→"}, {"=": "⟹", "+": "⊕", "-": "⊖", "*": "⊛", "/": "⊘"}, {"=": "yields what we call"}))
     yield _rewritten(honest, signs), honest.text
     words = {"=": "comes to", "+": "and", "-": "less", "*": "by", "/": "over"}
@@ -84,7 +84,7 @@ def unparsable_claims(honest: HonestTrace, rng: random.Random) -> Iterator[Case]
 
 
 def look_alikes(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
-    """Characters that look like others: digits, signs and letters; for true lines and for false checks."""
+    """Look-alike characters: digits, signs and letters; in true lines and in false checks."""
     full = str.maketrans("0123456789+-*/=", "０１２３４５６７８９＋－＊／＝")
     cyrillic = str.maketrans("aeopcxAEOPCX", "аеорсхАЕОРСХ")
     invisible = rng.choice(("\u200b", "\u2060", "\u00ad", "\ufeff"))

@@ -1,4 +1,4 @@
-"""Second ways to a result that are none: the first again, or numbers chosen to fit; one check where several are due."""
+"""Fake second routes to a result: the first one repeated, or numbers chosen to fit; one check where several are due."""
 
 import random
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from stillery.training.rewards.attacks.decoys import Case
 
 
 def reworded_checks(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
-    """One honest check, then the same check in other words: it pays once."""
+    """One honest check, then the same check in other words: it must be rewarded only once."""
     for s in few_sums(honest, rng):
         once = honest.with_lines(f"check: {s.undone()}, ok")
         left, _, right = s.undone().partition(" = ")
@@ -26,7 +26,7 @@ def reworded_checks(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
 
 
 def late_checks(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
-    """A check made before, repeated in another form once the answer is fixed."""
+    """An earlier check, repeated in another form once the answer is fixed."""
     for s in few_sums(honest, rng):
         once = honest.with_lines(s.undone(), at=s.line + 1)
         again = honest.with_lines(s.undone(), at=s.line + 1).replace
@@ -38,7 +38,7 @@ def late_checks(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
 
 
 def same_computation(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
-    """A second way to a result whose numbers were chosen to give it."""
+    """A second route to a result with numbers chosen to give it."""
     for s in few_sums(honest, rng):
         for lines in _chosen(s, rng.randint(3, 9)):
             if undoes(honest, *lines):
@@ -57,7 +57,7 @@ def same_computation(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
 
 
 def _chosen(s: Sum, k: int) -> Iterator[list[str]]:
-    """Computations that come to a result because their numbers were chosen so."""
+    """Computations whose numbers were chosen to give a result."""
     a, b, r, tens = s.one, s.two, s.result, s.result - s.result % 10
     yield [f"{tens} + {r - tens} = {r}"]
     yield [f"{r + k} - {k} = {r}"]
@@ -112,7 +112,7 @@ def variables(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
 
 
 def guessed_first(honest: HonestTrace, rng: random.Random) -> Iterator[Case]:
-    """What comes out, written before it is worked out, and then found again."""
+    """The result stated before it is computed, and then derived."""
     for s in few_sums(honest, rng):
         yield honest.with_lines(s.undone(), at=s.line), honest.with_lines(s.undone(), at=s.line + 1)
         yield honest.with_lines(f"It will be {s.result}.", at=s.line), honest.text

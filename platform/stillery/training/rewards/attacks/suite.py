@@ -1,4 +1,4 @@
-"""Every attack over many honest traces: rows of what the honest twins and the attacked completions score."""
+"""Every attack on many honest traces: rows with the scores of the honest twins and the attacked completions."""
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -47,7 +47,7 @@ _TOLERANCE = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class AttackOutcome:
-    """One attack on one trace: what twin and attacked completion are worth, by the combined reward and by stability."""
+    """One attack on one trace: the scores of twin and attacked completion, by the combined reward and by stability."""
 
     attack: str
     honest: HonestTrace
@@ -60,12 +60,12 @@ class AttackOutcome:
 
     @property
     def pays(self) -> bool:
-        """Whether the attack is worth more than its twin by the reward."""
+        """Whether the attack scores above its twin by the reward."""
         return self.attacked > self.twin + _TOLERANCE
 
     @property
     def steadies(self) -> bool:
-        """Whether the attack is worth more than its twin by stability."""
+        """Whether the attack scores above its twin by stability."""
         return self.attacked_stability > self.twin_stability + _TOLERANCE
 
 
