@@ -16,7 +16,7 @@ from stillery.io.storage import Folder
 from stillery.records import Generation, Message, Prompt, Request, from_table
 from stillery.sampling.backend import Backend, vllm_backend
 from stillery.sampling.engine import Engine
-from stillery.sampling.sampler import Samples, sample
+from stillery.sampling.sampler import SampledPrompts, sample
 from support.ray_workers import kill_worker
 from support.small_run import small_config
 
@@ -41,7 +41,7 @@ PROMPTS = [
 SAMPLING = {"temperature": 1.0, "max_tokens": 96, "seed": 0}
 
 
-def sampled(folder: Path, source: Callable[[Config], Backend], *overrides: str) -> tuple[Samples, list[str]]:
+def sampled(folder: Path, source: Callable[[Config], Backend], *overrides: str) -> tuple[SampledPrompts, list[str]]:
     """Four samples of each prompt, and the ids of all rows that are in the log then."""
     config = small_config(folder / "run", "teacher.flush_every=4", *overrides)
     with open_run(config) as run:
@@ -54,7 +54,7 @@ def sampled(folder: Path, source: Callable[[Config], Backend], *overrides: str) 
     return samples, [row.sample_id for row in rows if row.error is None]
 
 
-def ids_of(samples: Samples) -> set[str]:
+def ids_of(samples: SampledPrompts) -> set[str]:
     return {sample for table in samples.tables(rows=1000) for sample in table.column("sample_id").to_pylist()}
 
 

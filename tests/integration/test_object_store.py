@@ -13,7 +13,7 @@ from stillery.io.transfer import copy_tree
 from stillery.records import Generation, RenderedPrompt
 from stillery.sampling.inventory import Inventory
 from stillery.sampling.sample_log import QUARANTINE, SampleLog
-from stillery.sampling.sampler import Samples
+from stillery.sampling.sampler import SampledPrompts
 from stillery.sampling.sampling_plan import SamplingPlan
 from stillery.ui.app import make_app
 from stillery.ui.runs import RunList
@@ -54,7 +54,7 @@ def test_a_driver_finds_what_engines_wrote_after_it_had_listed(server: S3Server)
     inventory.look({})
     assert inventory.missing(PROMPTS, {}, failed=True) == []
     located = [RenderedPrompt(p.prompt_id, p.rendered, sorted(inventory.of(p).files)) for p in PROMPTS]
-    (table,) = Samples(located, {p.prompt_id: 8 for p in PROMPTS}, plan).tables(rows=100)
+    (table,) = SampledPrompts(located, {p.prompt_id: 8 for p in PROMPTS}, plan).tables(rows=100)
     assert len(set(table.column("sample_id").to_pylist())) == table.num_rows == 16
     rows = sum(found.num_rows for found in plan.log.read(plan.log.files()).tables.values())
     assert rows == 16, "samples were made twice"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stillery import __version__
-from stillery.benchmark.problems import Problems
+from stillery.benchmark.problems import TaskProblems
 from stillery.benchmark.subject import Subject, slug
 from stillery.benchmark.tasks import GREEDY, Task
 from stillery.config import Config
@@ -38,7 +38,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Measurement:
     """The receipt of a subject, as plain data, and its scores by task."""
 
     receipt: dict[str, Any]
@@ -58,13 +58,15 @@ class _Protocol:
         return digest("protocol", self.samples, dict(self.sampling), self.instruction)[:16]
 
 
-def measure(subject: Subject, work: Sequence[tuple[Task, Problems]], config: Config, *, settings: Settings) -> Measured:
+def measure(
+    subject: Subject, work: Sequence[tuple[Task, TaskProblems]], config: Config, *, settings: Settings
+) -> Measurement:
     """Measure a subject on each task's problems. Needs a running Ray.
 
     Raises UserError if the share of samples that failed for reasons other than the model exceeds
     `run.max_failure_share`.
     """
-    groups: dict[str, tuple[_Protocol, list[tuple[str, Problems]]]] = {}
+    groups: dict[str, tuple[_Protocol, list[tuple[str, TaskProblems]]]] = {}
     for task, found in work:
         protocol = protocol_of(task, settings, writes_template=subject.writes_template)
         groups.setdefault(protocol.key, (protocol, []))[1].append((task.name, found))
@@ -88,12 +90,12 @@ def measure(subject: Subject, work: Sequence[tuple[Task, Problems]], config: Con
             "samples": run.folder.uri,
             "tasks": {name: tasks[name] for name in sorted(tasks)},
         }
-    return Measured(receipt, scores)
+    return Measurement(receipt, scores)
 
 
 def _measure_group(
     protocol: _Protocol,
-    members: Sequence[tuple[str, Problems]],
+    members: Sequence[tuple[str, TaskProblems]],
     *,
     subject: Subject,
     source: Backend,
@@ -150,7 +152,7 @@ def protocol_of(task: Task, settings: Settings, *, writes_template: bool) -> _Pr
     return _Protocol(samples, sampling, instruction)
 
 
-def _protocol_fields(protocol: _Protocol, problems: Problems) -> dict[str, Any]:
+def _protocol_fields(protocol: _Protocol, problems: TaskProblems) -> dict[str, Any]:
     contents = sorted([p.prompt_id, p.question, p.answer, p.answer_kind, p.choices] for p in problems.prompts)
     return {
         "data": {

@@ -24,7 +24,7 @@ _MAX_BAD_SHARE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Problems:
+class TaskProblems:
     """The problems of a task, in the order of their source; `source` names it with its contents' hash or the Hub's
     revision, `num_left_out` counts rows that could not be read."""
 
@@ -33,7 +33,7 @@ class Problems:
     num_left_out: int
 
 
-def load_problems(task: Task, *, folder: Path | None, limit: int | None) -> Problems:
+def load_problems(task: Task, *, folder: Path | None, limit: int | None) -> TaskProblems:
     """The problems of a task, the first `limit` of them.
 
     Raises UserError for a folder without a file of the task, a refusal by the Hub, and rows that cannot be read.
@@ -56,7 +56,7 @@ def load_problems(task: Task, *, folder: Path | None, limit: int | None) -> Prob
     prompts = {p.prompt.prompt_id: p.prompt for p in placed if p.prompt.answer is not None}
     if not prompts:
         raise UserError(f"{place}: no problem of {task.name} has an answer, so nothing can be measured")
-    return Problems(list(prompts.values())[:limit], source, left_out.total)
+    return TaskProblems(list(prompts.values())[:limit], source, left_out.total)
 
 
 def own_tasks(folder: Path | None) -> list[str]:

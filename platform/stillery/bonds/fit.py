@@ -24,13 +24,13 @@ from stillery.bonds import weights
 from stillery.bonds.claims.evidence import find_evidence
 from stillery.bonds.claims.reading import read_steps
 from stillery.bonds.classifiers import Linear, arrays_of
-from stillery.bonds.model.links import Links, Model, find_links
+from stillery.bonds.model.links import LinkModel, Links, find_links
 from stillery.bonds.steps.clauses import boundary_features
 from stillery.bonds.steps.markers import is_filler, mask
 from stillery.bonds.steps.segmentation import clauses_of, segment
 from stillery.bonds.training.estimators import fit_linear
 from stillery.bonds.training.graphs import Graph, nodes_of, read_graphs, split_graphs
-from stillery.bonds.training.pipeline import Classifiers, Example, fit_classifiers
+from stillery.bonds.training.pipeline import AnnotatedTrace, Classifiers, fit_classifiers
 from stillery.bonds.training.tuning import calibrate, score_links, tune_thresholds
 from stillery.errors import UserError
 
@@ -98,7 +98,7 @@ def _write(out: Path, boundaries: Linear, arrays: Sequence[dict[str, NDArray[Any
 
 def _boundaries_and_examples(
     fitted: Sequence[Graph], others: Sequence[Graph], pool: ProcessPoolExecutor, seed: int
-) -> tuple[Linear, list[list[tuple[Example, Example]]]]:
+) -> tuple[Linear, list[list[tuple[AnnotatedTrace, AnnotatedTrace]]]]:
     """The classifier of boundaries, fitted to some graphs, and those and other graphs as it segments them."""
     boundaries = fit_boundaries(fitted, seed=seed)
     read = partial(read_examples, boundaries=boundaries)
@@ -122,7 +122,7 @@ def fit_boundaries(graphs: Sequence[Graph], *, seed: int) -> Linear:
     return fit_linear(rows, known, min_count=_BOUNDARY_COUNT, penalty=_BOUNDARY_PENALTY, seed=seed)
 
 
-def read_examples(graph: Graph, boundaries: Linear) -> tuple[Example, Example]:
+def read_examples(graph: Graph, boundaries: Linear) -> tuple[AnnotatedTrace, AnnotatedTrace]:
     """A trace as `analyze` reads it with and without markers."""
     spans = segment(graph.text, boundaries=boundaries)
     steps = read_steps(graph.text, spans, question=graph.question)
@@ -130,11 +130,11 @@ def read_examples(graph: Graph, boundaries: Linear) -> tuple[Example, Example]:
     texts = [graph.text[span.start : span.end] for span in spans]
     nodes = nodes_of(graph, spans)
     kept = [i for i, text in enumerate(texts) if not is_filler(text)]
-    masked = Example(graph, [mask(texts[i]) for i in kept], evidence.renumbered(kept), nodes[kept])
-    return Example(graph, texts, evidence, nodes), masked
+    masked = AnnotatedTrace(graph, [mask(texts[i]) for i in kept], evidence.renumbered(kept), nodes[kept])
+    return AnnotatedTrace(graph, texts, evidence, nodes), masked
 
 
-def _fit_arrays(examples: Sequence[Example], *, seed: int) -> dict[str, NDArray[Any]]:
+def _fit_arrays(examples: Sequence[AnnotatedTrace], *, seed: int) -> dict[str, NDArray[Any]]:
     return _arrays_of_all(fit_classifiers(examples, seed=seed))
 
 
@@ -144,11 +144,11 @@ def _arrays_of_all(classifiers: Classifiers) -> dict[str, NDArray[Any]]:
 
 
 def _fit_and_tune(
-    fitted: Sequence[Example], tuned: Sequence[Example], seed: int
+    fitted: Sequence[AnnotatedTrace], tuned: Sequence[AnnotatedTrace], seed: int
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """The arrays of one set of classifiers with the best thresholds and calibration, and the metrics."""
     found = fit_classifiers(fitted, seed=seed)
-    draft = Model(found.linear, found.roles, found.first, found.second, {}, np.zeros((2, 2), np.float32))
+    draft = LinkModel(found.linear, found.roles, found.first, found.second, {}, np.zeros((2, 2), np.float32))
     links: list[Links] = [find_links(e.texts, e.evidence, draft) for e in tuned]
     thresholds = tune_thresholds(tuned, links)
     scores = score_links(tuned, links, thresholds)

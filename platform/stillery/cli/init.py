@@ -24,7 +24,7 @@ _QUESTIONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Machine:
+class _Hardware:
     """`length`: the maximum number of tokens in a sample."""
 
     has_gpu: bool
@@ -66,15 +66,15 @@ def _ask(name: str, answers: Mapping[str, str | None]) -> str:
     return input(f"{_QUESTIONS[name]}{default}: ").strip() or _DEFAULTS[name]
 
 
-def _machine(chosen: Mapping[str, str]) -> _Machine:
+def _machine(chosen: Mapping[str, str]) -> _Hardware:
     import torch
 
     has_gpu = torch.cuda.is_available()
     is_embedded = chosen["teacher"].startswith(EMBEDDED)
-    return _Machine(has_gpu, 512 if is_embedded else 8192 if has_gpu else 2048)
+    return _Hardware(has_gpu, 512 if is_embedded else 8192 if has_gpu else 2048)
 
 
-def _config(chosen: Mapping[str, str], machine: _Machine) -> str:
+def _config(chosen: Mapping[str, str], machine: _Hardware) -> str:
     length, context = machine.length, 2 * machine.length
     engine = f"{{max_model_len: {context}}}"
     place = "num_gpus: 1" if machine.has_gpu else f"threads: {os.cpu_count() or 1}"

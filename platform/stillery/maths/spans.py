@@ -15,7 +15,7 @@ _MAX_PARTS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class NumberRange:
     """The numbers between two bounds, None for a missing bound, and whether these belong to it. `name` is the variable
     whose values they are, if the text names one."""
 
@@ -26,7 +26,7 @@ class Span:
     name: str | None
 
 
-Spans = tuple[tuple[Span, ...], ...]
+Spans = tuple[tuple[NumberRange, ...], ...]
 
 
 def parse_spans(text: str) -> Spans | None:
@@ -46,11 +46,11 @@ def same_spans(first: Spans, second: Spans) -> bool:
     )
 
 
-def _same_part(first: tuple[Span, ...], second: tuple[Span, ...]) -> bool:
+def _same_part(first: tuple[NumberRange, ...], second: tuple[NumberRange, ...]) -> bool:
     return any(_same(one, two) for one in first for two in second)
 
 
-def _same(first: Span, second: Span) -> bool:
+def _same(first: NumberRange, second: NumberRange) -> bool:
     if (first.has_low, first.has_high) != (second.has_low, second.has_high):
         return False
     if first.name is not None and second.name is not None and first.name != second.name:
@@ -62,7 +62,7 @@ def _same_end(first: Expression | None, second: Expression | None) -> bool:
     return first is second if first is None or second is None else equal(first, second) is True
 
 
-def _readings(text: str) -> tuple[Span, ...]:
+def _readings(text: str) -> tuple[NumberRange, ...]:
     name = None
     if match := MEMBER.match(text):
         name, text = match.group().strip()[0], text[match.end() :]
@@ -84,16 +84,16 @@ def _readings(text: str) -> tuple[Span, ...]:
         return _between(ends[0], may_be_equal[0], ends[2], may_be_equal[1], names[1])
     if len(ends) != 2 or None in ends:
         return ()
-    below = [Span(None, False, ends[1], may_be_equal[0], names[0])] if names[0] else []
-    above = [Span(ends[0], may_be_equal[0], None, False, names[1])] if names[1] else []
+    below = [NumberRange(None, False, ends[1], may_be_equal[0], names[0])] if names[0] else []
+    above = [NumberRange(ends[0], may_be_equal[0], None, False, names[1])] if names[1] else []
     return (*below, *above)
 
 
 def _between(
     low: Expression | None, has_low: bool, high: Expression | None, has_high: bool, name: str | None
-) -> tuple[Span, ...]:
+) -> tuple[NumberRange, ...]:
     if low is None or high is None or (low == Name("infty")) or (infinite(high) and high != Name("infty")):
         return ()
     # Infinite bounds never belong to an interval.
     low_end, high_end = (None if infinite(end) else end for end in (low, high))
-    return (Span(low_end, has_low and low_end is not None, high_end, has_high and high_end is not None, name),)
+    return (NumberRange(low_end, has_low and low_end is not None, high_end, has_high and high_end is not None, name),)

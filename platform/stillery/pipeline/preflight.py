@@ -84,8 +84,8 @@ def _check_answer_only(config: Config) -> None:
             raise UserError(f"sft.answer_only_tasks: no task {task!r} is trained on{suggest(task, known)}")
     if config.sft.answer_only_tasks and config.sft.trl.get("train_sampling_strategy") == "group_by_length":
         logger.warning(
-            "sft.answer_only_tasks with sft.trl.train_sampling_strategy=group_by_length: a batch of answers alone, a few "
-            "tokens, takes as large a step as one of traces; random mixes them"
+            "sft.answer_only_tasks with sft.trl.train_sampling_strategy=group_by_length: a batch of answers alone, a "
+            "few tokens, takes as large a step as one of traces; random mixes them"
         )
 
 

@@ -29,7 +29,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class Line:
     """One line. `style` is its class in the stylesheet."""
 
     style: str
@@ -45,11 +45,11 @@ class LineChart:
     x_name: str
     x_ticks: Sequence[tuple[float, str]]
     y_ticks: Sequence[tuple[float, str]]
-    lines: Sequence[Series]
+    lines: Sequence[Line]
     is_marked: bool
 
 
-def line_chart(series: Sequence[Series], x_name: str, *, shares: bool = False) -> LineChart:
+def line_chart(series: Sequence[Line], x_name: str, *, shares: bool = False) -> LineChart:
     """Lines over numbers. With `shares`, y lies in 0..1 on an axis to 100% and every point has a marker."""
     xs = sorted({point.x for one in series for point in one.points})
     ys = [point.y for one in series for point in one.points]
@@ -66,7 +66,7 @@ def line_chart(series: Sequence[Series], x_name: str, *, shares: bool = False) -
         x_name=x_name,
         x_ticks=[(place(Point(tick, low)).x, f"{tick:g}") for tick in x_ticks],
         y_ticks=[(place(Point(x_low, tick)).y, f"{100 * tick:.0f}%" if shares else f"{tick:g}") for tick in y_ticks],
-        lines=[Series(one.style, one.name, [place(point) for point in one.points]) for one in series],
+        lines=[Line(one.style, one.name, [place(point) for point in one.points]) for one in series],
         is_marked=shares,
     )
 

@@ -31,7 +31,7 @@ class Evaluation:
         return self.summary["splits"].get(split, {}).get("by_task", {})
 
 
-class Model(NamedTuple):
+class EvaluatedModel(NamedTuple):
     """An evaluated model, and its series' class in the stylesheet."""
 
     style: str
@@ -92,7 +92,7 @@ class ReportData:
     num_traces: int = 6
 
     @property
-    def models(self) -> list[Model]:
+    def models(self) -> list[EvaluatedModel]:
         """The evaluated models, in the order of every table."""
         rows = [
             ("before", "Student before", self.before),
@@ -100,7 +100,7 @@ class ReportData:
             ("after", "Student after", self.after),
             ("teacher", "Teacher", self.teacher),
         ]
-        return [Model(style, name, evaluation) for style, name, evaluation in rows if evaluation is not None]
+        return [EvaluatedModel(style, name, evaluation) for style, name, evaluation in rows if evaluation is not None]
 
     @property
     def splits(self) -> list[str]:

@@ -7,14 +7,14 @@ from typing import Any
 
 from stillery.metrics import Gain, group_by_problem, paired_gain, summarize
 from stillery.records import Split
-from stillery.report.charts import Bar, LineChart, Point, Series, line_chart
+from stillery.report.charts import Bar, Line, LineChart, Point, line_chart
 from stillery.report.data import SPLIT_NAMES, Evaluation, ReportData
 
 Measures = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Lengths:
+class AccuracyBySteps:
     """Accuracy by the number of steps: the chart, the models' names, and (steps, each model's accuracy if measured)."""
 
     chart: LineChart
@@ -61,16 +61,16 @@ def by_task(data: ReportData) -> list[tuple[str, list[Bar]]]:
     return groups
 
 
-def by_length(data: ReportData) -> Lengths | None:
+def by_length(data: ReportData) -> AccuracyBySteps | None:
     """Accuracy by steps on the test split and the longer one: together they cover all lengths."""
     found = [(model, steps) for model in data.models if (steps := _by_num_steps(model.evaluation))]
     if not found:
         return None
     series = [
-        Series(model.style, model.name, [Point(n, one["mean"], one["standard_error"]) for n, one in steps.items()])
+        Line(model.style, model.name, [Point(n, one["mean"], one["standard_error"]) for n, one in steps.items()])
         for model, steps in found
     ]
-    return Lengths(
+    return AccuracyBySteps(
         line_chart(series, "steps of the problem", shares=True),
         [model.name for model, _ in found],
         [(n, [steps.get(n) for _, steps in found]) for n in sorted({n for _, steps in found for n in steps})],

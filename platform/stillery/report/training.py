@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stillery.report.charts import Point, Series
+from stillery.report.charts import Line, Point
 from stillery.templating import NONE
 
 _ACCURACY, _ERROR = "validation/pass@1", "validation/standard_error"
@@ -25,19 +25,19 @@ _ROWS = 12
 History = Sequence[Mapping[str, Any]]
 
 
-def losses(history: History) -> list[Series]:
+def losses(history: History) -> list[Line]:
     """The loss over the steps of fine-tuning, without NaN values."""
     series = [_curve(history, "loss", "Training"), _curve(history, "eval_loss", "Validation", style="eval")]
     return [one for one in series if one.points]
 
 
-def accuracy(history: History) -> Series:
+def accuracy(history: History) -> Line:
     """Accuracy over the steps of refinement, on validation problems."""
     points = [Point(row["step"], row[_ACCURACY], row[_ERROR]) for row in history if _ACCURACY in row]
-    return Series("after", "Validation", points)
+    return Line("after", "Validation", points)
 
 
-def rewards(history: History) -> list[Series]:
+def rewards(history: History) -> list[Line]:
     """The reward and each part of it, in separate charts since their scales differ; only those with at least two
     points."""
     names = {"reward": "Reward, the weighted sum"}
@@ -56,9 +56,9 @@ def steps(history: History) -> tuple[list[str], list[list[str]]]:
     return ["Step", *(_COLUMNS[key][0] for key in keys)], cells
 
 
-def _curve(history: History, key: str, name: str, *, style: str = "train") -> Series:
+def _curve(history: History, key: str, name: str, *, style: str = "train") -> Line:
     rows = [(row["step"], row.get(key)) for row in history]
-    return Series(style, name, [Point(x, y) for x, y in rows if y is not None and math.isfinite(y)])
+    return Line(style, name, [Point(x, y) for x, y in rows if y is not None and math.isfinite(y)])
 
 
 def _cell(value: float | None, form: str) -> str:

@@ -22,7 +22,7 @@ from stillery.records import Generation, RenderedPrompt, Request, from_table, to
 from stillery.sampling.backend import Backend
 from stillery.sampling.batch import Batch, Tally, name_of
 from stillery.sampling.engine import BrokenEngineError, Engine, Judge
-from stillery.sampling.progress import Progress
+from stillery.sampling.progress import SamplingProgress
 from stillery.sampling.sampling_plan import SamplingPlan
 from stillery.telemetry import logs
 from stillery.telemetry.logs import logger
@@ -98,7 +98,7 @@ def run_batches(
         label_selector=engine.labels or None,
     )
     most_samples = len(prompts) * plan.num_samples
-    progress = Progress(
+    progress = SamplingProgress(
         label, num_prompts=len(prompts), most_samples=most_samples, judged=judge is not None, prices=source.prices
     )
     outcome = BatchOutcome()

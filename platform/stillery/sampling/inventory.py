@@ -107,7 +107,7 @@ class Inventory:
 
     def _add(self, name: str, table: pa.Table) -> None:
         for row in zip(*(table.column(column).to_pylist() for column in COLUMNS), strict=True):
-            entry = _Entry(*row)
+            entry = _InventoryRow(*row)
             prompt = self._prompts.get(entry.prompt_id)
             if prompt is None or entry.sample_index >= self._plan.num_samples:
                 continue
@@ -117,7 +117,7 @@ class Inventory:
                 held.files.add(name)
                 self._count(held, entry)
 
-    def _count(self, held: PromptSamples, entry: "_Entry") -> None:
+    def _count(self, held: PromptSamples, entry: "_InventoryRow") -> None:
         bit = 2 * entry.sample_index + entry.attempt
         if entry.error is not None:
             held.failed |= 1 << bit
@@ -133,7 +133,7 @@ class Inventory:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _InventoryRow:
     """A row of COLUMNS."""
 
     sample_id: str

@@ -12,7 +12,7 @@ from stillery.telemetry.logs import report
 
 
 @dataclasses.dataclass
-class Progress:
+class SamplingProgress:
     """Logs progress, rates and the time left, at most every two seconds and once at the end.
 
     The clock starts when the first engine is up. The time left is estimated from the prompts: with a stopping rule the

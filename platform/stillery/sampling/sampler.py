@@ -32,7 +32,7 @@ ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
+class SampledPrompts:
     """The result of sampling: the prompts, with the files that hold their samples, and the number of each that
     count."""
 
@@ -119,7 +119,7 @@ def sample(
     futility: float = 0.0,
     resample: Mapping[str, Any] | None = None,
     judge: Judge | None = None,
-) -> Samples:
+) -> SampledPrompts:
     """Sample the model on each prompt: `num_samples` times, or until `judge` has accepted `target_accepted` or the
     probability of that falls below `futility`.
 
@@ -167,7 +167,7 @@ def sample(
             logger.info(f"{label}: looking again at {len(todo):,} prompts whose samples are not all there")
     if todo:
         work.fail(needed, label=label)
-    return Samples(
+    return SampledPrompts(
         work.located(bare), {prompt.prompt_id: needed.get(prompt.prompt_id, num_samples) for prompt in bare}, plan
     )
 

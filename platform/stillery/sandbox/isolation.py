@@ -21,7 +21,7 @@ _ALLOW, _DENY, _ABSENT, _KILL = 0x7FFF0000, 0x00050001, 0x00050026, 0x80000000
 
 
 @dataclass(frozen=True)
-class _Machine:
+class _Architecture:
     """An architecture's id for filters, and the numbers of the refused system calls."""
 
     audit: int
@@ -33,12 +33,12 @@ class _Machine:
 # namespaces. 424 and above are the same everywhere: pidfd_send_signal, io_uring_setup, pidfd_open, mount_setattr.
 _EVERYWHERE = (424, 425, 434, _MOUNT_SETATTR)
 _MACHINES = {
-    "x86_64": _Machine(
+    "x86_64": _Architecture(
         0xC000003E,
         56,
         (41, 57, 58, 59, 62, 101, 165, 200, 248, 249, 250, 272, 308, 310, 311, 321, 322, *_EVERYWHERE),
     ),
-    "aarch64": _Machine(
+    "aarch64": _Architecture(
         0xC00000B7, 220, (198, 221, 129, 117, 40, 130, 217, 218, 219, 97, 268, 270, 271, 280, 281, *_EVERYWHERE)
     ),
 }
@@ -102,7 +102,7 @@ def seal(*, cpu_s: float, memory_bytes: int, output_bytes: int) -> str | None:
     return None
 
 
-def _filter(machine: _Machine) -> bytes:
+def _filter(machine: _Architecture) -> bytes:
     """The filter in BPF: each instruction is (code, jump if true, jump if false, operand)."""
     load, equal, any_bit, end = 0x20, 0x15, 0x45, 0x06
     steps = [(load, 0, 0, 4), (equal, 1, 0, machine.audit), (end, 0, 0, _KILL), (load, 0, 0, 0)]

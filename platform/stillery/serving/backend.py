@@ -68,7 +68,7 @@ class ModelReply:
     events: EventSource | None
 
 
-class Model(Protocol):
+class ModelBackend(Protocol):
     """The interface that the routes call; `method` is chat or completions. Raises ModelRefusedError."""
 
     async def ask(self, method: str, body: dict[str, Any]) -> ModelReply: ...

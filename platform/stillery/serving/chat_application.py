@@ -7,14 +7,14 @@ generates them, without passing the ingress.
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from stillery.serving.backend import Model
+from stillery.serving.backend import ModelBackend
 from stillery.serving.gateway import Limiter, install_gateway
 from stillery.serving.gateway.metrics import Metrics
 from stillery.serving.routes import add_chat_route
 from stillery.serving.settings import ServeSettings
 
 
-def chat_application(settings: ServeSettings, model: Model, *, limiter: Limiter, metrics: Metrics) -> FastAPI:
+def chat_application(settings: ServeSettings, model: ModelBackend, *, limiter: Limiter, metrics: Metrics) -> FastAPI:
     """The chat route with the same keys, limits, checks and log as the ingress; it counts in `metrics`."""
     app = FastAPI(title="stillery", openapi_url=None)
     add_chat_route(app, settings, backend=model)

@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from stillery.serving.backend import EventSource, Model, ModelRefusedError, ModelReply
+from stillery.serving.backend import EventSource, ModelBackend, ModelRefusedError, ModelReply
 from stillery.serving.best_of import Answered, choose, weigh
 from stillery.serving.gateway.errors import error_body
 from stillery.serving.molecules import describe_trace
@@ -26,7 +26,7 @@ _READERS = 2
 _USUAL_BEST_OF = 8
 
 
-def add_routes(app: FastAPI, settings: ServeSettings, *, backend: Model, readiness: Any) -> None:
+def add_routes(app: FastAPI, settings: ServeSettings, *, backend: ModelBackend, readiness: Any) -> None:
     """Every route, and errors in OpenAI's shape."""
     add_chat_route(app, settings, backend=backend)
     _add_state_routes(app, settings, readiness)
@@ -36,7 +36,7 @@ def add_routes(app: FastAPI, settings: ServeSettings, *, backend: Model, readine
         _add_page(app)
 
 
-def add_chat_route(app: FastAPI, settings: ServeSettings, *, backend: Model) -> None:
+def add_chat_route(app: FastAPI, settings: ServeSettings, *, backend: ModelBackend) -> None:
     """The one route that the model's replicas answer directly, with errors in OpenAI's shape."""
     _add_error_handlers(app)
     name = served_name(settings)
@@ -106,7 +106,7 @@ def _add_state_routes(app: FastAPI, settings: ServeSettings, readiness: Any) -> 
         return card
 
 
-def _add_completions_route(app: FastAPI, settings: ServeSettings, backend: Model) -> None:
+def _add_completions_route(app: FastAPI, settings: ServeSettings, backend: ModelBackend) -> None:
     name = served_name(settings)
 
     @app.post("/v1/completions")
@@ -116,7 +116,7 @@ def _add_completions_route(app: FastAPI, settings: ServeSettings, backend: Model
         return _response(await backend.ask("completions", body.model_dump(exclude_unset=True)))
 
 
-def _add_bond_routes(app: FastAPI, settings: ServeSettings, backend: Model) -> None:
+def _add_bond_routes(app: FastAPI, settings: ServeSettings, backend: ModelBackend) -> None:
     name = served_name(settings)
     readers = asyncio.Semaphore(_READERS)
 

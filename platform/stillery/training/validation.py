@@ -16,7 +16,7 @@ from stillery.verify import GradingPool, GradingTask
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class ValidationScore:
     """pass@1 with its standard error over problems, and the mean length of an answer in tokens."""
 
     accuracy: float
@@ -45,7 +45,9 @@ class Validation:
         self._stops = stops
         self._is_even = is_even
 
-    def measure(self, draw: str, *, rank: int, world_size: int, gather: Callable[[list[Any]], list[Any]]) -> Measured:
+    def measure(
+        self, draw: str, *, rank: int, world_size: int, gather: Callable[[list[Any]], list[Any]]
+    ) -> ValidationScore:
         """The current model's accuracy, over the problems of all workers; `draw` names the draw.
 
         `gather` joins the lists of all workers. Answers that could not be graded count in no rate.
@@ -93,9 +95,9 @@ def _is_right(verdict: Verdict) -> float | None:
     return None if verdict.verdict in FAILURES else float(verdict.verdict == VerdictKind.CORRECT)
 
 
-def summarize(rates: Sequence[float], lengths: Sequence[int]) -> Measured:
+def summarize(rates: Sequence[float], lengths: Sequence[int]) -> ValidationScore:
     """The accuracy and mean length from each problem's share of right answers and the answers' lengths."""
     if not rates:
         raise RuntimeError("no validation answer could be graded")
     error = stdev(rates) / len(rates) ** 0.5 if len(rates) > 1 else 0.0
-    return Measured(fmean(rates), error, fmean(lengths))
+    return ValidationScore(fmean(rates), error, fmean(lengths))

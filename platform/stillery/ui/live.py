@@ -27,7 +27,7 @@ _ROWS_OF = {"verify": "generate", "bonds": "generate"}
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class StageProgress:
     """The progress of a running stage: `done` of `most` units, the rate per second, and the cost. None is unknown; the
     time left is an upper bound where a stage may need less than `most`."""
 
@@ -56,7 +56,7 @@ class StageState:
     finished: str | None = None
     fingerprint: str | None = None
     num_outputs: int = 0
-    progress: Progress | None = None
+    progress: StageProgress | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ def _newest(folder: Path) -> float:
     return max((path.stat().st_mtime for path in (folder, *folder.rglob("*"))), default=0.0)
 
 
-def _progress(run: RunView, stage: str, database: Database, begun: float) -> Progress | None:
+def _progress(run: RunView, stage: str, database: Database, begun: float) -> StageProgress | None:
     config = run.config()
     if config is None:
         return None
@@ -165,11 +165,11 @@ def _progress(run: RunView, stage: str, database: Database, begun: float) -> Pro
     if stage in _ROWS_OF:
         made = _count(run.fetch(folders[-1]), database)
         most = run.finished(_ROWS_OF[stage])[0].output.summary.get("num_samples")
-        return Progress("samples", made, most, made / max(1.0, time.time() - begun))
+        return StageProgress("samples", made, most, made / max(1.0, time.time() - begun))
     return _trained(folders[-1], begun)
 
 
-def _sampled(run: RunView, stage: str, config: Config, database: Database, begun: float) -> Progress | None:
+def _sampled(run: RunView, stage: str, config: Config, database: Database, begun: float) -> StageProgress | None:
     """The log's samples of the problems of a sampling stage. With a stopping rule fewer samples than `most` are
     enough."""
     prompts = run.finished("prompts")
@@ -199,11 +199,11 @@ def _sampled(run: RunView, stage: str, config: Config, database: Database, begun
 
     row = None if log is None else read_log(log, count)
     if row is None:
-        return Progress("samples", 0, most)
+        return StageProgress("samples", 0, most)
     per_s = row["recent"] / min(_RATE_WINDOW_S, max(1.0, now - begun)) if row["recent"] else None
     is_priced = config.teacher.kind == "endpoint" and stage in ("generate", "evaluate_teacher")
     cost = _cost(config.teacher.endpoint, row["prompt_tokens"] or 0, row["tokens"] or 0) if is_priced else None
-    return Progress("samples", row["made"], most, per_s, cost)
+    return StageProgress("samples", row["made"], most, per_s, cost)
 
 
 def _cost(endpoint: EndpointConfig, prompt_tokens: int, tokens: int) -> float | None:
@@ -218,11 +218,11 @@ def _count(folder: Path, database: Database) -> int:
     return database.value("SELECT count(*) FROM read_parquet($files)", {"files": files}) if files else 0
 
 
-def _trained(folder: Path, begun: float) -> Progress | None:
+def _trained(folder: Path, begun: float) -> StageProgress | None:
     """The step of the latest checkpoint; there is one per epoch."""
     states = sorted(folder.rglob("trainer_state.json"), key=lambda path: path.stat().st_mtime)
     if not states:
         return None
     told = json.loads(states[-1].read_bytes())
     seconds = states[-1].stat().st_mtime - begun
-    return Progress("steps", told["global_step"], told["max_steps"], told["global_step"] / max(1.0, seconds))
+    return StageProgress("steps", told["global_step"], told["max_steps"], told["global_step"] / max(1.0, seconds))

@@ -44,7 +44,7 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Problems:
+class ProblemPage:
     """A page of problems; `total` counts the rows of all pages. `counts` are the problems gained, lost and the same
     between the two compared sides, `unpaired` those that only one of them has, and `gain` the mean difference."""
 
@@ -81,7 +81,7 @@ def compared(sides: Sequence[Side]) -> tuple[int, int] | None:
 
 def list_problems(
     database: Database, sides: Sequence[Side], query: TableQuery, *, pair: tuple[int, int] | None
-) -> Problems:
+) -> ProblemPage:
     """The problems that any of the sides was given, and those of the requested page.
 
     Each row has prompt_id, task, split, question, gold, for each side `correct_N` and `counted_N` samples (None where
@@ -102,7 +102,7 @@ def list_problems(
     counts = {"gained": sum(d > 0 for d in known), "lost": sum(d < 0 for d in known), "same": known.count(0)}
     facets = database.rows(f"{table} SELECT DISTINCT split, task FROM problem", files)
     splits = {row["split"] for row in facets}
-    return Problems(
+    return ProblemPage(
         rows,
         rows[0]["total"] if rows else 0,
         counts,

@@ -31,7 +31,7 @@ _TABLES = (".parquet", ".json", ".html")
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _RemoteFile:
     size: int
     changed: float
 
@@ -43,7 +43,7 @@ class RunCopy:
         self.path = cache_home() / "ui" / digest("ui", source.uri)[:16]
         self._source = source
         self._listed_for_s = listed_for_s
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, _RemoteFile] = {}
         self._listed = float("-inf")
         self._lock = threading.Lock()
         self.path.mkdir(parents=True, exist_ok=True)
@@ -78,14 +78,14 @@ class RunCopy:
         newest = max((entry.changed for entry in self._entries.values()), default=0.0)
         return time.time() - newest < _AT_WORK_S
 
-    def _list(self) -> dict[str, _Entry]:
+    def _list(self) -> dict[str, _RemoteFile]:
         with _as_os_error(self._source):
             fs, path = self._source.open_fs()
             found: dict[str, dict[str, Any]] = fs.find(path, detail=True)
         prefix = path.rstrip("/") + "/"
         names = {name.removeprefix(prefix): entry for name, entry in found.items()}
         return {
-            name: _Entry(int(entry["size"] or 0), _changed(entry))
+            name: _RemoteFile(int(entry["size"] or 0), _changed(entry))
             for name, entry in names.items()
             # Unfinished files have a hidden name, and no name may lead out of the folder.
             if not any(part.startswith(".") for part in name.split("/"))

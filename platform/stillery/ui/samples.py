@@ -59,7 +59,7 @@ class Page:
         return max(1, -(-self.total // ROWS_PER_PAGE))
 
 
-class Samples:
+class SampleIndexes:
     """The indexes of the runs viewed so far."""
 
     def __init__(self, database: Database) -> None:

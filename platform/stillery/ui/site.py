@@ -14,7 +14,7 @@ from stillery.templating import count, make_environment, words
 from stillery.ui.database import Database
 from stillery.ui.problems import ROLES
 from stillery.ui.runs import RunList, RunView
-from stillery.ui.samples import Samples
+from stillery.ui.samples import SampleIndexes
 
 
 class Site:
@@ -24,7 +24,7 @@ class Site:
         self.runs = runs
         self.has_keys = has_keys
         self.database = Database(runs.roots)
-        self.samples = Samples(self.database)
+        self.samples = SampleIndexes(self.database)
         self._pages = make_environment("stillery.ui", "stillery.report", points=points, number=number, options=options)
         self._pages.globals |= {"path": path, "ROLES": ROLES, "SPLIT_NAMES": SPLIT_NAMES}
         self._pages.globals["BONDS"] = [kind.value for kind in BondKind]

@@ -20,7 +20,7 @@ _STEP = re.compile(r"\bstep (\d+)\b")
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class MarkedText:
     """Some text of a step. `state` is empty for plain text, or the state of a claim: true, false, corrected, open."""
 
     text: str
@@ -44,7 +44,7 @@ class TraceStep:
     """A step, numbered from 1, with its bonds and its conflicts."""
 
     number: int
-    pieces: list[Piece]
+    pieces: list[MarkedText]
     is_answer: bool
     inserted: bool
     relations: list[Relation] = field(default_factory=list[Relation])
@@ -52,7 +52,7 @@ class TraceStep:
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
+class TraceView:
     """A trace, its molecule and its steps; no steps, and no molecule, where it is too long to analyse on the spot."""
 
     text: str
@@ -65,11 +65,11 @@ class Trace:
         return [(step.number, reason) for step in self.steps for reason in step.conflicts]
 
 
-def read_trace(text: str, *, question: str | None) -> Trace:
+def read_trace(text: str, *, question: str | None) -> TraceView:
     """Analyse a completion as the stage bonds does, for display. The gold answer is not used: the verdict says whether
     the answer is right, this analysis how the trace holds together."""
     if len(text) > MOST_CHARACTERS:
-        return Trace(text, None, [])
+        return TraceView(text, None, [])
     found = dissect(text, question=question)
     wrong: dict[int, list[str]] = defaultdict(list)
     for conflict in found.conflicts:
@@ -87,7 +87,7 @@ def read_trace(text: str, *, question: str | None) -> Trace:
         )
         for index, atom in enumerate(found.molecule.atoms)
     ]  # fmt: skip
-    return Trace(text, found.molecule, steps)
+    return TraceView(text, found.molecule, steps)
 
 
 def _counted(reason: str, *steps: int | None) -> str:
@@ -95,7 +95,7 @@ def _counted(reason: str, *steps: int | None) -> str:
     return _STEP.sub(lambda m: f"step {int(m[1]) + (int(m[1]) in steps)}", reason)
 
 
-def _pieces(atom: Atom) -> Iterator[Piece]:
+def _pieces(atom: Atom) -> Iterator[MarkedText]:
     """The text of a step, split at the boundaries of its claims. Of overlapping claims, the first is marked."""
     at = atom.start
     for claim in sorted(atom.claims, key=lambda claim: (claim.start, -claim.end)):
@@ -103,11 +103,11 @@ def _pieces(atom: Atom) -> Iterator[Piece]:
         if start < at or end <= start:
             continue
         if start > at:
-            yield Piece(atom.text[at - atom.start : start - atom.start])
-        yield Piece(atom.text[start - atom.start : end - atom.start], *_state(claim))
+            yield MarkedText(atom.text[at - atom.start : start - atom.start])
+        yield MarkedText(atom.text[start - atom.start : end - atom.start], *_state(claim))
         at = end
     if at < atom.end:
-        yield Piece(atom.text[at - atom.start :])
+        yield MarkedText(atom.text[at - atom.start :])
 
 
 def _state(claim: Claim) -> tuple[str, str]:

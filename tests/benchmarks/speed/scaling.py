@@ -31,7 +31,7 @@ from stillery.records import Generation, Prompt, RenderedPrompt, Verdict, from_t
 from stillery.sampling.batch import MAX_FLUSH_S  # noqa: E402
 from stillery.sampling.inventory import Inventory, PromptSamples  # noqa: E402
 from stillery.sampling.sample_log import SampleLog  # noqa: E402
-from stillery.sampling.sampler import Samples  # noqa: E402
+from stillery.sampling.sampler import SampledPrompts  # noqa: E402
 from stillery.sampling.sampling_plan import SamplingPlan  # noqa: E402
 from stillery.verify.rows import grade_rows  # noqa: E402
 from support.scripted_teacher import CHARACTERS_PER_TOKEN, PROMPT_TOKENS, answer_to, question, trace  # noqa: E402
@@ -114,7 +114,7 @@ def measure(units: int, *, characters: int, tally_s: float = TALLY_S, wait_share
         inventory = Inventory(asked, plan=plan)
         index_s = seconds(lambda: inventory.look({})) / units
         located = [RenderedPrompt(p.prompt_id, p.rendered, sorted(inventory.of(p).files)) for p in asked]
-        samples = Samples(located, Counter(row.prompt_id for row in generations), plan)
+        samples = SampledPrompts(located, Counter(row.prompt_id for row in generations), plan)
         out = Folder(folder) / "out"
         row_s = seconds(lambda: [out.write_table("g.parquet", part) for part in samples.tables(rows=20_000)]) / units
         size = sum(file.stat().st_size for file in (Path(folder) / "log" / "batch").iterdir()) / units

@@ -8,13 +8,13 @@ from fractions import Fraction
 import pytest
 
 from stillery.bonds.claims import algebra
-from stillery.bonds.claims.equations import Equation, find_equations
+from stillery.bonds.claims.equations import StatedRelation, find_equations
 from stillery.bonds.claims.expressions import NoExpressionError, parse
 from stillery.bonds.claims.tokens import prepare, tokenize
 from support.shared_data import shared_data
 
 
-def equations(text: str) -> list[Equation]:
+def equations(text: str) -> list[StatedRelation]:
     return find_equations(prepare(tokenize(text)))
 
 

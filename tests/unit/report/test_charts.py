@@ -4,14 +4,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from stillery.report.charts import Bar, Point, Series, line_chart
+from stillery.report.charts import Bar, Line, Point, line_chart
 from stillery.templating import make_environment
 
 CHARTS: Any = make_environment("stillery.report").get_template("charts.html").module
 HOSTILE = '<script>alert("x")</script>'
 
 
-def lines(series: list[Series], *, label: str = "x", x_name: str = "step") -> str:
+def lines(series: list[Line], *, label: str = "x", x_name: str = "step") -> str:
     return CHARTS.lines(line_chart(series, x_name), label=label)
 
 
@@ -59,15 +59,15 @@ def test_an_empty_funnel_is_drawn() -> None:
 
 
 def test_a_line_runs_from_corner_to_corner_of_its_values() -> None:
-    svg = lines([Series("train", "Training", [Point(0, 4.0), Point(10, 0.0)])])
+    svg = lines([Line("train", "Training", [Point(0, 4.0), Point(10, 0.0)])])
     (stroke,) = ElementTree.fromstring(svg).iter("polyline")
     assert stroke.attrib["points"] == "0.0,0.0 1000.0,1000.0"
 
 
 def test_shares_are_marked_with_error_bars_on_an_axis_to_100_percent() -> None:
     series = [
-        Series("after", "After", [Point(2, 0.5, 0.1), Point(3, 0.4, None)]),
-        Series("teacher", "Teacher", [Point(2, 0.9, 0.1)]),
+        Line("after", "After", [Point(2, 0.5, 0.1), Point(3, 0.4, None)]),
+        Line("teacher", "Teacher", [Point(2, 0.9, 0.1)]),
     ]
     svg = CHARTS.lines(line_chart(series, "steps", shares=True), label="x")
     root = ElementTree.fromstring(svg)
@@ -77,7 +77,7 @@ def test_shares_are_marked_with_error_bars_on_an_axis_to_100_percent() -> None:
 
 @pytest.mark.parametrize("points", [[Point(1, 0.5)], [Point(1, 0.0), Point(2, 0.0)], [Point(5, 1e-9), Point(6, 1e9)]])
 def test_degenerate_values_give_finite_coordinates(points: list[Point]) -> None:
-    svg = lines([Series("train", "Training", points)])
+    svg = lines([Line("train", "Training", points)])
     assert not re.search(r"nan|inf", svg.replace("inherit", ""))
     ElementTree.fromstring(svg)
 
@@ -87,7 +87,7 @@ def test_names_are_escaped_everywhere() -> None:
         CHARTS.grouped_bars([(HOSTILE, [Bar("after", HOSTILE, 0.5, 0.1)])], label=HOSTILE),
         CHARTS.count_bars([(HOSTILE, 1)], label=HOSTILE),
         CHARTS.funnel([(HOSTILE, 1), (HOSTILE, 1)], label=HOSTILE),
-        lines([Series("after", HOSTILE, [Point(1, 1)])], label=HOSTILE, x_name=HOSTILE),
+        lines([Line("after", HOSTILE, [Point(1, 1)])], label=HOSTILE, x_name=HOSTILE),
     ]
     for svg in svgs:
         assert "<script" not in svg

@@ -12,7 +12,7 @@ from stillery.cli.main import main
 from stillery.cluster import connect as cluster
 from stillery.errors import UserError
 from stillery.pipeline.runner import run_pipeline
-from stillery.sampling.progress import Progress
+from stillery.sampling.progress import SamplingProgress
 from stillery.telemetry import logs
 from stillery.telemetry.bars import ProgressBar
 from stillery.telemetry.logs import logger, with_fields
@@ -97,7 +97,7 @@ def test_every_line_of_a_run_is_json_and_names_its_stage(tmp_path: Path, capsys:
 def test_progress_of_sampling_is_told_as_the_rest(capsys: pytest.CaptureFixture[str]) -> None:
     with logs.within(WHERE):
         bar = ProgressBar("generate", 1, 4, 2.0, "cost 0.50", numbers={"cost": 0.5})
-        Progress("generate", num_prompts=4, most_samples=4, judged=False).write(bar)
+        SamplingProgress("generate", num_prompts=4, most_samples=4, judged=False).write(bar)
     (line,) = objects(capsys.readouterr().out)
     assert line["message"] == "generate: 1/4 prompts, cost 0.50, 6 s left"
     assert line["progress"] == {"done": 1, "of": 4, "seconds_left": 6.0, "cost": 0.5}

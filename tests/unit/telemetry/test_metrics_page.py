@@ -13,7 +13,7 @@ import pytest
 from ray.util import metrics as ray_metrics
 
 from stillery.sampling.batch import Tally
-from stillery.sampling.progress import Progress
+from stillery.sampling.progress import SamplingProgress
 from stillery.telemetry import metrics as observe
 from stillery.telemetry.bars import ProgressBar
 
@@ -42,7 +42,9 @@ def of(recorded: Recorded, name: str) -> list[tuple[float, dict[str, str]]]:
 
 def test_a_stage_counts_what_it_makes(recorded: Recorded) -> None:
     bars: list[ProgressBar] = []
-    progress = Progress("generate", num_prompts=4, most_samples=32, judged=True, prices=(1.0, 10.0), write=bars.append)
+    progress = SamplingProgress(
+        "generate", num_prompts=4, most_samples=32, judged=True, prices=(1.0, 10.0), write=bars.append
+    )
     with observe.running("generate", run="first"):
         progress.add(Tally(made=5, accepted=3, errors=1, tokens=700, prompt_tokens=100, needed={"a": 2}))
     where = {"run": "first", "stage": "generate"}
@@ -118,7 +120,7 @@ def test_a_process_that_works_for_a_stage_records_with_its_tags(recorded: Record
 
 def test_what_no_judge_looked_at_is_not_counted_as_accepted(recorded: Recorded) -> None:
     bars: list[ProgressBar] = []
-    progress = Progress("evaluate", num_prompts=4, most_samples=32, judged=False, write=bars.append)
+    progress = SamplingProgress("evaluate", num_prompts=4, most_samples=32, judged=False, write=bars.append)
     with observe.running("evaluate_after", run="first"):
         progress.add(Tally(made=5, accepted=5, tokens=700, prompt_tokens=100, needed={"a": 2}))
     assert of(recorded, "stillery_accepted") == []

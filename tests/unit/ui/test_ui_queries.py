@@ -13,7 +13,7 @@ from stillery.ui.database import Database, Row
 from stillery.ui.filters import ROWS_PER_PAGE, SAMPLE_SORTS, BadQueryError, parse_samples, parse_table
 from stillery.ui.problems import SORTS, list_problems, neighbours, sides_of
 from stillery.ui.runs import RunList, RunView
-from stillery.ui.samples import Index, Samples
+from stillery.ui.samples import Index, SampleIndexes
 from support.ui_runs import NUM_PROBLEMS, make_ui_run
 
 ALL = 4 * NUM_PROBLEMS
@@ -31,12 +31,12 @@ def database(run: RunView) -> Database:
 
 
 @pytest.fixture(scope="module")
-def samples(database: Database) -> Samples:
-    return Samples(database)
+def samples(database: Database) -> SampleIndexes:
+    return SampleIndexes(database)
 
 
 @pytest.fixture(scope="module")
-def index(run: RunView, samples: Samples) -> Index:
+def index(run: RunView, samples: SampleIndexes) -> Index:
     return samples.index(run.chosen())
 
 
@@ -75,7 +75,7 @@ def _none(_: Any) -> bool:
     return False
 
 
-def _all_pages(samples: Samples, index: Index, **given: str) -> list[Row]:
+def _all_pages(samples: SampleIndexes, index: Index, **given: str) -> list[Row]:
     rows: list[Row] = []
     for page in itertools.count(1):
         found = samples.page(index, parse_samples({**given, "page": str(page)}))
@@ -108,13 +108,17 @@ def _all_pages(samples: Samples, index: Index, **given: str) -> list[Row]:
     ],
 )
 def test_a_filter_leaves_exactly_the_rows_that_it_names(
-    samples: Samples, index: Index, plain: list[dict[str, Any]], given: dict[str, str], keep: Callable[[Any], bool]
+    samples: SampleIndexes,
+    index: Index,
+    plain: list[dict[str, Any]],
+    given: dict[str, str],
+    keep: Callable[[Any], bool],
 ) -> None:
     found = [row["sample_id"] for row in _all_pages(samples, index, **given)]
     assert found == [sample["sample_id"] for sample in plain if keep(sample)]
 
 
-def test_outcomes_split_all_samples_as_curation_did(samples: Samples, index: Index) -> None:
+def test_outcomes_split_all_samples_as_curation_did(samples: SampleIndexes, index: Index) -> None:
     kept = {row["sample_id"] for row in _all_pages(samples, index, outcome="kept")}
     dropped = {row["sample_id"] for row in _all_pages(samples, index, outcome="dropped")}
     assert len(kept) == NUM_PROBLEMS
@@ -127,7 +131,7 @@ def test_outcomes_split_all_samples_as_curation_did(samples: Samples, index: Ind
 
 
 @pytest.mark.parametrize("sort", [*SAMPLE_SORTS, *(f"-{column}" for column in SAMPLE_SORTS)])
-def test_pages_in_any_order_hold_every_sample_once(samples: Samples, index: Index, sort: str) -> None:
+def test_pages_in_any_order_hold_every_sample_once(samples: SampleIndexes, index: Index, sort: str) -> None:
     rows = _all_pages(samples, index, sort=sort)
     assert len(rows) == ALL > 2 * ROWS_PER_PAGE
     assert len({row["sample_id"] for row in rows}) == ALL
@@ -136,7 +140,7 @@ def test_pages_in_any_order_hold_every_sample_once(samples: Samples, index: Inde
     assert rows == sorted(made, key=lambda row: row[sort.removeprefix("-")], reverse=sort.startswith("-"))
 
 
-def test_neighbours_follow_the_order_of_the_table(samples: Samples, index: Index) -> None:
+def test_neighbours_follow_the_order_of_the_table(samples: SampleIndexes, index: Index) -> None:
     given = {"verdict": "correct", "sort": "-stability"}
     ids = [row["sample_id"] for row in _all_pages(samples, index, **given)]
     for before, here, after in zip(ids, ids[1:], ids[2:], strict=False):
@@ -146,7 +150,7 @@ def test_neighbours_follow_the_order_of_the_table(samples: Samples, index: Index
     assert samples.neighbours(index, parse_samples({"verdict": "wrong"}), ids[0]) == {}
 
 
-def test_a_sample_comes_with_its_texts(samples: Samples, index: Index) -> None:
+def test_a_sample_comes_with_its_texts(samples: SampleIndexes, index: Index) -> None:
     row = samples.sample(index, "p29s2")
     assert row is not None
     assert row["completion"].startswith("<think>\nstart 7")
@@ -158,17 +162,17 @@ def test_the_pass_rate_allows_for_the_stopping_rule(tmp_path: Path) -> None:
     run = RunList([make_ui_run(tmp_path / "adder").uri]).find("adder")
     manifest = run.path / "stages" / "curate" / "curate-1" / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"stopping": null', '"stopping": {"num_samples": 8, "target": 2}'))
-    samples = Samples(Database([run.path]))
+    samples = SampleIndexes(Database([run.path]))
     rows = samples.page(samples.index(run.chosen()), parse_samples({})).rows
     # Two of four were right and that is where it stopped: (2 - 1) / (4 - 1), not 2 / 4.
     assert rows[0]["pass_rate"] == pytest.approx(1 / 3)
 
 
 def test_an_index_is_made_once_and_goes_when_others_come(
-    tmp_path: Path, samples: Samples, index: Index, run: RunView
+    tmp_path: Path, samples: SampleIndexes, index: Index, run: RunView
 ) -> None:
     assert samples.index(run.chosen()) is index
-    own = Samples(Database([tmp_path]))
+    own = SampleIndexes(Database([tmp_path]))
     runs = [RunList([make_ui_run(tmp_path / f"run{n}", until="generate").uri]).find(f"run{n}") for n in range(5)]
     first = own.index(runs[0].chosen())
     for other in runs[1:]:

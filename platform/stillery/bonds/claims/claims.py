@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from stillery.bonds.claims import algebra
-from stillery.bonds.claims.equations import Equation
+from stillery.bonds.claims.equations import StatedRelation
 from stillery.bonds.claims.expressions import NoExpressionError, parse
 from stillery.bonds.claims.memory import recipe_of
 from stillery.bonds.claims.outcome import question_equations
@@ -39,7 +39,7 @@ class Located:
     claim: Claim
     topic: object
     value: Key | None
-    equation: Equation | None = None
+    equation: StatedRelation | None = None
 
 
 def find_claims(steps: Sequence[Step], *, question: str = "", answer: str | None = None) -> list[Located]:
@@ -80,7 +80,7 @@ class _Condition:
         return solves(self._equation, self.name, value)
 
 
-def _from_equation(step: Step, equation: Equation, condition: _Condition) -> Located | None:
+def _from_equation(step: Step, equation: StatedRelation, condition: _Condition) -> Located | None:
     text = step.text[equation.start - step.start : equation.end - step.start].strip()
     holds, key = equation.holds, key_of(equation)
     topic: object = (equation.recipe or equation.subject, equation.relation)
@@ -122,7 +122,7 @@ def _put_solutions(located: Sequence[Located], steps: Sequence[Step]) -> list[Lo
     return result
 
 
-def solves(equation: Equation, name: str, value: Fraction) -> bool | None:
+def solves(equation: StatedRelation, name: str, value: Fraction) -> bool | None:
     """Whether an equation holds with a value substituted for its unknown."""
     if equation.left is None or equation.left.value is None or equation.right.value is None or equation.relation != "=":
         return None
@@ -131,7 +131,7 @@ def solves(equation: Equation, name: str, value: Fraction) -> bool | None:
     return algebra.equal(left, right)
 
 
-def _is_stated(step: Step, equation: Equation) -> bool:
+def _is_stated(step: Step, equation: StatedRelation) -> bool:
     """Whether a step states an equation, rather than asking it, supposing it or retracting it at once.
 
     A step that ends in "no" retracts its last equation ("4*2 + 7 = 31, no"), unless it compares a value ("had 31, no");

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from stillery.bonds.claims import algebra
-from stillery.bonds.claims.equations import Equation, operands_of
+from stillery.bonds.claims.equations import StatedRelation, operands_of
 from stillery.bonds.claims.reading import Key, Step, key_of
-from stillery.bonds.claims.tokens import Token
+from stillery.bonds.claims.tokens import ClaimToken
 from stillery.bonds.claims.trees import Node, UnreadableError, read_tree
 from stillery.maths.quotients import Quotient, constant, named
 
@@ -25,7 +25,7 @@ COMMON = frozenset(map(Fraction, (2, 10, 12, 24, 30, 52, 60, 90, 100, 180, 360, 
 
 
 @dataclass(frozen=True, slots=True)
-class Formula:
+class OperandFormula:
     """A value in terms of given numbers. `shape` is equal for the same terms in any order; `num_terms` counts the terms
     before like ones are combined; `cancels` says that some term cancels out."""
 
@@ -39,7 +39,7 @@ class Formula:
     def shape(self) -> str:
         return f"{self.operator}{self.parts}" if self.operator else self.parts[0][0]
 
-    def is_another_route_than(self, other: "Formula") -> bool:
+    def is_another_route_than(self, other: "OperandFormula") -> bool:
         """Whether it gives the same for all given numbers, without a detour, and differs by more than order or a
         removed detour."""
         is_direct = self.num_terms == len(self.value.top)
@@ -56,7 +56,7 @@ class Derivation:
     num_operations: int
     sources: frozenset[Key]
     is_grounded: bool
-    formula: Formula | None
+    formula: OperandFormula | None
 
 
 # Each value, with its derivations that have different formulas: quantities that happen to be equal.
@@ -64,7 +64,7 @@ Derivations = Mapping[Key, Sequence[Derivation]]
 
 
 def derive(
-    step: Step, equation: Equation, known: Derivations, given: AbstractSet[Fraction] | None
+    step: Step, equation: StatedRelation, known: Derivations, given: AbstractSet[Fraction] | None
 ) -> Derivation | None:
     """The derivation of a computation's value; None for one that changes nothing (adds 0, multiplies by 1) or in which
     a term cancels out (subtracts what was added).
@@ -92,7 +92,9 @@ def derive(
     return Derivation(step.index, left.num_operations, frozenset(before), is_grounded, formula)
 
 
-def is_another_route(step: Step, equation: Equation, known: Derivations, given: AbstractSet[Fraction] | None) -> bool:
+def is_another_route(
+    step: Step, equation: StatedRelation, known: Derivations, given: AbstractSet[Fraction] | None
+) -> bool:
     """Whether a computation reaches a known value by a route other than its first."""
     key = key_of(equation)
     first = known.get(key, ()) if key is not None else ()
@@ -116,7 +118,7 @@ def is_another_quantity(one: Derivation, two: Derivation) -> bool:
     return algebra.equal(one.formula.value, two.formula.value) is False
 
 
-def _tree(tokens: Sequence[Token]) -> Node | None:
+def _tree(tokens: Sequence[ClaimToken]) -> Node | None:
     try:
         return read_tree(tokens)
     except UnreadableError:
@@ -134,7 +136,7 @@ def _changes_nothing(tree: Node) -> bool:
     return tree.operator in "+*" and one.value in idle and one.sides is None
 
 
-def _formula(node: Node, known: Derivations, given: AbstractSet[Fraction]) -> Formula | None:
+def _formula(node: Node, known: Derivations, given: AbstractSet[Fraction]) -> OperandFormula | None:
     if node.sides is None:
         return _leaf(node.value, known, given)
     one = _formula(node.sides[0], known, given)
@@ -155,23 +157,25 @@ def _formula(node: Node, known: Derivations, given: AbstractSet[Fraction]) -> Fo
     cancels = one.cancels or two.cancels or any((text, -power) in parts for text, power in parts)
     is_sum = family == "+"
     num_terms = one.num_terms + two.num_terms if is_sum else one.num_terms * (1 if sign < 0 else two.num_terms)
-    return Formula(value, tuple(parts), family, num_terms, cancels)
+    return OperandFormula(value, tuple(parts), family, num_terms, cancels)
 
 
-def _leaf(number: Fraction, known: Derivations, given: AbstractSet[Fraction]) -> Formula | None:
+def _leaf(number: Fraction, known: Derivations, given: AbstractSet[Fraction]) -> OperandFormula | None:
     if number in known and number not in given:
         return known[number][0].formula
-    return Formula(named(f"n{number}"), ((str(number), 1),), "", 1, False)
+    return OperandFormula(named(f"n{number}"), ((str(number), 1),), "", 1, False)
 
 
-def _power(base: Formula, exponent: Fraction) -> Formula | None:
+def _power(base: OperandFormula, exponent: Fraction) -> OperandFormula | None:
     value = algebra.calculate(base.value, "^", constant(exponent))
     return (
-        None if value is None else Formula(value, ((f"{base.shape}^{exponent}", 1),), "", len(value.top), base.cancels)
+        None
+        if value is None
+        else OperandFormula(value, ((f"{base.shape}^{exponent}", 1),), "", len(value.top), base.cancels)
     )
 
 
-def _parts(formula: Formula, family: str, sign: int) -> list[tuple[str, int]]:
+def _parts(formula: OperandFormula, family: str, sign: int) -> list[tuple[str, int]]:
     """The terms or factors that a formula contributes to a sum or product: its own parts where it is one, else
     itself."""
     if formula.operator == family:

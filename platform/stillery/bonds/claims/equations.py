@@ -12,7 +12,7 @@ from stillery.bonds.claims import algebra
 from stillery.bonds.claims.expressions import Expression
 from stillery.bonds.claims.operands import MATHS, parse_at, parse_back
 from stillery.bonds.claims.relations import NO_SUBJECT, decide, is_clean, is_clean_before
-from stillery.bonds.claims.tokens import Token
+from stillery.bonds.claims.tokens import ClaimToken
 from stillery.maths.quotients import Quotient
 
 _MAX_SUBJECT_WORDS = 5
@@ -21,7 +21,7 @@ _POSSESSION = frozenset("has have had holds contains costs cost".split())
 
 
 @dataclass(frozen=True, slots=True)
-class Equation:
+class StatedRelation:
     """One asserted relation between two sides; positions are characters of the trace.
 
     `left` is None where the left side is words, which are then `subject`: the name of what the value belongs to.
@@ -58,9 +58,9 @@ class Equation:
         return is_result and is_simpler and not left.value.names() and not right.value.names()
 
 
-def find_equations(tokens: Sequence[Token], *, functions: frozenset[str] = frozenset()) -> list[Equation]:
+def find_equations(tokens: Sequence[ClaimToken], *, functions: frozenset[str] = frozenset()) -> list[StatedRelation]:
     """The equations of one step, in order."""
-    found: list[Equation] = []
+    found: list[StatedRelation] = []
     done = 0
     previous: Expression | None = None
     for at, token in enumerate(tokens):
@@ -80,7 +80,7 @@ def find_equations(tokens: Sequence[Token], *, functions: frozenset[str] = froze
     return found
 
 
-def _is_relation(tokens: Sequence[Token], at: int) -> bool:
+def _is_relation(tokens: Sequence[ClaimToken], at: int) -> bool:
     token = tokens[at]
     if token.kind == "rel":
         return token.text in _RELATIONS
@@ -96,15 +96,15 @@ def _is_relation(tokens: Sequence[Token], at: int) -> bool:
 
 
 def _link(
-    tokens: Sequence[Token], left: Expression | None, right: Expression, at: int, relation: str
-) -> Equation | None:
+    tokens: Sequence[ClaimToken], left: Expression | None, right: Expression, at: int, relation: str
+) -> StatedRelation | None:
     if left is None:
         subject, first = _subject_before(tokens, at)
         if subject is None:
             return None
         if tokens[at].kind == "word":
             subject = f"{subject} {tokens[at].text.casefold()} {_noun_after(tokens, right.end)}".strip()
-        return Equation(
+        return StatedRelation(
             tokens[first].start, tokens[right.end - 1].end, relation, None, right, subject, "", None
         )  # fmt: skip
     if tokens[at].kind in ("word", "relword") and left.num_operations == 0 and not _is_name(tokens, left):
@@ -113,17 +113,17 @@ def _link(
     recipe = "".join(t.text for t in tokens[left.first : left.end] if t.kind not in ("money", "word"))
     subject = recipe if _is_name(tokens, left) else None
     is_whole = is_clean_before(tokens, left.first) and is_clean(tokens, right.end)
-    return Equation(
+    return StatedRelation(
         tokens[left.first].start, tokens[right.end - 1].end, relation, left, right, subject, recipe, holds, is_whole
     )
 
 
-def _is_name(tokens: Sequence[Token], side: Expression) -> bool:
+def _is_name(tokens: Sequence[ClaimToken], side: Expression) -> bool:
     """Whether a side is a single unknown: a letter, or a function of something."""
     return side.num_operations == 0 and tokens[side.first].kind == "name" and side.value is not None
 
 
-def _subject_before(tokens: Sequence[Token], at: int) -> tuple[str | None, int]:
+def _subject_before(tokens: Sequence[ClaimToken], at: int) -> tuple[str | None, int]:
     """The words that name what a value belongs to, and the first token of them."""
     words: list[str] = []
     first = at
@@ -139,13 +139,13 @@ def _subject_before(tokens: Sequence[Token], at: int) -> tuple[str | None, int]:
     return (" ".join(words) or None), first
 
 
-def _noun_after(tokens: Sequence[Token], at: int) -> str:
+def _noun_after(tokens: Sequence[ClaimToken], at: int) -> str:
     token = tokens[at] if at < len(tokens) else None
     return token.text.casefold() if token is not None and token.kind == "word" else ""
 
 
 def _continue(
-    tokens: Sequence[Token], right: Expression, found: list[Equation], functions: frozenset[str]
+    tokens: Sequence[ClaimToken], right: Expression, found: list[StatedRelation], functions: frozenset[str]
 ) -> int | None:
     """A computation that continues from the last result: "3*(-2) is -6, minus 2 is -8". Returns where it ends."""
     at = right.end
@@ -160,7 +160,7 @@ def _continue(
         return None
     if tokens[at].end - tokens[at].start < 4:
         return None
-    number = Token("num", str(value), tokens[at].start, tokens[at].start, value)
+    number = ClaimToken("num", str(value), tokens[at].start, tokens[at].start, value)
     stop = next((i for i in range(at, min(at + 12, len(tokens))) if tokens[i].kind in ("rel", "relword")), None)
     if stop is None or tokens[stop].text not in ("=", "is", "gives", "equals", "makes"):
         return None
@@ -173,12 +173,12 @@ def _continue(
         holds = False
     recipe = "".join(t.text for t in side)
     found.append(
-        Equation(tokens[at].start, tokens[result.end - 1].end, "=", left, result, None, recipe, holds)
+        StatedRelation(tokens[at].start, tokens[result.end - 1].end, "=", left, result, None, recipe, holds)
     )  # fmt: skip
     return result.end
 
 
-def _restated_at(tokens: Sequence[Token], at: int) -> bool:
+def _restated_at(tokens: Sequence[ClaimToken], at: int) -> bool:
     """Whether the text continues with ", which is", ", so" or the like before a number."""
     words = [t.text.casefold() for t in tokens[at : at + 2]]
     return words[:1] == ["so"] or (
@@ -187,7 +187,7 @@ def _restated_at(tokens: Sequence[Token], at: int) -> bool:
 
 
 def _simplify(
-    tokens: Sequence[Token], left: Expression, at: int, found: list[Equation], functions: frozenset[str]
+    tokens: Sequence[ClaimToken], left: Expression, at: int, found: list[StatedRelation], functions: frozenset[str]
 ) -> int | None:
     """The result of an expression that is stated in a separate clause: "3 - (-6), which is 9"."""
     at += 1 if tokens[at].text.casefold() == "so" else 2
@@ -203,12 +203,12 @@ def _simplify(
     holds = True if algebra.equal(left.value, right.value) else None
     recipe = "".join(t.text for t in tokens[left.first : left.end])
     found.append(
-        Equation(tokens[left.first].start, tokens[right.end - 1].end, "=", left, right, None, recipe, holds)
+        StatedRelation(tokens[left.first].start, tokens[right.end - 1].end, "=", left, right, None, recipe, holds)
     )  # fmt: skip
     return right.end
 
 
-def operands_of(equation: Equation) -> list[Fraction]:
+def operands_of(equation: StatedRelation) -> list[Fraction]:
     """The numbers that an equation starts from."""
     side = equation.left if equation.left is not None and equation.left.num_operations else None
     return list(side.operands) if side is not None else []

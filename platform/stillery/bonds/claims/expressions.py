@@ -11,7 +11,7 @@ from fractions import Fraction
 from stillery.bonds.claims import algebra
 from stillery.bonds.claims.implicit_products import FRACTION_WORDS, is_factorial, is_implicit_product, is_product_by_of
 from stillery.bonds.claims.numerals import read_numeral
-from stillery.bonds.claims.tokens import Token
+from stillery.bonds.claims.tokens import ClaimToken
 from stillery.bonds.claims.units import unit_length
 from stillery.maths.quotients import Quotient, constant, named
 
@@ -39,19 +39,19 @@ class Expression:
         return None if self.value is None else self.value.rational()
 
 
-def parse(tokens: Sequence[Token], first: int, *, functions: frozenset[str] = frozenset()) -> Expression:
+def parse(tokens: Sequence[ClaimToken], first: int, *, functions: frozenset[str] = frozenset()) -> Expression:
     """The longest expression that starts at token `first`.
 
     `functions` are the names whose application, as in f(2), stands for one unknown and is not a product. Raises
     NoExpressionError where no expression starts.
     """
-    parser = _Parser(tokens, first, functions)
+    parser = _ClaimParser(tokens, first, functions)
     value = parser.sum()
     return Expression(first, parser.at, value, parser.num_operations, parser.operands, parser.has_unit)
 
 
-class _Parser:
-    def __init__(self, tokens: Sequence[Token], first: int, functions: frozenset[str]) -> None:
+class _ClaimParser:
+    def __init__(self, tokens: Sequence[ClaimToken], first: int, functions: frozenset[str]) -> None:
         self.tokens = tokens
         self.at = first
         self.limit = min(len(tokens), first + _MAX_TOKENS)
@@ -61,7 +61,7 @@ class _Parser:
         self.operands: list[Fraction] = []
         self.has_unit = False
 
-    def peek(self, offset: int = 0) -> Token | None:
+    def peek(self, offset: int = 0) -> ClaimToken | None:
         at = self.at + offset
         return self.tokens[at] if at < self.limit else None
 
@@ -200,7 +200,7 @@ class _Parser:
             self.at += length
             self.has_unit = True
 
-    def named(self, token: Token) -> Quotient | None:
+    def named(self, token: ClaimToken) -> Quotient | None:
         self.at += 1
         name = token.text
         opening = self.peek()
@@ -230,7 +230,7 @@ class _Parser:
         """The argument of a LaTeX command or a root: a group, or one number or name."""
         return self.group() if self.is_next("open") else self.primary()
 
-    def worded(self, token: Token) -> Quotient | None:
+    def worded(self, token: ClaimToken) -> Quotient | None:
         """A fraction in words before "of" ("half of 40"), or "square root of 9"."""
         words = [t.text.casefold() for i in range(3) if (t := self.peek(i)) is not None and t.kind == "word"]
         if words[:3] == ["square", "root", "of"]:

@@ -6,13 +6,13 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
-from stillery.bonds.claims.tokens import Token
+from stillery.bonds.claims.tokens import ClaimToken
 from stillery.maths.quotients import PI
 
 FRACTION_WORDS = {"half": Fraction(1, 2), "third": Fraction(1, 3), "quarter": Fraction(1, 4), "twice": Fraction(2)}
 
 
-def is_product_by_of(tokens: Sequence[Token], at: int, limit: int) -> bool:
+def is_product_by_of(tokens: Sequence[ClaimToken], at: int, limit: int) -> bool:
     """Whether "of" multiplies: after a per cent sign or a fraction, before a number."""
     if at + 1 >= limit or tokens[at].text.casefold() != "of" or tokens[at + 1].kind not in ("num", "money", "frac"):
         return False
@@ -21,7 +21,7 @@ def is_product_by_of(tokens: Sequence[Token], at: int, limit: int) -> bool:
     return is_fraction or before.text in ("%", "percent", ")") or before.text.casefold() in FRACTION_WORDS
 
 
-def is_implicit_product(tokens: Sequence[Token], at: int, limit: int) -> bool:
+def is_implicit_product(tokens: Sequence[ClaimToken], at: int, limit: int) -> bool:
     """Whether two factors stand side by side: 2x, 3(4), (a)(b), 3√13; never number by number."""
     if at >= limit or tokens[at - 1].kind not in ("num", "name", "close", "super"):
         return False
@@ -33,6 +33,6 @@ def is_implicit_product(tokens: Sequence[Token], at: int, limit: int) -> bool:
     return token.kind == "name" and (token.glued or before.kind == "name" or token.text == PI)
 
 
-def is_factorial(tokens: Sequence[Token], at: int, limit: int) -> bool:
+def is_factorial(tokens: Sequence[ClaimToken], at: int, limit: int) -> bool:
     """Whether an exclamation mark is followed by more of the expression, and so does not end a sentence."""
     return at + 1 < limit and (tokens[at + 1].glued or tokens[at + 1].kind in ("op", "rel", "close"))

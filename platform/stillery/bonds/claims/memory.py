@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from stillery.bonds.claims.derivations import Derivation, derive, is_another_quantity, is_shorter
-from stillery.bonds.claims.equations import Equation, operands_of
+from stillery.bonds.claims.equations import StatedRelation, operands_of
 from stillery.bonds.claims.reading import Key, Step, key_of
 
 _RECENT = 6
@@ -22,7 +22,7 @@ class Work:
     """One computation: its step, and the equation."""
 
     step: int
-    equation: Equation
+    equation: StatedRelation
 
     def text(self, source: str) -> str:
         """The text of the computation, shortened."""
@@ -35,7 +35,7 @@ def shorten(text: str, limit: int = 48) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-def recipe_of(equation: Equation) -> Recipe | None:
+def recipe_of(equation: StatedRelation) -> Recipe | None:
     """The computation without its order and layout; None for an equation that is not a computation."""
     if equation.left is None or not equation.computes or equation.left.value is None:
         return None
@@ -90,7 +90,7 @@ class Memory:
         if step.rejects() or step.says_wrong:
             self.last_failure = step.index
 
-    def _derive(self, key: Key, step: Step, equation: Equation) -> None:
+    def _derive(self, key: Key, step: Step, equation: StatedRelation) -> None:
         """Keep a value's first derivation, preferring one from given numbers over one from numbers of unknown
         origin."""
         known = self.derived.get(key, [])

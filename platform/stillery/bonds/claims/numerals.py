@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
-from stillery.bonds.claims.tokens import Token
+from stillery.bonds.claims.tokens import ClaimToken
 
 
-def read_numeral(tokens: Sequence[Token], at: int, limit: int) -> tuple[Fraction, int]:
+def read_numeral(tokens: Sequence[ClaimToken], at: int, limit: int) -> tuple[Fraction, int]:
     """The number that starts with the numeral at token `at`, and the token after it, at most `limit`."""
     value = tokens[at].value
     assert value is not None, "a numeral has a value"
@@ -23,7 +23,7 @@ def read_numeral(tokens: Sequence[Token], at: int, limit: int) -> tuple[Fraction
     return value, at + 1
 
 
-def _is_tight_divisor(tokens: Sequence[Token], at: int, behind: Sequence[Token]) -> bool:
+def _is_tight_divisor(tokens: Sequence[ClaimToken], at: int, behind: Sequence[ClaimToken]) -> bool:
     """Whether a fraction without blanks is the divisor of a division with blanks: "3 / 1/2" is six."""
     if at < 1 or len(behind) < 2 or tokens[at - 1].text != "/" or tokens[at - 1].glued:
         return False

@@ -3,21 +3,21 @@
 from collections.abc import Sequence
 
 from stillery.bonds.claims.expressions import Expression, NoExpressionError, parse
-from stillery.bonds.claims.tokens import Token
+from stillery.bonds.claims.tokens import ClaimToken
 
 _MAX_BACK_TOKENS = 60
 _MAX_STARTS = 14
 MATHS = frozenset(("num", "name", "op", "open", "close", "super", "frac", "sqrt", "post", "money", "func", "box"))
 
 
-def parse_at(tokens: Sequence[Token], first: int, functions: frozenset[str]) -> Expression | None:
+def parse_at(tokens: Sequence[ClaimToken], first: int, functions: frozenset[str]) -> Expression | None:
     try:
         return parse(tokens, first, functions=functions)
     except NoExpressionError:
         return None
 
 
-def parse_back(tokens: Sequence[Token], at: int, done: int, functions: frozenset[str]) -> Expression | None:
+def parse_back(tokens: Sequence[ClaimToken], at: int, done: int, functions: frozenset[str]) -> Expression | None:
     """The longest expression that ends just before token `at`."""
     first = at
     while first > max(done, at - _MAX_BACK_TOKENS):
@@ -46,16 +46,16 @@ def parse_back(tokens: Sequence[Token], at: int, done: int, functions: frozenset
     return None
 
 
-def _glues(tokens: Sequence[Token], at: int) -> bool:
+def _glues(tokens: Sequence[ClaimToken], at: int) -> bool:
     return at + 1 < len(tokens) and tokens[at + 1].glued
 
 
-def _is_unit(tokens: Sequence[Token], at: int) -> bool:
+def _is_unit(tokens: Sequence[ClaimToken], at: int) -> bool:
     """Whether a word may be the unit of a number before it."""
     return tokens[at].kind == "word" and any(t.kind in ("num", "close", "post") for t in tokens[max(0, at - 8) : at])
 
 
-def _ends_at(tokens: Sequence[Token], expression: Expression, at: int) -> bool:
+def _ends_at(tokens: Sequence[ClaimToken], expression: Expression, at: int) -> bool:
     """Whether an expression reaches up to a relation, apart from the unit of its last number."""
     between = tokens[expression.end : at]
     if len(between) > 3 or any(t.kind not in ("word", "money") for t in between):

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 
-from stillery.bonds.claims.equations import Equation, find_equations, operands_of
+from stillery.bonds.claims.equations import StatedRelation, find_equations, operands_of
 from stillery.bonds.claims.expressions import NoExpressionError, parse
 from stillery.bonds.claims.states import Replay, State
-from stillery.bonds.claims.tokens import Token, prepare, tokenize
+from stillery.bonds.claims.tokens import ClaimToken, prepare, tokenize
 from stillery.bonds.steps.markers import mask
 from stillery.bonds.steps.segmentation import Span
 
@@ -98,11 +98,11 @@ class Step:
     start: int
     end: int
     text: str
-    equations: list[Equation]
+    equations: list[StatedRelation]
     states: list[State]
     words: frozenset[str]
     values: frozenset[Fraction]
-    results: dict[Key, Equation]
+    results: dict[Key, StatedRelation]
     assigned: dict[str, Key]
     names: frozenset[str]
     sides: frozenset[Key]
@@ -115,7 +115,7 @@ class Step:
     says_wrong: bool
     is_answer: bool
     is_yes_no: bool
-    tokens: list[Token] = field(repr=False, default_factory=list[Token])
+    tokens: list[ClaimToken] = field(repr=False, default_factory=list[ClaimToken])
 
     def operands(self) -> set[Fraction]:
         """The numbers that its computations start from."""
@@ -199,7 +199,7 @@ def stem(word: str) -> str:
     return word
 
 
-def key_of(equation: Equation) -> Key | None:
+def key_of(equation: StatedRelation) -> Key | None:
     """The result of an equation, as a key."""
     value = equation.value
     if value is None:
@@ -208,9 +208,9 @@ def key_of(equation: Equation) -> Key | None:
     return constant if constant is not None else value.key()
 
 
-def _outcomes(equations: Sequence[Equation]) -> tuple[dict[Key, Equation], dict[str, Key], frozenset[Key]]:
+def _outcomes(equations: Sequence[StatedRelation]) -> tuple[dict[Key, StatedRelation], dict[str, Key], frozenset[Key]]:
     """The results of equations, the values that they assign to names, and their sides with unknowns."""
-    results: dict[Key, Equation] = {}
+    results: dict[Key, StatedRelation] = {}
     assigned: dict[str, Key] = {}
     sides: set[Key] = set()
     subject: tuple[str, int] | None = None
@@ -233,7 +233,7 @@ def _outcomes(equations: Sequence[Equation]) -> tuple[dict[Key, Equation], dict[
     return results, assigned, frozenset(sides)
 
 
-def _label(tokens: Sequence[Token], assigned: dict[str, Key]) -> None:
+def _label(tokens: Sequence[ClaimToken], assigned: dict[str, Key]) -> None:
     """A line that is just words and a number ("start 7", "total: 12") assigns the number to the words."""
     content = [t for t in tokens if t.kind not in ("stop", "comma", "money")]
     if 2 <= len(content) <= 5 and content[-1].kind == "num" and all(t.kind == "word" for t in content[:-1]):
@@ -242,7 +242,7 @@ def _label(tokens: Sequence[Token], assigned: dict[str, Key]) -> None:
             assigned.setdefault(" ".join(t.text.casefold() for t in content[:-1]), value)
 
 
-def _values(tokens: Sequence[Token], equations: Sequence[Equation]) -> frozenset[Fraction]:
+def _values(tokens: Sequence[ClaimToken], equations: Sequence[StatedRelation]) -> frozenset[Fraction]:
     """The numbers that a step names, and the values of its sides."""
     named = {t.value for t in tokens if t.value is not None}
     for i in range(1, len(tokens)):
@@ -258,7 +258,7 @@ def _values(tokens: Sequence[Token], equations: Sequence[Equation]) -> frozenset
     return frozenset(named)
 
 
-def _refuted(tokens: Sequence[Token], text: str, states: Sequence[State]) -> list[Key]:
+def _refuted(tokens: Sequence[ClaimToken], text: str, states: Sequence[State]) -> list[Key]:
     """The values that a step negates: "not 49", "≠ 3", "instead of 12", "not heads"."""
     if _MAY_REFUTE.search(text) is None:
         return []
@@ -277,7 +277,7 @@ def _refuted(tokens: Sequence[Token], text: str, states: Sequence[State]) -> lis
     return [*found, *(word for word in words if word not in stated and not word.isdigit())]
 
 
-def _number_at(tokens: Sequence[Token], at: int) -> Fraction | None:
+def _number_at(tokens: Sequence[ClaimToken], at: int) -> Fraction | None:
     if tokens[at].kind not in ("num", "money", "op", "frac"):
         return None
     try:

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from stillery.bonds.claims import algebra
 from stillery.bonds.claims.derivations import is_another_route
-from stillery.bonds.claims.equations import Equation, operands_of
+from stillery.bonds.claims.equations import StatedRelation, operands_of
 from stillery.bonds.claims.expressions import Expression
 from stillery.bonds.claims.memory import Memory, Work, recipe_of, shorten
 from stillery.bonds.claims.reading import Key, Step, key_of, specificity
@@ -131,7 +131,7 @@ def _revised(step: Step, memory: Memory) -> Iterator[Finding]:
                 break
 
 
-def _recomputed(step: Step, equation: Equation, memory: Memory, text: str) -> Iterator[Finding]:
+def _recomputed(step: Step, equation: StatedRelation, memory: Memory, text: str) -> Iterator[Finding]:
     """The same computation again, with the same result or another."""
     recipe = recipe_of(equation)
     if recipe is None:
@@ -148,7 +148,7 @@ def _recomputed(step: Step, equation: Equation, memory: Memory, text: str) -> It
             return
 
 
-def _undone(step: Step, equation: Equation, memory: Memory, text: str) -> Iterator[Finding]:
+def _undone(step: Step, equation: StatedRelation, memory: Memory, text: str) -> Iterator[Finding]:
     """The inverse computation: its result is an operand of the earlier one, and it starts from the earlier result."""
     operands = operands_of(equation)
     result = equation.right.rational()
@@ -176,7 +176,7 @@ def _undone(step: Step, equation: Equation, memory: Memory, text: str) -> Iterat
                 return
 
 
-def _reached_again(step: Step, equation: Equation, steps: Sequence[Step], memory: Memory) -> Iterator[Finding]:
+def _reached_again(step: Step, equation: StatedRelation, steps: Sequence[Step], memory: Memory) -> Iterator[Finding]:
     """A result that an earlier step reached from other numbers, where neither step depends on the other."""
     key, recipe = key_of(equation), recipe_of(equation)
     if key is None or recipe is None or specificity(key) < 1:
@@ -193,7 +193,7 @@ def _reached_again(step: Step, equation: Equation, steps: Sequence[Step], memory
         return
 
 
-def _rests_on(equation: Equation, work: Work, steps: Sequence[Step]) -> bool:
+def _rests_on(equation: StatedRelation, work: Work, steps: Sequence[Step]) -> bool:
     """Whether a computation starts from the numbers of another step, and so only continues it."""
     mine = {o for o in operands_of(equation) if specificity(o) > 0.2}
     theirs = set(operands_of(work.equation))
@@ -227,7 +227,7 @@ def _substituted(step: Step, memory: Memory, text: str) -> Iterator[Finding]:
             return
 
 
-def _works_out(equation: Equation, side: Expression, value: Quotient | None, key: Fraction) -> bool:
+def _works_out(equation: StatedRelation, side: Expression, value: Quotient | None, key: Fraction) -> bool:
     """Whether an equation starts from a side of another one with its unknown substituted: from its numbers and the
     value."""
     left = equation.left

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from stillery.bonds.claims import algebra
 from stillery.bonds.claims.expressions import Expression
-from stillery.bonds.claims.tokens import Token
+from stillery.bonds.claims.tokens import ClaimToken
 from stillery.maths.quotients import Quotient
 
 _CLEAN = frozenset(("stop", "comma", "word", "relword", "rel", "money", "close", "open", "other", "bar"))
@@ -23,7 +23,7 @@ _LARGE_UNITS = frozenset("hundred thousand million billion dozen percent".split(
 _RELATIVE_TOLERANCE = 0.01
 
 
-def decide(tokens: Sequence[Token], left: Expression, right: Expression, at: int, relation: str) -> bool | None:
+def decide(tokens: Sequence[ClaimToken], left: Expression, right: Expression, at: int, relation: str) -> bool | None:
     """Whether the relation holds; None where a side is unknown, conditional on a variable, or not fully parsed."""
     if left.value is None or right.value is None:
         return None
@@ -40,7 +40,9 @@ def decide(tokens: Sequence[Token], left: Expression, right: Expression, at: int
     return {"<": one < two, ">": one > two, "≤": one <= two, "≥": one >= two}[relation]
 
 
-def _decide_equal(tokens: Sequence[Token], left: Expression, right: Expression, at: int, relation: str) -> bool | None:
+def _decide_equal(
+    tokens: Sequence[ClaimToken], left: Expression, right: Expression, at: int, relation: str
+) -> bool | None:
     assert left.value is not None
     assert right.value is not None
     if algebra.equal(left.value, right.value):
@@ -74,7 +76,7 @@ def _decide_equal(tokens: Sequence[Token], left: Expression, right: Expression, 
 
 
 def _is_rounding(
-    value: Quotient, right: Expression, tokens: Sequence[Token], *, is_stated: bool, is_inexact: bool
+    value: Quotient, right: Expression, tokens: Sequence[ClaimToken], *, is_stated: bool, is_inexact: bool
 ) -> bool:
     """Whether the right side is the value to the digits that it gives, rounded or truncated; for ≈ also within 1%.
 
@@ -96,7 +98,7 @@ def _is_rounding(
     return abs(one - two) <= slack * unit or is_cut_off
 
 
-def is_clean_before(tokens: Sequence[Token], first: int) -> bool:
+def is_clean_before(tokens: Sequence[ClaimToken], first: int) -> bool:
     """Whether no mathematical text that could belong to the expression precedes it."""
     if first == 0:
         return True
@@ -112,7 +114,7 @@ def is_clean_before(tokens: Sequence[Token], first: int) -> bool:
     return before.kind in _CLEAN_BEFORE
 
 
-def is_clean(tokens: Sequence[Token], end: int) -> bool:
+def is_clean(tokens: Sequence[ClaimToken], end: int) -> bool:
     """Whether no mathematical text that could belong to the expression follows it."""
     if end >= len(tokens):
         return True
@@ -132,12 +134,12 @@ def is_clean(tokens: Sequence[Token], end: int) -> bool:
     return tokens[end].kind in _CLEAN or tokens[end].text == "!"
 
 
-def _is_named(tokens: Sequence[Token], first: int) -> bool:
+def _is_named(tokens: Sequence[ClaimToken], first: int) -> bool:
     """Whether words before a number make it part of a name ("the divisors of 284 = ...")."""
     return first > 0 and tokens[first - 1].kind == "word" and tokens[first - 1].text.casefold() not in NO_SUBJECT
 
 
-def _is_range(tokens: Sequence[Token], side: Expression) -> bool:
+def _is_range(tokens: Sequence[ClaimToken], side: Expression) -> bool:
     """Whether a side reads as a range ("so far 1-5 and 6-10 = 10") rather than as a difference below zero."""
     if side.end - side.first != 3 or not all(token.glued for token in tokens[side.first + 1 : side.end]):
         return False
@@ -145,7 +147,7 @@ def _is_range(tokens: Sequence[Token], side: Expression) -> bool:
     return dash.text == "-" and low.value is not None and high.value is not None and 0 <= low.value < high.value
 
 
-def _is_prefix(tokens: Sequence[Token], short: Expression, long: Expression) -> bool:
+def _is_prefix(tokens: Sequence[ClaimToken], short: Expression, long: Expression) -> bool:
     """Whether one side is the beginning of the other: a product that is computed piece by piece."""
     width = short.end - short.first
     pieces = [[t.text for t in tokens[side.first : side.first + width]] for side in (short, long)]

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from stillery.bonds.claims.claims import is_asserted
-from stillery.bonds.claims.equations import Equation, operands_of
+from stillery.bonds.claims.equations import StatedRelation, operands_of
 from stillery.bonds.claims.memory import Memory
 from stillery.bonds.claims.outcome import QUESTION, question_equations
 from stillery.bonds.claims.reading import Step
-from stillery.bonds.claims.tokens import Token
+from stillery.bonds.claims.tokens import ClaimToken
 from stillery.bonds.claims.trees import LEVELS, NUMBER, POWER, SUM, Node, UnreadableError, read_tree
 
 _MAX_DIGITS = 12
@@ -57,7 +57,7 @@ def _substitutions(steps: Sequence[Step], index: int, text: str, question: str |
     return found
 
 
-def undo(equation: Equation, tokens: Sequence[Token]) -> Iterator[str]:
+def undo(equation: StatedRelation, tokens: Sequence[ClaimToken]) -> Iterator[str]:
     """The ways to undo a computation: `16 - 9 = 7` for `7 + 9 = 16`. `tokens` are those of its step."""
     left = equation.left
     result = equation.right.rational()

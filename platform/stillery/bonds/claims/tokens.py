@@ -12,7 +12,7 @@ from typing import NamedTuple
 _MAX_DIGITS = 60
 
 
-class Token(NamedTuple):
+class ClaimToken(NamedTuple):
     """`kind` is num, name, op, open, close, rel, func, word, post, comma, stop or other; `text` is normalised."""
 
     kind: str
@@ -65,7 +65,7 @@ _RELATION_WORDS = frozenset("is equals equal makes gives gets leaves becomes are
 # A single letter that is a word where a word or a number follows it at a distance.
 _ARTICLES = frozenset("aAI")
 _AFTER_ARTICLES = frozenset(("num", "money", "word", "plain"))
-_NOTHING = Token("stop", "", -1, -1)
+_NOTHING = ClaimToken("stop", "", -1, -1)
 _POWER_WORDS = {"squared": "2", "cubed": "3"}
 _CJK_OPERATORS = {"加": "+", "减": "-", "乘": "*", "除": "/"}
 _CJK_RELATIONS = frozenset("是得为")
@@ -74,9 +74,9 @@ _FUNCTIONS = frozenset("sin cos tan log ln exp gcd lcm max min arctan arcsin arc
 _SPECIAL_WORDS = frozenset((*_WORD_OPERATORS, *_RELATION_WORDS, *_POWER_WORDS, *_FUNCTIONS))
 
 
-def tokenize(text: str, *, start: int = 0) -> list[Token]:
+def tokenize(text: str, *, start: int = 0) -> list[ClaimToken]:
     """The tokens of a text; `start` is added to their positions. White space and typesetting yield none."""
-    tokens: list[Token] = []
+    tokens: list[ClaimToken] = []
     previous = _NOTHING
     for match in _PATTERN.finditer(text):
         kind = match.lastgroup or "other"
@@ -86,7 +86,7 @@ def tokenize(text: str, *, start: int = 0) -> list[Token]:
         if kind == "space":
             if "\n" not in raw:
                 continue
-            token = Token("stop", "\n", begin, end)
+            token = ClaimToken("stop", "\n", begin, end)
         else:
             token = _make(kind, raw, begin, end, previous.end == begin)
             if previous.text in _ARTICLES and previous.end != begin and kind in _AFTER_ARTICLES:
@@ -94,74 +94,74 @@ def tokenize(text: str, *, start: int = 0) -> list[Token]:
             elif token.text in ("by", "By", "BY") and previous.kind == "word":
                 operator = _BEFORE_BY.get(previous.text.casefold())
                 if operator is not None:
-                    token = Token("op", operator, tokens.pop().start, end)
+                    token = ClaimToken("op", operator, tokens.pop().start, end)
         tokens.append(token)
         previous = token
     return tokens
 
 
-def _make(kind: str, raw: str, start: int, end: int, glued: bool) -> Token:
+def _make(kind: str, raw: str, start: int, end: int, glued: bool) -> ClaimToken:
     if kind == "plain":
         return _make_plain(raw, start, end, glued)
     if kind == "num":
         digits = raw.replace("{,}", "").replace(",", "")
         if len(digits) > _MAX_DIGITS:
-            return Token("other", raw[:1], start, end)
-        return Token("num", digits, start, end, Fraction(digits if digits[0] != "." else "0" + digits), glued)
+            return ClaimToken("other", raw[:1], start, end)
+        return ClaimToken("num", digits, start, end, Fraction(digits if digits[0] != "." else "0" + digits), glued)
     if kind == "super":
-        return Token("super", raw.translate(_SUPERSCRIPTS), start, end)
+        return ClaimToken("super", raw.translate(_SUPERSCRIPTS), start, end)
     if kind == "op":
-        return Token("op", _OPERATORS.get(raw, raw), start, end, None, glued)
+        return ClaimToken("op", _OPERATORS.get(raw, raw), start, end, None, glued)
     if kind == "rel":
-        return Token("rel", _RELATIONS.get(raw, raw), start, end)
+        return ClaimToken("rel", _RELATIONS.get(raw, raw), start, end)
     if kind == "pi":
-        return Token("name", "π", start, end, None, glued)
+        return ClaimToken("name", "π", start, end, None, glued)
     if kind == "greek":
-        return Token("name", raw.lstrip("\\"), start, end, None, glued)
+        return ClaimToken("name", raw.lstrip("\\"), start, end, None, glued)
     if kind == "cjk":
         if raw in _CJK_OPERATORS:
-            return Token("op", _CJK_OPERATORS[raw], start, end)
-        return Token("relword" if raw in _CJK_RELATIONS else "word", raw, start, end)
+            return ClaimToken("op", _CJK_OPERATORS[raw], start, end)
+        return ClaimToken("relword" if raw in _CJK_RELATIONS else "word", raw, start, end)
     if kind == "post":
-        return Token(
+        return ClaimToken(
             "post", "%" if "%" in raw or raw == "％" else ("!" if raw == "!" else "°"), start, end, None, glued
         )
     if kind == "hyphened":
-        return Token("word", raw, start, end, None, glued)
+        return ClaimToken("word", raw, start, end, None, glued)
     if kind == "word":
         return _make_word(raw, start, end, glued)
     if kind in ("open", "close"):
-        return Token(kind, "(" if kind == "open" else ")", start, end, None, glued)
+        return ClaimToken(kind, "(" if kind == "open" else ")", start, end, None, glued)
     if kind == "command":
-        return Token("func" if raw[1:] in _FUNCTIONS else "command", raw, start, end, None, glued)
-    return Token(kind, raw, start, end, None, glued)
+        return ClaimToken("func" if raw[1:] in _FUNCTIONS else "command", raw, start, end, None, glued)
+    return ClaimToken(kind, raw, start, end, None, glued)
 
 
-def _make_plain(raw: str, start: int, end: int, glued: bool) -> Token:
+def _make_plain(raw: str, start: int, end: int, glued: bool) -> ClaimToken:
     lower = raw.casefold()
     if lower not in _SPECIAL_WORDS:
-        return Token("word", raw, start, end, None, glued)
+        return ClaimToken("word", raw, start, end, None, glued)
     if lower in _WORD_OPERATORS:
-        return Token("op", _WORD_OPERATORS[lower], start, end)
+        return ClaimToken("op", _WORD_OPERATORS[lower], start, end)
     if lower in _RELATION_WORDS:
-        return Token("relword", lower, start, end)
+        return ClaimToken("relword", lower, start, end)
     if lower in _POWER_WORDS:
-        return Token("super", _POWER_WORDS[lower], start, end)
+        return ClaimToken("super", _POWER_WORDS[lower], start, end)
     if lower in _FUNCTIONS:
-        return Token("func", lower, start, end)
-    return Token("word", raw, start, end, None, glued)
+        return ClaimToken("func", lower, start, end)
+    return ClaimToken("word", raw, start, end, None, glued)
 
 
-def _make_word(raw: str, start: int, end: int, glued: bool) -> Token:
+def _make_word(raw: str, start: int, end: int, glued: bool) -> ClaimToken:
     if raw.casefold() in _SPECIAL_WORDS:
         return _make_plain(raw, start, end, glued)
     stem = re.sub(r"_.*|\d+'*$|'+$", "", raw)
     if len(stem) == 1 or (len(stem) <= 3 and stem.isupper() and stem not in ("AM", "PM", "OK", "A", "I")):
-        return Token("name", raw.replace("{", "").replace("}", ""), start, end, None, glued)
-    return Token("word", raw, start, end, None, glued)
+        return ClaimToken("name", raw.replace("{", "").replace("}", ""), start, end, None, glued)
+    return ClaimToken("word", raw, start, end, None, glued)
 
 
-def prepare(tokens: Sequence[Token]) -> list[Token]:
+def prepare(tokens: Sequence[ClaimToken]) -> list[ClaimToken]:
     """The tokens with the letter x read as a multiplication sign where it stands between two numbers."""
     result = list(tokens)
     for i in range(1, len(result) - 1):

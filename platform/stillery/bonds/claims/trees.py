@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from stillery.bonds.claims.tokens import Token
+from stillery.bonds.claims.tokens import ClaimToken
 
 _MAX_DEPTH = 12
 _MAX_EXPONENT = 12
@@ -30,7 +30,7 @@ class UnreadableError(ValueError):
     """Tokens that are not plain arithmetic."""
 
 
-def read_tree(tokens: Sequence[Token]) -> Node:
+def read_tree(tokens: Sequence[ClaimToken]) -> Node:
     """The tree of an expression; raises UnreadableError for tokens that are more than plain arithmetic."""
     return _Reader(tokens).read()
 
@@ -38,7 +38,7 @@ def read_tree(tokens: Sequence[Token]) -> Node:
 class _Reader:
     """Plain arithmetic: numbers, + - * / ^, brackets and fractions; units and currency signs are skipped."""
 
-    def __init__(self, tokens: Sequence[Token]) -> None:
+    def __init__(self, tokens: Sequence[ClaimToken]) -> None:
         after = [*tokens[1:], None]
         self._tokens = [
             token
@@ -81,7 +81,7 @@ class _Reader:
             return _combine(self._number(depth + 1), "/", self._number(depth + 1))
         raise UnreadableError(token.text)
 
-    def _take(self) -> Token:
+    def _take(self) -> ClaimToken:
         if self._at >= len(self._tokens):
             raise UnreadableError("the expression ends")
         self._at += 1

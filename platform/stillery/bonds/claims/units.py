@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from stillery.bonds.claims.tokens import Token
+from stillery.bonds.claims.tokens import ClaimToken
 
 _MAX_UNIT_WORDS = 8
 # Words that join two statements are not units of the number before them.
@@ -15,7 +15,7 @@ _INNER = frozenset("and for to from with in on at the that".split())
 _PER = frozenset(("per", "each", "an", "a", "of"))
 
 
-def unit_length(tokens: Sequence[Token]) -> int:
+def unit_length(tokens: Sequence[ClaimToken]) -> int:
     """The number of tokens after a number that are its unit; 0 unless an operator, relation or bracket follows them."""
     length = 0
     while length < _MAX_UNIT_WORDS:
@@ -28,7 +28,7 @@ def unit_length(tokens: Sequence[Token]) -> int:
     return length if tokens[length].kind in ("op", "rel", "close", "relword") else 0
 
 
-def _width(tokens: Sequence[Token], at: int) -> int:
+def _width(tokens: Sequence[ClaimToken], at: int) -> int:
     """The number of tokens at a position that belong to a unit: a word, "/word", a short note in brackets; 0 for
     none."""
     token = tokens[at] if at < len(tokens) else None
@@ -49,7 +49,7 @@ def _width(tokens: Sequence[Token], at: int) -> int:
     return 0
 
 
-def _note_width(tokens: Sequence[Token], at: int) -> int:
+def _note_width(tokens: Sequence[ClaimToken], at: int) -> int:
     """The length of a note of words in brackets, including the brackets; 0 if it contains anything else."""
     for width, inner in enumerate(tokens[at + 2 : at + _MAX_UNIT_WORDS], start=3):
         if inner.kind == "close":

@@ -43,7 +43,7 @@ class Trigger:
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class BondExample:
     sample_id: str
     bond: Bond
 
@@ -64,7 +64,7 @@ class Pattern:
     num_traces: int
     share: float
     triggers: list[Trigger]
-    examples: list[Example]
+    examples: list[BondExample]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ def _pattern(
         num_traces=len({index for index, _, _ in bonds}),
         share=len(bonds) / total,
         triggers=_triggers(bonds, features, total=total),
-        examples=[Example(molecules[index].sample_id, bond) for index, bond, _ in strongest],
+        examples=[BondExample(molecules[index].sample_id, bond) for index, bond, _ in strongest],
     )
 
 

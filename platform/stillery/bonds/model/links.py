@@ -25,7 +25,7 @@ _CHUNK = 40_000
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class LinkModel:
     """The classifiers of steps and links, and the thresholds and calibration that were tuned with them."""
 
     linear: Linear
@@ -47,7 +47,7 @@ class Links:
     mentions: Mentions
 
 
-def find_links(texts: Sequence[str], evidence: Evidence, model: Model) -> Links:
+def find_links(texts: Sequence[str], evidence: Evidence, model: LinkModel) -> Links:
     """The links that are not ruled out, ordered by the later step."""
     context, i, j = first_look(list(texts), evidence, model)
     if not len(i):
@@ -70,7 +70,7 @@ def find_links(texts: Sequence[str], evidence: Evidence, model: Model) -> Links:
     return Links(i, j, softmax(np.concatenate(scores)), context.heads, context.mentions)
 
 
-def first_look(texts: list[str], evidence: Evidence, model: Model) -> tuple[Context, Ints, Ints]:
+def first_look(texts: list[str], evidence: Evidence, model: LinkModel) -> tuple[Context, Ints, Ints]:
     """The context of the steps, and the candidate pairs."""
     heads = head_probabilities(texts, evidence, linear=model.linear, network=model.roles)
     mentions = find_mentions(texts)
@@ -78,7 +78,7 @@ def first_look(texts: list[str], evidence: Evidence, model: Model) -> tuple[Cont
 
 
 @cache
-def load_model(*, markers: bool) -> Model:
+def load_model(*, markers: bool) -> LinkModel:
     """The shipped classifiers: those that read markers, or those trained without them."""
     stored = load_arrays("marked" if markers else "masked")
 
@@ -92,4 +92,4 @@ def load_model(*, markers: bool) -> Model:
     assert isinstance(first, Network)
     assert isinstance(second, Network)
     thresholds = {key[10:]: float(a) for key, a in stored.items() if key.startswith("threshold.")}
-    return Model(linear, roles, first, second, thresholds, stored["calibration"].astype(np.float32))
+    return LinkModel(linear, roles, first, second, thresholds, stored["calibration"].astype(np.float32))

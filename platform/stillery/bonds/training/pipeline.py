@@ -23,7 +23,7 @@ _KEPT_NEGATIVES = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class AnnotatedTrace:
     """One annotated trace as classifier input: the texts of our steps, the evidence from claims, the annotated step of
     each."""
 
@@ -43,7 +43,7 @@ class Classifiers:
     second: Network
 
 
-def fit_classifiers(examples: Sequence[Example], *, seed: int) -> Classifiers:
+def fit_classifiers(examples: Sequence[AnnotatedTrace], *, seed: int) -> Classifiers:
     """All four, on the same traces. The linear scores that the others learn from are cross-fitted by question."""
     rows = [step_features(e.texts) for e in examples]
     targets = [head_targets(e.graph, e.nodes) for e in examples]
@@ -63,7 +63,7 @@ def _fit_heads(rows: Sequence[list[list[str]]], targets: Sequence[Floats], chose
 
 
 def _cross_fitted(
-    examples: Sequence[Example], rows: Sequence[list[list[str]]], targets: Sequence[Floats], seed: int
+    examples: Sequence[AnnotatedTrace], rows: Sequence[list[list[str]]], targets: Sequence[Floats], seed: int
 ) -> list[Floats]:
     """Linear scores of each trace by a classifier that saw no trace of its question."""
     scores: list[Floats] = [np.zeros((0, 0), np.float32)] * len(examples)
@@ -86,7 +86,7 @@ class Pairs:
     kinds: Ints
 
 
-def pairs_of(example: Example, heads: Floats) -> Pairs:
+def pairs_of(example: AnnotatedTrace, heads: Floats) -> Pairs:
     """The candidates of one trace, labelled."""
     mentions = find_mentions(example.texts)
     context = context_of(example.texts, mentions, heads, example.evidence)
@@ -94,7 +94,7 @@ def pairs_of(example: Example, heads: Floats) -> Pairs:
     return Pairs(context, i, j, pair_targets(example.graph, example.nodes, i, j))
 
 
-def _fit_links(examples: Sequence[Example], heads: Sequence[Floats], seed: int) -> tuple[Network, Network]:
+def _fit_links(examples: Sequence[AnnotatedTrace], heads: Sequence[Floats], seed: int) -> tuple[Network, Network]:
     """The first network on some of the unjoined pairs, the second on all that the first does not rule out."""
     rng = np.random.default_rng(seed)
     pairs = [pairs_of(e, h) for e, h in zip(examples, heads, strict=True)]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from stillery.bonds.model.bonding import Decision
 from stillery.bonds.model.links import Links
 from stillery.bonds.training.graphs import Graph, reflecting_nodes
-from stillery.bonds.training.pipeline import Example
+from stillery.bonds.training.pipeline import AnnotatedTrace
 
 
 @dataclass(slots=True)
@@ -52,7 +52,7 @@ class Scores:
         return self.links.f1() + self.far.f1() / 3 + self.reflecting.f1()
 
 
-def score_decision(scores: Scores, example: Example, links: Links, decision: Decision) -> None:
+def score_decision(scores: Scores, example: AnnotatedTrace, links: Links, decision: Decision) -> None:
     """Count the decided links of one trace."""
     rows = decision.rows
     a, b = example.nodes[links.i[rows]].tolist(), example.nodes[links.j[rows]].tolist()

@@ -9,7 +9,7 @@ from stillery.bonds.classifiers import Floats
 from stillery.bonds.model.bonding import decide
 from stillery.bonds.model.links import Links
 from stillery.bonds.training.graphs import pair_targets
-from stillery.bonds.training.pipeline import Example
+from stillery.bonds.training.pipeline import AnnotatedTrace
 from stillery.bonds.training.scores import Scores, score_decision
 
 _NEXT = (0.2, 0.25, 0.3, 0.35, 0.4)
@@ -18,7 +18,7 @@ _REFLECTS = (0.25, 0.3, 0.35, 0.4)
 _NUM_KNOTS = 21
 
 
-def tune_thresholds(examples: Sequence[Example], links: Sequence[Links]) -> dict[str, float]:
+def tune_thresholds(examples: Sequence[AnnotatedTrace], links: Sequence[Links]) -> dict[str, float]:
     """The thresholds with the best F1 of links, of links beyond the next step (by a third) and of reflecting steps."""
     best, chosen = -1.0, {"next": 0.4, "far": 0.3, "reflects": 0.3}
     for near, far, reflects in product(_NEXT, _FAR, _REFLECTS):
@@ -29,7 +29,7 @@ def tune_thresholds(examples: Sequence[Example], links: Sequence[Links]) -> dict
     return chosen
 
 
-def score_links(examples: Sequence[Example], links: Sequence[Links], thresholds: dict[str, float]) -> Scores:
+def score_links(examples: Sequence[AnnotatedTrace], links: Sequence[Links], thresholds: dict[str, float]) -> Scores:
     """The scores of all traces under given thresholds."""
     scores = Scores()
     for example, found in zip(examples, links, strict=True):
@@ -37,7 +37,7 @@ def score_links(examples: Sequence[Example], links: Sequence[Links], thresholds:
     return scores
 
 
-def calibrate(examples: Sequence[Example], links: Sequence[Links]) -> Floats:
+def calibrate(examples: Sequence[AnnotatedTrace], links: Sequence[Links]) -> Floats:
     """An isotonic map from the classifier's probability to the observed frequency of a link: two rows, its knots and
     values."""
     from sklearn.isotonic import IsotonicRegression
@@ -49,7 +49,7 @@ def calibrate(examples: Sequence[Example], links: Sequence[Links]) -> Floats:
     return np.stack([knots, fitted.predict(knots)]).astype(np.float32)
 
 
-def said_and_true(examples: Sequence[Example], links: Sequence[Links]) -> tuple[Floats, Floats]:
+def said_and_true(examples: Sequence[AnnotatedTrace], links: Sequence[Links]) -> tuple[Floats, Floats]:
     """For every pair that was not ruled out, the predicted probability of a link and whether there is one."""
     said = [1 - found.probabilities[:, 0] for found in links]
     kinds = [pair_targets(e.graph, e.nodes, found.i, found.j) for e, found in zip(examples, links, strict=True)]

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from stillery.config import StopRules
-from stillery.training.validation import Measured
+from stillery.training.validation import ValidationScore
 
 History = Sequence[Mapping[str, Any]]
 
@@ -24,7 +24,7 @@ LENGTH = "completions/mean_length"
 WINDOW = 5
 
 
-def validation_row(measured: Measured) -> dict[str, float]:
+def validation_row(measured: ValidationScore) -> dict[str, float]:
     """The validation metrics in a history."""
     return {
         ACCURACY: measured.accuracy,

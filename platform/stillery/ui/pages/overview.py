@@ -21,7 +21,7 @@ from stillery.ui.site import path, query_of, site_of
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class FunnelBar:
     """A bar of the funnel: a name, the number of samples, their share of all, the bar's class, and its link."""
 
     name: str
@@ -96,7 +96,7 @@ def _results(chosen: Mapping[str, Output]) -> dict[str, dict[str, Any]]:
     return {role: measures for role, measures in found.items() if measures}
 
 
-def _funnel(run: RunView, chosen: Mapping[str, Output], samples: str | None) -> list[tuple[str, list[Bar]]]:
+def _funnel(run: RunView, chosen: Mapping[str, Output], samples: str | None) -> list[tuple[str, list[FunnelBar]]]:
     """Groups of bars: from the teacher's samples to the training set, the verdicts, why samples were dropped, flags."""
     if "generate" not in chosen:
         return []
@@ -104,9 +104,9 @@ def _funnel(run: RunView, chosen: Mapping[str, Output], samples: str | None) -> 
     graded = chosen["verify"].summary if "verify" in chosen else {}
     curated = chosen["curate"].summary if "curate" in chosen else {}
 
-    def bar(name: str, number: int, style: str = "plain", **filters: str) -> Bar:
+    def bar(name: str, number: int, style: str = "plain", **filters: str) -> FunnelBar:
         address = path("runs", run.name, "samples", samples=samples, **filters)
-        return Bar(name.replace("_", " "), number, number / made if made else 0.0, style, address)
+        return FunnelBar(name.replace("_", " "), number, number / made if made else 0.0, style, address)
 
     main = [bar("generated", made)]
     if "correct" in curated:

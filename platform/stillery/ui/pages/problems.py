@@ -13,7 +13,7 @@ from stillery.ui.pages.samples import draw
 from stillery.ui.problems import ROLES, SORTS, Side, compared, list_problems, neighbours, scores_of, sides_of
 from stillery.ui.runs import RunView
 from stillery.ui.site import Site, query_of, site_of
-from stillery.ui.trace import Trace, read_trace
+from stillery.ui.trace import TraceView, read_trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Column:
     side: Side
     scores: Sequence[Score]
     shown: Score | None
-    trace: Trace | None
+    trace: TraceView | None
 
 
 def problems(request: Request) -> Response:
