@@ -46,11 +46,13 @@ _END = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ThinkingSplit:
-    """A text without its markers. `visible` is all text outside the thinking; `unclosed` is thinking without an end,
-    None if there is none."""
+    """A text without its markers. `visible` is all text outside the thinking, `tail` what of it stands behind the last
+    closing marker, from the character `tail_start` on; `unclosed` is thinking without an end, None if there is none."""
 
     hidden: list[str]
     visible: str
+    tail: str
+    tail_start: int
     unclosed: str | None
     # Whether there is one block, opened (here or by the prompt) and closed once.
     is_paired: bool
@@ -63,9 +65,8 @@ class ThinkingSplit:
 def split_thinking(text: str, *, prefilled: bool = False) -> ThinkingSplit:
     """The thinking of a text, and the rest. `prefilled`: the prompt has already opened it."""
     if bare := _BARE.match(text):
-        return ThinkingSplit(
-            [bare["channel"] or bare["phrase"]], _END.sub("", text[bare.end() :]), None, True, True, False
-        )
+        tail = _END.sub("", text[bare.end() :])
+        return ThinkingSplit([bare["channel"] or bare["phrase"]], tail, tail, bare.end(), None, True, True, False)
     hidden: list[str] = []
     shown: list[str] = []
     opened = 0 if prefilled else None
@@ -92,11 +93,13 @@ def split_thinking(text: str, *, prefilled: bool = False) -> ThinkingSplit:
             is_first = is_first or not hidden
             hidden.append("".join(shown) + before)
             shown, at = [], end
-    if opened is None:
-        shown.append(text[at:])
+    tail = text[at:] if opened is None else ""
+    shown.append(tail)
     return ThinkingSplit(
         hidden=hidden,
         visible=_END.sub("", "".join(shown)) if markers else text,
+        tail=_END.sub("", tail) if markers else text,
+        tail_start=at,
         unclosed=None if opened is None else text[opened:],
         is_paired=opened is None and len(hidden) <= 1 and not num_nested,
         is_first=is_first,

@@ -87,7 +87,7 @@ def _stage_training_set(source: str, folder: Path) -> None:
 
 def _upload(folder: Path, to: str, *, kind: Kind, private: bool) -> str:
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HFValidationError, HTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
     hub = HfApi()
     try:
@@ -95,6 +95,7 @@ def _upload(folder: Path, to: str, *, kind: Kind, private: bool) -> str:
         hub.upload_folder(repo_id=to, repo_type=kind, folder_path=folder, commit_message="Pushed by stillery")
     except LocalTokenNotFoundError:
         raise UserError("push: no token for the Hub; run `hf auth login`, or set HF_TOKEN") from None
-    except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, OSError) as error:
-        raise UserError(f"push: {to}: {str(error).strip().splitlines()[0]}") from None
+    except (HTTPError, HFValidationError, OfflineModeIsEnabled, OSError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"push: {to}: {reason}") from None
     return str(url)

@@ -23,6 +23,7 @@ def check_values(config: Config) -> None:
     for key, value in positive.items():
         if value <= 0:
             raise UserError(f"{key} is {value}; it must be above 0")
+    _check_steps(config)
     _check_teacher(config.teacher)
     if config.prompts.source not in ("tasks", "file", "hub", "run"):
         raise UserError(f"prompts.source is {config.prompts.source!r}; it must be tasks, file, hub or run")
@@ -68,6 +69,17 @@ def check_values(config: Config) -> None:
             raise UserError(f"{section}.on_bad_row is {settings.on_bad_row!r}; it must be drop or error")
         if not 0 <= settings.max_bad_share <= 1:
             raise UserError(f"{section}.max_bad_share is {settings.max_bad_share:g}; it must lie between 0 and 1")
+
+
+def _check_steps(config: Config) -> None:
+    """TRL's own fields without which there is no step, so no checkpoint."""
+    names = ("num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps", "max_steps")
+    for section, table in (("sft", config.sft.trl), ("refine", config.refine.trl)):
+        for name in names:
+            value = table.get(name)
+            # Of max_steps -1 stands for the epochs.
+            if isinstance(value, int | float) and value <= 0 and not (name == "max_steps" and value == -1):
+                raise UserError(f"{section}.trl.{name} is {value}; it must be above 0")
 
 
 def _check_rounds(config: Config) -> None:

@@ -67,6 +67,9 @@ class PromptsConfig:
     failed_below: float | None = None
     """`run`: of its training problems only those of whose samples there (as its stage `verify` has them) less than this
     share is right. Null: all."""
+    verified: str | None = None
+    """`run`, with `failed_below`: the fingerprint of the output of `verify` there that says which failed. Null: the
+    latest."""
     on_bad_row: str = "drop"
     """`file`, `hub`: what to do with a row that cannot be used. `drop`: leave it out, counted by reason; `error`: end
     the run."""

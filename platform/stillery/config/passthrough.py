@@ -87,6 +87,8 @@ SFT_CONFIG = Target(
         "load_best_model_at_end": "the best checkpoint by metric_for_best_model becomes the student anyway",
         "eval_delay": "each checkpoint has the validation that it is chosen by",
         "greater_is_better": "it follows from metric_for_best_model",
+        "save_only_model": "a killed run resumes with its optimizer and schedule, which checkpoints hold",
+        "ignore_data_skip": "a killed run resumes at its next row",
         "restore_callback_states_from_checkpoint": "early stopping that was killed goes on as it was",
         "assistant_only_loss": "the loss falls on the completion alone (completion_only_loss)",
     },

@@ -19,6 +19,14 @@ QUESTION_COLUMNS = ("question", "problem", "prompt", "query", "Question", "Probl
 _KEY = "curate.decontaminate"
 
 Screened = dict[str, tuple[str, str]]
+# In the output of curation, where problems are screened: the reason by prompt_id.
+SCREENED = "screened.json"
+
+
+def screens(config: CurateConfig) -> bool:
+    """Whether problems are screened at all."""
+    against = config.decontaminate
+    return bool(against.files or against.sets) or config.near_duplicate_prompts is not None
 
 
 def screen_prompts(config: CurateConfig, prompts: Sequence[Prompt]) -> Screened:

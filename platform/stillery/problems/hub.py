@@ -28,11 +28,12 @@ def read_hub(
     """
     import datasets
     from datasets.exceptions import DatasetsError
+    from huggingface_hub.errors import HTTPError
 
     datasets.disable_progress_bars()
     try:
         loaded: Any = datasets.load_dataset(dataset, subset, revision=revision)
-    except (FileNotFoundError, ValueError, OSError, DatasetsError, RuntimeError) as error:
+    except (HTTPError, ValueError, OSError, DatasetsError, RuntimeError) as error:
         # RuntimeError: a dataset defined by a script.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
@@ -54,12 +55,13 @@ def hub_revision(dataset: str, *, key: str = "prompts.dataset") -> str | None:
     if Path(dataset).exists():
         return None
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HFValidationError, HTTPError, OfflineModeIsEnabled
 
     try:
         return HfApi().dataset_info(dataset, timeout=20).sha
-    except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+    # A connection that fails is the HTTP client's own error, which is no OSError.
+    except (HTTPError, HFValidationError, OfflineModeIsEnabled, OSError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             f"{key}={dataset}: the Hub cannot say its revision ({reason}); check the name and the "
             "network, or download it and give the folder"

@@ -55,7 +55,8 @@ def failed_problems(verdicts: Iterable[Verdict], *, below: float) -> set[str]:
 
 
 def _outputs(config: PromptsConfig) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
-    """The manifests of the run's problems and, with `failed_below`, of the verdicts on its samples: the latest."""
+    """The manifests of the run's problems and, with `failed_below`, of the verdicts on its samples: those of
+    `config.verified`, else the latest."""
     if config.run is None:
         raise UserError("prompts.source is run, but prompts.run is not set; name a run, or its folder")
     run = find_run(config.run)
@@ -70,8 +71,17 @@ def _outputs(config: PromptsConfig) -> tuple[Mapping[str, Any], Mapping[str, Any
             f"prompts.run={config.run}: its stage verify has not finished, so which problems were failed is not known; "
             "`stillery verify` makes it"
         )
-    asked = verdicts[-1]["inputs"]["prompts.trained"]["fingerprint"]
-    return next(made for made in problems if made["fingerprint"] == asked), verdicts[-1]
+    chosen = verdicts[-1]
+    if config.verified is not None:
+        found = [made for made in verdicts if made["fingerprint"] == config.verified]
+        if not found:
+            raise UserError(
+                f"prompts.verified={config.verified}: {config.run} has no finished output of verify by that "
+                f"fingerprint; there are {', '.join(made['fingerprint'] for made in verdicts)}"
+            )
+        chosen = found[0]
+    asked = chosen["inputs"]["prompts.trained"]["fingerprint"]
+    return next(made for made in problems if made["fingerprint"] == asked), chosen
 
 
 def _folder(config: PromptsConfig, made: Mapping[str, Any]) -> Folder:

@@ -22,7 +22,7 @@ from stillery.curation.files import Counts, Inputs, curate_file, new_counts, rea
 from stillery.curation.licenses import Source, find_sources
 from stillery.curation.mixture import fit_rates, kept_shares, shares_of
 from stillery.curation.rules import NEED_BONDS
-from stillery.curation.screening import evaluation_fingerprints, screen_prompts
+from stillery.curation.screening import SCREENED, evaluation_fingerprints, screen_prompts, screens
 from stillery.curation.similar_traces import SIGNATURES, find_repeated, sign_file
 from stillery.curation.teacher_patterns import absent_kinds, differing
 from stillery.curation.weights import BY_BONDS, MASKED, UNWEIGHTED
@@ -60,6 +60,10 @@ def curate(
     """
     by_id = {p.prompt_id: p for p in from_table(prompts.read_all(Prompt), Prompt)}
     screened = screen_prompts(config, list(by_id.values()))
+    if screens(config):
+        # Refinement leaves these problems out too.
+        reasons = {prompt_id: reason for prompt_id, (reason, _) in screened.items()}
+        out.write_bytes(SCREENED, json.dumps(reasons).encode())
     inputs = Inputs(generations, TableRows.of(verdicts), None if molecules is None else TableRows.of(molecules))
     places = list(TableRows.of(generations).starts.items())
     each = _on_ray if on_ray else _here
@@ -234,6 +238,9 @@ def _settings(config: Config) -> dict[str, Any]:
         del settings["bond_tags"]
     if not curate.licenses:
         del settings["licenses"]
+    if screens(curate):
+        # Outputs from before the list of screened problems was kept do not count.
+        settings["keeps_screened"] = True
     # The contents of the sets are in `evaluation_sets`, whatever their paths and spelling.
     del settings["decontaminate"]["data"], settings["decontaminate"]["sets"]
     draws = curate.mixture or curate.sources or curate.balance or "random" in curate.rules or curate.bond_tags

@@ -1,5 +1,6 @@
 """Config fields in the fingerprints of several stages."""
 
+import dataclasses
 from typing import Any
 
 from stillery.config import (
@@ -58,6 +59,20 @@ def verifier_settings(verify: VerifyConfig) -> dict[str, Any]:
     if verify.function is not None:
         settings["function"] = function_identity(verify.function, key="verify.function", arguments=1)
     return settings
+
+
+def grading_limits(verify: VerifyConfig) -> dict[str, Any]:
+    """The limits within which training workers grade, as plain data."""
+    return {"deadline_s": verify.deadline_s, "code": dataclasses.asdict(verify.code)}
+
+
+def own_grading(verify: VerifyConfig) -> dict[str, Any]:
+    """Config fields of the verifier in the fingerprints of training; defaults are left out, so that older ones stay
+    valid."""
+    settings = verifier_settings(verify)
+    own = {"verifier": settings["function"]} if "function" in settings else {}
+    own |= {"code": settings["code"]} if "code" in settings else {}
+    return own | ({} if verify.deadline_s == VerifyConfig().deadline_s else {"deadline_s": verify.deadline_s})
 
 
 def _judge_settings(judge: JudgeConfig) -> dict[str, Any]:

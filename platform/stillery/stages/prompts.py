@@ -179,7 +179,7 @@ def _folder_fingerprint(folder: Path) -> str:
 def _settings(config: Config) -> dict[str, Any]:
     settings = {**settings_of(config.prompts), "seed": config.run.seed}
     # Another run counts by its tables; one that is not read does not count.
-    del settings["run"]
+    del settings["run"], settings["verified"]
     if config.prompts.source != "run":
         del settings["failed_below"]
     return settings | {"files": source_fingerprints(config.prompts)}

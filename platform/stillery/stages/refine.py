@@ -16,11 +16,13 @@ import json
 import os
 import posixpath
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
-from stillery.config import Config, RefineConfig, SftConfig, settings_of
+from stillery.config import Config, RefineConfig, SftConfig, VerifyConfig, settings_of
 from stillery.config.reporters import reporters_of
+from stillery.curation.screening import SCREENED, screens
 from stillery.errors import UserError
 from stillery.io.hashing import SUMS
 from stillery.io.storage import Folder
@@ -30,7 +32,7 @@ from stillery.sampling.chat.checkpoint import open_student, write_format
 from stillery.sampling.chat.conversation import student_format
 from stillery.sampling.models import model_id
 from stillery.sampling.neutral import ENGINE_ARGS, REFINE_SECTION, SFT_CONFIG, output_settings
-from stillery.stages.fingerprints import chat_settings, teacher_identity, verifier_settings
+from stillery.stages.fingerprints import chat_settings, grading_limits, own_grading, teacher_identity
 from stillery.stages.stage import TRAINED, TUNED, Stage, StageContext
 from stillery.telemetry import logs
 from stillery.telemetry import metrics as observe
@@ -68,13 +70,16 @@ def refine(
     generations: Folder,
     verdicts: Folder,
     out: Folder,
-    verify_function: str | None = None,
+    verify: VerifyConfig | None = None,
+    screened: AbstractSet[str] = frozenset(),
     reporting: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Refine `student`, a checkpoint that `sft` made, and write the better one. `teacher` is the model that method
-    distill learns from, `verify_function` the user's verifier, `reporting` the destination of live curves
-    (`training.reporting`). Returns counts, accuracy before and after on the validation problems, the step that was kept
-    and, for an early stop, its reason.
+    """Refine `student`, a checkpoint that `sft` made, and write the better one.
+
+    `teacher` is the model that method distill learns from, `verify` the run's verifier and its limits, `screened` the
+    problems that curation has excluded, `reporting` the destination of live curves (`training.reporting`). Returns
+    counts, accuracy before and after on the validation problems, the step that was kept and, for an early stop, its
+    reason.
 
     Raises UserError for data that does not fit the settings, and Ray Train's TrainingFailedError if the workers failed
     more than `config.max_failures` times.
@@ -83,16 +88,24 @@ def refine(
     tables = {"prompts": prompts, "generations": generations, "verdicts": verdicts}
     is_compared = config.method == "grpo" and any(name in config.rewards for name in NEED_TEACHER)
     lengths = lengths_of(**tables) if is_compared else {}
+    verify = verify or VerifyConfig()
     counts = write_problems(
-        conversation, prompts=prompts, data=out / "data", lengths=lengths, verify_function=verify_function
+        conversation,
+        prompts=prompts,
+        data=out / "data",
+        lengths=lengths,
+        verify_function=verify.function,
+        screened=screened,
     )
     if config.method == "dpo":
         most, limit = config.max_pairs_per_prompt, config.trl.get("max_length")
-        counts["pairs"] = write_pairs(conversation, **tables, data=out / "data", most=most, max_length=limit)
+        counts["pairs"] = write_pairs(
+            conversation, **tables, data=out / "data", most=most, max_length=limit, screened=screened
+        )
     check_counts(config, counts)
     remove_unfinished(out / RAY_TRAIN)
     told = worker_config(config, student=student, teacher=teacher, seed=seed, out=out)
-    result = _fit(config, {**told, **(reporting or {})}, out=out)
+    result = _fit(config, {**told, "grading": grading_limits(verify), **(reporting or {})}, out=out)
     history: list[dict[str, Any]] = result.return_value
     kept = best_step(history)
     adapted = config.peft is not None
@@ -218,7 +231,7 @@ def _settings(config: Config) -> dict[str, Any]:
     if config.refine.method == "distill":
         settings["teacher"] = teacher_identity(config)
     code, chat = code_of(config.refine), chat_settings(config.sft)
-    settings |= {"verifier": own} if (own := verifier_settings(config.verify).get("function")) else {}
+    settings |= own_grading(config.verify)
     return {**settings, "num_workers": config.refine.num_workers, "code": code, "chat": chat}
 
 
@@ -237,15 +250,24 @@ def _run(context: StageContext) -> dict[str, Any]:
             generations=context.folder("generate"),
             verdicts=context.folder("verify"),
             out=context.out,
-            verify_function=config.verify.function,
+            verify=config.verify,
+            screened=_screened(context),
             reporting={"live": live, "reporters": reporters_of(config.refine.trl), "run_name": name},
         )
+
+
+def _screened(context: StageContext) -> set[str]:
+    """The problems that curation has excluded: they are in an evaluation set, or nearly repeat another."""
+    if not screens(context.config.curate):
+        return set()
+    return set(json.loads(context.folder("curate").read_bytes(SCREENED)))
 
 
 STAGE = Stage(
     "refine",
     version=1,
     needs=(TRAINED, "generate", "verify", TUNED),
+    also_needs=lambda config: ("curate",) if screens(config.curate) else (),
     settings=_settings,
     run=_run,
     enabled=lambda config: config.refine.enabled,

@@ -17,7 +17,7 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any
 
-from stillery.config import AttentionConfig, Config, SftConfig, settings_of
+from stillery.config import AttentionConfig, Config, SftConfig, VerifyConfig, settings_of
 from stillery.config.reporters import reporters_of
 from stillery.io.storage import Folder
 from stillery.records import Split
@@ -27,7 +27,7 @@ from stillery.sampling.chat.conversation import student_format
 from stillery.sampling.models import model_id
 from stillery.sampling.neutral import SFT_CONFIG, output_settings
 from stillery.sampling.stored_logprobs import TOP_LOGPROBS
-from stillery.stages.fingerprints import chat_settings, verifier_settings
+from stillery.stages.fingerprints import chat_settings, grading_limits, own_grading
 from stillery.stages.stage import TRAINED, Stage, StageContext
 from stillery.telemetry import logs
 from stillery.telemetry import metrics as observe
@@ -59,11 +59,11 @@ def fine_tune(
     targets: Folder | None = None,
     scores: Folder | None = None,
     prompts: Folder | None = None,
-    verify_function: str | None = None,
+    verify: VerifyConfig | None = None,
 ) -> dict[str, Any]:
     """Train the student and write its checkpoint. Returns counts, the losses and what was dropped.
 
-    `prompts` are the problems for `config.accuracy`, which `verify_function`, the user's verifier, may grade.
+    `prompts` are the problems for `config.accuracy`, which the run's verifier grades within its limits (`verify`).
 
     `now` is the time that a chat template may print, `reporting` the destination of live curves (`training.reporting`).
     With `targets` the student learns attention targets, as set in `attention`; with `scores`, the teacher's stored
@@ -74,12 +74,12 @@ def fine_tune(
     conversation, end = open_student(chat)
     counts = prepare_data(config, chat, samples=samples, data=out / "data", targets=targets, scores=scores)
     has_validation = counts[Split.VALIDATION] > 0
-    accuracy = None
+    accuracy, verify = None, verify or VerifyConfig()
     if config.accuracy.num_problems and prompts is not None:
-        num_problems = write_problems(config, conversation, prompts=prompts, out=out, verify_function=verify_function)
+        num_problems = write_problems(config, conversation, prompts=prompts, out=out, verify_function=verify.function)
         counts["validation_problems"] = num_problems
         stops = sorted({end.token_id, *stops_of(config.student, conversation.tokenizer)})
-        accuracy = {**settings_of(config.accuracy), "stops": stops}
+        accuracy = {**settings_of(config.accuracy), "stops": stops, "grading": grading_limits(verify)}
     remove_unfinished(out / RAY_TRAIN)
     transfer = None
     if attention is not None and targets is not None:
@@ -210,7 +210,7 @@ def _settings(config: Config) -> dict[str, Any]:
     accuracy = {}
     if config.sft.accuracy.num_problems:
         answered = {key: getattr(config.sft.accuracy, key) for key in ("num_problems", "max_tokens")}
-        accuracy = {"accuracy": {**answered, "verifier": verifier_settings(config.verify).get("function")}}
+        accuracy = {"accuracy": {**answered, "verifier": None, **own_grading(config.verify)}}
     validated = {**stopping, **accuracy}
     distill = {"distill": settings_of(config.sft.distill)} if distils(config) else {}
     shaped = {**student, **adapter, **part, **transfer, **distill, **validated}
@@ -234,7 +234,7 @@ def _run(context: StageContext) -> dict[str, Any]:
             targets=context.folder("attention") if is_on(config) else None,
             scores=context.folder("generate") / TOP_LOGPROBS if distils(config) else None,
             prompts=context.folder("prompts") if config.sft.accuracy.num_problems else None,
-            verify_function=config.verify.function,
+            verify=config.verify,
         )
 
 

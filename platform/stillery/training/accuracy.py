@@ -11,14 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stillery.config import Config, SftConfig
+from stillery.config import CodeConfig, Config, SftConfig
 from stillery.errors import UserError
 from stillery.io.storage import Folder
-from stillery.records import AnswerKind, Prompt, Split, from_table
+from stillery.records import Prompt, Split, from_table
 from stillery.sampling.chat.conversation import Conversation
 from stillery.training.generation import Sampling, TransformersSampler
-from stillery.training.problems import StudentProblem, first_of, render_problem
+from stillery.training.problems import StudentProblem, first_of, is_gradable, render_problem
 from stillery.training.validation import Validation
+from stillery.verify.grading import set_limits
 
 # In the stage's output.
 PROBLEMS = "problems.parquet"
@@ -72,11 +73,10 @@ def write_problems(
 ) -> int:
     """Write the validation problems. Returns their number. Raises UserError if fewer than two have an answer that
     rules, tests or the config's verifier can check."""
-    unchecked = (AnswerKind.JUDGED, AnswerKind.NONE)
     rows = [
         row
         for row in from_table(prompts.read_all(Prompt), Prompt)
-        if row.split == Split.VALIDATION and row.answer and row.answer_kind not in unchecked
+        if row.split == Split.VALIDATION and is_gradable(row)
     ]
     if len(rows) < 2:
         raise UserError(
@@ -122,6 +122,7 @@ def accuracy_trainer(kind: type[Any], config: Mapping[str, Any]) -> type[Any]:
 
 def _validation_of(trainer: Any, config: Mapping[str, Any]) -> Validation:
     told, tokenizer = config["accuracy"], trainer.processing_class
+    set_limits(deadline_s=told["grading"]["deadline_s"], code=CodeConfig(**told["grading"]["code"]))
     is_sharded = bool(trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled)
     sampler = TransformersSampler(
         sampling=Sampling(0.0, told["max_tokens"], tuple(told["stops"]), config["seed"]),

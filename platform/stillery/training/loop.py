@@ -161,7 +161,7 @@ def trl_arguments(config: dict[str, Any], *, has_validation: bool) -> dict[str, 
         merged["eval_steps"] = merged.setdefault("save_steps", SAVE_STEPS)
     if config.get("early_stopping") is not None:
         merged = {"metric_for_best_model": "loss", **merged, "restore_callback_states_from_checkpoint": True}
-    if not merged.get("packing"):
+    if not (merged.get("packing") or (has_validation and merged.get("eval_packing"))):
         # Every row fits: TRL need not scan them for truncation.
         merged["max_length"] = None
     return merged | {"seed": config["seed"], "report_to": "none"}

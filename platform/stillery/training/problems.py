@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stillery.records import Prompt
+from stillery.records import AnswerKind, Prompt
 from stillery.sampling.chat.conversation import Conversation
 from stillery.sampling.prompting import messages_of
 
@@ -24,6 +24,11 @@ class StudentProblem:
     teacher_length: float | None = None
     teacher_steps: int = 0
     verify_function: str | None = None
+
+
+def is_gradable(prompt: Prompt) -> bool:
+    """Whether rules, tests or the config's verifier can check its answer: training asks no judge."""
+    return bool(prompt.answer) and prompt.answer_kind not in (AnswerKind.JUDGED, AnswerKind.NONE)
 
 
 def render_problem(

@@ -12,7 +12,8 @@ from stillery.records import FAILURES, Verdict, VerdictKind
 from stillery.thinking import opens_thinking
 from stillery.training.generation import CompletionSampler
 from stillery.training.problems import StudentProblem
-from stillery.verify import GradingPool, GradingTask
+from stillery.verify import GradingTask
+from stillery.verify.grading import open_limited_pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Validation:
         texts = self._tokenizer.batch_decode(completions, skip_special_tokens=True)
         reasons = ["stop" if tokens and tokens[-1] in self._stops else "length" for tokens in completions]
         jobs = [_job(problem, text, reason=reason) for problem, text, reason in zip(asked, texts, reasons, strict=True)]
-        with GradingPool() as pool:
+        with open_limited_pool() as pool:
             rewards = [_is_right(verdict) for verdict in pool.grade_many(jobs)]
         n = self._num_samples
         by_problem = [[r for r in rewards[start : start + n] if r is not None] for start in range(0, len(rewards), n)]

@@ -83,15 +83,15 @@ def check_weighted(trl: dict[str, Any], conversation: Conversation) -> None:
 
 
 def weigh_answer(sample: Sample, weight: float) -> Sample:
-    """The sample with this weight on the text after its thinking, replacing earlier weights there; unchanged where it
-    has no thinking or no answer."""
+    """The sample with this weight on the text after its last thinking, replacing earlier weights there; unchanged where
+    it has no thinking or no answer."""
     content = sample.completion[-1].content
     found = split_thinking(content)
-    answer = found.visible.strip()
+    answer = found.tail.strip()
     if weight == 1 or not found.hidden or not answer:
         return sample
     end = sum(len(message.content) for message in sample.completion)
-    start = end - len(content) + content.rfind(answer)
+    start = end - len(content) + content.index(answer, found.tail_start)
     # Of two overlapping spans the later one counts.
     return replace(sample, weights=[*sample.weights, [float(start), float(start + len(answer)), weight]])
 

@@ -8,7 +8,9 @@ import atexit
 import os
 import threading
 from collections.abc import Sequence
+from typing import Any
 
+from stillery.config import CodeConfig
 from stillery.errors import UserError
 from stillery.records import AnswerKind, Verdict, VerdictKind
 from stillery.verify.compare import AUTO, compare
@@ -19,6 +21,20 @@ from stillery.verify.pool import GradingPool
 # inherited the lock in a locked state.
 _pools: dict[int, GradingPool] = {}
 _locks: dict[int, threading.Lock] = {}
+# The limits that a run's config sets for this process; empty: the defaults.
+_limits: dict[str, Any] = {}
+
+
+def set_limits(*, deadline_s: float, code: CodeConfig) -> None:
+    """Grade within a run's limits (`verify.deadline_s`, `verify.code`) in this process from now on: a training worker
+    calls reward functions whose signature has no room for them."""
+    _limits.update(deadline_s=deadline_s, code=code)
+    _close_own()
+
+
+def open_limited_pool() -> GradingPool:
+    """A pool within the limits of this process."""
+    return GradingPool(**_limits)
 
 
 def grade(
@@ -90,7 +106,7 @@ def _check_safely(check: Check) -> Outcome:
     process = os.getpid()
     with _locks.setdefault(process, threading.Lock()):
         if process not in _pools:
-            _pools[process] = GradingPool()
+            _pools[process] = open_limited_pool()
             atexit.register(_close_own)
         return _pools[process].check_many([check])[0]
 

@@ -7,7 +7,7 @@ import pytest
 from stillery.config import Config, load_config
 from stillery.errors import UserError
 from stillery.io.run_folder import run_uri
-from stillery.pipeline.rounds import round_config, teacher_config, tries_config
+from stillery.pipeline.rounds import check_rounds, round_config, teacher_config, tries_config
 
 DEMO = Path(__file__).parents[3] / "jobs" / "configs" / "demo.yaml"
 
@@ -48,6 +48,28 @@ def test_the_next_student_learns_from_all_samples_on_the_same_problems() -> None
     assert (second.prompts, second.run.seed, second.sft) == (base.prompts, base.run.seed, base.sft)
     own = round_config(config("rounds.own_traces=true"), 3, generations=["/a", "/b", "/c"])
     assert own.curate.max_per_prompt == 1 + 2 * 4 + 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "meant"),
+    [
+        (["teacher.top_logprobs=5", "sft.distill.weight=0.5"], "demo-2 could not work.*have no log-probabilities"),
+        (["refine.enabled=true", "refine.method=distill"], "demo-2 could not work.*take refine.method=grpo or dpo"),
+    ],
+)
+def test_what_a_later_round_cannot_do_is_refused_before_the_first(overrides: list[str], meant: str) -> None:
+    with pytest.raises(UserError, match=meant):
+        check_rounds(config("sft.answer_only_tasks=[]", *overrides))
+    check_rounds(load_config(DEMO, ["sft.answer_only_tasks=[]", *overrides]))
+
+
+def test_later_rounds_read_the_same_teachers_attention_and_refine_the_last_student_alone() -> None:
+    base = config("sft.answer_only_tasks=[]", "attention.target=teacher", "refine.enabled=true")
+    check_rounds(base)
+    tried = tries_config(base, 2, student="s")
+    assert (tried.attention.target, tried.refine.enabled) == (None, False)
+    second = round_config(base, 2, generations=["g"])
+    assert (second.attention.model, second.refine) == (base.teacher.model, base.refine)
 
 
 def test_every_run_of_a_round_has_a_folder_of_its_own_beside_the_first() -> None:

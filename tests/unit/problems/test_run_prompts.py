@@ -66,6 +66,21 @@ def test_training_problems_are_those_that_were_failed_and_the_others_stay(run: F
     assert found[2] == prompt("held", split="validation")
 
 
+def test_the_output_of_verify_that_is_asked_for_says_which_were_failed(run: Folder) -> None:
+    made = Run(run, git_revision="")
+    later = [make_verdict(make_generation(prompt("always"), n, "no"), "wrong") for n in range(2)]
+    made.stage_folder("verify", "dd").write_rows("verdicts-00000.parquet", later, Verdict)
+    inputs = {"prompts.trained": {"fingerprint": "aa", "content": ""}}
+    made.complete("verify", "dd", version=1, settings={}, inputs=inputs, summary={})
+    config = PromptsConfig(source="run", run=run.uri, failed_below=0.5)
+    assert [p.prompt_id for p in run_prompts(config)] == ["always", "held", "measured"]
+    config.verified = "cc"
+    assert [p.prompt_id for p in run_prompts(config)] == ["never", "once", "held", "measured"]
+    config.verified = "ee"
+    with pytest.raises(UserError, match=r"prompts\.verified=ee: .* there are cc, dd"):
+        run_prompts(config)
+
+
 def test_without_a_share_all_problems_are_taken_as_they_were_made_last(run: Folder) -> None:
     found = run_prompts(PromptsConfig(source="run", run=run.uri))
     assert [p.prompt_id for p in found] == [*list(TRIED)[1:], "held", "measured"]

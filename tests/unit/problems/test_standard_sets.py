@@ -6,11 +6,23 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HTTPError
 
 from stillery.errors import UserError
+from stillery.problems.hub import hub_revision
 from stillery.problems.standard_sets import STANDARD_SETS, find_set, identify_set, open_set
 
 KEY = "--data DATA"
+
+
+def test_a_hub_that_cannot_be_reached_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise HTTPError("Name or service not known")
+
+    monkeypatch.setattr(HfApi, "dataset_info", offline)
+    with pytest.raises(UserError, match=r"prompts.dataset=owner/set: .*Name or service not known.*give the folder"):
+        hub_revision("owner/set")
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,13 @@ from stillery.training.counts import check_counts, check_elastic
             "num_train=7 give at most 7 rows, less than one batch of 8",
         ),
         (["sft.trl.save_strategy=best"], "save_strategy is best: .* use epoch or steps"),
+        (["sft.trl.num_train_epochs=0"], r"sft\.trl\.num_train_epochs is 0; it must be above 0"),
+        (["refine.trl.gradient_accumulation_steps=0"], r"refine\.trl\.gradient_accumulation_steps is 0"),
+        (["sft.trl.save_only_model=true"], r"sft\.trl\.save_only_model: stillery sets this field.*optimizer"),
+        (
+            ["refine.enabled=true", "refine.trl.ignore_data_skip=true"],
+            r"refine\.trl\.ignore_data_skip: stillery sets this field",
+        ),
         (["sft.trl.eval_delay=2"], r"sft\.trl\.eval_delay: stillery sets this field"),
         (["sft.trl.greater_is_better=true"], "it follows from metric_for_best_model"),
     ],

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from stillery.config import Config, SftConfig, load_config
+from stillery.config import Config, SftConfig, VerifyConfig, load_config
 from stillery.errors import UserError
 from stillery.io.storage import Folder
 from stillery.records import Prompt
 from stillery.sampling.chat.conversation import open_conversation, student_format
 from stillery.sampling.models import resolve_model
+from stillery.stages.fingerprints import grading_limits
 from stillery.stages.sft import STAGE
 from stillery.training.accuracy import (
     ACCURACY,
@@ -69,7 +70,10 @@ def train(out: Folder, checkpoints: Path, *, measures: bool, resume: int | None 
     table = {**STEPS, **told.pop("trl", {})}
     config = {
         "use_gpu": False, "seed": 0, "trl": table, "out": out.uri, "early_stopping": told.get("stops"),
-        "accuracy": {"max_tokens": 8, "batch_size": 2, "stops": [tokenizer.eos_token_id]},
+        "accuracy": {
+            "max_tokens": 8, "batch_size": 2, "stops": [tokenizer.eos_token_id],
+            "grading": grading_limits(VerifyConfig()),
+        },
     }  # fmt: skip
     set_seed(0)
     trainer = (accuracy_trainer(SFTTrainer, config) if measures else SFTTrainer)(

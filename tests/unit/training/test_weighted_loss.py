@@ -87,6 +87,22 @@ def test_the_answer_weighs_more_whatever_else_is_weighted(conversation: Conversa
     assert weigh_answer(guessed, 4.0) == guessed
 
 
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("Sure.\n<think>\nab 7\n</think>\n<answer>7</answer>", "<answer>7</answer>"),
+        ("<think>a</think> b <think>c</think> d", "d"),
+        ("<think>7</think> 7 <think>c</think> 7", "7"),
+        ("7 <think>c</think> ", None),
+        ("<think>a</think> b <think>c", None),
+    ],
+)
+def test_the_answer_is_the_text_behind_the_last_thinking(text: str, answer: str | None) -> None:
+    found = weigh_answer(replace(sample(5), completion=[Message("assistant", text)], weights=[]), 4.0)
+    spans = [(text[int(start) : int(end)], int(end)) for start, end, _ in found.weights]
+    assert spans == ([] if answer is None else [(answer, len(text))])
+
+
 def test_a_file_of_weighted_samples_has_them_by_token(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from stillery.config import CodeConfig
+from stillery.config import CodeConfig, VerifyConfig
 from stillery.records import VerdictKind
 from stillery.verify import GradingPool, GradingTask, grade
 from stillery.verify.acceptance import Acceptance
 from stillery.verify.code import CodeTests, run_code
+from stillery.verify.grading import open_limited_pool, set_limits
 
 SQUARES = CodeTests(asserts=("assert f(2) == 4", "assert f(3) == 9"))
 PROGRAM = CodeTests(cases=(("3\n", "9\n"), ("4\n", "16\n")))
@@ -55,6 +56,19 @@ def test_what_passes_and_which_test_fails_with_what_output() -> None:
 def test_limits_and_what_it_cannot_reach(code: str, tests: CodeTests, said: str) -> None:
     kind, detail = run(code, tests)
     assert (kind, said in detail) == ("wrong", True), detail
+
+
+def test_a_process_grades_within_the_limits_of_its_run() -> None:
+    code = "```python\ndef f(x):\n    held = bytearray(200_000_000)\n    return x * x\n```"
+    given = {"answer": SQUARES.to_json(), "answer_kind": "code"}
+    try:
+        set_limits(deadline_s=1.5, code=CodeConfig(memory_mb=128))
+        assert open_limited_pool().deadline_s == 1.5
+        assert grade(code, **given).verdict == VerdictKind.WRONG
+        set_limits(deadline_s=1.5, code=CodeConfig(memory_mb=512))
+        assert grade(code, **given).verdict == VerdictKind.CORRECT
+    finally:
+        set_limits(deadline_s=VerifyConfig().deadline_s, code=CodeConfig())
 
 
 def test_files_and_other_processes_are_out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

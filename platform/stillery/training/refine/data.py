@@ -5,6 +5,7 @@ data/validation.parquet and data/pairs.parquet within the stage's output, which 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -14,7 +15,7 @@ from stillery.errors import UserError
 from stillery.io.storage import Folder
 from stillery.records import Generation, Prompt, Split, Verdict, VerdictKind, from_table
 from stillery.sampling.chat.conversation import Conversation
-from stillery.training.problems import StudentProblem, render_problem
+from stillery.training.problems import StudentProblem, is_gradable, render_problem
 from stillery.training.rewards import teacher_lengths
 
 Row = tuple[Generation, Verdict]
@@ -39,16 +40,17 @@ def write_problems(
     data: Folder,
     lengths: Mapping[str, tuple[float, int]],
     verify_function: str | None = None,
+    screened: AbstractSet[str] = frozenset(),
 ) -> dict[str, int]:
-    """Write the problems with an answer to train and to validate on. Returns their counts by split.
+    """Write the problems whose answer can be checked, to train and to validate on. Returns their counts by split.
 
-    `verify_function` is the config's verifier, `lengths` are the teacher's, as `lengths_of` gives them. Raises
-    UserError if there are none to train on.
+    `verify_function` is the config's verifier, `lengths` are the teacher's, as `lengths_of` gives them; `screened` are
+    the problems that curation has excluded. Raises UserError if there are none to train on.
     """
     rows = from_table(prompts.read_all(Prompt), Prompt)
     counts: dict[str, int] = {}
     for split in (Split.TRAIN, Split.VALIDATION):
-        wanted = [row for row in rows if row.split == split and row.answer]
+        wanted = [row for row in rows if row.split == split and is_gradable(row) and row.prompt_id not in screened]
         problems = [
             render_problem(
                 conversation, row, teacher=lengths.get(row.prompt_id, (None, 0)), verify_function=verify_function
@@ -58,11 +60,15 @@ def write_problems(
         data.write_rows(f"{split}.parquet", problems, StudentProblem)
         counts[split.value] = len(problems)
     if not counts[Split.TRAIN]:
-        raise UserError("refine: no training problem has an answer that could be rewarded")
+        raise UserError(
+            "refine: no training problem has an answer that rules, tests or verify.function can check, and rewards "
+            "ask no judge"
+        )
     if not counts[Split.VALIDATION]:
         raise UserError(
-            "refine: no validation problem has an answer, and checkpoints are chosen by accuracy on those: set "
-            "prompts.num_validation, prompts.validation or prompts.validation_fraction"
+            "refine: no validation problem has an answer that rules, tests or verify.function can check, and "
+            "checkpoints are chosen by accuracy on those: set prompts.num_validation, prompts.validation or "
+            "prompts.validation_fraction"
         )
     return counts
 
@@ -87,13 +93,16 @@ def write_pairs(
     data: Folder,
     most: int,
     max_length: int | None,
+    screened: AbstractSet[str] = frozenset(),
 ) -> int:
-    """Write the pairs of the training prompts, at most a set number per prompt. Returns their number.
+    """Write the pairs of the training prompts, at most a set number per prompt, without those that curation has
+    excluded (`screened`). Returns their number.
 
     A pair is left out if one of its completions is longer than `max_length` tokens together with its prompt, or
     truncated by the chat template. Raises UserError if none is left.
     """
-    by_id = {p.prompt_id: p for p in from_table(prompts.read_all(Prompt), Prompt) if p.split == Split.TRAIN}
+    trained = (p for p in from_table(prompts.read_all(Prompt), Prompt) if p.split == Split.TRAIN)
+    by_id = {p.prompt_id: p for p in trained if p.prompt_id not in screened}
     pairs: list[PreferencePair] = []
     for prompt_id, rows in groupby(_rows(generations, verdicts), key=lambda row: row[0].prompt_id):
         if prompt_id in by_id:

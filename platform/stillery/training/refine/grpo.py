@@ -40,13 +40,13 @@ class SummedReward:
         **columns: Any,
     ) -> list[float | None]:
         log_metric: Callable[[str, float], None] = columns["log_metric"]
-        given = {"completion_ids": completion_ids, "log_extra": log_extra, **columns}
+        reasons = ["stop" if ids and ids[-1] in self._stops else "length" for ids in completion_ids]
+        given = {"completion_ids": completion_ids, "log_extra": log_extra, **columns, "finish_reason": reasons}
         scores = {part.name: list(part.function(prompts, completions, **given)) for part in self._parts}
         for name, rewards in scores.items():
             log_extra(f"{PART}{name}", rewards)
             if known := [reward for reward in rewards if reward is not None]:
                 log_metric(f"{PART}{name}", fmean(known))
-        reasons = ["stop" if ids and ids[-1] in self._stops else "length" for ids in completion_ids]
         fields = {**columns, "num_tokens": [len(ids) for ids in completion_ids], "finish_reason": reasons}
         for name in _FIELDS:
             log_extra(name, fields[name])

@@ -13,6 +13,7 @@ failed. The columns come from the dataset, a list each, one value a completion:
                     (`teacher_lengths`); None or absent: length costs nothing
     teacher_steps   the least number of steps that the way to the answer is taken to have (default: 0)
     verify_function a verifier of one's own, as package.module:name (`verify.function`); it receives the column `task`
+    finish_reason   "length" for a completion that was cut off, which has no answer then (default: none was)
     prefilled_think whether the prompt had already opened <think>; default: read off the end of a prompt that is text
 
     correctness      0 or 1     whether the answer is the gold one; None where the verifier failed

@@ -28,6 +28,7 @@ class RewardRow:
     prefilled_think: bool = False
     task: str = ""
     verify_function: str | None = None
+    finish_reason: str | None = None
 
 
 def read_rows(
@@ -52,6 +53,7 @@ def read_rows(
 
 def _read_row(completion: Any, prompt: Any, given: Mapping[str, Any]) -> RewardRow:
     opened, function = given.get("prefilled_think"), given.get("verify_function")
+    ended = given.get("finish_reason")
     length = given.get("teacher_length")
     answer = given.get("answer")
     return RewardRow(
@@ -65,6 +67,7 @@ def _read_row(completion: Any, prompt: Any, given: Mapping[str, Any]) -> RewardR
         prefilled_think=bool(opened) if opened is not None else isinstance(prompt, str) and opens_thinking(prompt),
         task=str(given.get("task") or ""),
         verify_function=None if function is None else str(function),
+        finish_reason=None if ended is None else str(ended),
     )
 
 

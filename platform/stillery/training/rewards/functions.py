@@ -61,6 +61,7 @@ def is_correct(row: RewardRow) -> bool | None:
         answer=row.answer,
         answer_kind=row.answer_kind,
         choices=row.choices,
+        finish_reason=row.finish_reason,
         prefilled_think=row.prefilled_think,
         question=row.question,
         task=row.task,

@@ -1,5 +1,6 @@
 """Problems and pairs: who is paired with whom, and what is left out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,24 @@ def test_problems_are_those_with_an_answer(tmp_path: Path, conversation: Convers
     tables["prompts"].write_rows("prompts.parquet", general, Prompt)
     with pytest.raises(UserError, match=r"no validation problem.*prompts\.num_validation"):
         write_problems(conversation, prompts=tables["prompts"], data=data, lengths={})
+
+
+def test_what_curation_has_excluded_or_a_judge_must_grade_trains_nothing(
+    tmp_path: Path, conversation: Conversation
+) -> None:
+    tables, data = write_tables(tmp_path), Folder(str(tmp_path / "data"))
+    first, second, *rest = [p for p in small_prompts() if p.split == Split.TRAIN]
+    others = [p for p in small_prompts() if p.split != Split.TRAIN]
+    judged = replace(second, answer_kind="judged")
+    tables["prompts"].write_rows("prompts.parquet", [first, judged, *rest, *others], Prompt)
+    screened = {first.prompt_id}
+    counts = write_problems(conversation, prompts=tables["prompts"], data=data, lengths={}, screened=screened)
+    assert counts == {"train": 14, "validation": 8}
+    left = {p.prompt_id for p in data.read_rows("train.parquet", StudentProblem)}
+    assert left == {p.prompt_id for p in rest}
+    write_pairs(conversation, **tables, data=data, most=2, max_length=None, screened=screened)
+    paired = {pair.prompt_id for pair in data.read_rows("pairs.parquet", PreferencePair)}
+    assert paired == left | {second.prompt_id}
 
 
 def test_validation_problems_are_spread_over_all(tmp_path: Path, conversation: Conversation) -> None:

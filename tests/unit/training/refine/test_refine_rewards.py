@@ -47,6 +47,19 @@ def test_what_a_batch_logs_becomes_rollouts() -> None:
     assert from_table(to_table(rows, Rollout), Rollout) == rows
 
 
+def test_an_answer_that_was_cut_off_earns_nothing() -> None:
+    logged: dict[str, list[Any]] = defaultdict(list)
+    reward = SummedReward(load_parts({"correctness": 1.0}, RewardWeights()), stops=[7])
+    text = "<think>\nhm\n</think>\n<answer>4"
+    given = {"answer": ["4", "4"], "prompt_id": ["p", "p"], "task": ["t", "t"]}
+    totals = reward(
+        ["q", "q"], [text, text], [[1, 7], [1, 2]], log_extra=lambda key, values: logged[key].extend(values),
+        log_metric=lambda *_: None, **given,
+    )  # fmt: skip
+    assert totals == [1.0, 0.0]
+    assert logged["finish_reason"] == ["stop", "length"]
+
+
 def test_an_unknown_reward_is_an_error_when_it_is_loaded() -> None:
     with pytest.raises(Exception, match="no reward 'format'"):
         load_parts({"format": 1.0}, RewardWeights())
