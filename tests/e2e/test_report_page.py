@@ -1,4 +1,4 @@
-"""The report in a real browser: what it shows, that it loads nothing, and that it fits a phone."""
+"""The report in a real browser: its contents, no external requests, and a layout that fits a phone."""
 
 import html
 import json

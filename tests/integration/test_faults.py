@@ -1,4 +1,4 @@
-"""An engine killed in the middle: the work goes on, nothing is lost and nothing made twice."""
+"""An engine killed mid-run: work continues, nothing is lost and nothing is made twice."""
 
 import sys
 import threading

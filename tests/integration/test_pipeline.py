@@ -1,4 +1,4 @@
-"""The whole line on the embedded models, with real Ray, vLLM, TRL and MLflow."""
+"""The full pipeline on the embedded models, with real Ray, vLLM, TRL and MLflow."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""The shared limiter between real Ray actors that stand for an endpoint's replicas."""
+"""The shared limiter between real Ray actors that stand in for an endpoint's replicas."""
 
 import sys
 import time

@@ -1,4 +1,5 @@
-"""What docs/guides/security.md says of models: no code of theirs is run, and no pickle is read without limits."""
+"""The promises of docs/guides/security.md about models: none of their code is run, and no pickle is read without
+limits."""
 
 import ast
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What `stillery push` uploads, with the Hub replaced, and what it refuses before it uploads anything."""
+"""The uploads of `stillery push`, with the Hub replaced, and its refusals before uploading anything."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Starting Ray, and what workers are told of the driver's code: it is found first, and the user's own path stays."""
+"""Starting Ray, and the workers' path to the driver's code: it comes first, and the user's own path stays."""
 
 import os
 from pathlib import Path

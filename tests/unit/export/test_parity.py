@@ -1,4 +1,4 @@
-"""The figures of parity, on runtimes whose distance is known, and the checks that each kind of fault trips."""
+"""Parity figures, on runtimes at a known distance, and the checks that catch each kind of fault."""
 
 import math
 from dataclasses import replace

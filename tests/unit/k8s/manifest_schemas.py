@@ -1,4 +1,4 @@
-"""Strict schemas: a field that Kubernetes would silently drop is an error here."""
+"""Strict schemas: a field that Kubernetes would silently drop is an error."""
 
 import functools
 import json

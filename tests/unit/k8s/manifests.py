@@ -1,4 +1,4 @@
-"""The rendered overlays, and ways through them that several tests share."""
+"""The rendered overlays, and traversals of them shared by several tests."""
 
 import functools
 import shutil

@@ -1,4 +1,4 @@
-"""Every query of the Grafana dashboard names metrics and labels that somebody sends."""
+"""Every query of the Grafana dashboard names metrics and labels that are exported."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What can be known of the image without building it: its sources exist, it is pinned, and manifests fit it."""
+"""Checks of the image without building it: its sources exist, it is pinned, and the manifests fit it."""
 
 import re
 

@@ -1,4 +1,5 @@
-"""What a team gets is enough for what its manifests may grow to, and its members may do what they are told to."""
+"""A team's quota covers the full growth of its manifests, and its members have the rights stated in the
+documentation."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Rows that cannot be used: counted by reason up to a share, or fatal; and choices, shown and named in every way."""
+"""Unusable rows: counted by reason up to a share, or fatal; and choices, displayed and named in every way."""
 
 import json
 from pathlib import Path

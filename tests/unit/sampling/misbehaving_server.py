@@ -1,4 +1,4 @@
-"""An HTTP server that answers as a test orders it, and the endpoint engine asked against it."""
+"""An HTTP server that answers as ordered by a test, and requests to it through the endpoint engine."""
 
 import contextlib
 import dataclasses

@@ -1,4 +1,4 @@
-"""A batch of prompts against an engine that answers as it is told, in threads as a real one does."""
+"""A batch of prompts against a scripted engine, in threads like a real one."""
 
 import random
 import threading

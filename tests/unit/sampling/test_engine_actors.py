@@ -1,4 +1,4 @@
-"""The engine actor without Ray: a process that ends where its engine breaks, and the same batch in the next one."""
+"""The engine actor without Ray: a process that ends when its engine breaks, and the same batch in the next one."""
 
 import multiprocessing
 import threading

@@ -1,4 +1,4 @@
-"""What a config means by a model, and the errors for what is none."""
+"""The meaning of a model name in a config, and the errors for invalid ones."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Calls to the model, by handle and in its replica: what is asked again, what is refused, what a broken stream says."""
+"""Calls to the model, by handle and in its replica: retries, refusals, and broken streams."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The application inside a model's replica: the chat route behind the gateway, wherever Serve puts it."""
+"""The application inside a model's replica: the chat route behind the gateway, wherever Serve mounts it."""
 
 import asyncio
 from typing import Any

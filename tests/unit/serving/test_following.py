@@ -1,4 +1,4 @@
-"""Following the registry: when versions change, and what a broken one or a silent registry does."""
+"""Following the registry: when versions change, and the effect of a broken version or an unreachable registry."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Rates and slots of keys: the table, and what replicas that share one do when they or it fail."""
+"""Rates and slots of keys: the table, and replicas that share one when they or it fail."""
 
 import asyncio
 import pickle

@@ -1,4 +1,4 @@
-"""In front of Serve's proxy: headers that are no text, replicas that are lost, what the proxy says by itself."""
+"""In front of Serve's proxy: non-text headers, lost replicas, and the proxy's own responses."""
 
 import asyncio
 import json

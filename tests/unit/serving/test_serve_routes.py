@@ -1,4 +1,4 @@
-"""The routes with a model that says what a test tells it: shapes, statuses, the version that answered."""
+"""The routes with a scripted model: formats, statuses, the version that answered."""
 
 import asyncio
 import json

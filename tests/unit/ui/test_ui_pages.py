@@ -1,4 +1,4 @@
-"""Every page of `stillery ui` over small runs: what it shows, what it escapes, and what it says of what is missing."""
+"""Every page of `stillery ui` over small runs: its contents, its escaping, and its messages about missing data."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""What the tables of `stillery ui` hold: filters, sorts and pages against the same worked out in plain Python."""
+"""The tables of `stillery ui`: filters, sorts and pages against the same results computed in plain Python."""
 
 import itertools
 from collections.abc import Callable

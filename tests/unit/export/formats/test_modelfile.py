@@ -1,4 +1,4 @@
-"""Ollama's template of a turn, written turn after turn as Ollama does, is the checkpoint's chat template."""
+"""Ollama's template of one turn, rendered turn by turn like Ollama, equals the checkpoint's chat template."""
 
 from pathlib import Path
 
