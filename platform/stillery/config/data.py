@@ -209,7 +209,7 @@ class CurateConfig:
     mixture_by: str = "samples"
     """Unit of the shares: `samples` or `tokens`."""
     mask_corrected: bool = False
-    """Give steps that the trace later corrects no weight in training (needs bonds)."""
+    """Give no training weight to steps that the trace later corrects (needs bonds)."""
     bond_weight: float = 0.0
     """Share of a step's training weight that depends on its bonds, 0 to 1 (needs bonds): steps that the answer rests
     on, and steps that check those, weigh more in the loss than abandoned branches. Steps that are later corrected then

@@ -128,7 +128,7 @@ class ParityThresholds:
     max_perplexity_ratio: float
     """Ratio of the two perplexities, the larger to the smaller."""
     max_accuracy_drop: float
-    """Drop of task accuracy, plus one standard error."""
+    """Drop of task accuracy; one standard error is added to this limit."""
     max_stop_rate_drop: float
     """Drop of the share of answers that end by themselves."""
     max_repetition_rise: float
