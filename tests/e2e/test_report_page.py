@@ -30,7 +30,7 @@ FLAGS = [
 
 @dataclass
 class Site:
-    """A web server that holds one page; `asked` are the paths that were asked of it."""
+    """A web server with a single page; `asked` are the requested paths."""
 
     address: str
     page: str = ""

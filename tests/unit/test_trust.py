@@ -17,7 +17,7 @@ SOURCES = sorted((Path(__file__).parents[2] / "platform" / "stillery").rglob("*.
 
 
 def violations(source: str) -> Iterator[str]:
-    """Where code would trust what a model's author wrote."""
+    """Places where code would trust what a model's author wrote."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import | ast.ImportFrom):
             modules = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]

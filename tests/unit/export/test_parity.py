@@ -79,7 +79,7 @@ def test_log_probabilities_count_as_logits() -> None:
 
 
 def hide(rows: np.ndarray, listed: int) -> np.ndarray:
-    """Log-probabilities, NaN for all but the likeliest, as a server lists them."""
+    """Log-probabilities, NaN for all but the most likely, as listed by a server."""
     shown = log_softmax(rows)
     shown[shown < np.sort(shown, axis=-1)[:, -listed, None]] = np.nan
     return shown

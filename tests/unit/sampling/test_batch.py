@@ -19,7 +19,7 @@ Answer = Callable[[Request, Mapping[str, Any]], Generation]
 
 
 class ScriptedEngine:
-    """Finishes what waits in random order, in its own thread, until it breaks."""
+    """Finishes pending requests in random order, in its own thread, until it breaks."""
 
     def __init__(self, answer: Answer, *, breaks_after: int = 10**9) -> None:
         self.requests: list[Request] = []

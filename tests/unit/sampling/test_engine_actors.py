@@ -21,7 +21,7 @@ BATCHES = [[RenderedPrompt(f"p{number}", "q", [])] for number in range(2)]
 
 
 class BreakingEngine:
-    """Answers so many requests, then breaks for everyone who waits."""
+    """Answers a number of requests, then breaks for all pending ones."""
 
     def __init__(self, answers: int) -> None:
         self._left = answers
