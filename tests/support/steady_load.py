@@ -2,7 +2,7 @@
 """Two clients that send requests without pause until a line arrives on standard input: versions that answered, and
 failures.
 
-python tests/support/steady_load.py http://127.0.0.1:8000 (one line on standard input stops it)
+python tests/support/steady_load.py http://127.0.0.1:8000      (one line on standard input stops it)
 """
 
 import asyncio

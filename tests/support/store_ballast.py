@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Keep the object store of every node of a Ray cluster full, until stopped: a neighbour that holds more than fits.
 
-python tests/support/store_ballast.py GCS_ADDRESS # prints "full" once every store is
+python tests/support/store_ballast.py GCS_ADDRESS        # prints "full" once every store is
 """
 
 import os
