@@ -1,4 +1,4 @@
-# Every target starts from nothing: the environment is made when it is missing or when the lock changed.
+# Every target works in a fresh checkout: the environment is made if it is missing or the lock has changed.
 #   make setup ENGINE=gpu    for machines with CUDA
 ENGINE ?= cpu
 VENV   := .venv
@@ -6,13 +6,13 @@ BIN    := $(VENV)/bin
 LOCK   := requirements/$(ENGINE).txt
 UV     := $(VENV)/bin/uv
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
-# Where wheels that PyPI does not carry come from: a local folder if pip is told one, else PyTorch's own CPU index.
+# The source of wheels that are not on PyPI: a local folder if pip is given one, else PyTorch's own CPU index.
 FIND   := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),$(if $(filter cpu,$(ENGINE)),--extra-index-url https://download.pytorch.org/whl/cpu --index-strategy unsafe-best-match,))
 
 export RAY_USAGE_STATS_ENABLED = 0
-# Where it is set, each of the many worker processes compiles what it imports (vLLM: 31 s instead of 12).
+# If it were set, each of the many worker processes would compile its imports (vLLM: 31 s instead of 12).
 unexport PYTHONDONTWRITEBYTECODE
-# A job has the environment of the head, not of the client: what it needs to know goes with it.
+# A job has the environment of the head, not of the client: the variables that it needs are passed with it.
 COMMA := ,
 HOME_VAR = $(if $(STILLERY_HOME),$(COMMA) "STILLERY_HOME": "$(abspath $(STILLERY_HOME))")
 REVISION = $(shell git describe --always --dirty --abbrev=40 --match= 2>/dev/null)
@@ -29,18 +29,18 @@ $(VENV)/.ready-$(ENGINE): $(LOCK) pyproject.toml
 	VIRTUAL_ENV=$(abspath $(VENV)) $(UV) pip install --quiet --no-deps --editable .
 	@rm -f $(VENV)/.ready-* && touch $@
 
-# Ray turns token authentication on for a cluster by itself, but not for the client that submits to it.
+# Ray enables token authentication by default for a cluster, but not for the client that submits to it.
 demo: export RAY_AUTH_MODE ?= token
 demo: setup
 	$(BIN)/stillery head
 	$(BIN)/ray job submit --address http://127.0.0.1:8265 --working-dir . \
 	  --runtime-env-json '{"env_vars": {"STILLERY_GIT_REVISION": "$(REVISION)"$(HOME_VAR)}}' -- jobs/distill.py
 
-# The registry's champion, or the embedded student base while there is none. ARGS="port=8001 model=embedded:teacher"
+# The registry's champion, or the embedded student base if there is none. ARGS="port=8001 model=embedded:teacher"
 serve: setup
 	$(BIN)/stillery serve --config serving/serve.yaml $(ARGS)
 
-# Integration tests share one Ray and wait for it half the time: the unit tests run beside them, on half of the cores.
+# Integration tests share one Ray and wait for it half the time: the unit tests run in parallel, on half of the cores.
 test: setup
 	@mkdir -p build
 	@nice $(BIN)/python -m pytest tests/unit -n $(HALF) > build/unit.log 2>&1 & unit=$$!; \
@@ -58,17 +58,17 @@ lint: setup
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-# The site, in build/site, with its generated pages made anew.
+# The site, in build/site, with its generated pages regenerated.
 docs: setup
 	$(BIN)/python docs/reference/generate.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
 
-# All ratios of speed in one table, added to the history that docs/benchmarks/ratios.md is drawn from: half an hour on an
+# All speed ratios in one table, added to the history from which docs/benchmarks/ratios.md is drawn: half an hour on an
 # idle machine. ARGS="--only verify --quick". The other measurements behind docs/benchmarks name their own commands.
 bench: setup
 	$(BIN)/python tests/benchmarks/bench.py $(ARGS)
 
-# What only a machine with CUDA can show. PYTHON_GPU=python3 takes another interpreter, with whatever packages it has.
+# Checks that need CUDA. PYTHON_GPU=python3 uses another interpreter, with whatever packages it has.
 # ARGS="--only attention engine --json OUT"
 PYTHON_GPU ?= $(BIN)/python
 gpu-check:
@@ -82,7 +82,7 @@ format: setup
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache platform/*.egg-info
 
-# Needs uv; the GPU lock is resolved against PyPI alone, or a CPU build of torch would get into it.
+# Needs uv; the GPU lock is resolved against PyPI alone, or it would pick up a CPU build of torch.
 lock:
 	$(UV) pip compile pyproject.toml --extra cpu --extra edge --extra dev --extra docs --python-version 3.11 --no-annotate --no-emit-find-links --custom-compile-command "make lock" $(FIND) -o requirements/cpu.txt --upgrade
 	env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(UV) pip compile pyproject.toml --extra gpu --extra edge --extra dev --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-annotate --custom-compile-command "make lock" -o requirements/gpu.txt --upgrade

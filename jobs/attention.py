@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Up to what the student is to attend to; needs attention.target."""
+"""Up to the targets of attention transfer; needs attention.target."""
 
 import sys
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Up to the samples that the student would train on."""
+"""Up to the student's training samples."""
 
 import sys
 

@@ -3,20 +3,20 @@
 
     ray job submit --working-dir . -- jobs/distill.py [--config FILE] [key=value ...]
 
-Without arguments it distils the embedded teacher into the embedded student (jobs/configs/demo.yaml). The jobs beside
-this one stop after a stage; what an earlier job has made is not made again.
+Without arguments it distils the embedded teacher into the embedded student (jobs/configs/demo.yaml). The other jobs in
+this folder stop after a stage; outputs of an earlier job are reused.
 """
 
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# The code beside this file, not an installed copy of it: a submitted job brings its own.
+# The code in this checkout, not an installed copy: a submitted job brings its own.
 sys.path.insert(0, str(ROOT / "platform"))
 
 
 def job(command: str, *, config: str = "demo.yaml") -> int:
-    """Run one `stillery` command with this job's arguments, by default with a config of the project's own."""
+    """Run one `stillery` command with this job's arguments, by default with one of the project's configs."""
     from stillery.cli.main import main
 
     arguments = sys.argv[1:]

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Edge artifacts of a model, gated: jobs/export.py [--format gguf,onnx] --out DIR MODEL [key=value ...].
+"""Edge artifacts of a model, parity-gated: jobs/export.py [--format gguf,onnx] --out DIR MODEL [key=value ...].
 
-Submitted as a Ray job, DIR must be an absolute path.
+In a submitted Ray job, DIR must be an absolute path.
 """
 
 import sys

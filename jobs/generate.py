@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Problems and the teacher's samples, nothing filtered."""
+"""Up to the teacher's samples, unfiltered."""
 
 import sys
 

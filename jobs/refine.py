@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Up to the refined student, by default that of jobs/configs/refine.yaml."""
+"""Up to the refined student, by default with jobs/configs/refine.yaml."""
 
 import sys
 

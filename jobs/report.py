@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The report of the stages that are finished; runs none of them."""
+"""The report on the finished stages; runs no stage."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Settings that every test shares; the tests must not depend on the user's cluster, home or threads."""
+"""Settings for all tests, which must not depend on the user's cluster, home or threads."""
 
 import os
 

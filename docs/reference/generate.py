@@ -94,7 +94,7 @@ def _text_of(line: ast.stmt | None) -> str:
 
 def _linked(text: str) -> str:
     """A docstring on one line; the pages that it names become links."""
-    return re.sub(r"docs/(\w+)/([\w-]+)\.md", r"[\2](../\1/\2.md)", " ".join(text.split()))
+    return re.sub(r"docs/(\w+)/([\w-]+)\.md(#[\w-]+)?", r"[\2](../\1/\2.md\3)", " ".join(text.split()))
 
 
 def _section(key: str, section: Any, *, level: int) -> str:

@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""`make bench`: every ratio of speed in one table, with commit, machine and date, beside the run before.
+"""`make bench`: all speed ratios in one table, with commit, machine and date, beside the previous run.
 
     python tests/benchmarks/bench.py [--only verify generation] [--quick] [--history docs/benchmarks/ratios.jsonl]
 
-Each script measures both of its sides in turn and is told to write what it found; the table and a line of the history
-come of that, and docs/benchmarks/ratios.md is drawn from the history (`make docs`). About half an hour on an idle
-machine, five minutes with `--quick`, which goes into no history. Exits with 1 if a script failed, as its ratios are
-missing.
+Each script measures both of its sides in turn and writes its results; they become the table and a line of the history,
+from which docs/benchmarks/ratios.md is drawn (`make docs`). About half an hour on an idle machine, five minutes with
+`--quick`, which is not added to the history. Exits with 1 if a script failed, as its ratios are missing.
 """
 
 import argparse

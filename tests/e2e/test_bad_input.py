@@ -1,4 +1,4 @@
-"""What a user gets wrong: one or two lines that name it and the remedy, exit code 2, in about a second, no Ray."""
+"""User errors: one or two lines that name the error and the remedy, exit code 2, in about a second, without Ray."""
 
 import json
 import os

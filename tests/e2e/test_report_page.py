@@ -1,4 +1,4 @@
-"""The report in a real browser: what it shows, that it loads nothing, and that it fits a phone."""
+"""The report in a real browser: its contents, no external requests, and a layout that fits a phone."""
 
 import html
 import json
@@ -30,7 +30,7 @@ FLAGS = [
 
 @dataclass
 class Site:
-    """A web server that holds one page; `asked` are the paths that were asked of it."""
+    """A web server with a single page; `asked` are the requested paths."""
 
     address: str
     page: str = ""

@@ -1,4 +1,4 @@
-"""The web page in a browser, behind the real gateway, with a model that says what the test tells it to."""
+"""The web page in a browser, behind the real gateway, with a scripted model."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""`ray job submit --working-dir . -- jobs/...` as a user types it: executable, importable on the workers, durable."""
+"""`ray job submit --working-dir . -- jobs/...` as typed by a user: executable, importable on the workers, durable."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""What is slow to make is made once for all integration tests: a Ray, the tables of an MLflow store."""
+"""Slow fixtures, made once for all integration tests: a Ray, the tables of an MLflow store."""
 
 import os
 import shutil

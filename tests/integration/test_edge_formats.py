@@ -1,6 +1,6 @@
-"""ONNX Runtime GenAI and ExecuTorch for real: the embedded student converted, and run in their own runtimes.
+"""ONNX Runtime GenAI and ExecuTorch for real: the embedded student converted, and run in each runtime.
 
-The converters take 20 to 100 s of one core each; two run at a time, and every test uses the same artifacts.
+The converters take 20 to 100 s of one core each; two run at a time, and all tests use the same artifacts.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The parity gate on real files in llama.cpp: right ones pass, and each planted fault is caught by its check."""
+"""The parity gate on real files in llama.cpp: correct ones pass, and each planted fault is caught by its check."""
 
 import json
 import shutil

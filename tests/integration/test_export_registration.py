@@ -1,4 +1,4 @@
-"""`stillery export models:/NAME/VERSION`: what lies beside the model version in MLflow afterwards."""
+"""`stillery export models:/NAME/VERSION`: the files beside the model version in MLflow afterwards."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""An engine killed in the middle: the work goes on, nothing is lost and nothing made twice."""
+"""An engine killed mid-run: work continues, nothing is lost and nothing is made twice."""
 
 import sys
 import threading
@@ -71,7 +71,7 @@ def test_a_killed_engine_loses_no_sample_and_makes_none_twice(tmp_path: Path) ->
 
 
 class BreakingEngine:
-    """Answers at once, and breaks after so many answers, for everyone who waits. `starts` counts the engines."""
+    """Answers at once, and breaks after a number of answers, for all pending requests. `starts` counts the engines."""
 
     def __init__(self, starts: Path, *, breaks_after: int, num_breaking: int) -> None:
         with starts.open("a") as file:

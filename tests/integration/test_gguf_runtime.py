@@ -1,4 +1,4 @@
-"""llama.cpp's server, which closes a connection that was idle for five seconds."""
+"""llama.cpp's server, which closes connections idle for five seconds."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""LiteRT for real, where $STILLERY_LITERT_PYTHON names its environment: the embedded student converted and run."""
+"""LiteRT for real, if $STILLERY_LITERT_PYTHON names its environment: the embedded student converted and run."""
 
 import os
 import subprocess

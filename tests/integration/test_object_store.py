@@ -1,4 +1,4 @@
-"""The sample log on S3: engines in processes of their own write what the driver, which listed before, must find; and
+"""The sample log on S3: engines in separate processes write files that the driver, which listed before, must find; and
 `stillery ui` over a run there."""
 
 import multiprocessing

@@ -1,4 +1,4 @@
-"""The whole line on the embedded models, with real Ray, vLLM, TRL and MLflow."""
+"""The full pipeline on the embedded models, with real Ray, vLLM, TRL and MLflow."""
 
 import contextlib
 import json
@@ -265,7 +265,7 @@ def test_a_server_that_refuses_the_model_ends_the_run_with_one_line(tmp_path: Pa
 
 @contextlib.contextmanager
 def chat_server(completion: str, *, status: int = 200) -> Iterator[str]:
-    """An OpenAI-compatible server that always says the same; yields its address."""
+    """An OpenAI-compatible server with a constant answer; yields its address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

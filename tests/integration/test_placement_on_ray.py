@@ -1,4 +1,4 @@
-"""What a run checks against a real Ray: what can never fit is refused within seconds, before it samples."""
+"""A run's checks against a real Ray: requests that can never fit are refused within seconds, before sampling."""
 
 import subprocess
 import sys

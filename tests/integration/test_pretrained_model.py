@@ -1,4 +1,4 @@
-"""SmolLM2-135M-Instruct from its package: a whole folder that speaks, cut into tokens as it was trained."""
+"""SmolLM2-135M-Instruct from its package: a complete folder that generates text, tokenized as in its training."""
 
 import importlib.util
 from pathlib import Path

@@ -81,7 +81,7 @@ def test_a_version_that_forgot_a_task_is_refused_and_keeps_its_receipt(tmp_path:
 
 
 def test_only_what_was_measured_in_one_way_is_compared(tmp_path: Path) -> None:
-    """The champion is measured again by the settings of the version's own run, which that is told where to find."""
+    """The champion is measured again with the settings of the version's own run, whose location it is given."""
     cold = {**PROTOCOL, "sampling": {"temperature": 0.0}}
     register_folder("coin", STUDENT, after=scores_at(0.4), before=scores_at(0.2))
     register_folder("coin", STUDENT, after=scores_at(0.8), before=scores_at(0.2), protocol=cold)

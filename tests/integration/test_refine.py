@@ -1,4 +1,4 @@
-"""The stage refine with real workers: engines that agree with what learns, a killed worker, and pairs."""
+"""The stage refine with real workers: engines that agree with the trained model, a killed worker, and pairs."""
 
 import datetime
 import json

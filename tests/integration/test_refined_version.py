@@ -1,4 +1,4 @@
-"""A refined student in a real MLflow: a version of its own, with the fine-tuned one as its parent, both gated."""
+"""A refined student in a real MLflow: its own version, with the fine-tuned one as its parent, both gated."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Registration with a real MLflow on SQLite: lineage, aliases, the gate, and calls that are repeated or were killed."""
+"""Registration with a real MLflow on SQLite: lineage, aliases, the gate, and repeated or killed calls."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The shared limiter between real Ray actors that stand for an endpoint's replicas."""
+"""The shared limiter between real Ray actors that stand in for an endpoint's replicas."""
 
 import sys
 import time
@@ -15,7 +15,7 @@ LEASE_S = 2.0
 
 
 class Replica:
-    """A process with a limiter of its own, from one pickled limiter."""
+    """A process with its own limiter, from one pickled limiter."""
 
     def __init__(self, limiter: SharedLimiter) -> None:
         self._limiter = limiter
@@ -42,7 +42,7 @@ def replicas(ray_cluster: None, request: pytest.FixtureRequest) -> list[Any]:
 
 
 def acquire(replica: Any, times: int) -> int:
-    """How many of so many requests may start."""
+    """The number of these requests that may start."""
     import ray
 
     return sum(ray.get([replica.acquire.remote() for _ in range(times)]))

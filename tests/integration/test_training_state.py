@@ -1,4 +1,4 @@
-"""Every rank's state is in a checkpoint: training that was killed goes on with the same losses, to the last digit.
+"""A checkpoint has the state of every rank: killed training resumes with the same losses, to the last digit.
 
 NEFTune's noise is drawn on each rank, so the losses depend on the random state of all of them.
 """

@@ -1,4 +1,5 @@
-"""What an arm of `structure_arms` learns from beside the texts: weights, tags, attention targets, likely tokens."""
+"""Training inputs of an arm of `structure_arms` besides the texts: weights, tags, attention targets, top
+log-probabilities."""
 
 import argparse
 import dataclasses
@@ -53,7 +54,8 @@ def _deal(target: AttentionTarget, rng: random.Random) -> AttentionTarget:
 
 
 def scores_of(generations: Folder, out: Folder) -> Folder:
-    """The teacher's likeliest tokens at each token of its samples, as `teacher.top_logprobs` has vLLM store them."""
+    """The teacher's most likely tokens at each token of its samples, in the format of `teacher.top_logprobs` with
+    vLLM."""
     import torch
     from transformers import AutoModelForCausalLM
 

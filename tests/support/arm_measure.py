@@ -1,4 +1,4 @@
-"""How an arm of `structure_arms` is measured: right answers by problem, and the table of all arms."""
+"""Measurement of an arm of `structure_arms`: right answers by problem, and the table of all arms."""
 
 import argparse
 import functools
@@ -18,8 +18,7 @@ from stillery.training.validation import Validation
 
 
 class Measure:
-    """Answers the problems with a model's weights. One engine serves all arms, and samples for those that are
-    refined."""
+    """Answers the problems with a model's weights. One engine serves all arms, and samples for the refined ones."""
 
     def __init__(
         self, problems: Sequence[Prompt], conversation: Conversation, *, parsed: argparse.Namespace,
@@ -43,7 +42,7 @@ class Measure:
         return VllmSampler(self._parsed.student, engine, sampling=sampling, model=self._model)
 
     def rates(self, *, tag: str = "") -> dict[str, float]:
-        """The share of right answers by prompt_id; with a `tag`, asked with it."""
+        """The share of right answers by prompt_id; with a `tag`, prompted with it."""
         asked = [
             StudentProblem(
                 p.prompt_id, p.task, p.question, p.answer or "", p.answer_kind, p.choices, p.num_steps,

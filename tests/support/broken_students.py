@@ -1,5 +1,5 @@
-"""Students that cannot be trained, and some odd ones that can: what is done to a copy of the embedded student, the
-settings with it, and what a run says of it before its first stage."""
+"""Students that cannot be trained, and some odd ones that can: the change to a copy of the embedded student, the
+settings with it, and the message of a run before its first stage."""
 
 import json
 from collections.abc import Callable
@@ -13,7 +13,7 @@ Break = Callable[[Path], object]
 
 
 def shards(folder: Path, *, kept: int = 2, index: bool = True) -> None:
-    """Cut the weights into two shards, of which the first `kept` stay."""
+    """Split the weights into two shards, of which the first `kept` stay."""
     from safetensors.torch import load_file, save_file
 
     tensors = load_file(folder / "model.safetensors")
@@ -72,7 +72,7 @@ def published(name: str) -> Break:
     return template("{% set bos_token = '' %}" + published_template(name))
 
 
-# A folder that is broken so, and a part of what is said of it.
+# A broken folder, and a part of its message.
 BROKEN: dict[str, tuple[Break, str]] = {
     "an adapter beside the model": (write("adapter_config.json", "{}"), "adapter_config.json beside its config.json"),
     "a first shard without its index": (lambda f: shards(f, kept=1, index=False), "has 1 of 2 weight files"),
@@ -165,7 +165,7 @@ BROKEN: dict[str, tuple[Break, str]] = {
 }
 
 
-# Settings that do not go with the embedded student or its teacher, and a part of what is said of them.
+# Settings that do not fit the embedded student or its teacher, and a part of their message.
 SETTINGS: dict[str, tuple[list[str], str]] = {
     "an argument that the template does not read": (
         ["sft.chat_template_kwargs={enable_thinking: true}"],

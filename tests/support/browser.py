@@ -1,4 +1,4 @@
-"""A headless Chromium that a test drives: open a page, run expressions in it, take a picture."""
+"""A headless Chromium driven by a test: open a page, run expressions in it, take a screenshot."""
 
 import asyncio
 import base64
@@ -13,7 +13,7 @@ import aiohttp
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 _STARTS_WITHIN_S = 60.0
-# No name but this machine's is looked up: a page that asks for anything elsewhere fails.
+# Only this machine's name is resolved: a page that requests anything elsewhere fails.
 _FLAGS = [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-dev-shm-usage", "--remote-debugging-port=0", "--window-size=900,1300",
@@ -30,7 +30,7 @@ class Page:
         self.complaints: list[str] = []
 
     async def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """One command's result; what the page logs as an error meanwhile is kept in `complaints`."""
+        """One command's result; errors logged by the page meanwhile are kept in `complaints`."""
         self._last_id += 1
         await self._socket.send_json({"id": self._last_id, "method": method, "params": params})
         while True:
@@ -60,7 +60,7 @@ class Page:
 
 @contextlib.asynccontextmanager
 async def open_page(url: str) -> AsyncIterator[Page]:
-    """A page in a browser of its own, with a profile that is thrown away."""
+    """A page in its own browser, with a temporary profile."""
     assert BROWSER is not None
     # Its helpers may still write to the profile for a moment after it has ended.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
@@ -85,7 +85,7 @@ async def open_page(url: str) -> AsyncIterator[Page]:
 
 
 async def _socket_of(session: aiohttp.ClientSession, profile: Path) -> str:
-    """The address of the first page's debugging socket; the browser writes its port into the profile."""
+    """The address of the first page's debugging socket; the browser writes its port to the profile."""
     async with asyncio.timeout(_STARTS_WITHIN_S):
         ports = profile / "DevToolsActivePort"
         # Two lines, the port and a path; the file is there before they are.

@@ -1,6 +1,6 @@
 """Students for tests of the conversation: the embedded tokenizer with chat templates and tokens of published models.
 
-The templates are those that TRL ships, of Qwen, Llama, Gemma, DeepSeek and others as they are published.
+The templates are those shipped with TRL, of Qwen, Llama, Gemma, DeepSeek and others as published.
 """
 
 import importlib.util
@@ -15,7 +15,7 @@ STUDENT = Path(resolve_model("embedded:student"))
 
 
 def published_template(name: str) -> str:
-    """A chat template that TRL ships, by its file's name."""
+    """A chat template shipped with TRL, by its file name."""
     spec = importlib.util.find_spec("trl")
     assert spec is not None
     assert spec.origin is not None
@@ -32,7 +32,7 @@ def make_student(
     weights: bool = False,
 ) -> Path:
     """A copy of the embedded student with another chat template, end of sequence (the tokenizer's `eos`; `stops` of
-    generation_config.json, 0 for none), and other special tokens in the place of those with these ids."""
+    generation_config.json, 0 for none), and other special tokens in place of those with these ids."""
     shutil.copytree(STUDENT, folder, ignore=None if weights else shutil.ignore_patterns("*.safetensors"))
     if template is not None:
         (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
@@ -47,7 +47,7 @@ def make_student(
 
 
 def edit(path: Path, **values: Any) -> None:
-    """Set keys of a JSON file; None takes one away."""
+    """Set keys of a JSON file; None removes one."""
     data = json.loads(path.read_text()) | values
     path.write_text(json.dumps({key: value for key, value in data.items() if value is not None}))
 

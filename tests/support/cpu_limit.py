@@ -1,4 +1,4 @@
-"""A ceiling on CPU time that only a wrong order of growth reaches, on a slow and crowded machine too."""
+"""A limit on CPU time that only a wrong order of growth exceeds, even on a slow and busy machine."""
 
 import time
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ LIMIT_S = 30.0
 
 @contextmanager
 def soon_done() -> Iterator[None]:
-    """Assert that the block took less than `LIMIT_S` seconds of this process's CPU time. What stands in it takes one or
-    two at most; were it quadratic (or worse), minutes to hours."""
+    """Assert that the block took less than `LIMIT_S` seconds of this process's CPU time. Its body takes one or two at
+    most; if it were quadratic (or worse), minutes to hours."""
     started = time.process_time()
     yield
     assert time.process_time() - started < LIMIT_S

@@ -24,7 +24,7 @@ READY_WITHIN_S = 300.0
 
 @dataclass(frozen=True)
 class Server:
-    """A server that is up."""
+    """A running server."""
 
     name: str
     url: str
@@ -34,8 +34,8 @@ class Server:
     ready_after_s: float
 
     def memory_by_process(self) -> dict[int, tuple[str, int]]:
-        """Of each of the server's processes, by its id: its title, and its resident memory in MiB (shared pages
-        count once a process)."""
+        """For each of the server's processes, by id: its title, and its resident memory in MiB (shared pages count once
+        per process)."""
         found: dict[int, tuple[str, int]] = {}
         for pid in session_of(self.process.pid):
             with contextlib.suppress(OSError):
@@ -43,7 +43,7 @@ class Server:
         return found
 
     def cpu_seconds(self) -> dict[int, tuple[str, float]]:
-        """Of each of the server's processes, by its id: its title, and the processor time that it has had so far."""
+        """For each of the server's processes, by id: its title, and its CPU time so far."""
         found: dict[int, tuple[str, float]] = {}
         for pid in session_of(self.process.pid):
             with contextlib.suppress(OSError):
@@ -52,7 +52,7 @@ class Server:
 
 
 def session_of(leader: int) -> list[int]:
-    """The processes of the session that `leader` leads: Ray's daemons and workers among them."""
+    """The processes of the session led by `leader`, including Ray's daemons and workers."""
     found: list[int] = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -71,7 +71,7 @@ def _resident_kib(pid: int) -> int:
 
 
 def _title(pid: int) -> str:
-    """What a process calls itself: Ray's workers and vLLM's processes set their titles, a daemon has its program's."""
+    """The title of a process: Ray's workers and vLLM's processes set their own, a daemon has its program's name."""
     words = (Path("/proc") / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").split()
     if not words:
         return "?"
@@ -86,7 +86,7 @@ def _cpu_seconds(pid: int) -> float:
 
 @contextlib.contextmanager
 def stillery_endpoint(model: str, *overrides: str, home: Path | None = None) -> Iterator[Server]:
-    """`stillery serve` on a Ray cluster of its own."""
+    """`stillery serve` on its own Ray cluster."""
     port = free_port()
     command = [sys.executable, "-m", "stillery.cli.main", "serve", f"port={port}", f"model={model}", *overrides]
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:
@@ -106,8 +106,8 @@ def stillery_endpoint(model: str, *overrides: str, home: Path | None = None) -> 
 
 @contextlib.contextmanager
 def bare_vllm(model: str, *, own_worker: bool = False) -> Iterator[Server]:
-    """`vllm serve` with the engine settings of our endpoint, but for the reasoning parser, which it has no need of.
-    `own_worker`: with the worker in a process of its own, as vLLM has it on a CPU unless it is told otherwise."""
+    """`vllm serve` with the engine settings of our endpoint, except for the reasoning parser, which it does not need.
+    `own_worker`: with the worker in its own process, vLLM's default on a CPU."""
     port = free_port()
     engine = EngineSettings(reasoning_parser=None)
     flags = [f"--{name.replace('_', '-')}" for name, value in engine_kwargs(engine).items() if value is True]
@@ -163,7 +163,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> 
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ctrl-C, then the rest of its session."""
+    """Ctrl-C, then end the rest of its session."""
     with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
         process.send_signal(signal.SIGINT)
         process.wait(timeout=40)

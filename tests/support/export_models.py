@@ -1,4 +1,4 @@
-"""Checkpoints for tests of the export: small random models with the embedded tokenizer, and copies with a fault."""
+"""Checkpoints for tests of the export: small random models with the embedded tokenizer, and faulty copies."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ def edit_json(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
 
 
 def edit_tensors(checkpoint: Path, edit: Callable[[dict[str, Any]], object]) -> None:
-    """Change the tensors (torch, by name) of a checkpoint with one weight file."""
+    """Change the tensors (torch, by name) of a checkpoint with a single weight file."""
     from safetensors.torch import load_file, save_file
 
     tensors = load_file(checkpoint / "model.safetensors")

@@ -1,4 +1,4 @@
-"""A small application behind the gateway, a client for it, and a real server for what needs a socket."""
+"""A small application behind the gateway, a client for it, and a real server for tests that need a socket."""
 
 import asyncio
 import contextlib
@@ -43,7 +43,7 @@ class Chat(BaseModel):
 
 @dataclass
 class Seen:
-    """What the application noticed."""
+    """What the application recorded."""
 
     headers: list[dict[str, str]] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Seen:
 
 
 class CountingLimiter:
-    """The local limiter, and how many slots are out."""
+    """The local limiter, with a count of the slots in use."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._inner = LocalLimiter(settings)
@@ -128,7 +128,7 @@ def make_app(settings: GatewaySettings, limiter: Limiter, seen: Seen) -> FastAPI
         return {}
 
     class Watch:
-        """Inside the gateway: what it lets through."""
+        """Inside the gateway: the requests that it lets through."""
 
         def __init__(self, inner: Any) -> None:
             self._inner = inner
@@ -161,7 +161,7 @@ async def _events(seen: Seen) -> AsyncIterator[bytes]:
 
 @dataclass
 class House:
-    """An application with a gateway, and what a test needs to look into it."""
+    """An application with a gateway, and access to its internals for a test."""
 
     settings: GatewaySettings
     log: Path
@@ -178,7 +178,7 @@ class House:
         return self.ask_all([(method, path, arguments)])[0]
 
     def ask_all(self, requests: list[tuple[str, str, dict[str, Any]]]) -> list[httpx.Response]:
-        """Requests one after the other, in one event loop."""
+        """Requests one after another, in one event loop."""
 
         async def run() -> list[httpx.Response]:
             transport = httpx.ASGITransport(app=self.app)
@@ -189,7 +189,7 @@ class House:
 
 
 def build(folder: Path, **changes: Any) -> House:
-    """An application whose gateway has these settings; its access log lies in `folder`."""
+    """An application with a gateway of these settings; its access log is in `folder`."""
     log = folder / "access.log"
     settings = GatewaySettings(access_log=str(log), **changes)
     limiter, seen = CountingLimiter(settings), Seen()
@@ -219,7 +219,7 @@ def serve(house: House) -> Iterator[int]:
 
 
 def wait_until(true: Any, seconds: float = 10.0) -> None:
-    """Wait for something to become true; fail if it does not."""
+    """Wait until a condition holds; fail if it does not."""
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "did not happen in time"
@@ -227,14 +227,14 @@ def wait_until(true: Any, seconds: float = 10.0) -> None:
 
 
 def metric(text: str, name: str, **labels: str) -> float:
-    """The sum of the series of this name that carry these labels."""
+    """The sum of the series with this name and these labels."""
     families = text_string_to_metric_families(text)
     samples = [sample for family in families for sample in family.samples if sample.name == name]
     return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
 
 def check_error(response: httpx.Response, status: int) -> dict[str, Any]:
-    """The error of a response, whose form is checked."""
+    """The error of a response, with its format checked."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/json"
     found = response.json()

@@ -1,4 +1,4 @@
-"""An endpoint under trial: its settings and keys; what is asked is judged, printed, and counted if it is wrong."""
+"""An endpoint under trial: its settings and keys; each response is judged, printed, and counted if it is wrong."""
 
 import json
 import re
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 # The limits of the keys `paced` (requests a minute, and at once) and `narrow` (requests under way).
 PACED, BURST = 20, 3
 STREAMS = 2
-# Every answer of the gateway has it, so that what has it not was said by the server in front.
+# In every response of the gateway; a response without it came from the server in front.
 MARK = ("x-content-type-options", "nosniff")
 LEAKS = {
     "Traceback": "a traceback",
@@ -31,7 +31,7 @@ LEAKS = {
 
 
 def settings(key_file: Path, access_log: Path) -> list[str]:
-    """Small limits for two keys, none that would be met for the others, and time-outs that can be waited for."""
+    """Small limits for two keys, none in practice for the others, and time-outs short enough to wait for."""
     return [
         f"engine.kwargs.max_model_len={MAX_MODEL_LEN}",
         f"gateway.key_file={key_file}",
@@ -46,7 +46,8 @@ def settings(key_file: Path, access_log: Path) -> list[str]:
 
 
 def make_keys(key_file: Path) -> dict[str, str]:
-    """Keys by name: two that nothing holds back, two with small limits, one for the metrics, two that are over."""
+    """Keys by name: two without effective limits, two with small limits, one for the metrics, one revoked, one
+    expired."""
     keys = {name: add_key(key_file, name) for name in ("open", "paced", "narrow", "revoked", "leaving")}
     revoke_key(key_file, "revoked")
     expired = add_key(key_file, "expired", lifetime_s=0.001)
@@ -54,7 +55,7 @@ def make_keys(key_file: Path) -> dict[str, str]:
 
 
 class Trial:
-    """An endpoint with its keys by name, and how much of what was tried was not as it should be."""
+    """An endpoint with its keys by name, and the number of wrong results."""
 
     def __init__(self, server: Server, keys: dict[str, str], *, key_file: Path, access_log: Path) -> None:
         url = urlsplit(server.url)
@@ -84,7 +85,7 @@ class Trial:
         return self.ask(part, Case(name, [post(CHAT, chat_fields(), key=key)], expected))
 
     def judge(self, answer: Answer, *, plain: bool) -> list[str]:
-        """What is wrong with an answer, whatever was asked. It is counted if it came through the gateway."""
+        """The faults of a response, independent of the request. It is counted if it came through the gateway."""
         status = answer.outcome if isinstance(answer.outcome, int) else 0
         text = answer.body.decode(errors="replace")
         told = text + str(answer.headers)
@@ -103,7 +104,7 @@ class Trial:
         return faults
 
     def check(self, part: str, name: str, right: bool, told: object = "") -> None:
-        """A row of something that is no request."""
+        """A row for something other than a request."""
         self.row(part, name, str(told), [] if right else ["not so"])
 
     def row(self, part: str, name: str, told: str, faults: Sequence[str], *, seconds: float | None = None) -> None:
@@ -113,7 +114,7 @@ class Trial:
         print(_line(part, name, told, ms, f"WRONG: {'; '.join(faults)}" if faults else ""), flush=True)
 
     def in_flight(self) -> int:
-        """Requests under way, as the metrics have it, without the request for the metrics."""
+        """Requests in progress, from the metrics, without the request for the metrics."""
         page = send(self.address, [request("GET", "/metrics", key=self.keys["scraper"])]).body.decode()
         found = re.search(r"^stillery_http_in_flight\{[^}]*\} ([0-9.]+)$", page, re.MULTILINE)
         return int(float(found[1])) - 1 if found else -1

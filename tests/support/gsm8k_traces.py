@@ -1,4 +1,4 @@
-"""Worked solutions of GSM8K as honest traces: real prose, with its calculator notes taken out."""
+"""Worked solutions of GSM8K as honest traces: real prose, without its calculator annotations."""
 
 import json
 import re
@@ -12,7 +12,7 @@ _SUM = re.compile(r"(?<![\w.])(?<![-+*/x] )(?<![-+*/x])(\d+)\s*([-+*/x])\s*(\d+)
 
 
 def gsm8k_traces(path: Path) -> Iterator[HonestTrace]:
-    """The solutions with a whole number for an answer, sums written with blanks ("48 / 2 = 24")."""
+    """The solutions with an integer answer, with sums spaced ("48 / 2 = 24")."""
     for line in path.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         solution, _, answer = row["answer"].partition("####")

@@ -1,6 +1,6 @@
-"""Requests that nobody should send, each with what it may be answered: the cases of the trial of an endpoint's gateway.
+"""Requests that nobody should send, each with its allowed responses: the cases of the trial of an endpoint's gateway.
 
-Prompts hold PROMPT and paths hold PATH, which must not come back in an error and must not stand in a log.
+Prompts contain PROMPT and paths contain PATH, which must not appear in an error or a log.
 """
 
 import itertools
@@ -13,7 +13,7 @@ from support.raw_requests import CHAT, Case, Outcome, chunks, post, request
 
 PROMPT = "zyxomma-prompt"
 PATH = "zyxomma-path"
-# What the trial sets: gateway.body_timeout_s and the engine's max_model_len.
+# Set by the trial: gateway.body_timeout_s and the engine's max_model_len.
 BODY_TIMEOUT_S = 3.0
 MAX_MODEL_LEN = 1024
 _BIG_BODY = 100 * 2**20
@@ -22,12 +22,12 @@ _COMPLETIONS = "/v1/completions"
 
 
 def chat_fields(**fields: Any) -> dict[str, Any]:
-    """A chat that a model answers at once, but for `fields`."""
+    """A chat request that a model answers at once, changed by `fields`."""
     return {"messages": [{"role": "user", "content": f"{PROMPT} is heads up."}], "max_tokens": 4, **fields}
 
 
 def hostile_groups(key: str) -> dict[str, list[Case]]:
-    """All cases, sent with an API key that no limit holds back."""
+    """All cases, sent with an API key without effective limits."""
     return {
         "bodies": _malformed_bodies(key) + _cut_bodies(key),
         "sizes": _large_bodies(key),
@@ -145,7 +145,7 @@ def _parameters(key: str) -> list[Case]:
 
 
 def _engine(key: str) -> list[Case]:
-    """What the gateway lets through, and the model's own server must refuse or bear."""
+    """Requests that the gateway lets through, and the model's own server must refuse or survive."""
     unknown = 10**8
     refused: list[dict[str, Any]] = [
         {"messages": [{"role": "user", "content": f"{PROMPT} " * MAX_MODEL_LEN}]}, {"max_tokens": 4 * MAX_MODEL_LEN},
@@ -218,7 +218,7 @@ def _content_types(key: str) -> list[Case]:
 
 
 def _framing(key: str) -> list[Case]:
-    """What two servers might read as different requests, and what is none."""
+    """Requests that two servers might split differently, and bytes that are no request."""
     coded = ["Content-Length: 4", "Transfer-Encoding: chunked"]
     raws = {
         "two lengths": request("POST", CHAT, key=key, body=b"{}", headers=["Content-Length: 2", "Content-Length: 3"]),
@@ -234,7 +234,7 @@ def _framing(key: str) -> list[Case]:
 
 
 def _headers_of_ray(key: str) -> list[Case]:
-    """Headers that Ray Serve's proxy reads for itself before the gateway see the request."""
+    """Headers that Ray Serve's proxy reads for itself before the gateway sees the request."""
     headers = {
         "X-Request-ID: \xff": (200,),
         "X-Session-ID: \xff": (200,),

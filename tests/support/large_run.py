@@ -1,5 +1,5 @@
-"""A run folder of very many samples, made without engines: texts, verdicts, molecules and choices that repeat those of
-a few real traces, with ids and numbers of their own."""
+"""A run folder with very many samples, made without engines: texts, verdicts, molecules and choices that repeat those
+of a few real traces, with ids and numbers of their own."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,8 @@ _FILLER = "\nso we hold {n} and go on: {n} + {n} = {m}, then {m} - {n} = {n}, ok
 
 
 def make_large_run(root: Path, *, num_samples: int, seed: int = 0) -> Folder:
-    """Write the finished stages prompts, generate, verify, bonds and curate of `num_samples` samples, four a prompt."""
+    """Write the finished stages prompts, generate, verify, bonds and curate for `num_samples` samples, four per
+    prompt."""
     rng = np.random.default_rng(seed)
     run = Folder(str(root))
     config = Config()
@@ -136,7 +137,7 @@ def _trace(number: int) -> str:
 
 
 def _table(record: type[Any], count: int, columns: dict[str, Any]) -> pa.Table:
-    """A table of a record: columns as given, one value for all rows, or what is empty in a column of the type."""
+    """A record's table: columns as given, one value for all rows, or empty values of the column's type."""
     schema = schema_of(record)
     empty: dict[Any, Any] = {pa.int64(): 0, pa.bool_(): False, pa.large_string(): ""}
     made: list[pa.Array] = []

@@ -1,8 +1,8 @@
 """A Ray cluster of several raylets on this machine, beside any other Ray and without touching one.
 
-Each node has a loopback address, a temporary folder and labels of its own, as if it were a machine. What belongs to a
-node is told by its folder: what was started with it in the environment or names it in its command line (processes that
-change their titles overwrite the one or the other), and all that descends from that.
+Each node has its own loopback address, temporary folder and labels, like a separate machine. A process belongs to a
+node if it was started with the node's folder in its environment or names it in its command line (processes that change
+their titles overwrite one or the other), or descends from such a process.
 """
 
 import contextlib
@@ -31,14 +31,14 @@ BIN = Path(sys.executable).parent
 # Ray's smallest is 75 MiB.
 STORE_BYTES = 160 << 20
 START_LIMIT_S = 180
-# The environment variable that says which node a process belongs to: Ray's client server names no folder.
+# The environment variable that names a process's node: Ray's client server names no folder.
 MARK = "STILLERY_TRIAL_NODE"
 GRACE_S = 10.0
 
 
 @dataclass(frozen=True)
 class Node:
-    """One raylet and what runs under it. Ray's metrics of it are on the page `metrics_url`."""
+    """One raylet and its processes. Ray's metrics of it are on the page `metrics_url`."""
 
     name: str
     address: str
@@ -51,7 +51,7 @@ class Node:
 
     def processes(self) -> list[psutil.Process]:
         """All of the node's processes, its daemons first."""
-        # In one pass, because a slowed node is looked through every second.
+        # In one pass, because a slowed node is searched every second.
         children: dict[int, list[psutil.Process]] = defaultdict(list)
         waiting: list[psutil.Process] = []
         for process in psutil.process_iter():
@@ -74,15 +74,15 @@ class Node:
         return any(f"{self.folder}/" in part for part in command_of(process))
 
     def runs(self, title: str) -> bool:
-        """Whether an actor runs here whose process title holds this."""
+        """Whether an actor whose process title contains this runs here."""
         return any(title in " ".join(command_of(process)) for process in self.processes())
 
     def kill(self) -> int:
-        """SIGKILL for everything on the node at once, as when a machine is lost. Returns how many processes it was."""
+        """SIGKILL to everything on the node at once, as if a machine were lost. Returns the number of processes."""
         processes = self.processes()
         send(signal.SIGKILL, processes)
         psutil.wait_procs(processes, timeout=GRACE_S)
-        # What was forked in between.
+        # Processes forked in between.
         late = self.processes()
         send(signal.SIGKILL, late)
         psutil.wait_procs(late, timeout=GRACE_S)
@@ -90,7 +90,7 @@ class Node:
 
     @contextlib.contextmanager
     def slowed(self, *, stopped_s: float, running_s: float) -> Iterator[None]:
-        """Stop and continue everything on the node in turn, all the while."""
+        """Stop and continue everything on the node in turn, for the whole block."""
         over = threading.Event()
 
         def alternate() -> None:
@@ -110,7 +110,7 @@ class Node:
             thread.join()
 
     def spilled_bytes(self) -> int:
-        """What lies in the node's spill folder now."""
+        """The current size of the node's spill folder."""
         total = 0
         for file in self.folder.glob("**/ray_spilled_objects_*/*"):
             with contextlib.suppress(FileNotFoundError):
@@ -119,7 +119,7 @@ class Node:
 
 
 class LocalCluster:
-    """A head and worker nodes. Use as a context: at its end every process that it started is gone."""
+    """A head and worker nodes. Use as a context: at its end every process that it started has ended."""
 
     def __init__(
         self,
@@ -129,9 +129,9 @@ class LocalCluster:
         durable: bool = False,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """`home` becomes $STILLERY_HOME of what runs here. `durable`: the head keeps its state on disk (in RocksDB,
-        which Ray 2.60 has beside Redis), so that it can be started again. `environment`: more variables for all of
-        it."""
+        """`home` becomes $STILLERY_HOME of everything run here. `durable`: the head keeps its state on disk (in
+        RocksDB, which Ray 2.60 supports besides Redis), so that it can be restarted. `environment`: extra variables for
+        all processes."""
         # Short: the path of a Unix socket has at most 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="ray-"))
         self.nodes: dict[str, Node] = {}
@@ -161,12 +161,12 @@ class LocalCluster:
 
     @property
     def gcs(self) -> str:
-        """The address at which nodes and drivers join."""
+        """The address that nodes and drivers connect to."""
         return f"{self.head.address}:{self._ports['gcs']}"
 
     @property
     def dashboard(self) -> str:
-        """The address to which jobs are submitted."""
+        """The address for job submission."""
         return f"http://127.0.0.1:{self._ports['dashboard']}"
 
     @property
@@ -179,11 +179,11 @@ class LocalCluster:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What clients of this cluster need."""
+        """The environment of clients of this cluster."""
         return dict(self._environment)
 
     def start_head(self, *, num_cpus: int = 2) -> None:
-        """Start a head. After one that was killed: another at its address, with the state that it has kept."""
+        """Start a head. After a killed one: another at its address, with its stored state."""
         before = self.nodes.get("head")
         node = self._node("head") if before is None else replace(before, folder=self.folder / "new-head")
         self.nodes["head"] = node
@@ -194,7 +194,7 @@ class LocalCluster:
         )  # fmt: skip
 
     def start_workers(self, *names: str) -> None:
-        """Start nodes, at once, each with 3 CPUs, the label `role=worker`, and room for one training worker: its
+        """Start nodes, all at once, each with 3 CPUs, the label `role=worker`, and room for one training worker: its
         resource `trainer`."""
 
         def start(node: Node) -> None:
@@ -205,7 +205,7 @@ class LocalCluster:
             list(pool.map(start, [self._node(name) for name in names]))
 
     def restart_gcs(self) -> None:
-        """SIGKILL for the head's GCS server alone, and start it again with the very same command."""
+        """SIGKILL the head's GCS server alone, and start it again with exactly the same command."""
         (server,) = (process for process in self.head.processes() if name_of(process) == "gcs_server")
         command, environment, folder = server.cmdline(), server.environ(), server.cwd()
         send(signal.SIGKILL, [server])
@@ -242,7 +242,7 @@ class LocalCluster:
             ],
             env={**self._environment, MARK: str(node.folder)}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
             timeout=START_LIMIT_S,
-            # Ctrl-C is for the trial alone, which then ends the daemons itself.
+            # Ctrl-C reaches only the trial, which then ends the daemons itself.
             start_new_session=True,
         )  # fmt: skip
         if done.returncode != 0:
@@ -264,21 +264,21 @@ def command_of(process: psutil.Process) -> list[str]:
 
 
 def send(number: signal.Signals, processes: Sequence[psutil.Process]) -> None:
-    """Send a signal to those that still are there; psutil never sends it to another process of the same id."""
+    """Send a signal to those still running; psutil never sends it to another process with the same id."""
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(number)
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens at, all different."""
+    """Distinct ports with no listener."""
     with contextlib.ExitStack() as stack:
         servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [server.getsockname()[1] for server in servers]
 
 
 def wait_for(condition: Callable[[], bool], *, what: str, limit_s: float, every_s: float = 0.2) -> None:
-    """Wait until `condition()` holds. Raises TimeoutError with `what` if it does not within the limit."""
+    """Wait until `condition()` holds. Raises TimeoutError with `what` after the limit."""
     end = time.monotonic() + limit_s
     while not condition():
         if time.monotonic() > end:

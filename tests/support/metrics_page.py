@@ -1,4 +1,4 @@
-"""The page on which a Ray node shows its metrics to Prometheus: read, searched, compared."""
+"""A Ray node's metrics page for Prometheus: read, searched, compared."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-# A page is made in milliseconds, but by a process that shares the cores with everything else.
+# A page takes milliseconds to make, but its process shares the cores with everything else.
 READ_LIMIT_S = 10.0
 
 
@@ -28,8 +28,8 @@ class Series:
 
 @dataclass
 class Watch:
-    """Reads a page once a second in a thread of its own. `seen` holds, for each series that starts with `prefix`, the
-    times and values at which it was there; `names` are those of all series; `last` is the latest page."""
+    """Reads a page once a second in its own thread. `seen` holds, for each series whose name starts with `prefix`, its
+    times and values; `names` are those of all series; `last` is the latest page."""
 
     url: str
     prefix: str
@@ -52,7 +52,7 @@ class Watch:
         self._thread.join()
 
     def of(self, name: str, tags: Mapping[str, str]) -> list[tuple[float, float]]:
-        """The times and values of all series of this name that have these tags, in order of time."""
+        """The times and values of all series with this name and these tags, in order of time."""
         found = [
             point
             for (seen, key), points in self.seen.items()
@@ -77,7 +77,7 @@ class Watch:
 
 
 def read_page(url: str) -> list[Series] | None:
-    """The series of a page; None while it cannot be had."""
+    """The series of a page; None while it is unavailable."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=READ_LIMIT_S) as answer:
@@ -88,7 +88,7 @@ def read_page(url: str) -> list[Series] | None:
 
 
 def parse(text: str) -> list[Series]:
-    """The series of a page's text."""
+    """The series in a page's text."""
     return [
         Series(sample.name, sample.labels, sample.value)
         for family in text_string_to_metric_families(text)
@@ -97,11 +97,11 @@ def parse(text: str) -> list[Series]:
 
 
 def total(page: Sequence[Series], name: str, tags: Mapping[str, str]) -> float:
-    """The sum of all series of this name that have these tags, among others; 0 where there is none, since a counter
-    that was never raised is not sent."""
+    """The sum of all series with this name and at least these tags; 0 if there is none, since a counter that was never
+    raised is not sent."""
     return sum(series.value for series in page if series.name == name and series.has(tags))
 
 
 def agrees(value: float, expected: float) -> bool:
-    """Whether a total is what it should be, but for what adding up floating-point numbers loses."""
+    """Whether a total has its expected value, up to rounding of a floating-point sum."""
     return abs(value - expected) <= 1e-9 * max(1.0, abs(expected))

@@ -1,6 +1,7 @@
-"""Tokenizers of published models, rebuilt: tokens and merges from llama.cpp's vocabulary files, the rest from here.
+"""Tokenizers of published models, rebuilt: tokens and merges from llama.cpp's vocabulary files, the rest from this
+module.
 
-`rebuild` gives tokenizer.json; `expectations` texts with the tokens that the model's own tokenizer cut them into.
+`rebuild` returns a tokenizer.json; `expectations` returns texts with their tokens by the model's own tokenizer.
 """
 
 import re
@@ -50,7 +51,8 @@ DIGITS = {"type": "Digits", "individual_digits": True}
 
 @dataclass(frozen=True)
 class Family:
-    """What a published tokenizer.json and its config say besides the vocabulary, `ggml-vocab-VOCABULARY.gguf`."""
+    """The contents of a published tokenizer.json and its config besides the vocabulary,
+    `ggml-vocab-VOCABULARY.gguf`."""
 
     vocabulary: str
     architecture: str
@@ -98,7 +100,7 @@ FAMILIES = {
 
 
 def rebuild(family: Family, vocabulary: Path) -> dict[str, Any]:
-    """tokenizer.json from a vocabulary: its tokens and merges, and what the family says of the rest."""
+    """tokenizer.json from a vocabulary: its tokens and merges, with the rest from its family."""
     from gguf import TokenType
 
     tokens, types = tokens_of(vocabulary, "tokens"), tokens_of(vocabulary, "token_type")
@@ -160,7 +162,7 @@ def added_token(content: str, position: int, *, is_special: bool) -> dict[str, A
 
 
 def expectations(vocabulary: Path) -> Iterator[tuple[str, list[int]]]:
-    """The texts beside a vocabulary, and the tokens that the model's own tokenizer cut them into."""
+    """The texts beside a vocabulary, and their tokens by the model's own tokenizer."""
     texts = Path(f"{vocabulary}.inp").read_text(encoding="utf-8").split("\n__ggml_vocab_test__\n")
     lines = Path(f"{vocabulary}.out").read_text(encoding="utf-8").split("\n")
     for text, line in zip(texts, lines, strict=False):

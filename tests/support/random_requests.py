@@ -1,4 +1,4 @@
-"""Random requests by an endpoint's own OpenAPI schema: what Hypothesis makes of each route's parameters and body."""
+"""Random requests from an endpoint's own OpenAPI schema: Hypothesis fills each route's parameters and body."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ _ANYTHING: st.SearchStrategy[Any] = st.recursive(
 
 
 def operations(schema: dict[str, Any]) -> Iterator[tuple[str, st.SearchStrategy[tuple[str, bytes | None]]]]:
-    """Of each operation of an OpenAPI schema: its name, and a strategy for its path and its body, if it takes one."""
+    """For each operation of an OpenAPI schema: its name, and a strategy for its path and its body, if it has one."""
     for path, methods in schema["paths"].items():
         for method, operation in methods.items():
             content = operation.get("requestBody", {}).get("content", {}).get("application/json")
@@ -43,7 +43,7 @@ def try_operation(
     num_examples: int,
     attempt: Callable[[bytes], None],
 ) -> None:
-    """Call `attempt` with up to so many requests of one operation, the same ones each time."""
+    """Call `attempt` with up to this many requests of one operation, the same ones each time."""
 
     @settings(
         max_examples=num_examples,
@@ -62,7 +62,7 @@ def try_operation(
 
 
 def _bodies(schema: dict[str, Any], document: dict[str, Any]) -> st.SearchStrategy[bytes]:
-    """Mostly as the schema has it, else with one field of any kind; always short to answer."""
+    """Mostly valid by the schema, else with one field of any type; always cheap to answer."""
     fields = sorted(_resolved(schema, document)["properties"])
     right = _values(schema, document)
     wrong = st.builds(lambda body, name, value: body | {name: value}, right, st.sampled_from(fields), _ANYTHING)
@@ -83,7 +83,7 @@ def _resolved(schema: dict[str, Any], document: dict[str, Any]) -> dict[str, Any
 
 
 def _values(schema: dict[str, Any], document: dict[str, Any]) -> st.SearchStrategy[Any]:
-    """Values of a JSON schema: as much of it as FastAPI writes."""
+    """Values of a JSON schema, for the subset that FastAPI generates."""
     schema = _resolved(schema, document)
     if "anyOf" in schema:
         return st.one_of([_values(part, document) for part in schema["anyOf"]])

@@ -1,4 +1,4 @@
-"""Ratios that a benchmark measured, as `make bench` collects them: a JSON file a script, a line of history a run."""
+"""Ratios measured by a benchmark, as collected by `make bench`: one JSON file per script, one history line per run."""
 
 import argparse
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Ratio:
-    """One figure of two sides that ran in turn. `aim` is the least that is good enough, or with `at_most` the most."""
+    """One figure of two sides that ran in turn. `aim` is the required minimum, or with `at_most` the maximum."""
 
     name: str
     value: float
@@ -27,7 +27,7 @@ def add_json_option(parser: argparse.ArgumentParser) -> None:
 
 
 def write_ratios(path: Path | None, ratios: Sequence[Ratio]) -> None:
-    """Write the file that `--json` names, if it does."""
+    """Write the file named by `--json`, if given."""
     if path is not None:
         path.write_text(json.dumps([asdict(ratio) for ratio in ratios], indent=1) + "\n")
 

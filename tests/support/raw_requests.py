@@ -1,4 +1,4 @@
-"""Requests as bytes over a socket, so that a trial can send what an HTTP library would not; and what came back."""
+"""Requests as bytes over a socket, so that a trial can send what an HTTP library would not; and the responses."""
 
 import contextlib
 import http.client
@@ -20,7 +20,7 @@ PATIENCE_S = 20.0
 
 @dataclass(frozen=True)
 class Answer:
-    """`outcome` is the status, or `closed` for a connection that ended without one, or `silent` for one that did
+    """`outcome` is the status, or `closed` for a connection that ended without one, or `silent` for one that had
     neither in time. `seconds` since the connection was opened."""
 
     outcome: Outcome
@@ -31,8 +31,8 @@ class Answer:
 
 @dataclass(frozen=True)
 class Case:
-    """`pieces` can be sent once. `expected` are the outcomes that are right. `plain`: the server in front of the
-    gateway may answer, in a form of its own. `cut_off`: the client ends the connection after the last piece."""
+    """`pieces` can be sent once. `expected` are the allowed outcomes. `plain`: the server in front of the gateway may
+    answer, in its own format. `cut_off`: the client ends the connection after the last piece."""
 
     name: str
     pieces: Iterable[bytes]
@@ -45,7 +45,8 @@ class Case:
 def request(
     method: str, target: str, *, key: str | None = None, body: bytes | None = None, headers: Iterable[str] = ()
 ) -> bytes:
-    """The bytes of a request whose connection ends with the answer. A body is JSON unless `headers` say otherwise."""
+    """The bytes of a request whose connection ends with the response. The body is JSON unless `headers` say
+    otherwise."""
     lines = [f"{method} {target} HTTP/1.1", "Host: gateway", "Connection: close", *headers]
     if key is not None:
         lines.append(f"Authorization: Bearer {key}")
@@ -64,21 +65,21 @@ def post(target: str, fields: Any, *, key: str | None = None) -> bytes:
 
 
 def chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """A body in HTTP's chunked coding."""
+    """A body in HTTP's chunked encoding."""
     for piece in pieces:
         yield b"%x\r\n%b\r\n" % (len(piece), piece)
     yield b"0\r\n\r\n"
 
 
 def send(address: Address, pieces: Iterable[bytes], *, cut_off: bool = False, patience_s: float = PATIENCE_S) -> Answer:
-    """Send the pieces of one request, until an answer begins, and read it. `cut_off`: nothing comes after the last."""
+    """Send the pieces of one request until a response begins, and read it. `cut_off`: nothing comes after the last."""
     started = time.monotonic()
     outcome: Outcome = "closed"
     headers, body = Message(), b""
     with socket.create_connection(address, timeout=patience_s) as connection:
         response = http.client.HTTPResponse(connection)
         try:
-            # A server that has closed is found out when its answer is read.
+            # A closed connection is noticed when its response is read.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 for piece in pieces:
                     if select.select([connection], [], [], 0)[0]:
@@ -107,9 +108,9 @@ def _read(response: http.client.HTTPResponse) -> bytes:
 
 @contextlib.contextmanager
 def begun_stream(address: Address, raw: bytes) -> Iterator[Outcome]:
-    """A stream that has begun and is read no further until the `with` block ends, which closes it; as an outcome."""
+    """A stream that has begun and is not read further until the `with` block ends, which closes it; as an outcome."""
     with socket.socket() as connection:
-        # As little as can be: a stream that nobody reads must fill what lies before it.
+        # As small as possible: an unread stream must fill the buffers in front of it.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.settimeout(PATIENCE_S)
         connection.connect(address)
@@ -128,7 +129,7 @@ def begun_stream(address: Address, raw: bytes) -> Iterator[Outcome]:
 
 
 def wait_until(true: Callable[[], bool], *, within_s: float) -> bool:
-    """Whether something became true in time."""
+    """Whether a condition became true in time."""
     until = time.monotonic() + within_s
     while not true():
         if time.monotonic() > until:

@@ -1,4 +1,4 @@
-"""Receipts of benchmarks, as `stillery benchmark` writes them, of a model that is right at one rate."""
+"""Receipts of `stillery benchmark` for a model with one accuracy."""
 
 from typing import Any
 

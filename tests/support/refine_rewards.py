@@ -1,4 +1,4 @@
-"""Rewards of a user's own."""
+"""A user's own rewards."""
 
 from typing import Any
 

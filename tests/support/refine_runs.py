@@ -1,4 +1,4 @@
-"""What a refinement starts from: problems with an answer, and the teacher's samples with their verdicts."""
+"""The inputs of a refinement: problems with an answer, and the teacher's samples with their verdicts."""
 
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def make_verdict(generation: Generation, verdict: str, *, template: str = "ok") 
 
 
 def write_tables(folder: Path) -> dict[str, Folder]:
-    """Prompts, generations and verdicts: of each training problem one right sample and one wrong one."""
+    """Prompts, generations and verdicts: one right and one wrong sample of each training problem."""
     prompts = small_prompts()
     tables = {name: Folder(str(folder / name)) for name in ("prompts", "generations", "verdicts")}
     rows: list[tuple[Generation, Verdict]] = []

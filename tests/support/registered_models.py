@@ -1,4 +1,4 @@
-"""Versions in a registry without a training run: a checkpoint's folder as the source, and scores if a test says so."""
+"""Registry versions without a training run: a checkpoint's folder as the source, and scores if a test gives them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ def register_folder(
     protocol: Mapping[str, Any] | None = PROTOCOL,
     tracking_uri: str | None = None,
 ) -> str:
-    """Make `folder` (which holds the files of a checkpoint) a version, and return its number."""
+    """Register `folder` (with the files of a checkpoint) as a version, and return its number."""
     from mlflow.exceptions import MlflowException
 
     uri = mlflow_store.resolve_tracking_uri(tracking_uri)
@@ -40,7 +40,7 @@ def register_folder(
 
 
 def scores_at(rate: float, *, problems: int = 12, samples: int = 5) -> list[Score]:
-    """Scores of a model that is right at this rate on every one of the same test problems."""
+    """Scores of a model with this accuracy on each of the same test problems."""
     return [
         Score(
             model="m",

@@ -1,4 +1,4 @@
-"""A small run for tests of the report: real rows of every kind, with numbers that are known."""
+"""A small run for tests of the report: real rows of every kind, with known numbers."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ def make_evaluation(outcomes: tuple[str, str, str, str], **changes: Any) -> Eval
 
 
 def make_comparison() -> dict[str, Any]:
-    """What compare_bonds says of the three models' test samples."""
+    """The output of compare_bonds for the three models' test samples."""
     outcomes = {"teacher": TEACHER, "student_before": BEFORE, "student_after": AFTER}
     scores = {role: make_evaluation(rows, model=role).scores for role, rows in outcomes.items()}
     found = {

@@ -1,4 +1,4 @@
-"""What a run's durable log and its outputs say about it afterwards: samples lost, made twice, prompts cut short."""
+"""Counts of a run's durable log and outputs: lost samples, repeated samples, prompts cut short."""
 
 import json
 from collections import Counter, defaultdict
@@ -18,7 +18,7 @@ EVALUATIONS = ("evaluate_teacher", "evaluate_before", "evaluate_after")
 
 @dataclass(frozen=True)
 class Counts:
-    """`lost`: durable at a fault and not in the log afterwards. `doubled`: rows of the log beyond the first of their
+    """`lost`: samples durable at a fault and not in the log afterwards. `doubled`: log rows beyond the first of their
     sample. `unmet`: prompts, of `prompts` in all, that do not end where their stopping rule says."""
 
     samples: int
@@ -34,18 +34,18 @@ class Counts:
 
 
 def logged(run: Path | str) -> list[Generation]:
-    """All rows of the run's logs; the run may lie at a URI."""
+    """All rows of the run's logs; the run may be at a URI."""
     log = Folder(str(run)) / "log"
     return [row for key in log.names() for row in rows_in(SampleLog(log / key))]
 
 
 def rows_in(log: SampleLog) -> list[Generation]:
-    """All rows of one log, one as often as it was written."""
+    """All rows of one log, each as often as it was written."""
     return [row for table in log.read(log.files()).tables.values() for row in from_table(table, Generation)]
 
 
 def logged_rows(run: Path | str) -> list[str]:
-    """The ids of all rows in the log that did not fail, one as often as it was written."""
+    """The ids of all log rows without failure, each as often as it was written."""
     return [row.sample_id for row in logged(run) if row.error is None]
 
 
@@ -71,14 +71,14 @@ def is_finished(run: Path, stage: str) -> bool:
 
 
 def summary_of(run: Path, stage: str) -> dict[str, Any]:
-    """What a finished stage reported; nothing if it has not."""
+    """The report of a finished stage; empty if it is not finished."""
     found = [json.loads(path.read_bytes())["summary"] for path in run.glob(f"stages/{stage}/*/manifest.json")]
     return found[0] if found else {}
 
 
 def expected_metrics(run: Path, config: Config) -> list[tuple[str, dict[str, str], float]]:
-    """What the counters of a run that was never interrupted must add up to, by its tables: the exported name, the
-    tags that single the series out, and the sum over all that have these."""
+    """The expected counter totals of an uninterrupted run, from its tables: the exported name, the tags that select the
+    series, and the sum over all series that have these."""
     rows = rows_of(run, "generate", Generation)
     prices = config.teacher.endpoint.input_price or 0.0, config.teacher.endpoint.output_price or 0.0
     prompt_tokens, tokens = sum(row.num_prompt_tokens for row in rows), sum(row.num_tokens for row in rows)
@@ -108,7 +108,7 @@ def expected_metrics(run: Path, config: Config) -> list[tuple[str, dict[str, str
 
 
 def num_accepted(run: Path, config: Config) -> int:
-    """The samples that the teacher's stopping rule accepted: of each prompt those that differ, surplus among them."""
+    """The samples accepted by the teacher's stopping rule: the distinct ones of each prompt, including surplus."""
     rule = Acceptance.of(config.curate)
     verdicts = {verdict.sample_id: verdict for verdict in rows_of(run, "verify", Verdict)}
     return len(
@@ -123,8 +123,8 @@ def num_accepted(run: Path, config: Config) -> int:
 def meets_rule(
     rows: Sequence[Generation], verdicts: Mapping[str, Verdict], *, rule: Acceptance, num_samples: int, wanted: int
 ) -> bool:
-    """Whether one prompt's samples end where best-of-n says: at the `wanted`-th acceptance in order of index, what is
-    beyond it marked as surplus, or at `num_samples`."""
+    """Whether one prompt's samples end where best-of-n says: at the `wanted`-th acceptance in order of index, with
+    later ones marked as surplus, or at `num_samples`."""
     rows = sorted(rows, key=lambda row: row.sample_index)
     if [row.sample_index for row in rows] != list(range(len(rows))) or any(r.sample_id not in verdicts for r in rows):
         return False
@@ -140,7 +140,7 @@ def meets_rule(
 
 
 def _sampled(run: Path, config: Config) -> tuple[int, int]:
-    """The teacher's prompts, and how many of them do not meet the rule."""
+    """The teacher's prompts, and the number of them that do not meet the rule."""
     asked = [p for p in rows_of(run, "prompts", Prompt) if p.split in (Split.TRAIN, Split.VALIDATION)]
     if not is_finished(run, "verify"):
         return len(asked), len(asked)
@@ -163,7 +163,7 @@ def _sampled(run: Path, config: Config) -> tuple[int, int]:
 
 
 def _measured(run: Path, config: Config, stage: str) -> tuple[int, int]:
-    """The prompts that a model is measured on, and how many of them do not have exactly their samples."""
+    """The prompts that a model is measured on, and the number of them without exactly their samples."""
     chosen = [p for p in rows_of(run, "prompts", Prompt) if p.split in config.evaluate.splits]
     indices: dict[str, list[int]] = defaultdict(list)
     for score in rows_of(run, stage, Score):
@@ -173,7 +173,7 @@ def _measured(run: Path, config: Config, stage: str) -> tuple[int, int]:
 
 
 def rows_of(run: Path, stage: str, record: type[R]) -> list[R]:
-    """The rows of a stage's finished output, none where there is none."""
+    """The rows of a stage's finished output; none if there is none."""
     if not is_finished(run, stage):
         return []
     (manifest,) = run.glob(f"stages/{stage}/*/manifest.json")

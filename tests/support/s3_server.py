@@ -1,4 +1,4 @@
-"""An S3 server on loopback for runs on an object store: moto's, in a process of its own."""
+"""An S3 server on loopback for runs on an object store: moto's, in its own process."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ START_LIMIT_S = 60.0
 
 @dataclass(frozen=True)
 class S3Server:
-    """A running server with an empty bucket. A process reaches it as S3 if `environment` is in its environment."""
+    """A running server with an empty bucket. A process reaches it as S3 with `environment` in its environment."""
 
     url: str
     environment: dict[str, str]
@@ -25,7 +25,7 @@ class S3Server:
 
 @contextlib.contextmanager
 def s3_server() -> Iterator[S3Server]:
-    """Start a server; it ends, and forgets everything, with the block."""
+    """Start a server; it ends, and discards everything, with the block."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -53,7 +53,7 @@ def s3_server() -> Iterator[S3Server]:
 
 
 def _make_bucket(server: "subprocess.Popen[bytes]", url: str) -> None:
-    """Wait until the server answers, and make the bucket."""
+    """Wait until the server answers, and create the bucket."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     until = time.monotonic() + START_LIMIT_S
     while True:

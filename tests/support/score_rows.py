@@ -1,4 +1,4 @@
-"""Rows of evaluated samples for tests: short to write, complete and of the real record type."""
+"""Rows of evaluated samples for tests: short to write, complete, and of the real record type."""
 
 from typing import Any
 
@@ -31,5 +31,5 @@ def make_score(problem: str, index: int = 0, *, correct: bool = True, **changes:
 
 
 def make_scores(problem: str, outcomes: str, **changes: Any) -> list[Score]:
-    """The samples of one problem: one a letter of `outcomes`, `+` for a correct one and `-` for a wrong one."""
+    """The samples of one problem, one per letter of `outcomes`: `+` for a correct one and `-` for a wrong one."""
     return [make_score(problem, i, correct=sign == "+", **changes) for i, sign in enumerate(outcomes)]

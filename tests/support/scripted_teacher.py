@@ -1,8 +1,7 @@
-"""An OpenAI-compatible server on this machine that thinks for a while and costs next to no processor time.
+"""An OpenAI-compatible server on this machine that takes time to answer and almost no CPU.
 
-What a teacher of some GPUs is to a run, seen from outside: answers that take a given time, as many at once as are
-asked for. The problems are sums that it can solve; whether it answers rightly, wrongly or not at all is decided by the
-seed of the request.
+Seen from outside it is a teacher on some GPUs: responses take a given time, any number at once. The problems are sums
+that it can solve; the request's seed decides whether it answers correctly, wrongly or not at all.
 """
 
 import asyncio
@@ -17,15 +16,15 @@ from typing import Any
 
 from aiohttp import web
 
-# English reasoning in the Qwen tokenizers: about so many characters a token.
+# Approximate characters per token of English reasoning in the Qwen tokenizers.
 CHARACTERS_PER_TOKEN = 3.5
 PROMPT_TOKENS = 60
 
 
 @dataclass
 class ScriptedTeacher:
-    """Use as a context. Answers take from half of `latency_s` to one and a half of it; every second one is right; of
-    `refuse_one_in` requests one is refused. `spans` holds when each request came and was answered (time.monotonic)."""
+    """Use as a context. Responses take from half of `latency_s` to one and a half of it; every second one is right; one
+    request in `refuse_one_in` is refused. `spans` holds when each request came and was answered (time.monotonic)."""
 
     characters: int
     latency_s: float
@@ -49,7 +48,7 @@ class ScriptedTeacher:
 
     @property
     def completion_tokens(self) -> int:
-        """The tokens that it reports for each answer."""
+        """The number of tokens reported for each response."""
         return int(self.characters / CHARACTERS_PER_TOKEN)
 
     async def _open(self) -> web.AppRunner:
@@ -101,7 +100,7 @@ def trace(said: str, draw: random.Random, characters: int) -> str:
 
 def write_problems(folder: Path, *, num_train: int) -> list[str]:
     """Write problems to train on, of which one in twenty becomes validation, and one to measure on. Returns the
-    settings that make a run take them and this teacher, but for where it is."""
+    settings with which a run uses them and this teacher, except for its address."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, numbers in (("train", range(num_train)), ("test", range(num_train, num_train + 1))):
         rows = [json.dumps({"question": question(number), "answer": str(number + 7)}) for number in numbers]

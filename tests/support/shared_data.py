@@ -1,4 +1,4 @@
-"""Real data that the repository does not hold, for tests that skip where it is absent."""
+"""Real data outside the repository, for tests that skip if it is absent."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ _REPOSITORY = Path(__file__).parents[2]
 def shared_data(relative: str) -> Path:
     """The path of a file or folder below $STILLERY_SHARED_DATA (default: ../shared/data beside the repository).
 
-    Skips the calling test, with the reason, where it is not there.
+    Skips the calling test, with the reason, if it does not exist.
     """
     root = Path(os.environ.get("STILLERY_SHARED_DATA") or _REPOSITORY / "../shared/data")
     path = (root / relative).resolve()

@@ -1,4 +1,4 @@
-"""The smallest run that goes through every stage with the real parts: a few problems, two samples, one epoch."""
+"""The smallest run through every stage with the real parts: a few problems, two samples, one epoch."""
 
 from pathlib import Path
 
@@ -25,5 +25,5 @@ SMALL = (
 
 
 def small_config(folder: Path, *overrides: str) -> Config:
-    """The demo's config, cut down, with its run in `folder`."""
+    """The demo's config, reduced, with its run in `folder`."""
     return load_config(DEMO, [*SMALL, f"run.dir={folder}", *overrides])

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Two clients that ask without a pause until a line comes in: which version answered how often, and what failed.
+"""Two clients that send requests without pause until a line arrives on standard input: versions that answered, and
+failures.
 
 python tests/support/steady_load.py http://127.0.0.1:8000      (one line on standard input stops it)
 """
@@ -17,7 +18,7 @@ CLIENTS = 2
 
 
 async def ask(client: httpx.AsyncClient, url: str, *, stream: bool) -> str:
-    """The version that answered. Raises RuntimeError unless the answer is whole."""
+    """The version that answered. Raises RuntimeError unless the response is complete."""
     body = {"messages": [{"role": "user", "content": QUESTION}], "max_tokens": 64, "stream": stream}
     async with client.stream("POST", f"{url}/v1/chat/completions", json=body) as response:
         text = (await response.aread()).decode()

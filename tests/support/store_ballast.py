@@ -18,19 +18,19 @@ FILL_LIMIT_S = 120
 
 @ray.remote(num_cpus=0)
 class Hoarder:
-    """Holds objects of one node that are a quarter more than its store."""
+    """Holds objects of one node that exceed its store by a quarter."""
 
     def __init__(self, store_bytes: float) -> None:
         self._most = int(store_bytes * 1.25) // CHUNK_BYTES + 1
         self._held: list[ray.ObjectRef] = []
 
     def fill(self) -> None:
-        """Hold as much as is to be held."""
+        """Hold the full amount."""
         while len(self._held) < self._most:
             self._held.append(ray.put(os.urandom(CHUNK_BYTES)))
 
     def replace(self) -> None:
-        """Let the oldest object go and put a new one, so that what others have put is spilled in its turn."""
+        """Release the oldest object and put a new one, so that objects of others are spilled in turn."""
         self._held.pop(0)
         self._held.append(ray.put(os.urandom(CHUNK_BYTES)))
 

@@ -1,4 +1,5 @@
-"""A run submitted with `ray job submit`, watched from outside: its lines, its durable log, and where its actors are."""
+"""A run submitted with `ray job submit`, watched from outside: its output, its durable log, and the nodes of its
+actors."""
 
 import subprocess
 import time
@@ -22,14 +23,14 @@ SUBMIT_LIMIT_S = 120
 
 
 class EndedError(Exception):
-    """The job was over before what a case waited for came."""
+    """The job ended before the event that a case waited for."""
 
 
 class Submission:
-    """One job. `places` collects, for ENGINE and TRAINER, the actors seen alive and the names of their nodes."""
+    """One job. `places` maps ENGINE and TRAINER to the actors seen alive and the names of their nodes."""
 
     def __init__(self, cluster: LocalCluster, run: Path, overrides: Sequence[str], *, job: str = "distill") -> None:
-        """`job` is a script's name in jobs/. Raises EndedError if the job cannot be submitted."""
+        """`job` is the name of a script in jobs/. Raises EndedError if the job cannot be submitted."""
         self.run = run
         self.places: dict[str, dict[str, str]] = defaultdict(dict)
         self.has_succeeded = False
@@ -48,12 +49,12 @@ class Submission:
             raise EndedError(f"the job could not be submitted\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
 
     def output(self) -> str:
-        """What the driver has printed so far."""
+        """The driver's output so far."""
         logs = sorted(self._head.folder.glob(f"session_2*/logs/job-driver-{self._id}.log"))
         return logs[-1].read_text(errors="replace") if logs else ""
 
     def status(self) -> JobStatus | None:
-        """The job's status; None while the dashboard cannot say."""
+        """The job's status; None while the dashboard cannot tell."""
         try:
             return JobSubmissionClient(self._cluster.dashboard).get_job_status(self._id)
         except (RuntimeError, OSError):
@@ -63,25 +64,25 @@ class Submission:
         return f"{stage}: started" in self.output()
 
     def is_sampling(self) -> bool:
-        """Whether the teacher is at work: something is durable, and not all."""
+        """Whether the teacher is sampling: some samples are durable, and not all."""
         return bool(list(self.run.glob("log/*/*.parquet"))) and not is_finished(self.run, "generate")
 
     def is_training(self) -> bool:
-        """Whether the student is being trained: there is a checkpoint, and not the last."""
+        """Whether the student is being trained: there is a checkpoint, and it is not the last."""
         return bool(list(self.run.glob("stages/sft/*/ray_train/checkpoint_2*"))) and not is_finished(self.run, "sft")
 
     def durable(self) -> set[str]:
         return set(logged_rows(self.run))
 
     def host_of(self, actor: str) -> Node:
-        """A worker node that an actor of this name runs on. Raises EndedError if there is none."""
+        """A worker node on which an actor with this name runs. Raises EndedError if there is none."""
         found = [node for node in self._cluster.workers if node.runs(actor)]
         if not found:
             raise EndedError(f"{actor} was on no node when it was to be killed")
         return found[0]
 
     def wait_until(self, condition: Callable[[], bool], *, what: str, limit_s: float) -> None:
-        """Wait, noting where actors are. Raises EndedError if the job ends before, TimeoutError after the limit."""
+        """Wait, recording where actors are. Raises EndedError if the job ends first, TimeoutError after the limit."""
 
         def holds() -> bool:
             if condition():
@@ -106,11 +107,11 @@ class Submission:
         wait_for(is_over, what="the job's end", limit_s=limit_s, every_s=0.2)
 
     def nodes_of(self, actor: str) -> set[str]:
-        """The names of the nodes that actors of this name were seen on."""
+        """The names of the nodes on which actors with this name were seen."""
         return set(self.places[actor].values())
 
     def _look(self) -> JobStatus | None:
-        """The job's status and its actors' places, asked for once a second; None in between."""
+        """The job's status and its actors' nodes, queried once a second; None in between."""
         if time.monotonic() - self._looked < LOOK_S:
             return None
         self._looked = time.monotonic()
@@ -123,7 +124,7 @@ class Submission:
 
 
 def alive_actors(cluster: LocalCluster) -> list[tuple[str, str, str]]:
-    """By Ray's state API: id, class and node of each actor that runs; none while the head does not answer."""
+    """By Ray's state API: id, class and node of each running actor; none while the head does not answer."""
     try:
         actors = list_actors(address=cluster.dashboard, filters=[("state", "=", "ALIVE")], limit=1000)
     except (RayStateApiException, RuntimeError, OSError):
@@ -132,10 +133,10 @@ def alive_actors(cluster: LocalCluster) -> list[tuple[str, str, str]]:
 
 
 def node_names(cluster: LocalCluster) -> dict[str, str]:
-    """By Ray's state API: the name that each node that is alive has here, by Ray's id of it."""
+    """By Ray's state API: the name here of each live node, by Ray's id of it."""
     by_address = {node.address: name for name, node in cluster.nodes.items()}
     try:
-        # Not filtered by Ray, which takes a dead node that it leaves out for one that it lost on the way, and raises.
+        # Not filtered by Ray, which mistakes a filtered-out dead node for one lost on the way, and raises.
         nodes = list_nodes(address=cluster.dashboard, limit=1000)
     except (RayStateApiException, RuntimeError, OSError):
         return {}

@@ -1,4 +1,4 @@
-"""A runtime that is a table: the next token's logits depend on the last token alone. Tokens are characters."""
+"""A runtime that is a table: the next token's logits depend only on the last token. Tokens are characters."""
 
 import json
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ def decode(tokens: Sequence[int]) -> str:
 
 
 def table_for(text: str, *, noise: float = 0.0) -> NDArray[np.float32]:
-    """Logits that say `text` (each character once) after "=", then the end."""
+    """Logits that produce `text` (each character once) after "=", then the end."""
     size = len(VOCABULARY)
     table = np.random.default_rng(0).normal(size=(size, size)).astype(np.float32)
     following = ["=", *text, "\0"]

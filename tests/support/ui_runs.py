@@ -1,4 +1,4 @@
-"""A run folder with rows of every kind and figures that are known, made by the stages' own code without an engine."""
+"""A run folder with rows of every kind and known figures, made by the stages' own code without an engine."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Answers of each kind with their right verdict; docs/benchmarks/2026-11-27-verdicts.md is made of them."""
+"""Answers of each kind with their correct verdict; the source of docs/benchmarks/2026-11-27-verdicts.md."""
 
 T = "<think>\nhm\n</think>\n"
 

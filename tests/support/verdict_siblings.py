@@ -1,5 +1,5 @@
 # ruff: noqa: E501
-"""More answers of each kind of `verdict_rows`, as models and data sets write them, with their right verdict."""
+"""More answers of each kind of `verdict_rows`, as written by models and data sets, with their correct verdict."""
 
 T = "<think>\nhm\n</think>\n"
 

@@ -1,4 +1,4 @@
-"""The documentation says what the code does: keys, types, defaults, examples, stages, what a change reaches."""
+"""The documentation matches the code: keys, types, defaults, examples, stages, the effects of a change."""
 
 import dataclasses
 import importlib.util

@@ -1,4 +1,4 @@
-"""Records: schemas do not depend on the values, ids on nothing but what makes a sample."""
+"""Records: schemas do not depend on the values, and ids depend only on what determines a sample."""
 
 import pyarrow as pa
 import pytest

@@ -1,4 +1,5 @@
-"""What docs/guides/security.md says of models: no code of theirs is run, and no pickle is read without limits."""
+"""The promises of docs/guides/security.md about models: none of their code is run, and no pickle is read without
+limits."""
 
 import ast
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ SOURCES = sorted((Path(__file__).parents[2] / "platform" / "stillery").rglob("*.
 
 
 def violations(source: str) -> Iterator[str]:
-    """Where code would trust what a model's author wrote."""
+    """Places where code would trust what a model's author wrote."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import | ast.ImportFrom):
             modules = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]

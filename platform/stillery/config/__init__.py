@@ -1,10 +1,10 @@
-"""The configuration of a run: one dataclass a stage, read with OmegaConf.
+"""The configuration of a run: one dataclass per stage, read with OmegaConf.
 
-A run's config is the defaults of its dataclasses, overlaid with a YAML file, overlaid with `key=value` arguments. An
-unknown key or a value of the wrong type is an error that names the key and the nearest known one.
+A run's config is the defaults of its dataclasses, overridden by a YAML file, overridden by `key=value` arguments. An
+unknown key or a value of the wrong type is an error that names the key and the closest known one.
 
-Tables named `engine`, `sampling`, `trl` and `peft` pass through unread to vLLM's EngineArgs and SamplingParams, TRL's
-SFTConfig, GRPOConfig and DPOConfig, and peft's LoraConfig; `stillery.config.passthrough` checks them against the
+Tables named `engine`, `sampling`, `trl` and `peft` pass through unchanged to vLLM's EngineArgs and SamplingParams,
+TRL's SFTConfig, GRPOConfig and DPOConfig, and peft's LoraConfig; `stillery.config.passthrough` checks them against the
 installed version before the first stage starts.
 """
 

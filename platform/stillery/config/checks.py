@@ -1,4 +1,4 @@
-"""What the types of a config do not say: bounds, choices, and settings that exclude or need each other."""
+"""What the types of a config do not express: bounds, choices, and settings that exclude or require each other."""
 
 from stillery.config.run import Config
 from stillery.config.sampling import TeacherConfig
@@ -8,7 +8,7 @@ from stillery.records import Split
 
 
 def check_values(config: Config) -> None:
-    """Raises UserError for the first value that cannot be meant, by the name of its key."""
+    """Raises UserError for the first invalid value, naming its key."""
     positive = {
         "teacher.samples_per_prompt": config.teacher.samples_per_prompt,
         "teacher.replicas": config.teacher.replicas,

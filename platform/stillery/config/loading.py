@@ -19,7 +19,7 @@ SHIPPED = Path(__file__).parents[1] / "configs"
 
 
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
-    """Defaults, overlaid with the YAML file at `path` (or a shipped config's name), overlaid with `key=value`
+    """Defaults, overridden by the YAML file at `path` (or a shipped config's name), overridden by `key=value`
     arguments.
 
     Raises UserError for a missing or malformed file, an unknown key, or a value of the wrong type.
@@ -46,12 +46,12 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
 
 
 def to_yaml(config: Config) -> str:
-    """The resolved config as YAML, as it is kept beside a run."""
+    """The resolved config as YAML, as stored with a run."""
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
 def settings_of(section: Any) -> dict[str, Any]:
-    """One section as plain data, as fingerprints take it."""
+    """One section as plain data, for fingerprints."""
     return dataclasses.asdict(section)
 
 

@@ -1,9 +1,9 @@
 """Checks the tables that pass through to vLLM, TRL and peft against the fields of the installed versions.
 
-In: the config. Out: nothing, or a UserError that names every key at fault. Importing vLLM takes 20 s and TRL 10 s,
-so a typing error would cost a coffee: the fields are read from the installed sources instead, in well under a
-second. A value is checked only where its annotation is plain (int, float, bool, str, list, dict and unions of
-them); the libraries themselves check the rest.
+In: the config. Out: nothing, or a UserError that names every invalid key. Importing vLLM takes 20 s and TRL 10 s, too
+long to wait for a typo: the fields are read from the installed sources instead, in well under a second. A value is
+checked only if its annotation is plain (int, float, bool, str, list, dict and unions of them); the libraries check the
+rest themselves.
 """
 
 import ast
@@ -19,7 +19,7 @@ from stillery.config import Config, suggest
 from stillery.config.reporters import fault_of_reporters
 from stillery.errors import UserError
 
-# Plain type names of a field, or None where the annotation is anything more.
+# The plain type names of a field, or None if its annotation is not plain.
 Types = frozenset[str] | None
 
 # A run keeps its config in files and in the registry.
@@ -30,8 +30,8 @@ _PLAIN = frozenset({"int", "float", "bool", "str", "list", "dict"})
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The class that a table passes through to: its sources (package, file, class) with the bases first, why some of
-    its fields are not the user's, and those that take more than their annotation says."""
+    """The class that a table passes through to: its sources (package, file, class) with the bases first, the fields
+    that stillery sets itself with the reason or remedy, and the fields that accept more than their annotation."""
 
     name: str
     distributions: tuple[str, ...]
@@ -92,7 +92,7 @@ SFT_CONFIG = Target(
         "restore_callback_states_from_checkpoint": "early stopping that was killed goes on as it was",
         "assistant_only_loss": "the loss falls on the completion alone (completion_only_loss)",
     },
-    # Annotated as text for the command line; true is what it wants.
+    # Annotated as str for the command line; the value that it expects is true.
     loose=frozenset({"fsdp"}),
 )
 LORA_CONFIG = Target(
@@ -171,7 +171,8 @@ REFINE_CONFIGS = {"grpo": GRPO_CONFIG, "dpo": DPO_CONFIG, "distill": DISTILLATIO
 
 
 def check_tables(config: Config) -> None:
-    """Raise UserError if a pass-through table has an unknown key, one that is not the user's, or a wrong type."""
+    """Raise UserError if a pass-through table has an unknown key, a key that stillery sets itself, or a value of the
+    wrong type."""
     tables: list[tuple[str, Mapping[str, Any], Target]] = [
         ("sft.trl", config.sft.trl, SFT_CONFIG),
         ("sft.peft", config.sft.peft or {}, LORA_CONFIG),
@@ -202,7 +203,7 @@ def check_tables(config: Config) -> None:
 
 
 def problems_of(table: Mapping[str, Any], target: Target, *, prefix: str) -> list[str]:
-    """What is wrong with one table, one line a key. Raises UserError if the target's package is not installed."""
+    """The faults of one table, one line per key. Raises UserError if the target's package is not installed."""
     fields = read_fields(target.sources, install=target.install)
     known = [name for name in fields if name not in target.taken]
     problems: list[str] = []
@@ -255,7 +256,7 @@ def _class_fields(path: Path, name: str) -> dict[str, Types]:
 
 
 def _types(annotation: ast.expr) -> Types:
-    """The plain types that an annotation allows; None (anything) as soon as a part of it is not plain."""
+    """The plain types that an annotation allows; None (anything) if any part of it is not plain."""
     if isinstance(annotation, ast.BinOp) and isinstance(annotation.op, ast.BitOr):
         left, right = _types(annotation.left), _types(annotation.right)
         return None if left is None or right is None else left | right

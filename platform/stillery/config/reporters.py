@@ -1,6 +1,6 @@
-"""Where training's curves go while it runs: the reporters of `sft.trl.report_to` and `refine.trl.report_to`.
+"""Where training's curves go during a run: the reporters of `sft.trl.report_to` and `refine.trl.report_to`.
 
-Unset means MLflow; `none` nothing; a name or a list of names those alone; `all` every one that is installed.
+Unset means MLflow; `none`: nowhere; a name or a list of names: only those; `all`: every installed one.
 """
 
 import importlib.util
@@ -10,7 +10,7 @@ from typing import Any, cast
 from stillery.config.suggestion import suggest
 
 MLFLOW, NONE, ALL = "mlflow", "none", "all"
-# By the name that transformers knows: the modules of which one must be there.
+# transformers' name of each reporter -> the modules of which one must be installed.
 REPORTERS: dict[str, tuple[str, ...]] = {
     MLFLOW: ("mlflow",),
     "wandb": ("wandb",),
@@ -25,7 +25,7 @@ REPORTERS: dict[str, tuple[str, ...]] = {
 
 
 def reporters_of(trl: Mapping[str, Any]) -> list[str]:
-    """The reporters that a table asks for, installed or not."""
+    """The reporters that a table names, installed or not."""
     told: Any = trl.get("report_to")
     if told is None:
         return [MLFLOW]
@@ -40,7 +40,7 @@ def is_installed(reporter: str) -> bool:
 
 
 def fault_of_reporters(trl: Mapping[str, Any], *, prefix: str) -> list[str]:
-    """What is wrong with the table's `report_to`, one line a reporter."""
+    """The faults of the table's `report_to`, one line per reporter."""
     faults: list[str] = []
     for name in reporters_of(trl):
         if name not in REPORTERS:

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 class RewardWeights:
     """R = correct · (1 + reflection·B − false_claims·F − length·L − repetition·P); `malformed` without the template.
 
-    docs/guides/rewards.md defines the parts. They only rank right answers: the penalties together stay below 1, so that
+    docs/guides/rewards.md defines the terms. They only rank right answers: the penalties together stay below 1, so that
     a wrong answer (0) is below every right one.
     """
 
     reflection: float = 0.15
-    """Within `combined`: what checks by another route add."""
+    """Within `combined`: bonus for checks by another route."""
     false_claims: float = 0.10
-    """What false claims cost."""
+    """Penalty for false claims."""
     length: float = 0.05
-    """What overlong completions cost."""
+    """Penalty for overlong completions."""
     repetition: float = 0.05
-    """What repetition costs."""
+    """Penalty for repetition."""
     malformed: float = -0.1
-    """What a completion without the template gets."""
+    """Reward of a completion without the template."""

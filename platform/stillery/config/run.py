@@ -1,4 +1,4 @@
-"""Config of a whole run: where it lives, its cluster, what its plan assumes, and a section for each stage."""
+"""Config of a whole run: its location, its cluster, the assumptions of its plan, and a section for each stage."""
 
 from dataclasses import dataclass, field
 
@@ -11,44 +11,45 @@ from stillery.config.student import ExportConfig, RegisterConfig, ReportConfig, 
 
 @dataclass
 class RunSettings:
-    """Name, place and seed of a run."""
+    """Name, location and seed of a run."""
 
     name: str = "run"
-    """Name of the run: of its folder where `run.dir` is null, of its MLflow run, and in the report."""
+    """Name of the run: of its folder if `run.dir` is null, of its MLflow run, and in the report."""
     dir: str | None = None
-    """Where the run lives: an absolute path or an fsspec URI (docs/concepts/data-flow.md). Null: `HOME/runs/NAME`. A
-    relative path is taken from the current folder, and is an error inside a submitted Ray job."""
+    """Location of the run: an absolute path or an fsspec URI (docs/concepts/data-flow.md). Null: `HOME/runs/NAME`. A
+    relative path is resolved against the current folder, and is an error inside a submitted Ray job."""
     seed: int = 0
-    """Seeds the generated problems, every sample and the training."""
+    """Seed of the generated problems, of every sample and of the training."""
     max_failure_share: float = 0.05
-    """The largest share of failed samples (an engine's error, a comparison that ran out of time) with which `generate`,
-    `verify` and the evaluations finish. Above it they end with the reasons and keep what was made; the next start makes
-    only what failed."""
+    """The largest share of failed samples (an engine error, a comparison that timed out) with which `generate`,
+    `verify` and the evaluations still finish. Above it they end with the reasons and keep the completed samples; the
+    next start makes only the failed ones."""
 
 
 @dataclass
 class RoundsConfig:
-    """Repetition (docs/guides/training.md#rounds): a student's failures on training problems are sampled more from the
-    teacher, and the next student learns from all samples. A command that stops at a stage makes the first round's."""
+    """Repeated rounds (docs/guides/training.md#rounds): training problems that the student fails are sampled more from
+    the teacher, and the next student learns from all samples. A command that stops at a stage runs that of the first
+    round."""
 
     count: int = 1
-    """Rounds: 1 is a run as it is, 2 trains a second student."""
+    """Number of rounds: 1 is a plain run, 2 trains a second student."""
     tries: int = 2
-    """Answers of a student to each training problem, which tell what it fails."""
+    """Answers of a student to each training problem, which show what it fails."""
     failed_below: float = 0.5
-    """A problem is failed if less than this share of them is right."""
+    """A problem counts as failed if less than this share of them is right."""
     more: int = 4
-    """For a failed problem, so many times `teacher.samples_per_prompt`, `teacher.accepted_per_prompt` and
-    `curate.max_per_prompt`, added to what is there."""
+    """For a failed problem, this many times `teacher.samples_per_prompt`, `teacher.accepted_per_prompt` and
+    `curate.max_per_prompt` are added to the existing ones."""
     own_traces: bool = False
-    """Whether the student's own right answers are trained on, too, behind the teacher's."""
+    """Whether the student is also trained on its own right answers, ranked after the teacher's."""
 
 
 @dataclass
 class NodeGroup:
-    """A group of nodes that an autoscaler makes on demand: at most `max_nodes`, each with these resources (CPU, GPU,
-    custom ones) and labels. Ray adds the label `ray.io/node-group`, the group's name, once a node runs: for a run that
-    asks for it none is started."""
+    """A group of nodes that an autoscaler starts on demand: at most `max_nodes`, each with these resources (CPU, GPU,
+    custom ones) and labels. Ray adds the label `ray.io/node-group`, the group's name, only once a node runs: none is
+    started for a run that requires this label."""
 
     max_nodes: int = 1
     resources: dict[str, float] = field(default_factory=dict[str, float])
@@ -60,13 +61,13 @@ class ClusterConfig:
     """The Ray cluster."""
 
     address: str | None = None
-    """Ray's address, as `ray.init` takes it; `local`: a new local Ray. Null: $RAY_ADDRESS, else a head that runs on
-    this machine, else a new local Ray that ends with the command."""
+    """Ray's address, as for `ray.init`; `local`: a new local Ray. Null: $RAY_ADDRESS, else a head running on this
+    machine, else a new local Ray that ends with the command."""
     num_cpus: int | None = None
-    """Logical CPUs of a Ray that the command starts itself. Null: the machine's cores, at least 4 (every actor of a
+    """Logical CPUs of a Ray that the command itself starts. Null: the machine's cores, at least 4 (every actor of a
     pipeline holds one)."""
     node_groups: dict[str, NodeGroup] = field(default_factory=dict[str, NodeGroup])
-    """How far an autoscaler goes, which Ray does not tell: group name to `{max_nodes, resources, labels}`, such as
+    """Limits of an autoscaler, which Ray does not report: group name to `{max_nodes, resources, labels}`, such as
     `{teacher-gpu: {max_nodes: 2, resources: {CPU: 64, GPU: 8}, labels: {role: teacher}}}`. A run that asks for more
     than there will ever be is an error before it starts. See docs/guides/planning.md."""
 
@@ -76,38 +77,39 @@ class PlanConfig:
     """What `stillery plan` (docs/guides/planning.md) cannot read from the other sections. No stage depends on it."""
 
     gpu_memory_gib: float | None = None
-    """Memory of one GPU in GiB, as `nvidia-smi` counts it (an 80 GB H100 has 79.6). Null: fit is not checked."""
+    """Memory of one GPU in GiB, as reported by `nvidia-smi` (an 80 GB H100 has 79.6). Null: fit is not checked."""
     gpus_per_node: int = 8
-    """GPUs of one node; an engine's tensor parallel group does not leave its node."""
+    """GPUs per node; an engine's tensor parallel group stays within its node."""
     num_gpus: int | None = None
     """GPUs of the whole cluster. Null: as many as the largest stage takes."""
     gpu_price_per_hour: float | None = None
-    """Price of one GPU for an hour. Null: no price."""
+    """Price of one GPU hour. Null: no price."""
     reserve_gib: float = 2.0
-    """Memory of each GPU for what is not counted: CUDA's context, NCCL's buffers, fragmentation."""
+    """Memory of each GPU reserved for what is not counted: CUDA's context, NCCL's buffers, fragmentation."""
     num_prompts: int | None = None
-    """Problems that the teacher samples (training and validation). Null: counted, where `prompts` says how many."""
+    """Problems that the teacher samples (training and validation). Null: counted, if `prompts` says how many."""
     num_evaluated: int | None = None
     """Problems in the evaluation. Null: counted, likewise."""
     prompt_tokens: int = 200
-    """Mean tokens of a rendered prompt."""
+    """Mean tokens per rendered prompt."""
     completion_tokens: int | None = None
-    """Mean tokens of a sample. Null: `max_tokens`, the most there can be."""
+    """Mean tokens per sample. Null: `max_tokens`, the maximum."""
     acceptance_rate: float | None = None
     """Share of samples that are accepted, above 0. Null: every problem takes `samples_per_prompt`, and all of them are
     kept up to `curate.max_per_prompt`."""
     acceptance_concentration: float | None = None
-    """How alike problems are: their rates follow a Beta distribution with mean `acceptance_rate` and a + b of this;
-    below 2 most problems are solved nearly always or nearly never. Null: all problems have the same rate."""
+    """How similar the problems are: their acceptance rates follow a Beta distribution with mean `acceptance_rate` and a
+    + b equal to this; below 2 most problems are solved nearly always or nearly never. Null: all problems have the same
+    rate."""
     teacher_tokens_per_s: float | None = None
-    """Output tokens a second of one teacher replica; of an endpoint, all of it. Null, here and below: the stage's time
-    is unknown."""
+    """Output tokens per second of one teacher replica; for an endpoint, of the whole endpoint. Null, here and below:
+    the stage's time is unknown."""
     student_tokens_per_s: float | None = None
-    """Output tokens a second of one replica of the student in evaluation."""
+    """Output tokens per second of one student replica in evaluation."""
     training_tokens_per_s: float | None = None
-    """Tokens a second that one training worker learns from."""
+    """Tokens per second processed by one training worker."""
     answers_per_s: float | None = None
-    """Answers graded a second."""
+    """Graded answers per second."""
 
 
 @dataclass

@@ -1,11 +1,11 @@
-"""Does a student that reasons rightly and answers otherwise gain from a loss that weighs its answers more?
+"""Does a student that reasons correctly but answers otherwise gain from a loss with a higher weight on answers?
 
     PYTHONPATH=platform:tests python tests/benchmarks/conformance/answer_weight.py --run RUN --weights 1 4
 
 RUN is a finished run's folder (`~/.stillery/runs/demo`), whose curated samples are trained on, from the base or, with
-`--more`, from the run's own student. One arm for each weight: the same rows in the same order. Measured at temperature
-1, by transformers, on problems of the validation bucket drawn with another seed. Prints pass@1 by task with its
-standard error. No Ray, no engine.
+`--more`, from the run's own student. One arm per weight: the same rows in the same order. Measured at temperature 1, by
+transformers, on problems of the validation bucket drawn with another seed. Prints pass@1 by task with its standard
+error. Without Ray and engines.
 """
 
 import argparse

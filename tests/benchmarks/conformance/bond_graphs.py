@@ -4,10 +4,10 @@
     PYTHONPATH=platform:tests python tests/benchmarks/conformance/bond_graphs.py --weights WEIGHTS
         [--part test] [--before CHECKOUT] [--plot OUT.svg]
 
-Scores `analyze`, with its own segmentation, on one part of the shared graphs: one of our steps counts for the annotated
-step that it overlaps most, and a step reflects if a bond of reflection ends in it. Weights that saw that part are
-refused (those of `fit --all` saw all). `--before` runs another checkout's `analyze` beside it. Baselines: nine words,
-"every step hangs on the one before", a linear model on word n-grams.
+Scores `analyze`, with its own segmentation, on one part of the shared graphs: each of our steps is matched to the
+annotated step that it overlaps most, and a step reflects if a bond of reflection ends in it. Weights fitted on that
+part are refused (those of `fit --all` were fitted on all). `--before` runs another checkout's `analyze` beside it.
+Baselines: nine words, "every step depends on the one before", a linear model on word n-grams.
 """
 
 import argparse

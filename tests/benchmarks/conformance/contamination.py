@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Problems that training sets share with evaluation sets, in the shared data: counts, and the first hits of each pair.
+"""Problems shared by training and evaluation sets in the shared data: counts, and the first hits of each pair.
 
     python tests/benchmarks/conformance/contamination.py [--ngram 13] [--fuzzy 0.7] [--shown 2]
 

@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Bond patterns of five models' reasoning: from annotated links and from ours. Do ours rank the models as those do?
+"""Bond patterns of five models' reasoning, from annotated links and from ours. Do ours rank the models in the same way?
 
     python tests/benchmarks/conformance/corpus_patterns.py [--plots docs/benchmarks] [--gold-only]
 
 Reads ../shared/data/reasoningflow. Prints tables in Markdown and, with `--plots`, draws them. Annotated links count as
-bonds: inferences, carrying out, restatements and elaborations of facts as strong logic; checks, support, attack and
-remarks as reflection; plans given up for another and examples as exploration. Links from plan to plan are none.
+bonds: inferences, executions, restatements and elaborations of facts as strong logic; checks, support, attack and
+remarks as reflection; plans given up for another and examples as exploration. Links from plan to plan do not count.
 
 - pi(b) and P(b'|b) are those of `stillery.bonds.corpus.patterns`, with intervals from 1,000 bootstrap samples of the
   questions.
-- The distance of two models is the Jensen-Shannon divergence in bits of their shares, or of what follows what, over the
-  questions that both answered, beside its mean where the two models' names are shuffled within each question.
+- The distance of two models is the Jensen-Shannon divergence in bits of their shares, or of their transitions, over the
+  questions that both answered, beside its mean when the two models' names are shuffled within each question.
 - Agreement is Spearman's correlation of the ten distances, gold against ours: its interval from bootstrap samples of
   the questions, and its p-value from all 120 ways to permute the models' names on our side (a Mantel test).
 """

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""A run's own metrics as Prometheus would see them: Ray's metrics page, read every second while runs go on.
+"""A run's own metrics as Prometheus would see them: Ray's metrics page, read every second during runs.
 
     python tests/benchmarks/conformance/live_metrics.py [--runs embedded endpoint] [--json OUT] [--folder DIR]
 
-Starts a Ray head of its own, beside any other Ray of the machine, and submits two jobs to it with `ray job submit`:
-the whole line on the embedded models, and a teacher behind an endpoint that has prices and refuses some requests, up
-to the curated samples. Afterwards the counters on the page must add up to what the runs' tables hold; each metric of
-the Grafana dashboard must have been seen; and a long stage must have been seen to run all the while. Exits with 1 if
-not. Everything that was started is ended, also on Ctrl-C.
+Starts its own Ray head, beside any other Ray on the machine, and submits two jobs to it with `ray job submit`: the full
+pipeline on the embedded models, and a teacher behind an endpoint that has prices and refuses some requests, up to the
+curated samples. Afterwards the page's counters must add up to the runs' tables; each metric of the Grafana dashboard
+must have been seen; and a long stage must have been seen running all the while. Exits with 1 if not. Everything that
+was started is ended, also on Ctrl-C.
 """
 
 import argparse

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""A whole run on models that are plain Hugging Face folders, as a user has them on disk.
+"""A whole run on models that are plain Hugging Face folders, like a user's local models.
 
     python tests/benchmarks/conformance/local_models.py
 
 The embedded models are copied to two folders elsewhere, and a small run is started with their paths as teacher and
-student. It must finish; and since a model counts by its contents, the same run with the models' embedded names must
-then find every stage done.
+student. It must finish; and since models are identified by their contents, the same run with the models' embedded names
+must then find every stage done.
 """
 
 import argparse

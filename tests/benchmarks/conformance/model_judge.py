@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""A model as judge of answers that are known to be right or wrong: what it decides, and which replies decide nothing.
+"""A model as judge of answers known to be right or wrong: its verdicts, and the replies without one.
 
     python tests/benchmarks/conformance/model_judge.py [MODEL] [key=value …]
 
-MODEL (default embedded:teacher) runs on this machine under vLLM, asked through the seam of `verify.judge`, with log and
-all; settings are those of the config, such as verify.judge.sampling.max_tokens=256. Prints one table: of the right and
-of the wrong answers, how many were judged correct and wrong, and how many replies were none, with an example of each.
-A reply that decides nothing may never count as wrong: the script ends with 1 if one does.
+MODEL (default embedded:teacher) runs on this machine under vLLM, called through `verify.judge` as in a run, with its
+log; settings are config keys, such as verify.judge.sampling.max_tokens=256. Prints one table: for the right and the
+wrong answers, how many were judged correct, how many wrong, and how many replies had no verdict, with an example of
+each. A reply without a verdict may never count as wrong: the script exits with 1 if one does.
 """
 
 import sys

@@ -3,12 +3,11 @@
 
     python tests/benchmarks/conformance/real_tokenizers.py FOLDER_OR_SDIST [--only qwen2 llama-3] [--format gguf]
 
-FOLDER_OR_SDIST holds llama.cpp's `ggml-vocab-*.gguf` with their `.inp` and `.out`: a folder (`models/` of a llama.cpp
-checkout), or the source distribution of llama-cpp-python, as a file or an https address. For each family the
-tokenizer.json that its model was published with is rebuilt from the vocabulary and first checked against the `.out`,
-which the original tokenizer wrote. Then a small random checkpoint gets it, is exported without quantization, and goes
-through the gate's comparison; so does the checkpoint as transformers saves it again. Ends with status 1 where anything
-differs.
+FOLDER_OR_SDIST contains llama.cpp's `ggml-vocab-*.gguf` with their `.inp` and `.out`: a folder (`models/` of a
+llama.cpp checkout), or the source distribution of llama-cpp-python, as a file or an https address. For each family the
+published tokenizer.json of its model is rebuilt from the vocabulary and first checked against the `.out`, which the
+original tokenizer wrote. Then a small random checkpoint gets it, is exported without quantization, and goes through the
+gate's comparison; so does the checkpoint as resaved by transformers. Exits with status 1 if anything differs.
 """
 
 import argparse

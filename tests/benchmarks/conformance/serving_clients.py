@@ -1,6 +1,6 @@
-"""The endpoint as its clients see it: one `stillery serve` on CPU, real Ray Serve, vLLM and MLflow.
+"""The endpoint from its clients' side: one `stillery serve` on CPU, with real Ray Serve, vLLM and MLflow.
 
-The embedded teacher is served, because it thinks; the registry holds it as version 1 and a broken model as version 2.
+The embedded teacher is served, because it thinks; the registry has it as version 1 and a broken model as version 2.
 """
 
 import json

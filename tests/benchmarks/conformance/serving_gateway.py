@@ -3,10 +3,10 @@
 
     python tests/benchmarks/conformance/serving_gateway.py [--model embedded:teacher] [--random 40] [--grown-mib 60]
 
-Starts one endpoint on loopback with a key file and small limits for two keys. Prints a row a request (of random ones, a
-row an operation) with what came, and what is wrong with it. No answer may be a 5xx but 503 with Retry-After, or hold
-a traceback, a path of this machine, a key or, in an error, the prompt. Ends with status 1 if anything was not as it
-should be.
+Starts one endpoint on loopback with a key file and small limits for two keys. Prints one row per request (for random
+ones, one per operation) with the response and what is wrong with it. No answer may be a 5xx other than 503 with
+Retry-After, or contain a traceback, a path of this machine, a key or, in an error, the prompt. Exits with status 1 on
+any deviation.
 """
 
 import argparse

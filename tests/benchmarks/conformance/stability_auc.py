@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Does stability tell right traces from wrong ones? AUC with 95% intervals, beside simple baselines.
+"""Does stability separate right traces from wrong ones? AUC with 95% intervals, beside simple baselines.
 
     python tests/benchmarks/conformance/stability_auc.py [--embedded RUN ...] [--sets embedded qwen25math ...]
 
 AUC is the share of pairs of a right and a wrong trace in which the right one has the higher score, ties counting half.
-Only pairs of one problem count (of one model and domain for ReasoningFlow, whose problems have one trace a model).
-Intervals: percentiles of 2,000 bootstrap samples of the problems. `--embedded` are run folders with a finished
-`generate`; with several of them, the first is the one that the formula was made on. Of qwen25math the problems with an
-even number were for making it, and the odd ones are for the report.
+Only pairs of one problem count (of one model and domain for ReasoningFlow, whose problems have one trace per model).
+Intervals: percentiles of 2,000 bootstrap samples of the problems. `--embedded` takes run folders with a finished
+`generate`; if there are several, the formula was developed on the first. Of qwen25math the even-numbered problems were
+for development, and the odd ones are for the report.
 """
 
 import argparse

@@ -5,18 +5,18 @@ in one process.
 
 RUN is a finished run's folder (`~/.stillery/runs/demo`), whose curated samples, generations and problems are reused.
 
-    plain       fine-tuning on the texts: what the others are compared with
+    plain       fine-tuning on the texts: the baseline of the others
     weighted    a loss weighted by bonds                        teacher    attention drawn to the teacher's
-    bonds       attention drawn to the bonds                    dealt      … to bonds dealt out anew, a control
+    bonds       attention drawn to the bonds                    dealt      … to randomly reassigned bonds, a control
     tagged      questions that name the trace's bonds, half of them; asked without a tag, and with one (`tag asked`)
-    topk        distilled from the teacher's likeliest tokens, which a forward pass over its samples gives
+    topk        distilled from the teacher's most likely tokens, from a forward pass over its samples
     grpo, dpo, distill    the plain student refined: rewards, pairs, the teacher on the student's own completions
 
-All that are fine-tuned begin with the same student and see the same rows in the same order; the refined ones begin with
-the plain student and end at their last step. The test problems are sampled with the same seeds. Prints pass@1 by task,
-the paired difference to plain with its 95% interval, and CPU seconds. `topk` and `distill` need a teacher with the
-student's vocabulary, and are left out, and said so, where it has not. No Ray: what is compared is what is learnt, with
-the trainers that the stages have.
+All fine-tuned arms start from the same student and see the same rows in the same order; the refined ones start from the
+plain student and end at their last step. The test problems are sampled with the same seeds. Prints pass@1 by task, the
+paired difference to plain with its 95% interval, and CPU seconds. `topk` and `distill` need a teacher with the
+student's vocabulary; otherwise they are left out, with a message. Without Ray: the comparison is of what is learnt,
+with the stages' trainers.
 """
 
 import argparse

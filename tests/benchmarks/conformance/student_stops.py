@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Does a student whose end of sequence is not its template's end of turn stop by itself once it is trained?
+"""Does a trained student stop by itself if its end of sequence is not its template's end of turn?
 
     python tests/benchmarks/conformance/student_stops.py [--steps 60]
 
 A copy of the embedded student gets <|endoftext|> as its only end of sequence and Qwen2.5's chat template, which ends a
-turn with <|im_end|>, as Qwen2.5's base models have them. The sft stage trains it for a few steps under Ray Train. vLLM
-then samples it twice: with the folder as TRL saves it, whose end of sequence is put back to <|endoftext|>, and as the
-stage leaves it.
+turn with <|im_end|>, like Qwen2.5's base models. The sft stage trains it for a few steps under Ray Train. vLLM then
+samples it twice: from the folder as TRL saves it, with the end of sequence set back to <|endoftext|>, and from the
+folder as the stage leaves it.
 """
 
 import argparse

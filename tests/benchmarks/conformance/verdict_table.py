@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""The verdicts on the answers of tests/support/verdict_rows.py and verdict_siblings.py, by another revision and by this
-one, as a table.
+"""The verdicts of another revision and of this one on the answers of tests/support/verdict_rows.py and
+verdict_siblings.py, as a table.
 
     git worktree add ../before REVISION
     python tests/benchmarks/conformance/verdict_table.py --before ../before
 
-Prints the rows on which the two differ, then how many are right on either side. Ends with status 1 where this revision
-is wrong on one.
+Prints the rows on which the two differ, then the number of correct verdicts of each. Exits with status 1 if this
+revision is wrong on any row.
 """
 
 import argparse

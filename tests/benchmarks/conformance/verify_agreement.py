@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Agreement of our verdicts with the correctness flags that public data sets record, and every disagreement.
+"""Agreement of our verdicts with the correctness flags recorded in public data sets, and every disagreement.
 
     python tests/benchmarks/conformance/verify_agreement.py [--processes 2]
 
-A worked solution of GSM8K counts as recorded correct with its own answer, and with the next problem's only where
-the two are equal. Prints, for each set, a row of counts, then each disagreement once (gold answer, our extracted
-answer, both verdicts, how many samples), with the verdict that a person reached by reading it (`READ`), then the gold
-answers of all sets that differ in their text and are called the same. Ends with status 1 where a disagreement has not
-been read, or where reading says that we are wrong.
+A worked solution of GSM8K counts as recorded correct with its own answer, and with the next problem's only if the two
+are equal. Prints, for each set, a row of counts, then each disagreement once (gold answer, our extracted answer, both
+verdicts, number of samples), with the verdict of a person who read it (`READ`), then the gold answers of all sets that
+differ in their text but are judged equal. Exits with status 1 if a disagreement has not been read, or if the reading
+says that we are wrong.
 """
 
 import argparse

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Which stages a change makes run again, by their settings and what is downstream of them. Runs nothing.
+"""The stages that a change reruns, by their settings and dependencies. Runs nothing.
 
     python tests/benchmarks/conformance/what_runs_again.py
 
-Changes that shape no output should reach none, changes that do should reach the stages that they shape. The models are
-folders of a few files with 200 MiB of weights, of which one byte in the middle is changed. Prints one table.
+Changes that affect no output should reach no stage; other changes should reach the stages whose outputs they affect.
+The models are folders of a few files with 200 MiB of weights, in which one byte in the middle is changed. Prints one
+table.
 """
 
 import os

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""What the program says of broken inputs: a table for each section, one line an input, as it is printed.
+"""The program's messages on broken inputs: a table per section, one line per input, as printed.
 
     python tests/benchmarks/faults/broken_inputs.py [SECTION ...]
 
-A case makes its input in a folder of its own and returns what the program says of it.
+Each case makes its input in its own folder and returns the program's message.
 """
 
 import argparse

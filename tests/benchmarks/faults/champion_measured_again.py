@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Whether a student can become champion by being measured in an easier way: the same weights are registered twice.
+"""Can a student become champion through an easier measurement? The same weights are registered twice.
 
     python tests/benchmarks/faults/champion_measured_again.py [--folder DIR]
 
-One run trains the embedded student and registers it, measured at a high temperature; it is made champion. The same run
-is started again with a low temperature for the evaluations alone: nothing is trained again, and the very same
-checkpoint is registered as a second version. It must not beat itself. Prints one table.
+One run trains the embedded student and registers it, measured at a high temperature; it becomes champion. The same run
+is started again with a low temperature for the evaluations alone: nothing is retrained, and the same checkpoint is
+registered as a second version. It must not beat itself. Prints one table.
 """
 
 import argparse

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What becomes of samples that a teacher's server fails on: three servers, the line up to curation for each.
+"""The fate of samples on which a teacher's server fails: three servers, the stages up to curation for each.
 
     python tests/benchmarks/faults/failed_samples.py
 
-The server (of this process, on loopback) adds two numbers, always right. It fails on some samples with HTTP 400: once
-and then never again; until it is mended after the first start; or for good. Curation keeps problems of pass rate 1
-alone, so a failure that counts as a wrong answer costs a problem. Prints one table.
+The server (in this process, on loopback) adds two numbers, always correctly. It fails on some samples with HTTP 400:
+once and never again; until it is fixed after the first start; or permanently. Curation keeps only problems with pass
+rate 1, so a failure that counts as a wrong answer costs a problem. Prints one table.
 """
 
 import json

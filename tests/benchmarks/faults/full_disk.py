@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""Fill the disk in the middle of a run, make room, run the same command again, and count what came of it.
+"""Fill the disk in the middle of a run, make room, run the same command again, and count losses and repeats.
 
     python tests/benchmarks/faults/full_disk.py            # needs the right to mount: root, or
     unshare --map-root-user --mount python tests/benchmarks/faults/full_disk.py
 
-The run's folder is a tmpfs. Up to the stage that is to fail it is as large as need be; then it is cut down to what is
-used and a little more, so that the stage fills it. The command must end with exit code 2 and a message of a line or
-two that names the disk; with room again, the same command must finish what it began, nothing lost and nothing made
-twice.
+The run's folder is a tmpfs. Up to the stage that is to fail it is as large as needed; then it is shrunk to a little
+more than its use, so that the stage fills it. The command must end with exit code 2 and a message of one or two lines
+that names the disk; with room again, the same command must finish the run, with nothing lost and nothing made twice.
 """
 
 import argparse

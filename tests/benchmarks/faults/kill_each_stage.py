@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Kill the whole job once in every stage, with SIGKILL, run the same command again, and count what came of it.
+"""Kill the whole job with SIGKILL once in every stage, run the same command again, and count losses and repeats.
 
     python tests/benchmarks/faults/kill_each_stage.py [--folder DIR] [--s3]
 
-With --s3 every byte of the run lies on an S3 server on loopback: samples, tables, checkpoints, the edge artifacts and
+With --s3 every byte of the run is on an S3 server on loopback: samples, tables, checkpoints, the edge artifacts and
 MLflow's artifacts; only MLflow's database, the nodes' caches and the logs of this trial are in the folder.
 
-Each start runs in a session of its own; the driver is killed a moment after its stage has started (for stages that
-sample: once some samples are durable; for sft: once there is a checkpoint), and Ray's processes end with it. At the
-end the run is complete, and the table says how many samples were durable at each kill, how many of them are in the
-log afterwards, and how many were made twice.
+Each start runs in its own session; the driver is killed a moment after its stage has started (in sampling stages: once
+some samples are durable; in sft: once there is a checkpoint), and Ray's processes end with it. At the end the run is
+complete, and the table shows how many samples were durable at each kill, how many of them are in the log afterwards,
+and how many were made twice.
 """
 
 import argparse

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""What faults do to an endpoint under load: killed engine, killed replica, a broken version, a registry that is gone.
+"""An endpoint under load through faults: a killed engine, a killed replica, a broken version, a missing registry.
 
     python tests/benchmarks/faults/serving_faults.py [--faults engine replica broken registry]
 
-Two clients ask without a pause (steady_load.py) while a fault happens; one line a fault says what they saw and how long
-it took until the endpoint was whole again.
+Two clients send requests without pause (steady_load.py) while a fault happens; one line per fault reports what they saw
+and how long the endpoint took to recover.
 """
 
 import argparse

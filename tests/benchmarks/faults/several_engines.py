@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Generation by one engine and by two, killed once while both run: the samples must be the same ones.
+"""Generation by one engine and by two, with one killed while both run: the sample ids must be the same.
 
     python tests/benchmarks/faults/several_engines.py [--prompts 40] [--samples 8]
 
-Three runs of `stillery verify` on the same config but for `teacher.replicas`: one engine; two engines; two engines of
-which one is killed with SIGKILL once samples are durable. Every sample is seeded by its id, so all runs must hold the
-same ids, each once. Texts may differ where two continuations are nearly as likely, since a batch of another size adds
-up in another order: their share is printed. Engines share two cores here, so no speed is told.
+Three runs of `stillery verify` on the same config except for `teacher.replicas`: one engine; two engines; two engines,
+one of which is killed with SIGKILL once samples are durable. Every sample is seeded by its id, so all runs must have
+the same ids, each once. Texts may differ where two continuations are almost equally likely, since a batch of another
+size sums in another order: their share is printed. The engines share two cores here, so speed is not reported.
 """
 
 import argparse

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Runs of the whole line on a real Ray cluster of a head and two worker nodes, all on this machine, with faults.
+"""Full runs on a real Ray cluster of a head and two worker nodes, all on this machine, with faults.
 
     python tests/benchmarks/faults/several_nodes.py [--case NAME ...] [--json OUT] [--folder DIR]
 
-Each case starts a cluster of its own, beside any other Ray of the machine, submits jobs/distill.py with
-`ray job submit`, does its worst, and counts from the durable log and the outputs what came of it: samples that were
-durable at the fault and lost, samples made twice, prompts that do not end where their stopping rule says. Exits with 1
-if any case loses or doubles a sample, cuts a prompt short, does not reach the report, or was not what it says it is.
-Everything that was started is ended, also on Ctrl-C.
+Each case starts its own cluster, beside any other Ray on the machine, submits jobs/distill.py with `ray job submit`,
+injects its faults, and counts from the durable log and the outputs: samples that were durable at the fault and lost,
+samples made twice, prompts that do not end where their stopping rule says. Exits with 1 if any case loses or duplicates
+a sample, cuts a prompt short, does not reach the report, or its fault did not occur as stated. Everything that was
+started is ended, also on Ctrl-C.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""Prove on a machine with an NVIDIA GPU what a CPU cannot show, a line a path: proven, failed or missing a package.
+"""Prove on a machine with an NVIDIA GPU what a CPU cannot show, one line per path: proven, failed or missing a package.
 
     make gpu-check [ARGS="--only attention engine --json OUT"]     with the environment of `make setup ENGINE=gpu`
     make gpu-check PYTHON_GPU=python3                              with whatever packages that interpreter has
 
-Ends with 0 if no path failed, 1 if one did, 2 if there was nothing to try: no CUDA device, or a package missing for
+Exits with 0 if no path failed, 1 if one did, 2 if there was nothing to try: no CUDA device, or a package missing for
 every path.
 """
 

@@ -1,4 +1,4 @@
-"""QLoRA on the GPU: an adapter over a student in bitsandbytes' 4 bits, merged into the student as it was."""
+"""QLoRA on the GPU: an adapter over a student in bitsandbytes' 4 bits, merged into the unquantized student."""
 
 import functools
 import tempfile

@@ -1,6 +1,6 @@
 """The process of one path: `python -m benchmarks.gpu_check.child MODULE:FUNCTION DEVICE REPORT`.
 
-Writes to REPORT what came of it; a traceback goes to standard error.
+Writes the outcome to REPORT, and a traceback to standard error.
 """
 
 import faulthandler

@@ -1,4 +1,4 @@
-"""Problems and traces of the embedded tasks, as the paths train on them and ask them."""
+"""Problems and traces of the embedded tasks, for training and prompting in the paths."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a path hands back, and how it says that the evidence is not there."""
+"""The result of a path, and how it reports missing evidence."""
 
 # Name of a figure -> its value: what shows that a path works.
 Figures = dict[str, float | int | str]

@@ -1,5 +1,5 @@
-"""TRL's GRPO with vLLM in the trainer's own process. stillery has no reinforcement stage yet: what is checked is that
-the locked TRL and vLLM work together, and that vLLM samples from the weights as training moves them."""
+"""TRL's GRPO with vLLM in the trainer's own process: the locked TRL and vLLM work together, and vLLM samples from the
+weights as training changes them."""
 
 import os
 import tempfile

@@ -1,7 +1,7 @@
-"""Runs each path in a process of its own, with a time limit, and says of each whether it is proven, failed or missing.
+"""Runs each path in its own process, with a time limit, and reports it as proven, failed or missing.
 
-A path is a function of a device ("cuda" or "cpu") that returns its figures or raises. Its process writes what came of
-it to a file; a process that crashes or hangs leaves none. Whatever it printed lies in a log.
+A path is a function of a device ("cuda" or "cpu") that returns its figures or raises. Its process writes the outcome to
+a file; a process that crashes or hangs writes none. Its output goes to a log.
 """
 
 import contextlib

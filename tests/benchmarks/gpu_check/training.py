@@ -1,4 +1,4 @@
-"""Training on the GPU: the train stage with packing in bf16 under Ray Train, and TRL's trainer sharded by FSDP2."""
+"""Training on the GPU: the stage `sft` with packing in bf16 under Ray Train, and TRL's trainer sharded with FSDP2."""
 
 import datetime
 import functools

@@ -4,11 +4,11 @@
     python tests/benchmarks/speed/attention_cost.py
         [--model DIR] [--tokens 2048 8192 16384] [--block-size 128] [--threads 1]
 
-Each measurement runs in a process of its own, on the CPU in float32, after a first pass over a short text. Time is
-processor time, summed over threads, so that other work on the machine does not count. Memory is the growth of the
-process's peak over what it took to load the model and to run that first pass. Where the attention matrices of all
-layers would not fit into 60% of the memory that is free, `output_attentions=True` is not run. Where both ran, the
-last column is the largest difference between the two pooled results.
+Each measurement runs in its own process, on the CPU in float32, after a warm-up pass over a short text. Time is CPU
+time, summed over threads, so that other work on the machine does not count. Memory is the increase of the process's
+peak over that of loading the model and the warm-up pass. If the attention matrices of all layers would not fit into 60%
+of the free memory, `output_attentions=True` is not run. If both ran, the last column is the largest difference between
+the two pooled results.
 """
 
 import argparse

@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""Curation of a synthetic corpus with the parts of R1's distillation set: time, memory, and what was planted.
+"""Curation of a synthetic corpus with the parts of R1's distillation set: time, memory, and recovery of what was
+planted.
 
     python tests/benchmarks/speed/curation_scale.py [--samples 50000 200000] [--words 60] [--raylets]
 
-The corpus has R1's shares (maths, code, STEM, logic, general of 804,745), two samples a problem, and a known number of
-planted near-duplicate problems, problems of an evaluation set, exact repeats and wrong answers. Each size runs in a
-process of its own, without Ray, on one core; memory is its peak above that of an empty one. `--words` is the mean
-length of a trace: R1's own are some hundred times as long, which the disk of a small machine does not hold.
+The corpus has R1's shares (maths, code, STEM, logic, general of 804,745), two samples per problem, and a known number
+of planted near-duplicate problems, problems of an evaluation set, exact repeats and wrong answers. Each size runs in
+its own process, without Ray, on one core; memory is its peak above that of an empty process. `--words` is the mean
+length of a trace: R1's own are about a hundred times as long, too much for the disk of a small machine.
 
-With `--raylets` the same job runs in this process and then on a Ray cluster of two nodes, both on this machine, and
-what both keep is compared. Exits with 1 if that differs or a node had no part in it.
+With `--raylets` the same job runs in this process and then on a Ray cluster of two nodes, both on this machine, and the
+kept samples of both are compared. Exits with 1 if they differ or a node took no part.
 """
 
 import argparse

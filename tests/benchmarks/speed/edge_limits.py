@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""A phone without a phone: the smallest memory in which an artifact still gives the answers that it gives with plenty.
+"""A phone without a phone: the smallest memory in which an artifact gives the same answers as without a limit.
 
     python tests/benchmarks/speed/edge_limits.py
         onnx=runs/export/onnx-int8 executorch=runs/export/executorch-8da4w [--problems 5]
 
 Each artifact is loaded in its own runtime in a fresh process on one core and one thread, and answers problems greedily:
-first without a limit, then under ever smaller limits on its address space (RLIMIT_AS, by bisection to `--step-mb`). A
-limit counts as enough if the process ends well and every answer has the same tokens as without a limit. Address space
-is more than memory in use: it holds the whole interpreter and every library that is mapped, Python's and PyTorch's
-among them, which a phone's runner doesn't have. Compare forms of one format, and see the peak of resident memory.
+first without a limit, then under decreasing limits on its address space (RLIMIT_AS, by bisection to `--step-mb`). A
+limit is enough if the process exits normally and every answer has the same tokens as without a limit. Address space is
+more than memory in use: it includes the whole interpreter and every mapped library, among them Python's and PyTorch's,
+which a phone's runner doesn't have. Compare forms of one format, and see the peak of resident memory.
 
-Ends with status 1 if an artifact doesn't answer even without a limit.
+Exits with status 1 if an artifact doesn't answer even without a limit.
 """
 
 import argparse

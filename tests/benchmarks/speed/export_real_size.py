@@ -3,10 +3,10 @@
 
     python tests/benchmarks/speed/export_real_size.py [--quantizations Q8_0 Q4_0] [--folder DIR] [--skip-check]
 
-A randomly initialised checkpoint of Qwen3-0.6B's config (596,049,920 parameters, bfloat16, two shards) is written, with
-the embedded student's tokenizer; its 151,936 rows are otherwise unused. Each export runs in a process of its own, whose
-peak resident size is printed beside the checkpoint's size. The check compares F32 and each quantization with
-transformers by the gate's own code. Needs about 7 GB of disk and, for the check, of memory.
+A randomly initialised checkpoint with Qwen3-0.6B's config (596,049,920 parameters, bfloat16, two shards) is written,
+with the embedded student's tokenizer, which leaves the rest of the 151,936 embedding rows unused. Each export runs in
+its own process, whose peak resident size is printed beside the checkpoint's size. The check compares F32 and each
+quantization with transformers, using the gate's own code. Needs about 7 GB of disk and, for the check, of memory.
 """
 
 import argparse

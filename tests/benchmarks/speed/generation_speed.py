@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Tokens a second of our pipeline against vLLM's own offline generation and against ray.data.llm's processor.
+"""Tokens per second of our pipeline against vLLM's own offline generation and ray.data.llm's processor.
 
     python tests/benchmarks/speed/generation_speed.py [--prompts 100] [--samples 8] [--rounds 2] [--threads 2]
 
-The same prompts, samples a prompt and settings of the embedded teacher, every sample seeded; the sides run in turn,
-each time in a process of its own, in the opposite order every other round. The clock runs from the first request to a
-ready engine, which nobody has warmed up, to the last sample: returned by `LLM.generate`, durable in our log, handed out
-by the processor. So starting Ray and engines is not counted. The processor returns one output a row, so it is handed
-one row a sample; ours alone also asks for log-probabilities, since it keeps them.
+All sides have the same prompts, samples per prompt and settings of the embedded teacher, with every sample seeded; they
+run in turn, each time in a new process, in the opposite order every other round. The clock runs from the first request
+to a ready engine, without warm-up, to the last sample: returned by `LLM.generate`, durable in our log, handed out by
+the processor. So starting Ray and engines is not counted. The processor returns one output per row, so it gets one row
+per sample; only ours also requests log-probabilities, since it stores them.
 """
 
 import argparse

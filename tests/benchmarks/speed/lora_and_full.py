@@ -1,9 +1,9 @@
-"""LoRA and full fine-tuning of one student on the same rows, in turn in one process: tokens a second, memory, losses.
+"""LoRA and full fine-tuning of one student on the same rows, in turn in one process: tokens per second, memory, losses.
 
     PYTHONPATH=platform:tests python tests/benchmarks/speed/lora_and_full.py --steps 20
 
-The rows are exact traces of generated problems. The first step of each side is left out of its time. No Ray: what is
-measured is TRL's trainer with the arguments that the stage gives it.
+The rows are exact traces of generated problems. The first step of each side is not timed. Without Ray: the subject is
+TRL's trainer with the stage's arguments.
 """
 
 import argparse

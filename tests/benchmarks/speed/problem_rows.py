@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Time and memory of reading problems, one of them broken and one of them twice, in every format.
+"""Time and memory of reading problems, one of them broken and one duplicated, in every format.
 
     python tests/benchmarks/speed/problem_rows.py [--rows 200000] [FILE ...]
 
-Each format is read in a process of its own. Seconds are of the CPU, and memory is the most that it held above what it
-held before reading. The problems that are read stay in memory, as in the prompts stage.
+Each format is read in its own process. Seconds are CPU seconds, and memory is the peak above the level before reading.
+The problems that are read stay in memory, as in the prompts stage.
 """
 
 import argparse

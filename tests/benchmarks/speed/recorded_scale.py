@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Time and memory of a recorded teacher's generations on their way to training data, by their number.
+"""Time and memory from a recorded teacher's generations to training data, by their number.
 
     python tests/benchmarks/speed/recorded_scale.py [--sizes 10000 30000 100000]
 
-For each size: as many generations of about 600 characters, four to a problem, three of four right, pass through
-generate (reading), verify and curate. Memory is the most that was held above what there was before the first of these
-stages: of the driver's own pages, which hold the problems too, and of those of the driver and all its descendants
-(Ray's processes) together with Ray's object store.
+For each size, that many generations of about 600 characters, four per problem, three of them right, pass through
+generate (reading), verify and curate. Memory is the peak above the level before the first of these stages: of the
+driver's own pages, which include the problems, and of the pages of the driver and all its descendants (Ray's processes)
+together with Ray's object store.
 """
 
 import argparse

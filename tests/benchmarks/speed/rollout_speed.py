@@ -1,9 +1,10 @@
-"""Rollouts of refinement by vLLM against transformers, in the process that learns: tokens a second, the sides in turn.
+"""Refinement rollouts by vLLM against transformers, in the training process: tokens per second, the sides in turn.
 
     PYTHONPATH=platform:tests python tests/benchmarks/speed/rollout_speed.py --rounds 3
 
-As GRPO asks for them: the model as it trains in float32, groups of eight completions of a prompt at temperature 1, and
-before each call of vLLM the weights are handed over, which is timed apart and counts. Transformers answers all at once.
+As GRPO requests them: the model as trained, in float32, and groups of eight completions per prompt at temperature 1.
+The weights are handed to vLLM before each call, which is timed separately and included. Transformers answers all
+prompts at once.
 """
 
 import argparse

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""A million prompts with 16 samples each on 8 to 512 GPUs: the time of each part, by the model of scaling.
+"""A million prompts with 16 samples each on 8 to 512 GPUs: the time of each part, by the scaling model.
 
     python tests/benchmarks/speed/scaling.py [--completion-tokens 2000] [--units 400]
 
-First measures what one unit of everything but generation costs in CPU time of one process (ids, log files, checking,
-molecules, curation), on made-up traces of that length; then prints the table. Generation is an assumption: tokens a
-second of one replica, given as --tokens-per-s. docs/guides/scaling.md says what follows.
+First measures the CPU time per unit, in one process, of everything but generation (ids, log files, checking, molecules,
+curation), on synthetic traces of that length; then prints the table. Generation is an assumption: tokens per second of
+one replica, given as --tokens-per-s. docs/guides/scaling.md draws the conclusions.
 """
 
 import argparse

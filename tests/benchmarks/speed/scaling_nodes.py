@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""The model of scaling beside measured runs on one, two and three worker nodes, all on this machine.
+"""The scaling model beside measured runs on one, two and three worker nodes, all on this machine.
 
     python tests/benchmarks/speed/scaling_nodes.py [--nodes 3] [--prompts 240] [--json OUT]
 
 One Ray cluster grows from a head and one worker node, a raylet each, to three. On each size a run is submitted, up to
-its curated samples, with one replica of the teacher on every worker node. The teacher is a server that takes its time
-and no processor (see scripted_teacher.py), so that generation can become faster with nodes that share two cores;
-what computes cannot, and is measured as what it takes in one process. A run of a few problems comes first: what it
-takes is the fixed cost of starting things, which the model leaves out and the table takes off.
+its curated samples, with one replica of the teacher on every worker node. The teacher is a server that takes time but
+almost no CPU (see scripted_teacher.py), so that generation can speed up with nodes that share two cores; computation
+cannot, and is measured as its time in one process. A run of a few problems comes first: its time is the fixed start-up
+cost, which the model leaves out and the table subtracts.
 
-Exits with 1 if a run fails, loses or doubles a sample, leaves a worker node out, or generates more than half as slowly
-again as the model says.
+Exits with 1 if a run fails, loses or duplicates a sample, leaves a worker node out, or takes more than one and a half
+times the model's time for generation.
 """
 
 import argparse

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Streams at once against the endpoint and against bare `vllm serve`, in turn; then an overload of the endpoint.
+"""Concurrent streams against the endpoint and against bare `vllm serve`, in turn; then an overload of the endpoint.
 
     python tests/benchmarks/speed/serving_load.py [--model embedded:teacher] [--streams 1 8 32] [--overload-s 60]
 
-Both serve the same model with the same engine settings on the same machine, one after the other, never both at once.
-Prints one table: output tokens a second, the median and 95th percentile of the time to the first token, and how many
-cores each of the server's processes had.
+Both serve the same model with the same engine settings on the same machine, one after the other, never at the same
+time. Prints one table: output tokens per second, the median and 95th percentile of the time to the first token, and the
+cores used by each of the server's processes.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""The stage `sft` against plain TRL: the same rows, settings and batches, the sides in turn. Losses, and time.
+"""The stage `sft` against plain TRL: the same rows, settings and batches, the sides in turn. Losses and time.
 
     PYTHONPATH=platform:tests python tests/benchmarks/speed/sft_overhead.py --rounds 4
 
-Ours is the stage whole, with one worker of Ray Train; plain is a process that hands the same tokens to TRL's trainer.
-Both save a checkpoint and validate after each epoch. The time compared is transformers' own `train_runtime`: steps,
-validations, checkpoints, and whatever callbacks do. What comes before it and after it (Ray's workers, imports,
-preparation, publishing) is in the second ratio. On a shared machine single ratios mean little: take the medians.
+Ours is the whole stage, with one worker of Ray Train; plain is a process that passes the same tokens to TRL's trainer.
+Both save a checkpoint and validate after each epoch. The compared time is transformers' own `train_runtime`: steps,
+validations, checkpoints and callbacks. Everything before and after it (Ray's workers, imports, preparation, publishing)
+is in the second ratio. On a shared machine single ratios mean little: take the medians.
 """
 
 import argparse

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Peak memory of each process that makes training data ready: 2 million short rows, then 60,000 rows of 50 kB.
+"""Peak memory of each process that prepares training data: 2 million short rows, then 60,000 rows of 50 kB.
 
     python tests/benchmarks/speed/training_memory.py [--short 2000000] [--long 60000] [--folder DIR]
 
-Samples are written as curation writes them, in files of at most 20,000 rows. Ray Data tokenizes them into shards;
-then a process of its own does what a training worker does before its first step: keeps the shards on its disk, maps
-them into memory, makes TRL's trainer and takes a batch. The peak is the kernel's high-water mark of resident memory
-(VmHWM), which for the last process includes pages of the mapped file. Exits with 1 if any is above 4 GiB.
+Samples are written in curation's format, in files of at most 20,000 rows. Ray Data tokenizes them into shards; then a
+separate process does what a training worker does before its first step: copies the shards to its disk, maps them into
+memory, makes TRL's trainer and takes a batch. The peak is the kernel's high-water mark of resident memory (VmHWM),
+which for the last process includes pages of the mapped file. Exits with 1 if any is above 4 GiB.
 """
 
 import argparse

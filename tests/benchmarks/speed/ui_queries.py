@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""How long the pages of `stillery ui` take over a run of very many samples.
+"""Response times of the pages of `stillery ui` over a run with very many samples.
 
     python tests/benchmarks/speed/ui_queries.py [--samples 800000] [--run FOLDER]
 
-Prints a line a request: its seconds and CPU seconds the first time, and the median of three more. Every
-request goes through the whole application, gateway included, but for the socket.
+Prints one line per request: its seconds and CPU seconds the first time, and the median of three more. Every request
+goes through the whole application, including the gateway, but without a socket.
 """
 
 import argparse

@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""Verified answers a second: ours against Math-Verify called in a plain loop, on real answers.
+"""Verified answers per second: ours against Math-Verify called in a plain loop, on real answers.
 
     python tests/benchmarks/speed/verify_speed.py [--repeats 5] [--json OUT]
 
 Both sides run in this process on one core, in turn, `--repeats` times; a rate is that of the fastest repeat, with the
-slowest beside it. Our side starts without worker processes and without anything remembered, so what it needs of them
-is paid within every repeat. Imports and the first parse of either side are paid before. Four workloads:
+slowest beside it. Our side starts without worker processes and with empty caches, so their cost is included in every
+repeat. Imports and the first parse of either side are not. Four workloads:
 
 answers      the distinct (prediction, gold) pairs of the 800 completions
 crossed      every eighth pair of every distinct prediction with every gold answer: almost all differ
-math500      each distinct gold answer of MATH-500 with itself and with the next: a good part needs computer algebra
+math500      each distinct gold answer of MATH-500 with itself and with the next: many need computer algebra
 completions  the 800 completions themselves, from the text to the verdict (ours includes template and readability)
 
-Ends with status 1 where a verdict differs that docs/concepts/verification.md does not account for (`DOCUMENTED`).
+Exits with status 1 if a verdict differs and docs/concepts/verification.md does not account for it (`DOCUMENTED`).
 """
 
 import argparse

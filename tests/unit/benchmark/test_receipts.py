@@ -1,4 +1,4 @@
-"""What a benchmark says in the end: table, metrics, what was forgotten; and what the command refuses."""
+"""The output of a benchmark: table, metrics, what was forgotten; and the command's refusals."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Which problems a benchmark has and how it asks: real data where it is at hand, small files of each shape else."""
+"""The problems of a benchmark and its prompts: real data if available, otherwise small files of each format."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`analyze`: which bonds, which claims, and what they rest on."""
+"""`analyze`: the bonds, the claims, and what they rest on."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Segmentation: every character in one step, and steps that people would count, short turns among them."""
+"""Segmentation: every character in exactly one step, and the steps a person would count, including short turns."""
 
 import random
 import time

@@ -1,4 +1,4 @@
-"""Arithmetic and algebra as people write it, decided exactly."""
+"""Arithmetic and algebra in ordinary notation, decided exactly."""
 
 import contextlib
 import json

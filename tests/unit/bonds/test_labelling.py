@@ -1,5 +1,5 @@
-"""Labels of a language model: what is asked, how strictly replies are read, what is kept on disk. The model is a
-script."""
+"""Labels from a language model: its prompts, the strict reading of its replies, and the cache on disk. The model is
+scripted."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The learned part of the bonds: masks, exact findings first, links far back, other languages, weights."""
+"""The learned part of the bonds: masks, exact findings first, distant links, other languages, weights."""
 
 import json
 import re

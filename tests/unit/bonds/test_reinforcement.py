@@ -1,4 +1,4 @@
-"""Reinforcement: which checks are inserted, that each of them verifies, and that nothing else changes."""
+"""Reinforcement: which checks are inserted, each of them verifies something, and nothing else changes."""
 
 import json
 import re

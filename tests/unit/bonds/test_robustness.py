@@ -1,4 +1,4 @@
-"""Nothing that a model may write makes the analysis raise, hang or lose a character, and its time is linear."""
+"""No text of a model makes the analysis raise, hang or lose a character, and its time is linear."""
 
 import json
 import time

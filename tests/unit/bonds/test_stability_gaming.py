@@ -1,4 +1,4 @@
-"""What a trace may try in order to look stable: each is worth at most its honest twin, and what is wrong costs."""
+"""Attempts of a trace to look stable: each is worth at most its honest twin, and errors cost."""
 
 import re
 

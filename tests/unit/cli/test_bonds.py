@@ -1,4 +1,4 @@
-"""`stillery bonds`: what it prints, draws and refuses."""
+"""`stillery bonds`: its output, its drawings and its refusals."""
 
 import json
 from pathlib import Path

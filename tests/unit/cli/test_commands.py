@@ -1,4 +1,4 @@
-"""The command line as a whole: help, names that changed, shipped configs, runs on this machine, the Python names."""
+"""The command line as a whole: help, renamed names, shipped configs, runs on this machine, the Python names."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What `stillery doctor` finds on machines that lack something, each planted in turn."""
+"""The findings of `stillery doctor` on machines with something missing, each planted in turn."""
 
 import shutil
 import sys

@@ -1,4 +1,4 @@
-"""`stillery explain`: the way of a sample through the tables of a run."""
+"""`stillery explain`: the path of a sample through the tables of a run."""
 
 import json
 from pathlib import Path

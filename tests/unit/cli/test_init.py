@@ -1,4 +1,4 @@
-"""`stillery init` writes configs that load, with what it was told; and refuses what no run could use."""
+"""`stillery init` writes configs that load, with the given values; and refuses what no run could use."""
 
 import json
 from pathlib import Path

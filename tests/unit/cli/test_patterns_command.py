@@ -1,4 +1,4 @@
-"""`stillery patterns`: what it prints of one corpus and of two, and what it refuses."""
+"""`stillery patterns`: its output for one corpus and for two, and its refusals."""
 
 import json
 from pathlib import Path

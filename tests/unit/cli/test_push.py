@@ -1,4 +1,4 @@
-"""What `stillery push` uploads, with the Hub replaced, and what it refuses before it uploads anything."""
+"""The uploads of `stillery push`, with the Hub replaced, and its refusals before uploading anything."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from stillery.cli.main import main
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What the Hub was asked, with the names of the files that it got."""
+    """The requests to the Hub, with the names of the uploaded files."""
     import huggingface_hub
 
     asked: list[dict[str, Any]] = []

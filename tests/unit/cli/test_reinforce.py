@@ -1,4 +1,4 @@
-"""`stillery bonds FILE --reinforce OUT`: what is written, and that it can be read again."""
+"""`stillery bonds FILE --reinforce OUT`: the output, and it can be read again."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`stillery serve` before anything starts, and what it says while it runs."""
+"""`stillery serve` before anything starts, and its output while it runs."""
 
 from typing import Any
 

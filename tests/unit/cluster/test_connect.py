@@ -1,4 +1,4 @@
-"""Starting Ray, and what workers are told of the driver's code: it is found first, and the user's own path stays."""
+"""Starting Ray, and the workers' path to the driver's code: it comes first, and the user's own path stays."""
 
 import os
 from pathlib import Path
@@ -55,7 +55,7 @@ def test_a_machine_that_never_gets_to_it_is_named_with_what_helps(monkeypatch: p
 
 
 def late_starts(monkeypatch: pytest.MonkeyPatch, *, late: int) -> list[str]:
-    """A Ray that is too late so many times; the list of its starts fills as they happen."""
+    """A Ray whose first `late` starts time out; the list of its starts fills as they happen."""
     starts: list[str] = []
 
     def init(**options: object) -> None:

@@ -1,4 +1,4 @@
-"""Starting and stopping a head: taken ports are named, and of several Rays only the right one is stopped.
+"""Starting and stopping a head: occupied ports are named, and of several Rays only the right one is stopped.
 
 Processes with a head's names and arguments stand in for Ray's; tests/e2e/test_submit.py starts and stops a real one.
 """

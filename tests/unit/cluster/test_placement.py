@@ -1,4 +1,4 @@
-"""Placement: a run that asks for more than the cluster will ever have is refused, and told what would do."""
+"""Placement: a run that asks for more than the cluster will ever have is refused, with the remedy."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What of the workers' lines reaches the driver's terminal, and that Ray still has the place where it is decided."""
+"""The workers' lines that reach the driver's terminal; and Ray still has the hook that decides this."""
 
 import logging
 from typing import Any

@@ -1,4 +1,4 @@
-"""Tables that are broken or do not fit, and functions that misbehave: an error that names it, or a stated fallback."""
+"""Broken or mismatched tables, and user functions that misbehave: an error that names it, or a documented fallback."""
 
 import sys
 from collections.abc import Callable, Iterator

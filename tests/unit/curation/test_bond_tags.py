@@ -1,4 +1,4 @@
-"""Bond tags: a line in front of the question that names the trace's bonds, on a share of what trains and nowhere
+"""Bond tags: a line before the question that names the trace's bonds, on a share of the training samples and nowhere
 else."""
 
 from pathlib import Path

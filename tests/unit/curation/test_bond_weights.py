@@ -1,4 +1,4 @@
-"""Weights from bonds: the way to the answer before what was given up, a mean of 1, traces that bonds say nothing of."""
+"""Weights from bonds: the path to the answer above abandoned branches, a mean of 1, and traces without bonds."""
 
 import pytest
 

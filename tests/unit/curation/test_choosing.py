@@ -1,4 +1,4 @@
-"""Rejection sampling: what is kept, in which order, and that every sample is accounted for."""
+"""Rejection sampling: what is kept, in which order, and every sample is accounted for."""
 
 import dataclasses
 import json

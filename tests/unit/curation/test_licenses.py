@@ -1,4 +1,4 @@
-"""Licences of a training set: read from the cards beside problems and teachers, told by the config, never guessed."""
+"""Licences of a training set: read from the cards beside problems and teachers, given in the config, never guessed."""
 
 import dataclasses
 from pathlib import Path

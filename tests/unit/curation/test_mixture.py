@@ -1,4 +1,4 @@
-"""Shares of parts, teachers and bands that hold at once, what cannot be met, and traces that repeat across problems."""
+"""Shares of parts, teachers and bands that hold at once, impossible shares, and traces that repeat across problems."""
 
 import random
 from collections import Counter

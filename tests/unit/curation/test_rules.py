@@ -1,4 +1,4 @@
-"""Rules on one prompt's samples: orders, bounds, and what is wrong with a rule before anything is sampled."""
+"""Rules on one prompt's samples: orders, bounds, and errors of a rule before anything is sampled."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Problems that must not train: contaminated ones and near-duplicates, found where planted and nowhere else."""
+"""Problems excluded from training: contaminated ones and near-duplicates, found where planted and nowhere else."""
 
 import json
 import random

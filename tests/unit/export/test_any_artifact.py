@@ -1,4 +1,4 @@
-"""What `stillery parity` takes for an artifact, and what it says of one that it does not know."""
+"""The artifacts that `stillery parity` accepts, and its message for an unknown one."""
 
 import json
 from pathlib import Path

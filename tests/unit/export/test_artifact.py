@@ -1,4 +1,4 @@
-"""What is left on the disk: a whole artifact, or a report, and never something in between."""
+"""The result on disk: a complete artifact, or a report, and never anything in between."""
 
 import json
 import os

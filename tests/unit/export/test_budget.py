@@ -1,4 +1,4 @@
-"""The choice for a budget, the plot, the table, the candidates, the card: from outcomes that are made up."""
+"""The choice within a budget, the plot, the table, the candidates, the card: from invented outcomes."""
 
 import hashlib
 import xml.etree.ElementTree as ElementTree

@@ -1,4 +1,4 @@
-"""A checkpoint folder is checked before anything is written, and the message says what to do."""
+"""A checkpoint folder is checked before anything is written, and the message names the remedy."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The corpus: the same everywhere, broad enough to tell pre-tokenizers apart."""
+"""The corpus: the same on every machine, and broad enough to distinguish pre-tokenizers."""
 
 import json
 import unicodedata

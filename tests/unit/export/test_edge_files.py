@@ -1,4 +1,4 @@
-"""What goes beside the graphs: tokenizer files, the cut chat template, the configuration, and refusals before work."""
+"""Files beside the graphs: tokenizer files, the reduced chat template, the configuration, and early refusals."""
 
 import json
 import shutil

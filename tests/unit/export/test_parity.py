@@ -1,4 +1,4 @@
-"""The figures of parity, on runtimes whose distance is known, and the checks that each kind of fault trips."""
+"""Parity figures, on runtimes at a known distance, and the checks that catch each kind of fault."""
 
 import math
 from dataclasses import replace
@@ -79,7 +79,7 @@ def test_log_probabilities_count_as_logits() -> None:
 
 
 def hide(rows: np.ndarray, listed: int) -> np.ndarray:
-    """Log-probabilities, NaN for all but the likeliest, as a server lists them."""
+    """Log-probabilities, NaN for all but the most likely, as listed by a server."""
     shown = log_softmax(rows)
     shown[shown < np.sort(shown, axis=-1)[:, -listed, None]] = np.nan
     return shown

@@ -1,4 +1,4 @@
-"""What MODEL means: folders, the embedded models, and what is refused."""
+"""The meaning of MODEL: folders, the embedded models, and refusals."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Copies of model folders: whole or not there, verified, made once a node, and bounded."""
+"""Copies of model folders: complete or absent, verified, made once per node, and bounded."""
 
 import multiprocessing
 import shutil

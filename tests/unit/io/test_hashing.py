@@ -1,4 +1,4 @@
-"""What files and models hold: full contents, hashed once as long as a file is the same."""
+"""Hashes of files and models: of their full contents, computed once while a file is unchanged."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Runs: outputs are complete or not there, fingerprints say what made them, one driver works at a time."""
+"""Runs: outputs are complete or absent, fingerprints identify their inputs, one driver works at a time."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Folders: whole files, and listings that are never taken from a cache."""
+"""Folders: complete files, and listings that never come from a cache."""
 
 import subprocess
 import sys

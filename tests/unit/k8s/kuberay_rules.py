@@ -126,7 +126,7 @@ def service_rules(service: Object) -> Iterator[str]:
 
 
 def queue_rules(obj: Object, cluster: Object, objects: list[Object]) -> Iterator[str]:
-    """What Kueue asks of a workload with a queue's label."""
+    """Kueue's requirements for a workload with a queue label."""
     queue = obj["metadata"].get("labels", {}).get(QUEUE)
     if queue is None:
         return
@@ -161,7 +161,7 @@ def cluster_queue_rules(queue: Object, objects: list[Object]) -> Iterator[str]:
 
 
 def budget_rules(objects: list[Object]) -> Iterator[str]:
-    """The disruption controller counts pods of other kinds than its own only by a whole minAvailable."""
+    """The disruption controller counts pods of other kinds than its own only with an integer minAvailable."""
     for obj in objects:
         if obj["kind"] != "PodDisruptionBudget":
             continue

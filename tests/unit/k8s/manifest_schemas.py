@@ -1,4 +1,4 @@
-"""Strict schemas: a field that Kubernetes would silently drop is an error here."""
+"""Strict schemas: a field that Kubernetes would silently drop is an error."""
 
 import functools
 import json
@@ -40,14 +40,14 @@ def is_custom(obj: dict[str, Any]) -> bool:
 
 
 def custom_errors(obj: dict[str, Any], crds: Path) -> list[str]:
-    """What of an object its custom resource definition does not allow, with the path of each finding."""
+    """The parts of an object that its custom resource definition does not allow, with the path of each finding."""
     schema = _crd_schema(crds / CRD_FILES[obj["kind"]], obj["apiVersion"].split("/")[1])
     errors = jsonschema.Draft202012Validator(schema).iter_errors(obj)
     return [f"{error.json_path}: {error.message[:200]}" for error in errors]
 
 
 def core_errors(obj: dict[str, Any]) -> list[str]:
-    """The same for a kind that Kubernetes has built in. Needs the package kubernetes-validate."""
+    """The same for a built-in Kubernetes kind. Needs the package kubernetes-validate."""
     group, _, version = obj["apiVersion"].rpartition("/")
     name = "-".join(filter(None, [obj["kind"].lower(), group.partition(".")[0], version]))
     folder, registry = _core_schemas()

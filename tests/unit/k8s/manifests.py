@@ -1,4 +1,4 @@
-"""The rendered overlays, and ways through them that several tests share."""
+"""The rendered overlays, and traversals of them shared by several tests."""
 
 import functools
 import shutil
@@ -58,7 +58,7 @@ def cluster_spec(obj: Object) -> Object | None:
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod template: whose it is, what it is for, and the template. Ray's own containers come first in the list."""
+    """A pod template: its owner, its purpose, and the template. Ray's own containers come first in the list."""
 
     owner: str
     role: str
@@ -74,7 +74,7 @@ class Pod:
 
     @property
     def labels(self) -> dict[str, str]:
-        """What its pods carry, with the labels that KubeRay adds."""
+        """The labels of its pods, including those added by KubeRay."""
         added = {"ray.io/node-type": self.role} if self.role == "head" else {}
         added |= {"ray.io/node-type": "worker"} if self.role.startswith("worker ") else {}
         return {**self.template["metadata"].get("labels", {}), **added}

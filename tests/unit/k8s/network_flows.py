@@ -1,4 +1,4 @@
-"""What the network policies let through, by Kubernetes' rules: a connection must be let out, and let in."""
+"""The traffic allowed by the network policies, by Kubernetes' rules: a connection must be allowed out, and in."""
 
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network

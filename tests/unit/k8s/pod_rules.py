@@ -1,4 +1,4 @@
-"""Pod security: Kubernetes' restricted profile, resources, probes, and nothing secret in plain sight."""
+"""Pod security: Kubernetes' restricted profile, resources, probes, and no secrets in plain text."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Everything that a manifest names exists: in the manifests, in the image, or in the list of Secrets made by hand."""
+"""Everything named in a manifest exists: in the manifests, in the image, or in the list of manually created Secrets."""
 
 import re
 from collections.abc import Iterator

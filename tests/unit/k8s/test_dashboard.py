@@ -1,4 +1,4 @@
-"""Every query of the Grafana dashboard names metrics and labels that somebody sends."""
+"""Every query of the Grafana dashboard names metrics and labels that are exported."""
 
 import json
 import re
@@ -35,7 +35,7 @@ def queries() -> list[str]:
 
 
 def names_in(query: str) -> set[str]:
-    """The metrics that a query names: what is left of its words without label matchers, groupings and ranges."""
+    """The metrics in a query: its words without label matchers, groupings and ranges."""
     bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]|by \([^)]*\)|, run\)", " ", query)
     return set(re.findall(r"[a-zA-Z_]\w*", bare)) - WORDS
 

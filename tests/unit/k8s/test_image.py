@@ -1,4 +1,4 @@
-"""What can be known of the image without building it: its sources exist, it is pinned, and manifests fit it."""
+"""Checks of the image without building it: its sources exist, it is pinned, and the manifests fit it."""
 
 import re
 
@@ -18,7 +18,7 @@ def instructions(name: str) -> list[str]:
 
 
 def copied() -> dict[str, str]:
-    """What is copied from the repository: source to target."""
+    """The files copied from the repository: source to target."""
     words = [argument.split() for argument in instructions("COPY") if not argument.startswith("--from")]
     return {source: target for *sources, target in words for source in sources}
 

@@ -1,4 +1,4 @@
-"""The overlays keep the rules of KubeRay's and Kueue's controllers, and each rule catches what it is for."""
+"""The overlays follow the rules of KubeRay's and Kueue's controllers, and each rule catches its violation."""
 
 import tomllib
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Every object of every overlay is one that the cluster's API would take, with no field that it would drop."""
+"""The cluster's API would accept every object of every overlay, and drop none of its fields."""
 
 from collections.abc import Callable
 from pathlib import Path

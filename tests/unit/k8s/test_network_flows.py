@@ -1,4 +1,4 @@
-"""The network policies let through what Ray, KubeRay, MLflow, Redis and clients need, and nothing else."""
+"""The network policies allow the traffic that Ray, KubeRay, MLflow, Redis and clients need, and nothing else."""
 
 import pytest
 from manifests import OVERLAYS, Object, named, pods_of, render

@@ -1,4 +1,4 @@
-"""The commands of docs/guides/operations.md name options, paths, parts of overlays and Services that exist."""
+"""The commands of docs/guides/operations.md name existing options, paths, parts of overlays and Services."""
 
 import re
 import shlex

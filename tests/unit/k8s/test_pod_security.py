@@ -1,4 +1,4 @@
-"""Every pod fits the restricted profile, says what it needs, and nothing secret is written out."""
+"""Every pod fits the restricted profile, declares its resources, and contains no secret in plain text."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""No manifest names something that is not there, and every kind of dangling name is caught."""
+"""No manifest has a dangling reference, and every kind of dangling reference is caught."""
 
 import re
 from collections.abc import Callable

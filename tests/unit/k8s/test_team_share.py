@@ -1,4 +1,5 @@
-"""What a team gets is enough for what its manifests may grow to, and its members may do what they are told to."""
+"""A team's quota covers the full growth of its manifests, and its members have the rights stated in the
+documentation."""
 
 import re
 from collections import Counter
@@ -19,7 +20,7 @@ def quantity(written: str | int) -> float:
 
 
 def at_most(objects: list[Object]) -> dict[str, Counter[str]]:
-    """What a run and the endpoint ask for when all of their GPU groups are full: pool to resource to amount."""
+    """The requests of a run and the endpoint with all GPU groups full: pool to resource to amount."""
     asked: dict[str, Counter[str]] = {}
     for kind in ("RayJob", "RayService"):
         for group in cluster_spec(named(objects, kind))["workerGroupSpecs"]:  # type: ignore[index]
@@ -32,7 +33,7 @@ def at_most(objects: list[Object]) -> dict[str, Counter[str]]:
 
 
 def shortages(objects: list[Object]) -> list[str]:
-    """The quotas, borrowing included, that are less than what is asked for at most."""
+    """The quotas, including borrowing, below the maximum requests."""
     pools = {o["metadata"]["name"]: o.get("spec", {}).get("nodeLabels", {}).get(POOL) for o in objects}
     found: list[str] = []
     for flavor in named(objects, "ClusterQueue")["spec"]["resourceGroups"][0]["flavors"]:

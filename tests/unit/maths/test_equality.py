@@ -1,4 +1,4 @@
-"""Whether two expressions are equal: exactly, numerically, and never by chance or for ever."""
+"""Equality of two expressions: exact, numeric, and never by chance or without end."""
 
 from fractions import Fraction
 

@@ -1,4 +1,4 @@
-"""A stage ends where too many of its samples failed for a reason of ours."""
+"""A stage ends if too many of its samples failed for a reason of ours."""
 
 from collections import Counter
 

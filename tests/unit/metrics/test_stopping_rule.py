@@ -1,4 +1,4 @@
-"""Stopping rules: what they stop, and pass rates that they leave unbiased."""
+"""Stopping rules: what they stop, and pass rates that stay unbiased."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""A model as judge: what it is asked, how its reply is read, and for which answers it is asked at all."""
+"""A model as judge: its prompt, the reading of its reply, and the answers that it judges."""
 
 import dataclasses
 from pathlib import Path

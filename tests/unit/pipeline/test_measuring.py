@@ -1,4 +1,4 @@
-"""Measuring a champion long after the run that it is compared with: what of that run must still be there."""
+"""Measuring a champion long after the run that it is compared with: the parts of that run that must still exist."""
 
 from pathlib import Path
 

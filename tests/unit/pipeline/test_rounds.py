@@ -1,4 +1,4 @@
-"""The runs that a second and a third round are made of, as configs that pass the checks."""
+"""The runs of a second and a third round, as configs that pass the checks."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The line of stages as a user meets it before any Ray is there."""
+"""The pipeline as a user sees it before Ray starts."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Architectures written down by hand, so that tests of the arithmetic load no library."""
+"""Hand-written architectures, so that tests of the arithmetic load no library."""
 
 from stillery.plan.architecture import Architecture
 

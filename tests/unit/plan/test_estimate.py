@@ -1,4 +1,4 @@
-"""The plan of a run: tokens, time and price by stage, what is unknown, and what is refused."""
+"""The plan of a run: tokens, time and price by stage, unknowns, and refusals."""
 
 import json
 from pathlib import Path

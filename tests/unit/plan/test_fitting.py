@@ -1,4 +1,4 @@
-"""Plans that cannot fit are refused, and each remedy that a refusal names is enough when it is taken."""
+"""Plans that cannot fit are refused, and each remedy named in a refusal is sufficient."""
 
 import dataclasses
 import re

@@ -1,4 +1,5 @@
-"""What the plan computes from config.json, against real models: files, caches, optimizers and what autograd saves."""
+"""Figures that the plan computes from config.json, against real models: files, caches, optimizers and what autograd
+saves."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The model of scaling: what grows with what, and that its constants are the design's."""
+"""The scaling model: which quantity grows with which, and its constants are those of the design."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The expected number of samples, against every outcome that the real stopping rule can meet."""
+"""The expected number of samples, against every possible outcome of the real stopping rule."""
 
 import itertools
 import random

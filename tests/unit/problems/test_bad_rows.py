@@ -1,4 +1,4 @@
-"""Rows that cannot be used: counted by reason up to a share, or fatal; and choices, shown and named in every way."""
+"""Unusable rows: counted by reason up to a share, or fatal; and choices, displayed and named in every way."""
 
 import json
 from pathlib import Path
@@ -36,7 +36,7 @@ def load(folder: Path, rows: list[Any], **settings: Any) -> Loaded:
 
 
 def asked(folder: Path, row: dict[str, Any], **settings: Any) -> Prompt:
-    """The one problem of a row, read beside others."""
+    """The only problem of a row, read beside others."""
     loaded = load(folder, [*problems(3), row], max_bad_share=0, **settings)
     (prompt,) = [p for p in loaded.prompts if p.question.startswith(row["question"])]
     return prompt

@@ -1,4 +1,4 @@
-"""Code problems in the shapes of public datasets: the question, and tests that a right solution passes."""
+"""Code problems in the formats of public datasets: the question, and tests that a correct solution passes."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Problems from files and local datasets: what is read, and what each fault of the data says."""
+"""Problems from files and local datasets: what is read, and the message for each fault of the data."""
 
 import json
 from pathlib import Path

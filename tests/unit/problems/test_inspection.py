@@ -1,4 +1,4 @@
-"""What `stillery prompts --inspect` says of a file, and that the proposed config reads it."""
+"""The output of `stillery prompts --inspect` on a file, and the proposed config reads it."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Another run's problems, and those of them that were failed there."""
+"""Another run's problems, and those that were failed there."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Evaluation sets by name: how they are spelled, and where their rows come from."""
+"""Evaluation sets by name: accepted spellings, and the sources of their rows."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The generators against independent solvers, which read nothing but the question."""
+"""The generators against independent solvers, which read only the question."""
 
 import datetime
 import random

@@ -1,4 +1,4 @@
-"""The model card of a version: what a person who finds the model needs, and nothing secret."""
+"""The model card of a version: what a reader of the card needs, and no secrets."""
 
 import dataclasses
 

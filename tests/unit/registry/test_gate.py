@@ -1,4 +1,4 @@
-"""The gate: promotion takes a gain beyond chance, on the same problems, measured in the same way."""
+"""The gate: promotion requires a significant gain on the same problems, measured in the same way."""
 
 import dataclasses
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What is written to MLflow: within its limits, and without secrets."""
+"""Entries in MLflow: within its limits, and without secrets."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The section on refinement says what was kept, also where that is nothing new."""
+"""The section on refinement states what was kept, even if nothing new was."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The server that the endpoint engine is tested against."""
+"""The server for tests of the endpoint engine."""
 
 import threading
 from collections.abc import Iterator

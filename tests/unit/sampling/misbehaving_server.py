@@ -1,4 +1,4 @@
-"""An HTTP server that answers as a test orders it, and the endpoint engine asked against it."""
+"""An HTTP server that answers as ordered by a test, and requests to it through the endpoint engine."""
 
 import contextlib
 import dataclasses
@@ -25,7 +25,7 @@ SAMPLING = {"temperature": 0.7, "max_tokens": 100, "seed": 0}
 
 @dataclass
 class Answer:
-    """What the server does with one request: waits, then sends `body` (as JSON unless bytes), or part of it."""
+    """The server's response to one request: waits, then sends `body` (as JSON unless bytes), or part of it."""
 
     body: Any
     status: int = 200
@@ -37,14 +37,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Call:
-    """One request: what it asks, and the how-many-th time, counted from 1."""
+    """One request: its content, and its attempt number, counted from 1."""
 
     question: str
     attempt: int
 
 
 def always(body: Any, **rest: Any) -> Callable[[Call], Answer]:
-    """The same answer to everything."""
+    """The same answer to every request."""
     return lambda _: Answer(body, **rest)
 
 
@@ -61,7 +61,7 @@ def refusal(message: str, code: str | None = None) -> dict[str, Any]:
 
 
 class Server(ThreadingHTTPServer):
-    """Does with each request what `behave` says."""
+    """Handles each request as `behave` says."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -133,7 +133,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def endpoint(server: Server, **changes: Any) -> OpenAIServer:
-    """The server as an endpoint of little patience, changed as said."""
+    """The server as an endpoint with short time-outs, with these changes."""
     quick = OpenAIServer(
         base_url=server.url, model="m", timeout_s=5, backoff_s=0.01, max_backoff_s=0.05, max_attempts=4
     )
@@ -152,7 +152,7 @@ def stream(
     sampling: Mapping[str, Any] = SAMPLING,
     account: Account | None = None,
 ) -> Iterator[Generation]:
-    """The samples as they finish; raises what the engine hands back instead of one."""
+    """The samples as they finish; raises an exception that the engine returns in place of one."""
     finished: queue.SimpleQueue[Generation | Exception] = queue.SimpleQueue()
     with contextlib.closing(EndpointEngine(asked, model_id="m-id", account=account)) as engine:
         for row in requests:
@@ -165,5 +165,5 @@ def stream(
 
 
 def ask(asked: OpenAIServer, *questions: str, account: Account | None = None, **sampling: Any) -> list[Generation]:
-    """All samples of `stream`, one a question, in the order they finish."""
+    """All samples of `stream`, one per question, in the order in which they finish."""
     return list(stream(asked, [request(q) for q in questions], sampling=SAMPLING | sampling, account=account))

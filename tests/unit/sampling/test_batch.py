@@ -1,4 +1,4 @@
-"""A batch of prompts against an engine that answers as it is told, in threads as a real one does."""
+"""A batch of prompts against a scripted engine, in threads like a real one."""
 
 import random
 import threading
@@ -19,7 +19,7 @@ Answer = Callable[[Request, Mapping[str, Any]], Generation]
 
 
 class ScriptedEngine:
-    """Finishes what waits in random order, in its own thread, until it breaks."""
+    """Finishes pending requests in random order, in its own thread, until it breaks."""
 
     def __init__(self, answer: Answer, *, breaks_after: int = 10**9) -> None:
         self.requests: list[Request] = []

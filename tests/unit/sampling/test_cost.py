@@ -1,4 +1,4 @@
-"""What a run has spent is read from its log: a cap holds over all starts of the run, not for each."""
+"""A run's cost is read from its log: a cap holds over all starts of the run, not for each."""
 
 import dataclasses
 import queue

@@ -1,4 +1,5 @@
-"""The endpoint engine against a real HTTP server: what is sent and kept, many requests at once, a key shown nowhere."""
+"""The endpoint engine against a real HTTP server: requests, stored results, concurrent requests, a key shown
+nowhere."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""What an endpoint's samples cost, and the cap on it."""
+"""The cost of an endpoint's samples, and its cap."""
 
 import contextlib
 import dataclasses

@@ -1,4 +1,4 @@
-"""A server that fails: what the endpoint engine tries again, waits for, records as refused, or breaks on."""
+"""A failing server: what the endpoint engine retries, waits for, records as refused, or aborts on."""
 
 import contextlib
 import queue

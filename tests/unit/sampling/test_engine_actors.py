@@ -1,4 +1,4 @@
-"""The engine actor without Ray: a process that ends where its engine breaks, and the same batch in the next one."""
+"""The engine actor without Ray: a process that ends when its engine breaks, and the same batch in the next one."""
 
 import multiprocessing
 import threading
@@ -21,7 +21,7 @@ BATCHES = [[RenderedPrompt(f"p{number}", "q", [])] for number in range(2)]
 
 
 class BreakingEngine:
-    """Answers so many requests, then breaks for everyone who waits."""
+    """Answers a number of requests, then breaks for all pending ones."""
 
     def __init__(self, answers: int) -> None:
         self._left = answers

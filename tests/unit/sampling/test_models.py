@@ -1,4 +1,4 @@
-"""What a config means by a model, and the errors for what is none."""
+"""The meaning of a model name in a config, and the errors for invalid ones."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ def make_model(folder: Path) -> Path:
 
 
 def safetensors(*, num_bytes: int) -> bytes:
-    """A whole file with one tensor of so many bytes."""
+    """A complete file with one tensor of this many bytes."""
     header = json.dumps({"w": {"dtype": "U8", "shape": [num_bytes], "data_offsets": [0, num_bytes]}}).encode()
     return len(header).to_bytes(8, "little") + header + bytes(num_bytes)
 

@@ -1,4 +1,4 @@
-"""What does not shape an output: fields that exist, and fingerprints that leave them out and nothing else."""
+"""Settings that affect no output: fields that exist, and fingerprints that leave out exactly these."""
 
 from pathlib import Path
 

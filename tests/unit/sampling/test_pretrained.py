@@ -1,4 +1,4 @@
-"""The pretrained model where its package is not: an error with the line that installs it."""
+"""The pretrained model without its package: an error with the command that installs it."""
 
 import importlib.util
 import sys

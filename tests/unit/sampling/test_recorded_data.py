@@ -1,4 +1,4 @@
-"""Real recorded teachers, and the column mappings that read them; skipped where the data is absent."""
+"""Real recorded teachers, and the column mappings that read them; skipped if the data is absent."""
 
 import json
 import statistics

@@ -1,4 +1,4 @@
-"""Recorded generations in the shapes that people have, and rows of them that cannot be used."""
+"""Recorded generations in common formats, and unusable rows of them."""
 
 import json
 from pathlib import Path

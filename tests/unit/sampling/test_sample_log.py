@@ -1,4 +1,4 @@
-"""The durable log: whole files, put together without losing a row, and what cannot be read moved aside."""
+"""The durable log: complete files, merged without losing a row, and unreadable ones moved aside."""
 
 import dataclasses
 from collections.abc import Iterable

@@ -1,4 +1,5 @@
-"""Sampling a model on prompts: what is left to make, what is looked at again, and what must not be missing. No Ray."""
+"""Sampling a model on prompts: what remains to be made, what is checked again, and what must not be missing. Without
+Ray."""
 
 import dataclasses
 from collections.abc import Callable, Sequence

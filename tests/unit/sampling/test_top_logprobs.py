@@ -1,5 +1,4 @@
-"""The teacher's likeliest tokens: read from vLLM and from servers, kept by the log of samples, stored and read
-again."""
+"""The teacher's most likely tokens: read from vLLM and from servers, kept in the sample log, stored and read again."""
 
 import dataclasses
 import math

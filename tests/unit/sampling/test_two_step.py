@@ -1,4 +1,4 @@
-"""Two requests, one sample: the rationale, then the answer to it."""
+"""Two requests, one sample: the rationale, then its answer."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

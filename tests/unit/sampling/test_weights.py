@@ -1,4 +1,4 @@
-"""A folder of deliberately broken students, each with its one line, and odd ones that are right."""
+"""A set of deliberately broken students, each with its one-line error, and odd ones that are valid."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""Who works, who waits, who is refused in a replica."""
+"""Requests that run, wait or are refused in a replica."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Calls to the model, by handle and in its replica: what is asked again, what is refused, what a broken stream says."""
+"""Calls to the model, by handle and in its replica: retries, refusals, and broken streams."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from stillery.serving.backend import LocalModel, ModelClient, ModelRefusedError,
 
 
 class Pieces:
-    """What a replica sends, piece by piece; an exception among them is raised."""
+    """A replica's stream, piece by piece; an exception among the pieces is raised."""
 
     def __init__(self, pieces: list[Any]) -> None:
         self._pieces = list(pieces)
@@ -127,7 +127,7 @@ def test_before_a_model_is_up_the_answer_is_503() -> None:
 
 
 def local(pieces: list[Any]) -> tuple[LocalModel, list[str]]:
-    """A model whose server says these pieces, and what became of its generator."""
+    """A model whose server yields these pieces, and the state of its generator."""
     ended: list[str] = []
 
     async def answer(*_: Any) -> AsyncGenerator[Opening | str]:

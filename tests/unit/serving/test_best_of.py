@@ -1,4 +1,4 @@
-"""The most stable agreed answer: majority first, then stability; a failure of ours is no vote either way."""
+"""The most stable majority answer: majority first, then stability; a failure of ours is no vote either way."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The application inside a model's replica: the chat route behind the gateway, wherever Serve puts it."""
+"""The application inside a model's replica: the chat route behind the gateway, wherever Serve mounts it."""
 
 import asyncio
 from typing import Any
@@ -14,7 +14,7 @@ from stillery.serving.settings import load_settings
 
 
 class Echo:
-    """Says what it was asked."""
+    """Repeats its prompt."""
 
     async def ask(self, method: str, body: dict[str, Any]) -> ModelReply:
         if body.get("user") == "one too many":

@@ -1,4 +1,4 @@
-"""Pieces of a stream gathered: the same text, the first two at once, errors and closing passed on."""
+"""Stream chunks merged: the same text, the first two at once, errors and closing passed on."""
 
 import asyncio
 from collections.abc import AsyncGenerator

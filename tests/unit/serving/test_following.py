@@ -1,4 +1,4 @@
-"""Following the registry: when versions change, and what a broken one or a silent registry does."""
+"""Following the registry: when versions change, and the effect of a broken version or an unreachable registry."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from stillery.serving.settings import load_settings
 
 
 class Registry:
-    """A reference that means what a test says, and a cluster on which some versions do not start."""
+    """A reference that a test can point to a version, and a cluster on which some versions do not start."""
 
     def __init__(self, *, running: ServedModel | None = None, fallback: str | None = "embedded:student") -> None:
         # A version, "" for none, None for a registry that does not answer.

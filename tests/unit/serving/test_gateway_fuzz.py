@@ -1,4 +1,5 @@
-"""Random bodies, headers and paths against the gateway: never a 500, always the one shape, never a secret in a log."""
+"""Random bodies, headers and paths against the gateway: never a 500, always one error format, never a secret in a
+log."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""Rates and slots of keys: the table, and what replicas that share one do when they or it fail."""
+"""Rates and slots of keys: the table, and replicas that share one when they or it fail."""
 
 import asyncio
 import pickle
@@ -248,7 +248,7 @@ def test_a_shared_limiter_travels_in_a_pickle_and_copies_are_different_holders()
 
 
 class ScriptedClient(RayLimitClient):
-    """Finds actors that do, one after the other, what `script` says."""
+    """Finds actors that behave, one after another, as `script` says."""
 
     def __init__(self, script: list[Exception | LimitDecision], *, slow_s: float = 0.0) -> None:
         super().__init__(SETTINGS, name="limits", lease_s=1.0)

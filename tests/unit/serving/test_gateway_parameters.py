@@ -1,4 +1,4 @@
-"""Bodies and parameters: what is let through, and what gets a 400 that names the field."""
+"""Bodies and parameters: the accepted ones, and those with a 400 that names the field."""
 
 import json
 from typing import Any

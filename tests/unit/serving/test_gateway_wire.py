@@ -1,4 +1,4 @@
-"""The gateway behind a real server on loopback: large and slow bodies, streams, clients that leave."""
+"""The gateway behind a real server on loopback: large and slow bodies, streams, clients that disconnect."""
 
 import resource
 import socket

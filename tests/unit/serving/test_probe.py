@@ -1,4 +1,4 @@
-"""What a new replica's answer to the probe must hold."""
+"""The required contents of a new replica's answer to the probe."""
 
 from typing import Any
 

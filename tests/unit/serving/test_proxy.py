@@ -1,4 +1,4 @@
-"""In front of Serve's proxy: headers that are no text, replicas that are lost, what the proxy says by itself."""
+"""In front of Serve's proxy: non-text headers, lost replicas, and the proxy's own responses."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from stillery.serving.proxy import CALLBACK, LostReplicas, TextHeaders, middlewa
 
 
 def passed_on(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """What an application behind the middleware sees."""
+    """The headers as seen by an application behind the middleware."""
     seen: list[tuple[bytes, bytes]] = []
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -55,11 +55,11 @@ def says(status: int, headers: list[tuple[bytes, bytes]], *pieces: bytes, whole:
 
 
 async def lost(_: Any) -> None:
-    """What Serve's proxy does where a replica dies before its answer begins: nothing."""
+    """Serve's proxy when a replica dies before its response begins: it sends nothing."""
 
 
 def asked(*attempts: Attempt, path: str = CHAT, body: bytes = b"{}", leaves: bool = False) -> tuple[Any, list[bytes]]:
-    """The messages that a client gets where the proxy does this with each attempt, and the bodies that it was given."""
+    """The messages to a client if the proxy behaves like this at each attempt, and the bodies that it received."""
     seen: list[bytes] = []
     sent: list[Any] = []
     remaining = list(attempts)

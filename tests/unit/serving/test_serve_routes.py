@@ -1,4 +1,4 @@
-"""The routes with a model that says what a test tells it: shapes, statuses, the version that answered."""
+"""The routes with a scripted model: formats, statuses, the version that answered."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ QUESTION = "A bag holds 7 cards. 9 are added. How many are there?"
 
 
 class ScriptedModel:
-    """Takes the place of the replicas: keeps what it was asked, says what it was told to."""
+    """In place of the replicas: keeps its requests, and gives scripted answers."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, Any]]] = []

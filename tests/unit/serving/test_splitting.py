@@ -1,4 +1,4 @@
-"""The split of `<think> … </think><answer> … </answer>` into reasoning and content, whatever the pieces."""
+"""The split of `<think> … </think><answer> … </answer>` into reasoning and content, for any chunk boundaries."""
 
 import pytest
 from hypothesis import given

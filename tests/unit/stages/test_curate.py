@@ -1,4 +1,4 @@
-"""The stage: samples from tables, the whole completion, the mixture, masks, and a choice for every sample."""
+"""The stage: samples from tables, the whole completion, the mixture, masks, and a decision for every sample."""
 
 import dataclasses
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What the grading actor says of samples while the teacher still samples; here it is called without Ray."""
+"""The grading actor's verdicts while the teacher still samples; called here without Ray."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The bonds stage without Ray: what a batch of generations becomes, and what is counted of the molecules."""
+"""The bonds stage without Ray: the output of a batch of generations, and the counts of its molecules."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The runner of `make gpu-check`: paths that prove, fail, crash, hang or lack a package, and what each comes to."""
+"""The runner of `make gpu-check`: paths that prove, fail, crash, hang or lack a package, and their outcomes."""
 
 import json
 import subprocess

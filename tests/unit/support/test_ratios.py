@@ -1,4 +1,4 @@
-"""`make bench`'s ratios: what a script writes is what the table shows, beside the aim and the run before."""
+"""`make bench`'s ratios: the table shows what a script writes, beside the aim and the previous run."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""What the trials count: a run that lost, doubled or cut short anything must not look sound."""
+"""The counts of the trials: a run that lost, duplicated or cut short anything must not look sound."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Progress: a bar on a terminal, a line now and then elsewhere, and lines of workers that come out as the driver's."""
+"""Progress: a bar on a terminal, occasional lines elsewhere, and workers' lines printed like the driver's."""
 
 import io
 import logging

@@ -1,4 +1,4 @@
-"""What a run prints: as it always was by default, and one JSON object a line where that is asked for."""
+"""The output of a run: unchanged by default, and one JSON object per line on request."""
 
 import json
 import logging

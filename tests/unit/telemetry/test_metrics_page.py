@@ -23,7 +23,7 @@ Recorded = list[tuple[str, float, dict[str, str]]]
 
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> Recorded:
-    """What would be sent to Ray: a cluster that says it is there, and metrics that write down what they are given."""
+    """The values that would be sent to Ray, recorded in place of sending, with a Ray that claims to be running."""
     values: Recorded = []
 
     def record(self: ray_metrics.Metric, value: float, tags: dict[str, str] | None = None) -> None:

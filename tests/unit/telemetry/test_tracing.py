@@ -1,4 +1,5 @@
-"""Spans say what the run and its stages did, go where the environment says, and cost nothing where it says nothing."""
+"""Spans report the events of the run and its stages, go where the environment says, and cost nothing without a
+setting."""
 
 import http.server
 import subprocess

@@ -1,4 +1,4 @@
-"""Tokens and loss weights: digits apart, any bytes back again, and exactly the planted mistakes masked."""
+"""Tokens and loss weights: separate digits, arbitrary bytes round-trip, and exactly the planted mistakes masked."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""Drills in the words of the traces: true operations, exact readings, and nothing that chains them."""
+"""Drills in the wording of the traces: true operations, exact readings, and nothing that chains them."""
 
 import random
 import re

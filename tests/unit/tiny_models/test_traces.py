@@ -1,4 +1,4 @@
-"""Traces say only true things, but for the mistakes that they plant, mask and put right."""
+"""Traces state only true facts, except for mistakes that they plant, mask and correct."""
 
 import random
 import re

@@ -1,5 +1,5 @@
-"""Low-rank adapters: settings that cannot work are refused by name, a trained one is kept and merged exactly, and a
-folder of one is a student."""
+"""Low-rank adapters: settings that cannot work are refused by name, a trained adapter is stored and merged exactly, and
+an adapter folder is a valid student."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The adversarial suite: no attack beats its honest twin, by the reward or by stability; honest checks pay."""
+"""The adversarial suite: no attack beats its honest twin, in reward or stability; honest checks pay off."""
 
 import itertools
 import json

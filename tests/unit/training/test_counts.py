@@ -1,4 +1,5 @@
-"""Too few rows for what the training asks: said before it starts, and before the teacher where that is known."""
+"""Too few rows for the training settings: reported before training starts, and before the teacher where already
+known."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Samples as training data: the conversation's tokens, in the order of the samples, what cannot be learnt left out."""
+"""Samples as training data: the conversation's tokens, in the order of the samples, with unlearnable ones left out."""
 
 import json
 from dataclasses import replace

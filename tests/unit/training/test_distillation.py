@@ -1,4 +1,5 @@
-"""Offline distillation: stored log-probabilities find their tokens, and the loss is the divergence that it says."""
+"""Offline distillation: stored log-probabilities are aligned with their tokens, and the loss is the stated
+divergence."""
 
 import dataclasses
 from pathlib import Path

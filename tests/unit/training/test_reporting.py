@@ -1,4 +1,4 @@
-"""Live curves: which reporters a config means, what is refused before the first stage, and what reaches MLflow."""
+"""Live curves: the reporters that a config selects, refusals before the first stage, and what reaches MLflow."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The rewards one by one: gates, signs, what TRL hands them, and what a broken one says."""
+"""The rewards one by one: gates, signs, inputs from TRL, and errors of broken ones."""
 
 import functools
 import inspect

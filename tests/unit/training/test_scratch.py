@@ -1,4 +1,4 @@
-"""The scratch folder of a training node, and copies of checkpoints that are not whole."""
+"""The scratch folder of a training node, and incomplete copies of checkpoints."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""pass@1 on validation problems, by samplers that are told what to say."""
+"""pass@1 on validation problems, with scripted samplers."""
 
 from collections.abc import Sequence
 

@@ -1,5 +1,5 @@
-"""Accuracy by generation while a student is fine-tuned: it changes nothing of the training, and early stopping and the
-best checkpoint go by it, with TRL's trainer without Ray."""
+"""Accuracy by generation during fine-tuning: it does not change the training, and early stopping and the best
+checkpoint follow it, with TRL's trainer without Ray."""
 
 from dataclasses import replace
 from pathlib import Path

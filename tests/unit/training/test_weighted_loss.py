@@ -1,4 +1,4 @@
-"""Weighted losses: spans of characters become weights of tokens, weights of 1 are TRL's own loss to the last bit, and
+"""Weighted losses: spans of characters become token weights, weights of 1 give TRL's own loss to the last bit, and
 masked spans cost nothing."""
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Who may look: loopback without keys, keys everywhere else, and no way around either."""
+"""Access: loopback without keys, keys everywhere else, and no way around either."""
 
 import re
 from collections.abc import Iterator

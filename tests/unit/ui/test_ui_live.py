@@ -1,4 +1,4 @@
-"""What `stillery ui` says that a run is doing, from run folders in every state."""
+"""The status of a run in `stillery ui`, from run folders in every state."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Every page of `stillery ui` over small runs: what it shows, what it escapes, and what it says of what is missing."""
+"""Every page of `stillery ui` over small runs: its contents, its escaping, and its messages about missing data."""
 
 import hashlib
 import re
@@ -38,7 +38,7 @@ PAGES = (
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three runs: a whole one, one with another student, and one that has only its problems."""
+    """Three runs: a complete one, one with another student, and one with only its problems."""
     root = tmp_path_factory.mktemp("runs")
     make_ui_run(root / "adder")
     make_ui_run(root / "better", after=("++", "++", "++", "+-"))

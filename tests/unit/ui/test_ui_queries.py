@@ -1,4 +1,4 @@
-"""What the tables of `stillery ui` hold: filters, sorts and pages against the same worked out in plain Python."""
+"""The tables of `stillery ui`: filters, sorts and pages against the same results computed in plain Python."""
 
 import itertools
 from collections.abc import Callable
@@ -42,7 +42,7 @@ def index(run: RunView, samples: SampleIndexes) -> Index:
 
 @pytest.fixture(scope="module")
 def plain(run: RunView) -> list[dict[str, Any]]:
-    """Every sample with what the stages' tables say of it, in their order."""
+    """Every sample with its values in the stages' tables, in their order."""
     chosen: dict[str, Output] = run.chosen()
     generations = [
         r for n in chosen["generate"].folder.names(".parquet") for r in _read(chosen, "generate", n, Generation)

@@ -1,4 +1,4 @@
-"""Samples of a stage that is not finished, from a log in every state that engines and drivers leave it in."""
+"""Samples of an unfinished stage, from a log in every state in which engines and drivers leave it."""
 
 from collections.abc import Iterator
 from pathlib import Path

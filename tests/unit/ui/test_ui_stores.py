@@ -1,4 +1,4 @@
-"""Runs that lie in an object store: the pages are those of a local run, and the store is only read."""
+"""Runs in an object store: the pages equal those of a local run, and the store is only read."""
 
 import uuid
 from collections.abc import Iterator

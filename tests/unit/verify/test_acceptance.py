@@ -1,4 +1,4 @@
-"""The rule of acceptance is one: the teacher stops at what curation keeps, and its fields reach every fingerprint."""
+"""There is one acceptance rule: the teacher stops at what curation keeps, and its fields enter every fingerprint."""
 
 import dataclasses
 import random

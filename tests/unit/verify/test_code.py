@@ -1,4 +1,4 @@
-"""Code against its tests: verdicts with evidence, limits, what the code cannot reach, and failures that are ours."""
+"""Code against its tests: verdicts with evidence, limits, isolation of the code, and failures of ours."""
 
 from collections.abc import Iterator
 from pathlib import Path

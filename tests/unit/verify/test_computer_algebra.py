@@ -1,4 +1,4 @@
-"""What our own mathematics decides is what computer algebra says, wherever both read the text."""
+"""The decisions of our own mathematics equal those of computer algebra, wherever both can read the text."""
 
 import pytest
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""Where the final answer of a completion is found."""
+"""The position of the final answer in a completion."""
 
 import pytest
 

@@ -1,4 +1,5 @@
-"""What could not be graded is graded once more, alone; too many of it end the stage and leave the rest as it is."""
+"""Answers that could not be graded are graded once more, alone; too many of them end the stage and leave the rest as it
+is."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A verifier of the user's: its verdict with evidence, and what is no verdict."""
+"""A user's own verifier: its verdict with evidence, and invalid verdicts."""
 
 import sys
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The policy of docs/concepts/verification.md, a row each. Where the fast path decides, the slow one must agree."""
+"""The policy of docs/concepts/verification.md, one row each. Where the fast path decides, the slow one must agree."""
 
 from fractions import Fraction
 

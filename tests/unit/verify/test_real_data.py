@@ -1,8 +1,8 @@
-"""Agreement with recorded correctness flags on real completions (skipped where the data is absent).
+"""Agreement with recorded correctness flags on real completions (skipped if the data is absent).
 
-The floors: of the 800 flags of qwen25math ours differ in 9, each of which is a false negative of theirs (`10000`
-against `10{,}000` once, `4:30 p.m.` against a garbled `4:30p..` eight times); of the 70 of trace_topology in 10,
-all false negatives of theirs too. So whatever they call correct, we must.
+The minimums: of the 800 flags of qwen25math ours differ in 9, each a false negative of theirs (`10000` against
+`10{,}000` once, `4:30 p.m.` against a garbled `4:30p..` eight times); of the 70 of trace_topology in 10, also all false
+negatives of theirs. So everything that they call correct, we must call correct.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Taking completions apart: states, prefilled thinking, hostile tags."""
+"""Parsing completions: states, prefilled thinking, hostile tags."""
 
 import pytest
 

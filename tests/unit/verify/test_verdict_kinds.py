@@ -1,4 +1,4 @@
-"""Answers of each kind as models write them, with their right verdict, negative twins included."""
+"""Answers of each kind as written by models, with their correct verdict, including negative twins."""
 
 import pytest
 

@@ -1,4 +1,5 @@
-"""What of a tokenizer GGUF expresses, and what is refused because it would be tokenized otherwise."""
+"""The parts of a tokenizer that GGUF can express, and tokenizers that are refused because GGUF would tokenize
+differently."""
 
 from pathlib import Path
 from typing import Any

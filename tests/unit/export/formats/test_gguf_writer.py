@@ -1,4 +1,4 @@
-"""The file that is written, read back by gguf-py: names, types, metadata, and the values of the tensors."""
+"""The written file, read back by gguf-py: names, types, metadata, and the values of the tensors."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""LiteRT's own environment: how its absence is told, and a process of it that ends."""
+"""LiteRT's own environment: the message if it is absent, and a process in it that ends."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The Meta-format checkpoint, run by ExecuTorch's own transformer before any lowering, answers like transformers."""
+"""The Meta-format checkpoint, run by ExecuTorch's own transformer before lowering, answers like transformers."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Ollama's template of a turn, written turn after turn as Ollama does, is the checkpoint's chat template."""
+"""Ollama's template of one turn, rendered turn by turn like Ollama, equals the checkpoint's chat template."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ STUDENT = Path(resolve_model("embedded:student"))
 
 
 def ollama(template: str, turns: list[tuple[str, str]]) -> str:
-    """What Ollama writes for turns of (prompt, response), the last still without one."""
+    """Ollama's rendering of turns of (prompt, response), the last still without one."""
     text = ""
     for number, (prompt, response) in enumerate(turns, start=1):
         head, _, closing = template.partition("{{ .Response }}")

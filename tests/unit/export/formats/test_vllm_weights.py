@@ -1,4 +1,4 @@
-"""Weights for vLLM: rounded to nearest, laid out as compressed-tensors reads them, everything else untouched."""
+"""Weights for vLLM: rounded to nearest, in the layout of compressed-tensors, with everything else unchanged."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Files of every format, plain and compressed, read to the same rows; what is broken in them, said of the row."""
+"""Files of every format, plain and compressed, read to the same rows; faults in them are reported by row."""
 
 import bz2
 import gzip

@@ -1,4 +1,4 @@
-"""Two questions that differ only in their writing are the same; two that ask for other things are not."""
+"""Two questions that differ only in notation are the same; two that ask for different things are not."""
 
 import pytest
 

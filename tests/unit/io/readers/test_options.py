@@ -1,4 +1,4 @@
-"""Lettered options below a question, unless it holds them."""
+"""Lettered options below a question, unless it already contains them."""
 
 import pytest
 

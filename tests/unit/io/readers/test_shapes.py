@@ -1,4 +1,4 @@
-"""Rows in known shapes, and cells that are conversations: what they give under our names."""
+"""Rows in known formats, and cells with conversations: the values under our names."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The same template with other defaults, rendered by transformers and as vLLM chooses its arguments."""
+"""The same template with other defaults, rendered by transformers and with vLLM's choice of arguments."""
 
 from typing import Any
 

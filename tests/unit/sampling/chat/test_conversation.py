@@ -1,4 +1,4 @@
-"""Training rows and prompts as chat templates of published models write them."""
+"""Training rows and prompts as rendered by chat templates of published models."""
 
 import datetime
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Samples that would be lost for their length, by the settings and by what the teacher has written."""
+"""Samples that would be lost for their length, by the settings and by the teacher's samples."""
 
 from collections import Counter
 from pathlib import Path

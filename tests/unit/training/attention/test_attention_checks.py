@@ -1,4 +1,4 @@
-"""What of attention transfer is refused before the first stage."""
+"""Attention settings that are refused before the first stage."""
 
 from pathlib import Path
 

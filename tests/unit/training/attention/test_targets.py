@@ -1,5 +1,5 @@
-"""Targets of attention: what operands rest on, rows weighted by what distance cannot tell, the same characters found by
-other tokenizers, targets that fit no sample, heads that tell nothing."""
+"""Attention targets: what operands rest on, rows weighted by what distance cannot predict, the same characters under
+other tokenizers, targets that fit no sample, uninformative heads."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,5 +1,5 @@
-"""Attention transfer in training: off is off to the last bit, packing and checkpointing change nothing, the student's
-attention moves to where it is drawn."""
+"""Attention transfer in training: off is off to the last bit, packing and checkpointing change nothing, and the
+student's attention moves towards its target."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is wrong with a refinement is said before it starts, by the name of what is wrong."""
+"""Invalid refinement settings are reported by name before a refinement starts."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Problems and pairs: who is paired with whom, and what is left out."""
+"""Problems and pairs: which samples are paired, and which are left out."""
 
 from dataclasses import replace
 from pathlib import Path

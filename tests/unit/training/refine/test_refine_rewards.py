@@ -1,4 +1,4 @@
-"""The sum that TRL is given, and the table of what it was made of."""
+"""The total reward passed to TRL, and the table of its parts."""
 
 import math
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""Which step is kept, and which histories end a refinement."""
+"""The step that is kept, and the histories that end a refinement."""
 
 import json
 from pathlib import Path

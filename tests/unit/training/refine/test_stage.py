@@ -1,4 +1,4 @@
-"""What the driver tells workers, and what it makes of what they say."""
+"""Plain data in messages to workers, and user errors found in their tracebacks."""
 
 import json
 import traceback
