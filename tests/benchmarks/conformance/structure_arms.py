@@ -74,6 +74,7 @@ def main() -> None:
     parser.add_argument("--weight", type=float, default=0.1, help="of attention transfer")
     parser.add_argument("--steps", type=int, default=30, help="of grpo; distill takes as many, dpo twice as many")
     parser.add_argument("--completions", type=int, default=128, help="of a step of grpo; distill takes half")
+    parser.add_argument("--micro-batch", type=int, default=64, help="rows at once of grpo, dpo and distill")
     parser.add_argument("--problems", type=int, help="test problems at most, spread over them")
     parser.add_argument("--answers", type=int, default=4, help="samples of each test problem")
     parser.add_argument("--max-tokens", type=int, default=512, help="of an answer")
@@ -239,7 +240,7 @@ def refiner_of(
     from transformers import PrinterCallback
 
     batch = {"grpo": parsed.completions, "distill": max(1, parsed.completions // 2), "dpo": 16}[arm]
-    each = min(batch, 64)
+    each = min(batch, parsed.micro_batch)
     trl: dict[str, Any] = {"per_device_train_batch_size": each, "gradient_accumulation_steps": batch // each}
     trl |= {"bf16": parsed.bf16}
     rate = parsed.refine_rate or (1e-4 if parsed.student == "embedded:student" else 1e-5)
