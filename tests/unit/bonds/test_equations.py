@@ -90,6 +90,32 @@ def test_equations_are_decided(text: str, holds: list[bool | None]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("5 cm * 4 cm = 20 cm^2.", [True]),
+        ("5 cm * 4 cm = 21 cm^2.", [False]),
+        ("5 ft * 4 ft = 20 ft²", [True]),
+        ("2 cm * 2 cm * 2 cm = 8 cm^3", [True]),
+        (r"5 \text{ cm} \times 4 \text{ cm} = 20 \text{ cm}^2.", [True]),
+        (r"5 \text{ cm} \times 4 \text{ cm} = 400 \text{ cm}^{2}.", [False]),
+        ("(5 cm)^2 = 25 cm^2", [True]),
+        ("(5 cm)^2 = 5 cm^2", [False]),
+        ("48 cm^2 / 6 cm = 8 cm", [True]),
+        ("48 cm^2 / 6 cm = 384 cm", [False]),
+        ("2 cm^3 * 5 = 10 cm^3", [True]),
+        ("2 cm^3 * 5 = 40 cm^3", [False]),
+        ("3 km/hour^2 * 2 = 6", [True]),
+        ("8 meters squared + 4 meters squared = 12", [True]),
+        ("6 cm^2 = 36.", [None]),
+        ("5^2 cm^2 = 25 cm^2", [True]),
+        ("3^2 + 4^2 = 25", [True]),
+    ],
+)
+def test_the_exponent_of_a_unit_is_no_power_of_its_number(text: str, holds: list[bool | None]) -> None:
+    assert [e.holds for e in equations(text) if e.left is not None] == holds
+
+
+@pytest.mark.parametrize(
     ("text", "subject", "result"),
     [
         ("x = 7", "x", 7),
