@@ -116,6 +116,30 @@ def test_the_exponent_of_a_unit_is_no_power_of_its_number(text: str, holds: list
 
 
 @pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        (r"\sqrt[3]{27} = 3.", True),
+        (r"\sqrt[3]{27} = 27\sqrt{3}", False),
+        (r"\sqrt[4]{16} = 2", True),
+        (r"\sqrt[4]{16} = 4", False),
+        (r"2\sqrt[3]{8} = 4", True),
+        (r"\sqrt[3]{-8} + 1 = -1", True),
+        (r"\sqrt[3]{\frac{8}{27}} = \frac{2}{3}", True),
+        (r"\sqrt[2]{9} + 1 = 4", True),
+        (r"\sqrt[3]{2} + 1 = 3", None),
+        (r"\sqrt[n]{8} + 1 = 3", None),
+        (r"\sqrt[4]{-16} + 1 = 3", None),
+        ("∛27 + 1 = 4", True),
+        ("∛27 + 1 = 28", False),
+        ("cube root of 27 + 1 = 4", True),
+        ("cube root of 27 + 1 = 28", False),
+    ],
+)
+def test_roots_with_an_index_are_exact_or_undecided(text: str, holds: bool | None) -> None:
+    assert [e.holds for e in equations(text)] == [holds]
+
+
+@pytest.mark.parametrize(
     ("text", "subject", "result"),
     [
         ("x = 7", "x", 7),

@@ -18,6 +18,8 @@ from stillery.maths.quotients import Quotient, constant, named
 _MAX_DEPTH = 16
 _MAX_TOKENS = 120
 _HUNDRED = constant(Fraction(100))
+_ROOT_SIGNS = {"∛": 3, "∜": 4, "\\sqrt[]": 2}
+_ROOT_WORDS = {"square": 2, "cube": 3, "cubic": 3, "fourth": 4, "fifth": 5}
 
 
 class NoExpressionError(ValueError):
@@ -178,7 +180,7 @@ class _ClaimParser:
             self.at += 1
             value = self.argument()
             self.num_operations += 1
-            return algebra.root(value)
+            return algebra.nth_root(value, _index_of(token.text))
         if token.kind == "box":
             self.at += 1
             return self.group()
@@ -233,11 +235,11 @@ class _ClaimParser:
     def worded(self, token: ClaimToken) -> Quotient | None:
         """A fraction in words before "of" ("half of 40"), or "square root of 9"."""
         words = [t.text.casefold() for i in range(3) if (t := self.peek(i)) is not None and t.kind == "word"]
-        if words[:3] == ["square", "root", "of"]:
+        if words[1:] == ["root", "of"] and words[0] in _ROOT_WORDS:
             self.at += 3
             value = self.powered()
             self.num_operations += 1
-            return algebra.root(value)
+            return algebra.nth_root(value, _ROOT_WORDS[words[0]])
         after = self.peek(1)
         factor = FRACTION_WORDS.get(token.text.casefold())
         if factor is None or after is None:
@@ -250,6 +252,14 @@ class _ClaimParser:
                 return algebra.calculate(constant(factor), "*", other)
             return constant(factor)
         raise NoExpressionError(token.text)
+
+
+def _index_of(sign: str) -> int | None:
+    """The index of a root by its sign; None for one that is not a number."""
+    inside = sign.partition("[")[2].rstrip("]")
+    if not inside:
+        return _ROOT_SIGNS.get(sign, 2)
+    return int(inside) if inside.isdecimal() and len(inside) < 4 else None
 
 
 def _read_int(text: str) -> Quotient | None:

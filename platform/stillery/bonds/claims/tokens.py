@@ -30,7 +30,7 @@ _PATTERN = re.compile(
     # Most tokens are plain words, so these come early.
     r"|(?P<plain>(?!sqrt\b|pi\b)(?:[a-zA-Z]{4,}|[a-z]{2,3})(?![\w'’-]))"
     r"|(?P<num>(?:\d{1,3}(?:(?:,|\{,\})\d{3})++(?!\d)|\d++)(?:\.\d++)?|\.\d++)"
-    r"|(?P<frac>\\[dtc]?frac(?![a-zA-Z]))|(?P<sqrt>\\sqrt(?![a-zA-Z])|√|\bsqrt\b(?=\s*[(\[{])|根号)"
+    r"|(?P<frac>\\[dtc]?frac(?![a-zA-Z]))|(?P<sqrt>\\sqrt(?![a-zA-Z])(?:\s?\[[^\]\n]{0,20}\])?|[√∛∜]|\bsqrt\b(?=\s*[(\[{])|根号)"
     r"|(?P<box>\\boxed|\\fbox)"
     r"|(?P<rel>≈|\\approx(?![a-zA-Z])|\\simeq|≠|\\neq?(?![a-zA-Z])|!=|≤|≥|<=|>=|\\(?:le|ge|leq|geq|lt|gt)(?![a-zA-Z])"
     r"|=>|⇒|\\Rightarrow|\\implies|→|->|\\to(?![a-zA-Z])|==?|＝|[<>]|≡|\\equiv(?![a-zA-Z])|~=)"
@@ -108,6 +108,8 @@ def _make(kind: str, raw: str, start: int, end: int, glued: bool) -> ClaimToken:
         if len(digits) > _MAX_DIGITS:
             return ClaimToken("other", raw[:1], start, end)
         return ClaimToken("num", digits, start, end, Fraction(digits if digits[0] != "." else "0" + digits), glued)
+    if kind == "sqrt":
+        return ClaimToken("sqrt", raw.replace(" ", ""), start, end, None, glued)
     if kind == "super":
         return ClaimToken("super", raw.translate(_SUPERSCRIPTS), start, end)
     if kind == "op":
