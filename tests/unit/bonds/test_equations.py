@@ -140,6 +140,37 @@ def test_roots_with_an_index_are_exact_or_undecided(text: str, holds: bool | Non
 
 
 @pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        (r"2\frac{1}{2} = \frac{5}{2}.", [True]),
+        (r"2\frac{1}{2} = 1", [True]),
+        (r"2\frac{1}{2} = 3", [False]),
+        (r"2\frac{3}{4} \times 4 = 11", [True]),
+        (r"2\frac{3}{4} \times 4 = 6", [True]),
+        (r"2\frac{3}{4} \times 4 = 7", [False]),
+        (r"1\frac{1}{2} + 2\frac{1}{4} = 3\frac{3}{4}", [True]),
+        (r"1\frac{1}{2} + 2\frac{1}{4} = 3\frac{1}{4}", [False]),
+        (r"14\frac{1}{3} = 4.67", [True]),
+        (r"2\frac{1}2 = 2.5", [True]),
+        (r"1 + 1 = 2\frac{1}{2}", [False]),
+        # One reading for a whole chain.
+        (r"\frac{5}{2} = 2\frac{1}{2} = 1", [True, False]),
+        # An improper fraction or an exponent makes no mixed number.
+        (r"2\frac{3}{2} = 3", [True]),
+        (r"2\frac{3}{2} = 3.5", [False]),
+        (r"3^2\frac{1}{2} = 4.5", [True]),
+        ("0.1(6) = 1/6", [True]),
+        ("1.5(4) = 6", [True]),
+        ("1.5(4) = 7", [False]),
+        ("12(3) = 36", [True]),
+        ("12(3) = 37", [False]),
+    ],
+)
+def test_ambiguous_numerals_hold_in_either_reading(text: str, holds: list[bool]) -> None:
+    assert [e.holds for e in equations(text)] == holds
+
+
+@pytest.mark.parametrize(
     ("text", "subject", "result"),
     [
         ("x = 7", "x", 7),

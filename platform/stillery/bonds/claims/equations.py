@@ -11,7 +11,7 @@ from fractions import Fraction
 from stillery.bonds.claims import algebra
 from stillery.bonds.claims.expressions import Expression
 from stillery.bonds.claims.operands import MATHS, parse_at, parse_back
-from stillery.bonds.claims.relations import NO_SUBJECT, decide, is_clean, is_clean_before
+from stillery.bonds.claims.relations import NO_SUBJECT, decide, is_clean, is_clean_before, settle
 from stillery.bonds.claims.tokens import ClaimToken
 from stillery.maths.quotients import Quotient
 
@@ -72,6 +72,8 @@ def find_equations(tokens: Sequence[ClaimToken], *, functions: frozenset[str] = 
             previous = None
             continue
         relation = token.text if token.kind == "rel" else "="
+        if left is not None:
+            left, right = settle(tokens, left, right, at, relation)
         equation = _link(tokens, left, right, at, relation)
         if equation is not None:
             found.append(equation)

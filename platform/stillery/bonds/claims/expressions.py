@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from stillery.bonds.claims import algebra
 from stillery.bonds.claims.implicit_products import FRACTION_WORDS, is_factorial, is_implicit_product, is_product_by_of
-from stillery.bonds.claims.numerals import read_numeral
+from stillery.bonds.claims.numerals import read_joined_numeral, read_numeral
 from stillery.bonds.claims.tokens import ClaimToken
 from stillery.bonds.claims.units import unit_length
 from stillery.maths.quotients import Quotient, constant, named
@@ -28,7 +28,10 @@ class NoExpressionError(ValueError):
 
 @dataclass(slots=True)
 class Expression:
-    """A parsed expression: tokens `first` up to, not including, `end`. `value` is None where it is out of bounds."""
+    """A parsed expression: tokens `first` up to, not including, `end`. `value` is None where it is out of bounds.
+
+    `other` is the second reading of an ambiguous notation: `2\\frac{1}{2}` is 2½ or 2·½, and 0.1(6) is 0.1·6 or 1/6.
+    """
 
     first: int
     end: int
@@ -36,6 +39,7 @@ class Expression:
     num_operations: int
     operands: list[Fraction] = field(default_factory=list[Fraction])
     has_unit: bool = False
+    other: "Expression | None" = None
 
     def rational(self) -> Fraction | None:
         return None if self.value is None else self.value.rational()
@@ -48,20 +52,39 @@ def parse(tokens: Sequence[ClaimToken], first: int, *, functions: frozenset[str]
     NoExpressionError where no expression starts.
     """
     parser = _ClaimParser(tokens, first, functions)
-    value = parser.sum()
-    return Expression(first, parser.at, value, parser.num_operations, parser.operands, parser.has_unit)
+    product = parser.expression()
+    if not parser.is_ambiguous:
+        return product
+    joining = _ClaimParser(tokens, first, functions, joins_numerals=True)
+    try:
+        joined = joining.expression()
+    except NoExpressionError:
+        return product
+    if joined.end != product.end:
+        return product
+    usual, unusual = (joined, product) if joining.has_mixed else (product, joined)
+    usual.other = unusual
+    return usual
 
 
 class _ClaimParser:
-    def __init__(self, tokens: Sequence[ClaimToken], first: int, functions: frozenset[str]) -> None:
+    def __init__(
+        self, tokens: Sequence[ClaimToken], first: int, functions: frozenset[str], *, joins_numerals: bool = False
+    ) -> None:
         self.tokens = tokens
-        self.at = first
+        self.first = self.at = first
+        self.joins_numerals = joins_numerals
+        self.is_ambiguous = self.has_mixed = False
         self.limit = min(len(tokens), first + _MAX_TOKENS)
         self.functions = functions
         self.depth = 0
         self.num_operations = 0
         self.operands: list[Fraction] = []
         self.has_unit = False
+
+    def expression(self) -> Expression:
+        value = self.sum()
+        return Expression(self.first, self.at, value, self.num_operations, self.operands, self.has_unit)
 
     def peek(self, offset: int = 0) -> ClaimToken | None:
         at = self.at + offset
@@ -189,7 +212,14 @@ class _ClaimParser:
         raise NoExpressionError(token.text)
 
     def numeral(self) -> Quotient | None:
-        value, self.at = read_numeral(self.tokens, self.at, self.limit)
+        joined = read_joined_numeral(self.tokens, self.at, self.limit)
+        self.is_ambiguous |= joined is not None
+        if joined is not None and self.joins_numerals:
+            self.has_mixed |= self.tokens[self.at + 1].kind == "frac"
+            self.num_operations += 1
+            value, self.at = joined
+        else:
+            value, self.at = read_numeral(self.tokens, self.at, self.limit)
         self.operands.append(value)
         self.skip_unit()
         return algebra.number(value)

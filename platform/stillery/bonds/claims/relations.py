@@ -4,6 +4,7 @@ A side that may extend beyond the parsed part, in either direction, decides noth
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from stillery.bonds.claims import algebra
 from stillery.bonds.claims.expressions import Expression
@@ -21,6 +22,30 @@ _LEFT_OVER = frozenset("remaining leftover left over remainder".split())
 _REMAINDER_REACH = 9
 _LARGE_UNITS = frozenset("hundred thousand million billion dozen percent".split())
 _RELATIVE_TOLERANCE = 0.01
+
+
+def settle(
+    tokens: Sequence[ClaimToken], left: Expression, right: Expression, at: int, relation: str
+) -> tuple[Expression, Expression]:
+    """The readings of two sides that make the relation hold, as the only ones; where none do, the usual ones."""
+    if left.other is None and right.other is None:
+        return left, right
+    if decide(tokens, left, right, at, relation):
+        return replace(left, other=None), replace(right, other=None)
+    for one in _readings(left):
+        if decide(tokens, one, right, at, relation):
+            return one, replace(right, other=None)
+        for two in _readings(right)[1:]:
+            is_same = relation == "=" and algebra.equal(one.value, two.value)
+            if is_same or (relation != "=" and decide(tokens, one, two, at, relation)):
+                return one, two
+    return left, right
+
+
+def _readings(side: Expression) -> list[Expression]:
+    if side.other is None:
+        return [side]
+    return [side, replace(side.other, end=side.end, has_unit=side.has_unit)]
 
 
 def decide(tokens: Sequence[ClaimToken], left: Expression, right: Expression, at: int, relation: str) -> bool | None:
