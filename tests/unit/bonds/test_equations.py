@@ -171,6 +171,86 @@ def test_ambiguous_numerals_hold_in_either_reading(text: str, holds: list[bool])
 
 
 @pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        # Denied relations.
+        ("3 + 4 does not equal 8.", [True]),
+        ("3 + 4 does not equal 7.", [False]),
+        ("3 + 4 doesn't equal 8.", [True]),
+        ("3 + 4 never equals 8.", [True]),
+        ("It is false that 3+4=8.", [None]),
+        ("It is false that 3+4=7.", [False]),
+        ("It is not true that 3+4=8.", [None]),
+        ("3 + 4 = 8 is false.", [None]),
+        ("It is true that 3+4=8.", [False]),
+        ("45 people - 4 people who cannot come = 41", [True]),
+        # Functions.
+        ("floor(7/2) = 3", [None]),
+        ("abs(3-5) = 2", [None]),
+        ("score(2+3) = 10", [None]),
+        (r"\log_{2}(8) = 3", [None]),
+        ("log10(100) - 1 = 1", [None]),
+        ("5 + 1 = 2 floor(7/2)", [None]),
+        ("the square of 5 + 2 = 27", [None]),
+        ("negative 3 + 5 = 2", [None]),
+        ("so (3+4) = 8", [False]),
+        ("2(3+4) = 15", [False]),
+        ("共有(3 + 4) = 8 个", [False]),
+        ("2.5 - 5sqrt(4) = -7.5", [True]),
+        ("|x| - 1/2 = 0", [None]),
+        ("| -3 + 4 = 2 |", [False]),
+        # Operands in words.
+        ("4 less than 3 * 5 = 11", [None]),
+        ("5 + 10 = 4 more than 11", [None]),
+        ("subtract 3 from 5 * 4 = 17", [None]),
+        ("more than 3 * 4 = 13", [False]),
+        ("it grew from 16 to 16 + 4 = 21", [False]),
+        # Notations.
+        ("0.(6) = 2/3", [True]),
+        ("3 + 4 = 8.(1)", [False]),
+        ("0x1F = 31", []),
+        ("1010_2 + 1 = 11", [None]),
+        ("5 + 5 = 1010_2", [None]),
+        ("[3]_1 = 7 + 1", [None]),
+        ("200 - 25% = 150", [None]),
+        ("200 + 5 percent = 210", [None]),
+        ("100% - 25% = 75%", [True]),
+        ("100% - 25% = 70%", [False]),
+        ("1 - 25% = 0.75", [True]),
+    ],
+)
+def test_words_and_signs_that_are_not_computed_decide_nothing(text: str, holds: list[bool | None]) -> None:
+    assert [e.holds for e in equations(text) if e.left is not None] == holds
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("1 hour + 30 minutes = 90 minutes", None),
+        ("1 hour + 30 minutes = 31 minutes", None),
+        ("30 minutes + 30 minutes = 60 minutes", True),
+        ("30 minutes + 30 minutes = 61 minutes", False),
+        ("1/2 hour = 30 minutes", None),
+        ("3 * 4 hours = 720 minutes", None),
+        ("120 minutes / 60 = 2 hours", True),
+        ("$1.50 + 50 cents = $2", None),
+        ("$1.50 + $2 = $4", False),
+        ("3 cats + 4 dogs = 7 animals", True),
+        ("3 cats + 4 dogs = 8 animals", None),
+        ("3 apples + 4 green apples = 8 apples", False),
+        ("5 apples + 3 apples = 9 in total", False),
+        ("3 boxes * 4 apples = 13 apples", False),
+        ("2 thousand + 3 = 2003", None),
+        ("2 thousand + 3 = 5", None),
+        ("2 thousand + 3 thousand = 5 thousand", True),
+        ("2 + 3 = 5 thousand", True),
+    ],
+)
+def test_units_that_only_a_conversion_joins_decide_nothing(text: str, holds: bool | None) -> None:
+    assert [e.holds for e in equations(text)] == [holds]
+
+
+@pytest.mark.parametrize(
     ("text", "subject", "result"),
     [
         ("x = 7", "x", 7),

@@ -17,6 +17,7 @@ from stillery.maths.quotients import Quotient, constant, named
 
 _MAX_DEPTH = 16
 _MAX_TOKENS = 120
+_ONE = constant(Fraction(1))
 _HUNDRED = constant(Fraction(100))
 _ROOT_SIGNS = {"∛": 3, "∜": 4, "\\sqrt[]": 2}
 _ROOT_WORDS = {"square": 2, "cube": 3, "cubic": 3, "fourth": 4, "fifth": 5}
@@ -98,7 +99,9 @@ class _ClaimParser:
         self.depth += 1
         if self.depth > _MAX_DEPTH:
             raise NoExpressionError("nested too deeply")
+        start = self.at
         value = self.product()
+        is_percent = self.is_percent_after(start - 1)
         while self.is_next("op", "+", "-"):
             sign, at, depth = self.tokens[self.at].text, self.at, self.depth
             self.at += 1
@@ -108,9 +111,18 @@ class _ClaimParser:
                 self.at, self.depth = at, depth
                 break
             self.num_operations += 1
-            value = algebra.calculate(value, sign, other)
+            is_share = self.is_percent_after(at) and not is_percent and not algebra.equal(value, _ONE)
+            value = None if is_share else algebra.calculate(value, sign, other)
         self.depth -= 1
         return value
+
+    def is_percent_after(self, at: int) -> bool:
+        """Whether just a number with a per cent sign was read after a token: what 25% in 200 - 25% is of is not
+        said."""
+        read = self.tokens[at + 1 : self.at]
+        following = self.peek()
+        is_worded = following is not None and following.text.casefold() == "percent"
+        return len(read) == 2 - is_worded and read[0].kind == "num" and (is_worded or read[1].text == "%")
 
     def product(self) -> Quotient | None:
         value = self.signed()

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from stillery.bonds.claims import algebra
+from stillery.bonds.claims.conversions import needs_conversion
 from stillery.bonds.claims.expressions import Expression
 from stillery.bonds.claims.tokens import ClaimToken
+from stillery.bonds.claims.wording import changes_after, changes_before, is_operand
 from stillery.maths.quotients import Quotient
 
 _CLEAN = frozenset(("stop", "comma", "word", "relword", "rel", "money", "close", "open", "other", "bar"))
@@ -55,7 +57,10 @@ def decide(tokens: Sequence[ClaimToken], left: Expression, right: Expression, at
     if not is_clean_before(tokens, left.first) or not is_clean(tokens, right.end):
         return None
     if relation in ("=", "≈"):
-        return _decide_equal(tokens, left, right, at, relation)
+        holds = _decide_equal(tokens, left, right, at, relation)
+        if holds is not None and needs_conversion(tokens, left.first, at, right.end, is_equal=holds):
+            return None
+        return holds
     one, two = left.value.approximate(), right.value.approximate()
     if one is None or two is None or (left.num_operations == 0 and right.num_operations == 0 and left.has_unit):
         return None
@@ -86,7 +91,7 @@ def _decide_equal(
     is_percent = tokens[right.end - 1].text == "%" or any(t.text == "%" for t in tokens[left.first : at])
     if one is not None and two is not None and is_percent and one in (two * 100, two / 100):
         return True
-    if _is_prefix(tokens, right, left) or _is_range(tokens, left):
+    if _is_prefix(tokens, right, left) or _is_range(tokens, left) or is_operand(tokens, left.first):
         return None
     if tokens[at].kind != "rel" and _is_named(tokens, left.first):
         return None
@@ -127,6 +132,8 @@ def is_clean_before(tokens: Sequence[ClaimToken], first: int) -> bool:
     """Whether no mathematical text that could belong to the expression precedes it."""
     if first == 0:
         return True
+    if changes_before(tokens, first):
+        return False
     before = tokens[first - 1]
     two_before = tokens[first - 2] if first > 1 else None
     if two_before is not None and two_before.kind in ("num", "close") and before.text in (",", ":"):
@@ -143,6 +150,8 @@ def is_clean(tokens: Sequence[ClaimToken], end: int) -> bool:
     """Whether no mathematical text that could belong to the expression follows it."""
     if end >= len(tokens):
         return True
+    if changes_after(tokens, end):
+        return False
     following = {t.text.casefold() for t in tokens[end : end + _REMAINDER_REACH]}
     if _REMAINDER & following or any(t.kind == "func" for t in tokens[end : end + 2]):
         return False

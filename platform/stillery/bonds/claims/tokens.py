@@ -29,14 +29,15 @@ _PATTERN = re.compile(
     r"|\\(?:left|right|displaystyle|quad|qquad|big|Big|bigl|bigr|limits)(?![a-zA-Z])|\\\(|\\\)|\\\[|\\\]|\$\$|\*\*(?=[A-Z\s]|$)|&(?=[=<>])|\\(?:text|mathrm|mbox|mathbf|vec|mathit)(?=\s*\{))"
     # Most tokens are plain words, so these come early.
     r"|(?P<plain>(?!sqrt\b|pi\b)(?:[a-zA-Z]{4,}|[a-z]{2,3})(?![\w'’-]))"
-    r"|(?P<num>(?:\d{1,3}(?:(?:,|\{,\})\d{3})++(?!\d)|\d++)(?:\.\d++)?|\.\d++)"
-    r"|(?P<frac>\\[dtc]?frac(?![a-zA-Z]))|(?P<sqrt>\\sqrt(?![a-zA-Z])(?:\s?\[[^\]\n]{0,20}\])?|[√∛∜]|\bsqrt\b(?=\s*[(\[{])|根号)"
+    r"|(?P<literal>(?<![\w.])0(?:[xX][0-9a-fA-F]{1,20}|[bB][01]{1,64}|[oO][0-7]{1,20})(?!\w))"
+    r"|(?P<num>\d++\.\(\d{1,9}\)|(?:\d{1,3}(?:(?:,|\{,\})\d{3})++(?!\d)|\d++)(?:\.\d++)?|\.\d++)"
+    r"|(?P<frac>\\[dtc]?frac(?![a-zA-Z]))|(?P<sqrt>\\sqrt(?![a-zA-Z])(?:\s?\[[^\]\n]{0,20}\])?|[√∛∜]|(?<![a-zA-Z])sqrt\b(?=\s*[(\[{])|根号)"
     r"|(?P<box>\\boxed|\\fbox)"
     r"|(?P<rel>≈|\\approx(?![a-zA-Z])|\\simeq|≠|\\neq?(?![a-zA-Z])|!=|≤|≥|<=|>=|\\(?:le|ge|leq|geq|lt|gt)(?![a-zA-Z])"
     r"|=>|⇒|\\Rightarrow|\\implies|→|->|\\to(?![a-zA-Z])|==?|＝|[<>]|≡|\\equiv(?![a-zA-Z])|~=)"
     r"|(?P<op>\*\*|\^|\+|＋|-|−|–|－|\*|×|\\times(?![a-zA-Z])|\\cdot(?![a-zA-Z])|·|⋅|∙|/|÷|\\div(?![a-zA-Z])|／|⁄|±|\\pm(?![a-zA-Z]))"
     r"|(?P<super>[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+)"
-    r"|(?P<pi>π|\\pi(?![a-zA-Z])|\bpi\b)"
+    r"|(?P<pi>π|\\pi(?![a-zA-Z])|(?<![a-zA-Z])pi\b)"
     r"|(?P<post>%|％|\\%|!|°|\^\\circ|\^\{\\circ\})"
     r"|(?P<money>\\?\$|€|£|¥|￥)"
     rf"|(?P<greek>\\(?:{_GREEK})(?![a-zA-Z])(?:_\w|_\{{\w+\}})?|[α-ωΑ-Ω])"
@@ -103,6 +104,8 @@ def tokenize(text: str, *, start: int = 0) -> list[ClaimToken]:
 def _make(kind: str, raw: str, start: int, end: int, glued: bool) -> ClaimToken:
     if kind == "plain":
         return _make_plain(raw, start, end, glued)
+    if kind == "num" and raw.endswith(")"):
+        return ClaimToken("num", raw, start, end, _periodic(raw), glued)
     if kind == "num":
         digits = raw.replace("{,}", "").replace(",", "")
         if len(digits) > _MAX_DIGITS:
@@ -137,6 +140,12 @@ def _make(kind: str, raw: str, start: int, end: int, glued: bool) -> ClaimToken:
     if kind == "command":
         return ClaimToken("func" if raw[1:] in _FUNCTIONS else "command", raw, start, end, None, glued)
     return ClaimToken(kind, raw, start, end, None, glued)
+
+
+def _periodic(raw: str) -> Fraction:
+    """The value of 0.(6)."""
+    whole, _, period = raw.rstrip(")").partition(".(")
+    return int(whole) + Fraction(int(period), 10 ** len(period) - 1)
 
 
 def _make_plain(raw: str, start: int, end: int, glued: bool) -> ClaimToken:
