@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import pytest
 
+from stillery.bonds import analyze
 from stillery.bonds.claims import algebra
 from stillery.bonds.claims.equations import StatedRelation, find_equations
 from stillery.bonds.claims.expressions import NoExpressionError, parse
@@ -181,6 +182,9 @@ def test_ambiguous_numerals_hold_in_either_reading(text: str, holds: list[bool])
         ("It is false that 3+4=8.", [None]),
         ("It is false that 3+4=7.", [False]),
         ("It is not true that 3+4=8.", [None]),
+        ("It isn't true that 3+4=8.", [None]),
+        ("It is wrong to say 3+4=8.", [None]),
+        ("It is right to say that 3+4=8.", [False]),
         ("3 + 4 = 8 is false.", [None]),
         ("It is true that 3+4=8.", [False]),
         ("45 people - 4 people who cannot come = 41", [True]),
@@ -198,6 +202,10 @@ def test_ambiguous_numerals_hold_in_either_reading(text: str, holds: list[bool])
         ("共有(3 + 4) = 8 个", [False]),
         ("2.5 - 5sqrt(4) = -7.5", [True]),
         ("|x| - 1/2 = 0", [None]),
+        ("5 + 1 = 2⌊7/2⌋", [None]),
+        ("5 choose 2 + 1 = 11", [None]),
+        ("average of 3 + 5 = 4", [None]),
+        ("total of 3 + 5 = 4", [False]),
         ("| -3 + 4 = 2 |", [False]),
         # Operands in words.
         ("4 less than 3 * 5 = 11", [None]),
@@ -208,7 +216,14 @@ def test_ambiguous_numerals_hold_in_either_reading(text: str, holds: list[bool])
         # Notations.
         ("0.(6) = 2/3", [True]),
         ("3 + 4 = 8.(1)", [False]),
+        ("5 / 2 = 2½", [True]),
+        ("5 / 2 = 3½", [False]),
+        ("½ of 40 = 20", [True]),
         ("0x1F = 31", []),
+        # An order of labels, and a comparison.
+        ("3 > 1 > 4 > 2", [True, None, True]),
+        ("7 > 9", [False]),
+        ("3 > 1 + 1 > 4", [True, False]),
         ("1010_2 + 1 = 11", [None]),
         ("5 + 5 = 1010_2", [None]),
         ("[3]_1 = 7 + 1", [None]),
@@ -248,6 +263,12 @@ def test_words_and_signs_that_are_not_computed_decide_nothing(text: str, holds: 
 )
 def test_units_that_only_a_conversion_joins_decide_nothing(text: str, holds: bool | None) -> None:
     assert [e.holds for e in equations(text)] == [holds]
+
+
+def test_the_letter_i_has_no_value_to_put_in() -> None:
+    text = "For i = 1 we are done.\nThe square (1 + i)^2 = 2i.\nFor k = 1 we are done.\nThe square (1 + k)^2 = 2k."
+    claims = [claim for atom in analyze(text).atoms for claim in atom.claims if "^2" in claim.text]
+    assert [claim.holds for claim in claims] == [None, False]
 
 
 @pytest.mark.parametrize(

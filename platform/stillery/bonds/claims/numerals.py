@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
-from stillery.bonds.claims.tokens import ClaimToken
+from stillery.bonds.claims.tokens import VULGAR, ClaimToken
 
 _BRACED = ["frac", "open", "num", "close", "open", "num", "close"]
 _HALF_BRACED = ["frac", "open", "num", "close", "num"]
@@ -22,6 +22,8 @@ def read_numeral(tokens: Sequence[ClaimToken], at: int, limit: int) -> tuple[Fra
         is_fraction = top.kind == bottom.kind == "num" and slash.text == "/" and not top.glued
         if is_fraction and value.denominator == 1 and top.value and bottom.value and 0 < top.value < bottom.value:
             return value + top.value / bottom.value, at + joined + 4
+    if behind and behind[0].kind == "num" and behind[0].text in VULGAR and value.denominator == 1:
+        return value + (behind[0].value or 0), at + 2
     if _is_tight_divisor(tokens, at, behind) and behind[1].value:
         return value / behind[1].value, at + 3
     return value, at + 1

@@ -67,7 +67,15 @@ def decide(tokens: Sequence[ClaimToken], left: Expression, right: Expression, at
     if relation == "≠":
         is_same = algebra.equal(left.value, right.value)
         return None if is_same is None else not is_same
-    return {"<": one < two, ">": one > two, "≤": one <= two, "≥": one >= two}[relation]
+    holds = {"<": one < two, ">": one > two, "≤": one <= two, "≥": one >= two}[relation]
+    return holds or (None if _is_ranking(tokens, left, right, relation) else False)
+
+
+def _is_ranking(tokens: Sequence[ClaimToken], left: Expression, right: Expression, relation: str) -> bool:
+    """Whether two numbers are items in a chain of three or more that are ordered by something else: "3 > 1 > 4"."""
+    before, after = tokens[max(0, left.first - 1) : left.first], tokens[right.end : right.end + 1]
+    is_chain = any(token.text == relation for token in (*before, *after))
+    return is_chain and left.num_operations == right.num_operations == 0
 
 
 def _decide_equal(

@@ -4,10 +4,12 @@ Linear: one pass of one regular expression without nested repetition.
 """
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
+VULGAR = frozenset("½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞")
 # A number with more digits than this is not a quantity to compute with.
 _MAX_DIGITS = 60
 
@@ -30,6 +32,7 @@ _PATTERN = re.compile(
     # Most tokens are plain words, so these come early.
     r"|(?P<plain>(?!sqrt\b|pi\b)(?:[a-zA-Z]{4,}|[a-z]{2,3})(?![\w'’-]))"
     r"|(?P<literal>(?<![\w.])0(?:[xX][0-9a-fA-F]{1,20}|[bB][01]{1,64}|[oO][0-7]{1,20})(?!\w))"
+    r"|(?P<vulgar>[½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞])"
     r"|(?P<num>\d++\.\(\d{1,9}\)|(?:\d{1,3}(?:(?:,|\{,\})\d{3})++(?!\d)|\d++)(?:\.\d++)?|\.\d++)"
     r"|(?P<frac>\\[dtc]?frac(?![a-zA-Z]))|(?P<sqrt>\\sqrt(?![a-zA-Z])(?:\s?\[[^\]\n]{0,20}\])?|[√∛∜]|(?<![a-zA-Z])sqrt\b(?=\s*[(\[{])|根号)"
     r"|(?P<box>\\boxed|\\fbox)"
@@ -104,6 +107,9 @@ def tokenize(text: str, *, start: int = 0) -> list[ClaimToken]:
 def _make(kind: str, raw: str, start: int, end: int, glued: bool) -> ClaimToken:
     if kind == "plain":
         return _make_plain(raw, start, end, glued)
+    if kind == "vulgar":
+        top, _, bottom = unicodedata.normalize("NFKC", raw).partition("⁄")
+        return ClaimToken("num", raw, start, end, Fraction(int(top), int(bottom)), glued)
     if kind == "num" and raw.endswith(")"):
         return ClaimToken("num", raw, start, end, _periodic(raw), glued)
     if kind == "num":

@@ -8,7 +8,8 @@ _MAX_UNIT_WORDS = 8
 # Words that join two statements are not units of the number before them.
 _NO_UNITS = frozenset(
     "or so then but if because since as which when where we he she they it i you therefore thus hence not also "
-    "while after before has have had leaving now get gets got need needs".split()
+    "while after before has have had leaving now get gets got need needs "
+    "doubled tripled quadrupled halved squared cubed factorial".split()
 )
 # Words that a unit may hold, but neither begin nor end with ("hats for boys + 3").
 _INNER = frozenset("and for to from with in on at the that".split())

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from stillery.bonds.claims.tokens import ClaimToken
 
 _FUNCTION_WORDS = frozenset(
-    "sqrt cbrt floor ceil ceiling abs trunc log lg negative double triple quadruple thrice twice half".split()
+    "sqrt cbrt floor ceil ceiling abs trunc log lg negative double triple quadruple thrice twice half choose".split()
 )
 _FUNCTION_NOUNS = frozenset(
     "square cube root roots floor ceiling log logarithm factorial reciprocal inverse negative opposite magnitude "
     "double triple sine cosine tangent".split()
 )
+_MEANS = frozenset("average mean median half".split())
 _COMPARATIVES = frozenset("less more fewer greater larger smaller higher lower".split())
 _OPERATIONS = frozenset(
     "add adding added subtract subtracting subtracted take taking taken multiply multiplying multiplied divide "
@@ -26,6 +27,11 @@ _NEGATIONS = frozenset("not never cannot neither nor hardly fails differs".split
 _BETWEEN = frozenset("equal exactly quite simply actually even just be to".split())
 _UNTRUE = frozenset("false wrong incorrect untrue impossible".split())
 _TRUE = frozenset("true correct right case possible".split())
+# How a statement that is called true or false may begin: "it is false that 3 + 4 = 8".
+_SAYING = [["to", verb, "that"] for verb in ("say", "write", "claim")]
+_SAYING += [["that"], *(["to", verb] for verb in ("say", "write", "claim"))]
+# Signs of functions and operations that are not read.
+_SIGNS = frozenset("⌊⌋⌈⌉∑∏∫∂∇∘⊕⊗∧∨∩∪¬‰")
 _REACH = 6
 
 
@@ -39,6 +45,8 @@ def changes_before(tokens: Sequence[ClaimToken], first: int) -> bool:
         return two_before is not None and before.glued and two_before.kind not in ("stop", "comma", "other")
     if before.kind == "bar" and tokens[first].kind == "op":
         return tokens[first].glued or not (first + 1 < len(tokens) and tokens[first + 1].glued)
+    if before.text in _SIGNS:
+        return True
     words = [token.text.casefold() for token in tokens[max(0, first - 3) : first]]
     if words[-1] == "of":
         return words[-2:-1] != [] and (words[-2] in _FUNCTION_NOUNS or words[-3:-1] == ["absolute", "value"])
@@ -54,6 +62,8 @@ def _is_applied(before: ClaimToken, two_before: ClaimToken | None) -> bool:
 def is_operand(tokens: Sequence[ClaimToken], first: int) -> bool:
     """Whether words may make an expression an operand: "4 less than", "subtract 3 from", "the sum of 3 and"."""
     words = [token.text.casefold() for token in tokens[max(0, first - _REACH) : first]]
+    if words[-1:] == ["of"]:
+        return words[-2:-1] != [] and words[-2] in _MEANS
     if len(words) < 3:
         return False
     if words[-1] == "and":
@@ -72,6 +82,8 @@ def is_operand(tokens: Sequence[ClaimToken], first: int) -> bool:
 def changes_after(tokens: Sequence[ClaimToken], end: int) -> bool:
     """Whether the text after an expression belongs to it: a function, an index, a bar, "4 more than 11"."""
     token, after = tokens[end], tokens[end + 1] if end + 1 < len(tokens) else None
+    if token.text in _SIGNS:
+        return True
     if after is None:
         return False
     if token.kind == "word" and after.kind == "open" and after.glued and token.text.isascii():
@@ -94,10 +106,12 @@ def is_negated(tokens: Sequence[ClaimToken], at: int) -> bool:
 
 def is_denied(tokens: Sequence[ClaimToken], first: int, end: int) -> bool:
     """Whether the words around an equation deny it: "it is false that …", "… is not true"."""
-    before = [token.text.casefold() for token in tokens[max(0, first - 5) : first]]
-    if before[-1:] == ["that"]:
-        is_not_true = not _TRUE.isdisjoint(before[-2:-1]) and not _NEGATIONS.isdisjoint(before[:-2])
-        if is_not_true or not _UNTRUE.isdisjoint(before[-2:-1]):
+    before = [token.text.casefold().replace("’", "'") for token in tokens[max(0, first - 7) : first]]
+    says = next((ending for ending in _SAYING if before[-len(ending) :] == ending), None)
+    if says is not None:
+        words = before[: -len(says)]
+        is_not = any(word in _NEGATIONS or word.endswith("n't") for word in words[-3:-1])
+        if not _UNTRUE.isdisjoint(words[-1:]) or (is_not and not _TRUE.isdisjoint(words[-1:])):
             return True
     after = [token.text.casefold() for token in tokens[end : end + 3]]
     is_untrue = after[:1] == ["is"] and not _UNTRUE.isdisjoint(after[1:2])
