@@ -10,7 +10,8 @@ from fractions import Fraction
 
 from stillery.bonds.claims import algebra
 from stillery.bonds.claims.implicit_products import FRACTION_WORDS, is_factorial, is_implicit_product, is_product_by_of
-from stillery.bonds.claims.numerals import read_joined_numeral, read_numeral
+from stillery.bonds.claims.numerals import is_percentage, read_joined_numeral, read_numeral
+from stillery.bonds.claims.roots import ROOT_WORDS, index_of
 from stillery.bonds.claims.tokens import ClaimToken
 from stillery.bonds.claims.units import unit_length
 from stillery.maths.quotients import Quotient, constant, named
@@ -19,8 +20,6 @@ _MAX_DEPTH = 16
 _MAX_TOKENS = 120
 _ONE = constant(Fraction(1))
 _HUNDRED = constant(Fraction(100))
-_ROOT_SIGNS = {"∛": 3, "∜": 4, "\\sqrt[]": 2}
-_ROOT_WORDS = {"square": 2, "cube": 3, "cubic": 3, "fourth": 4, "fifth": 5}
 
 
 class NoExpressionError(ValueError):
@@ -101,7 +100,7 @@ class _ClaimParser:
             raise NoExpressionError("nested too deeply")
         start = self.at
         value = self.product()
-        is_percent = self.is_percent_after(start - 1)
+        is_percent = is_percentage(self.tokens, start, self.at, self.limit)
         while self.is_next("op", "+", "-"):
             sign, at, depth = self.tokens[self.at].text, self.at, self.depth
             self.at += 1
@@ -111,18 +110,14 @@ class _ClaimParser:
                 self.at, self.depth = at, depth
                 break
             self.num_operations += 1
-            is_share = self.is_percent_after(at) and not is_percent and not algebra.equal(value, _ONE)
+            is_share = (
+                is_percentage(self.tokens, at + 1, self.at, self.limit)
+                and not is_percent
+                and not algebra.equal(value, _ONE)
+            )
             value = None if is_share else algebra.calculate(value, sign, other)
         self.depth -= 1
         return value
-
-    def is_percent_after(self, at: int) -> bool:
-        """Whether just a number with a per cent sign was read after a token: what 25% in 200 - 25% is of is not
-        said."""
-        read = self.tokens[at + 1 : self.at]
-        following = self.peek()
-        is_worded = following is not None and following.text.casefold() == "percent"
-        return len(read) == 2 - is_worded and read[0].kind == "num" and (is_worded or read[1].text == "%")
 
     def product(self) -> Quotient | None:
         value = self.signed()
@@ -215,7 +210,7 @@ class _ClaimParser:
             self.at += 1
             value = self.argument()
             self.num_operations += 1
-            return algebra.nth_root(value, _index_of(token.text))
+            return algebra.nth_root(value, index_of(token.text))
         if token.kind == "box":
             self.at += 1
             return self.group()
@@ -277,11 +272,11 @@ class _ClaimParser:
     def worded(self, token: ClaimToken) -> Quotient | None:
         """A fraction in words before "of" ("half of 40"), or "square root of 9"."""
         words = [t.text.casefold() for i in range(3) if (t := self.peek(i)) is not None and t.kind == "word"]
-        if words[1:] == ["root", "of"] and words[0] in _ROOT_WORDS:
+        if words[1:] == ["root", "of"] and words[0] in ROOT_WORDS:
             self.at += 3
             value = self.powered()
             self.num_operations += 1
-            return algebra.nth_root(value, _ROOT_WORDS[words[0]])
+            return algebra.nth_root(value, ROOT_WORDS[words[0]])
         after = self.peek(1)
         factor = FRACTION_WORDS.get(token.text.casefold())
         if factor is None or after is None:
@@ -294,14 +289,6 @@ class _ClaimParser:
                 return algebra.calculate(constant(factor), "*", other)
             return constant(factor)
         raise NoExpressionError(token.text)
-
-
-def _index_of(sign: str) -> int | None:
-    """The index of a root by its sign; None for one that is not a number."""
-    inside = sign.partition("[")[2].rstrip("]")
-    if not inside:
-        return _ROOT_SIGNS.get(sign, 2)
-    return int(inside) if inside.isdecimal() and len(inside) < 4 else None
 
 
 def _read_int(text: str) -> Quotient | None:

@@ -64,3 +64,10 @@ def _is_tight_divisor(tokens: Sequence[ClaimToken], at: int, behind: Sequence[Cl
         return False
     slash, bottom = behind[:2]
     return slash.text == "/" and slash.glued and bottom.kind == "num" and bottom.glued
+
+
+def is_percentage(tokens: Sequence[ClaimToken], first: int, end: int, limit: int) -> bool:
+    """Whether tokens are just a number with a per cent sign or word: what 25% in 200 - 25% is of is not said."""
+    is_worded = end < limit and tokens[end].text.casefold() == "percent"
+    read = tokens[first:end]
+    return len(read) == 2 - is_worded and read[0].kind == "num" and (is_worded or read[1].text == "%")

@@ -28,8 +28,7 @@ _BETWEEN = frozenset("equal exactly quite simply actually even just be to".split
 _UNTRUE = frozenset("false wrong incorrect untrue impossible".split())
 _TRUE = frozenset("true correct right case possible".split())
 # How a statement that is called true or false may begin: "it is false that 3 + 4 = 8".
-_SAYING = [["to", verb, "that"] for verb in ("say", "write", "claim")]
-_SAYING += [["that"], *(["to", verb] for verb in ("say", "write", "claim"))]
+_SAYING = [ending for v in ("say", "write", "claim") for ending in (["to", v, "that"], ["to", v])] + [["that"]]
 # Signs of functions and operations that are not read.
 _SIGNS = frozenset("⌊⌋⌈⌉∑∏∫∂∇∘⊕⊗∧∨∩∪¬‰")
 _REACH = 6
