@@ -17,6 +17,9 @@ _DIMENSIONS = {
         "volume": "ml milliliter millilitre cl l liter litre gallon quart pint cup ounce tablespoon teaspoon",
         "money": "dollar cent penny penni pennie nickel dime quarter buck euro pound usd",
         "angle": "degree radian",
+        "energy": "ev kev mev gev tev joule kj kilojoule cal calorie kcal kilocalorie",
+        "power": "watt kw kilowatt megawatt",
+        "frequency": "hz khz mhz ghz hertz",
         "data": "bit byte kb mb gb tb",
     }.items()
     for word in words.split()

@@ -54,7 +54,7 @@ def changes_before(tokens: Sequence[ClaimToken], first: int) -> bool:
 
 def _is_applied(before: ClaimToken, two_before: ClaimToken | None) -> bool:
     if before.kind == "word":
-        return before.text.isascii()
+        return before.text[0].isascii()
     return before.text in ("'", "’", "′") and two_before is not None and two_before.kind in ("name", "word")
 
 
