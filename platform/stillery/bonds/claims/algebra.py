@@ -11,6 +11,7 @@ from fractions import Fraction
 from stillery.maths.quotients import NotSimpleError, Quotient, TermBudget, constant, named, root_of
 
 _MAX_FACTORIAL = 100
+_MAX_ROOT = 20
 # The maximum number of terms in one operation: a trace has thousands of expressions, and each is read from several
 # places.
 _MAX_PRODUCTS = 400
@@ -57,6 +58,28 @@ def root(value: Quotient | None) -> Quotient | None:
         return named(f"sqrt{value.key()}") if value.rational() is None else root_of(value)
     except NotSimpleError:
         return None
+
+
+def nth_root(value: Quotient | None, index: int | None) -> Quotient | None:
+    """The real root of a rational number; the square root, and a root that is rational. None for any other."""
+    if index == 2:
+        return root(value)
+    radicand = None if value is None else value.rational()
+    if index is None or not 2 < index <= _MAX_ROOT or radicand is None or (radicand < 0 and index % 2 == 0):
+        return None
+    top, bottom = _whole_root(abs(radicand.numerator), index), _whole_root(radicand.denominator, index)
+    if top is None or bottom is None:
+        return None
+    return number(Fraction(top if radicand >= 0 else -top, bottom))
+
+
+def _whole_root(radicand: int, index: int) -> int | None:
+    """The whole number with this power, if there is one, by bisection."""
+    low, high = 0, 1 << (radicand.bit_length() // index + 1)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if middle**index < radicand else (low, middle)
+    return low if low**index == radicand else None
 
 
 def factorial(value: Quotient | None) -> Quotient | None:

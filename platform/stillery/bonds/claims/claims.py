@@ -106,7 +106,8 @@ def _put_solutions(located: Sequence[Located], steps: Sequence[Step]) -> list[Lo
     for step in steps:
         for name, key in step.assigned.items():
             values[name].add(key)
-    known = {name: next(iter(keys)) for name, keys in values.items() if len(keys) == 1}
+    # i is an index in one line and the imaginary unit in another.
+    known = {name: next(iter(keys)) for name, keys in values.items() if len(keys) == 1 and name != "i"}
     result: list[Located] = []
     for entry in located:
         equation = entry.equation

@@ -5,14 +5,15 @@ An equation is one link of a chain: `3*4 = 10 + 2 = 12` holds two. Words count a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from stillery.bonds.claims import algebra
 from stillery.bonds.claims.expressions import Expression
 from stillery.bonds.claims.operands import MATHS, parse_at, parse_back
-from stillery.bonds.claims.relations import NO_SUBJECT, decide, is_clean, is_clean_before
+from stillery.bonds.claims.relations import NO_SUBJECT, decide, is_clean, is_clean_before, settle
 from stillery.bonds.claims.tokens import ClaimToken
+from stillery.bonds.claims.wording import is_denied, is_negated
 from stillery.maths.quotients import Quotient
 
 _MAX_SUBJECT_WORDS = 5
@@ -53,6 +54,8 @@ class StatedRelation:
         left, right = self.left, self.right
         if left is None or left.value is None or right.value is None or left.num_operations == 0:
             return False
+        if self.relation == "≠":
+            return False
         is_simpler = right.num_operations < left.num_operations or right.num_operations == 0
         is_result = right.num_operations == 0 or (right.num_operations == 1 and is_simpler) or right.rational() is None
         return is_result and is_simpler and not left.value.names() and not right.value.names()
@@ -72,9 +75,15 @@ def find_equations(tokens: Sequence[ClaimToken], *, functions: frozenset[str] = 
             previous = None
             continue
         relation = token.text if token.kind == "rel" else "="
+        is_untrue = relation == "=" and left is not None and is_denied(tokens, left.first, right.end)
+        if is_untrue or (relation == "=" and is_negated(tokens, at)):
+            relation = "≠"
+        if left is not None:
+            left, right = settle(tokens, left, right, at, relation)
         equation = _link(tokens, left, right, at, relation)
         if equation is not None:
-            found.append(equation)
+            # The denial is not part of the claim's text, which must not read as true.
+            found.append(replace(equation, holds=None) if is_untrue and equation.holds else equation)
         previous, done = right, max(right.end, at + 1)
         done = _continue(tokens, right, found, functions) or done
     return found

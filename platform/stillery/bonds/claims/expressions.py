@@ -10,13 +10,15 @@ from fractions import Fraction
 
 from stillery.bonds.claims import algebra
 from stillery.bonds.claims.implicit_products import FRACTION_WORDS, is_factorial, is_implicit_product, is_product_by_of
-from stillery.bonds.claims.numerals import read_numeral
+from stillery.bonds.claims.numerals import is_percentage, read_joined_numeral, read_numeral
+from stillery.bonds.claims.roots import ROOT_WORDS, index_of
 from stillery.bonds.claims.tokens import ClaimToken
 from stillery.bonds.claims.units import unit_length
 from stillery.maths.quotients import Quotient, constant, named
 
 _MAX_DEPTH = 16
 _MAX_TOKENS = 120
+_ONE = constant(Fraction(1))
 _HUNDRED = constant(Fraction(100))
 
 
@@ -26,7 +28,10 @@ class NoExpressionError(ValueError):
 
 @dataclass(slots=True)
 class Expression:
-    """A parsed expression: tokens `first` up to, not including, `end`. `value` is None where it is out of bounds."""
+    """A parsed expression: tokens `first` up to, not including, `end`. `value` is None where it is out of bounds.
+
+    `other` is the second reading of an ambiguous notation: `2\\frac{1}{2}` is 2½ or 2·½, and 0.1(6) is 0.1·6 or 1/6.
+    """
 
     first: int
     end: int
@@ -34,6 +39,7 @@ class Expression:
     num_operations: int
     operands: list[Fraction] = field(default_factory=list[Fraction])
     has_unit: bool = False
+    other: "Expression | None" = None
 
     def rational(self) -> Fraction | None:
         return None if self.value is None else self.value.rational()
@@ -46,20 +52,39 @@ def parse(tokens: Sequence[ClaimToken], first: int, *, functions: frozenset[str]
     NoExpressionError where no expression starts.
     """
     parser = _ClaimParser(tokens, first, functions)
-    value = parser.sum()
-    return Expression(first, parser.at, value, parser.num_operations, parser.operands, parser.has_unit)
+    product = parser.expression()
+    if not parser.is_ambiguous:
+        return product
+    joining = _ClaimParser(tokens, first, functions, joins_numerals=True)
+    try:
+        joined = joining.expression()
+    except NoExpressionError:
+        return product
+    if joined.end != product.end:
+        return product
+    usual, unusual = (joined, product) if joining.has_mixed else (product, joined)
+    usual.other = unusual
+    return usual
 
 
 class _ClaimParser:
-    def __init__(self, tokens: Sequence[ClaimToken], first: int, functions: frozenset[str]) -> None:
+    def __init__(
+        self, tokens: Sequence[ClaimToken], first: int, functions: frozenset[str], *, joins_numerals: bool = False
+    ) -> None:
         self.tokens = tokens
-        self.at = first
+        self.first = self.at = first
+        self.joins_numerals = joins_numerals
+        self.is_ambiguous = self.has_mixed = False
         self.limit = min(len(tokens), first + _MAX_TOKENS)
         self.functions = functions
         self.depth = 0
         self.num_operations = 0
         self.operands: list[Fraction] = []
         self.has_unit = False
+
+    def expression(self) -> Expression:
+        value = self.sum()
+        return Expression(self.first, self.at, value, self.num_operations, self.operands, self.has_unit)
 
     def peek(self, offset: int = 0) -> ClaimToken | None:
         at = self.at + offset
@@ -73,7 +98,9 @@ class _ClaimParser:
         self.depth += 1
         if self.depth > _MAX_DEPTH:
             raise NoExpressionError("nested too deeply")
+        start = self.at
         value = self.product()
+        is_percent = is_percentage(self.tokens, start, self.at, self.limit)
         while self.is_next("op", "+", "-"):
             sign, at, depth = self.tokens[self.at].text, self.at, self.depth
             self.at += 1
@@ -83,7 +110,12 @@ class _ClaimParser:
                 self.at, self.depth = at, depth
                 break
             self.num_operations += 1
-            value = algebra.calculate(value, sign, other)
+            is_share = (
+                is_percentage(self.tokens, at + 1, self.at, self.limit)
+                and not is_percent
+                and not algebra.equal(value, _ONE)
+            )
+            value = None if is_share else algebra.calculate(value, sign, other)
         self.depth -= 1
         return value
 
@@ -178,7 +210,7 @@ class _ClaimParser:
             self.at += 1
             value = self.argument()
             self.num_operations += 1
-            return algebra.root(value)
+            return algebra.nth_root(value, index_of(token.text))
         if token.kind == "box":
             self.at += 1
             return self.group()
@@ -187,7 +219,14 @@ class _ClaimParser:
         raise NoExpressionError(token.text)
 
     def numeral(self) -> Quotient | None:
-        value, self.at = read_numeral(self.tokens, self.at, self.limit)
+        joined = read_joined_numeral(self.tokens, self.at, self.limit)
+        self.is_ambiguous |= joined is not None
+        if joined is not None and self.joins_numerals:
+            self.has_mixed |= self.tokens[self.at + 1].kind == "frac"
+            self.num_operations += 1
+            value, self.at = joined
+        else:
+            value, self.at = read_numeral(self.tokens, self.at, self.limit)
         self.operands.append(value)
         self.skip_unit()
         return algebra.number(value)
@@ -233,11 +272,11 @@ class _ClaimParser:
     def worded(self, token: ClaimToken) -> Quotient | None:
         """A fraction in words before "of" ("half of 40"), or "square root of 9"."""
         words = [t.text.casefold() for i in range(3) if (t := self.peek(i)) is not None and t.kind == "word"]
-        if words[:3] == ["square", "root", "of"]:
+        if words[1:] == ["root", "of"] and words[0] in ROOT_WORDS:
             self.at += 3
             value = self.powered()
             self.num_operations += 1
-            return algebra.root(value)
+            return algebra.nth_root(value, ROOT_WORDS[words[0]])
         after = self.peek(1)
         factor = FRACTION_WORDS.get(token.text.casefold())
         if factor is None or after is None:

@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
-from stillery.bonds.claims.tokens import ClaimToken
+from stillery.bonds.claims.tokens import VULGAR, ClaimToken
 from stillery.maths.quotients import PI
 
 FRACTION_WORDS = {"half": Fraction(1, 2), "third": Fraction(1, 3), "quarter": Fraction(1, 4), "twice": Fraction(2)}
@@ -17,7 +17,7 @@ def is_product_by_of(tokens: Sequence[ClaimToken], at: int, limit: int) -> bool:
     if at + 1 >= limit or tokens[at].text.casefold() != "of" or tokens[at + 1].kind not in ("num", "money", "frac"):
         return False
     before = tokens[at - 1]
-    is_fraction = before.kind == "num" and at > 1 and tokens[at - 2].text == "/"
+    is_fraction = before.kind == "num" and (before.text in VULGAR or (at > 1 and tokens[at - 2].text == "/"))
     return is_fraction or before.text in ("%", "percent", ")") or before.text.casefold() in FRACTION_WORDS
 
 

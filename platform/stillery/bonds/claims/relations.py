@@ -4,10 +4,13 @@ A side that may extend beyond the parsed part, in either direction, decides noth
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from stillery.bonds.claims import algebra
+from stillery.bonds.claims.conversions import needs_conversion
 from stillery.bonds.claims.expressions import Expression
 from stillery.bonds.claims.tokens import ClaimToken
+from stillery.bonds.claims.wording import changes_after, changes_before, is_operand
 from stillery.maths.quotients import Quotient
 
 _CLEAN = frozenset(("stop", "comma", "word", "relword", "rel", "money", "close", "open", "other", "bar"))
@@ -23,6 +26,30 @@ _LARGE_UNITS = frozenset("hundred thousand million billion dozen percent".split(
 _RELATIVE_TOLERANCE = 0.01
 
 
+def settle(
+    tokens: Sequence[ClaimToken], left: Expression, right: Expression, at: int, relation: str
+) -> tuple[Expression, Expression]:
+    """The readings of two sides that make the relation hold, as the only ones; where none do, the usual ones."""
+    if left.other is None and right.other is None:
+        return left, right
+    if decide(tokens, left, right, at, relation):
+        return replace(left, other=None), replace(right, other=None)
+    for one in _readings(left):
+        if decide(tokens, one, right, at, relation):
+            return one, replace(right, other=None)
+        for two in _readings(right)[1:]:
+            is_same = relation == "=" and algebra.equal(one.value, two.value)
+            if is_same or (relation != "=" and decide(tokens, one, two, at, relation)):
+                return one, two
+    return left, right
+
+
+def _readings(side: Expression) -> list[Expression]:
+    if side.other is None:
+        return [side]
+    return [side, replace(side.other, end=side.end, has_unit=side.has_unit)]
+
+
 def decide(tokens: Sequence[ClaimToken], left: Expression, right: Expression, at: int, relation: str) -> bool | None:
     """Whether the relation holds; None where a side is unknown, conditional on a variable, or not fully parsed."""
     if left.value is None or right.value is None:
@@ -30,14 +57,25 @@ def decide(tokens: Sequence[ClaimToken], left: Expression, right: Expression, at
     if not is_clean_before(tokens, left.first) or not is_clean(tokens, right.end):
         return None
     if relation in ("=", "≈"):
-        return _decide_equal(tokens, left, right, at, relation)
+        holds = _decide_equal(tokens, left, right, at, relation)
+        if holds is not None and needs_conversion(tokens, left.first, at, right.end, is_equal=holds):
+            return None
+        return holds
     one, two = left.value.approximate(), right.value.approximate()
     if one is None or two is None or (left.num_operations == 0 and right.num_operations == 0 and left.has_unit):
         return None
     if relation == "≠":
         is_same = algebra.equal(left.value, right.value)
         return None if is_same is None else not is_same
-    return {"<": one < two, ">": one > two, "≤": one <= two, "≥": one >= two}[relation]
+    holds = {"<": one < two, ">": one > two, "≤": one <= two, "≥": one >= two}[relation]
+    return holds or (None if _is_ranking(tokens, left, right, relation) else False)
+
+
+def _is_ranking(tokens: Sequence[ClaimToken], left: Expression, right: Expression, relation: str) -> bool:
+    """Whether two numbers are items in a chain of three or more that are ordered by something else: "3 > 1 > 4"."""
+    before, after = tokens[max(0, left.first - 1) : left.first], tokens[right.end : right.end + 1]
+    is_chain = any(token.text == relation for token in (*before, *after))
+    return is_chain and left.num_operations == right.num_operations == 0
 
 
 def _decide_equal(
@@ -61,7 +99,7 @@ def _decide_equal(
     is_percent = tokens[right.end - 1].text == "%" or any(t.text == "%" for t in tokens[left.first : at])
     if one is not None and two is not None and is_percent and one in (two * 100, two / 100):
         return True
-    if _is_prefix(tokens, right, left) or _is_range(tokens, left):
+    if _is_prefix(tokens, right, left) or _is_range(tokens, left) or is_operand(tokens, left.first):
         return None
     if tokens[at].kind != "rel" and _is_named(tokens, left.first):
         return None
@@ -102,6 +140,8 @@ def is_clean_before(tokens: Sequence[ClaimToken], first: int) -> bool:
     """Whether no mathematical text that could belong to the expression precedes it."""
     if first == 0:
         return True
+    if changes_before(tokens, first):
+        return False
     before = tokens[first - 1]
     two_before = tokens[first - 2] if first > 1 else None
     if two_before is not None and two_before.kind in ("num", "close") and before.text in (",", ":"):
@@ -118,6 +158,8 @@ def is_clean(tokens: Sequence[ClaimToken], end: int) -> bool:
     """Whether no mathematical text that could belong to the expression follows it."""
     if end >= len(tokens):
         return True
+    if changes_after(tokens, end):
+        return False
     following = {t.text.casefold() for t in tokens[end : end + _REMAINDER_REACH]}
     if _REMAINDER & following or any(t.kind == "func" for t in tokens[end : end + 2]):
         return False

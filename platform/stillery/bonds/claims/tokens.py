@@ -4,10 +4,12 @@ Linear: one pass of one regular expression without nested repetition.
 """
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
+VULGAR = frozenset("½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞")
 # A number with more digits than this is not a quantity to compute with.
 _MAX_DIGITS = 60
 
@@ -29,14 +31,16 @@ _PATTERN = re.compile(
     r"|\\(?:left|right|displaystyle|quad|qquad|big|Big|bigl|bigr|limits)(?![a-zA-Z])|\\\(|\\\)|\\\[|\\\]|\$\$|\*\*(?=[A-Z\s]|$)|&(?=[=<>])|\\(?:text|mathrm|mbox|mathbf|vec|mathit)(?=\s*\{))"
     # Most tokens are plain words, so these come early.
     r"|(?P<plain>(?!sqrt\b|pi\b)(?:[a-zA-Z]{4,}|[a-z]{2,3})(?![\w'’-]))"
-    r"|(?P<num>(?:\d{1,3}(?:(?:,|\{,\})\d{3})++(?!\d)|\d++)(?:\.\d++)?|\.\d++)"
-    r"|(?P<frac>\\[dtc]?frac(?![a-zA-Z]))|(?P<sqrt>\\sqrt(?![a-zA-Z])|√|\bsqrt\b(?=\s*[(\[{])|根号)"
+    r"|(?P<literal>(?<![\w.])0(?:[xX][0-9a-fA-F]{1,20}|[bB][01]{1,64}|[oO][0-7]{1,20})(?!\w))"
+    r"|(?P<vulgar>[½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞])"
+    r"|(?P<num>\d++\.\(\d{1,9}\)|(?:\d{1,3}(?:(?:,|\{,\})\d{3})++(?!\d)|\d++)(?:\.\d++)?|\.\d++)"
+    r"|(?P<frac>\\[dtc]?frac(?![a-zA-Z]))|(?P<sqrt>\\sqrt(?![a-zA-Z])(?:\s?\[[^\]\n]{0,20}\])?|[√∛∜]|(?<![a-zA-Z])sqrt\b(?=\s*[(\[{])|根号)"
     r"|(?P<box>\\boxed|\\fbox)"
     r"|(?P<rel>≈|\\approx(?![a-zA-Z])|\\simeq|≠|\\neq?(?![a-zA-Z])|!=|≤|≥|<=|>=|\\(?:le|ge|leq|geq|lt|gt)(?![a-zA-Z])"
     r"|=>|⇒|\\Rightarrow|\\implies|→|->|\\to(?![a-zA-Z])|==?|＝|[<>]|≡|\\equiv(?![a-zA-Z])|~=)"
     r"|(?P<op>\*\*|\^|\+|＋|-|−|–|－|\*|×|\\times(?![a-zA-Z])|\\cdot(?![a-zA-Z])|·|⋅|∙|/|÷|\\div(?![a-zA-Z])|／|⁄|±|\\pm(?![a-zA-Z]))"
     r"|(?P<super>[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+)"
-    r"|(?P<pi>π|\\pi(?![a-zA-Z])|\bpi\b)"
+    r"|(?P<pi>π|\\pi(?![a-zA-Z])|(?<![a-zA-Z])pi\b)"
     r"|(?P<post>%|％|\\%|!|°|\^\\circ|\^\{\\circ\})"
     r"|(?P<money>\\?\$|€|£|¥|￥)"
     rf"|(?P<greek>\\(?:{_GREEK})(?![a-zA-Z])(?:_\w|_\{{\w+\}})?|[α-ωΑ-Ω])"
@@ -103,11 +107,18 @@ def tokenize(text: str, *, start: int = 0) -> list[ClaimToken]:
 def _make(kind: str, raw: str, start: int, end: int, glued: bool) -> ClaimToken:
     if kind == "plain":
         return _make_plain(raw, start, end, glued)
+    if kind == "vulgar":
+        top, _, bottom = unicodedata.normalize("NFKC", raw).partition("⁄")
+        return ClaimToken("num", raw, start, end, Fraction(int(top), int(bottom)), glued)
+    if kind == "num" and raw.endswith(")"):
+        return ClaimToken("num", raw, start, end, _periodic(raw), glued)
     if kind == "num":
         digits = raw.replace("{,}", "").replace(",", "")
         if len(digits) > _MAX_DIGITS:
             return ClaimToken("other", raw[:1], start, end)
         return ClaimToken("num", digits, start, end, Fraction(digits if digits[0] != "." else "0" + digits), glued)
+    if kind == "sqrt":
+        return ClaimToken("sqrt", raw.replace(" ", ""), start, end, None, glued)
     if kind == "super":
         return ClaimToken("super", raw.translate(_SUPERSCRIPTS), start, end)
     if kind == "op":
@@ -135,6 +146,12 @@ def _make(kind: str, raw: str, start: int, end: int, glued: bool) -> ClaimToken:
     if kind == "command":
         return ClaimToken("func" if raw[1:] in _FUNCTIONS else "command", raw, start, end, None, glued)
     return ClaimToken(kind, raw, start, end, None, glued)
+
+
+def _periodic(raw: str) -> Fraction:
+    """The value of 0.(6)."""
+    whole, _, period = raw.rstrip(")").partition(".(")
+    return int(whole) + Fraction(int(period), 10 ** len(period) - 1)
 
 
 def _make_plain(raw: str, start: int, end: int, glued: bool) -> ClaimToken:

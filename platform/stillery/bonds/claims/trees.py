@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from stillery.bonds.claims.tokens import ClaimToken
+from stillery.bonds.claims.units import exponent_length
 
 _MAX_DEPTH = 12
 _MAX_EXPONENT = 12
@@ -39,13 +40,7 @@ class _Reader:
     """Plain arithmetic: numbers, + - * / ^, brackets and fractions; units and currency signs are skipped."""
 
     def __init__(self, tokens: Sequence[ClaimToken]) -> None:
-        after = [*tokens[1:], None]
-        self._tokens = [
-            token
-            for token, following in zip(tokens, after, strict=True)
-            if token.kind not in _SKIPPED
-            and not (token.text == "/" and following is not None and following.kind == "word")
-        ]
+        self._tokens = _without_units(tokens)
         self._at = 0
 
     def read(self) -> Node:
@@ -86,6 +81,19 @@ class _Reader:
             raise UnreadableError("the expression ends")
         self._at += 1
         return self._tokens[self._at - 1]
+
+
+def _without_units(tokens: Sequence[ClaimToken]) -> list[ClaimToken]:
+    kept: list[ClaimToken] = []
+    at = 0
+    while at < len(tokens):
+        is_per = tokens[at].text == "/" and at + 1 < len(tokens) and tokens[at + 1].kind == "word"
+        if tokens[at].kind in _SKIPPED:
+            at += exponent_length(tokens, at + 1)
+        elif not is_per:
+            kept.append(tokens[at])
+        at += 1
+    return kept
 
 
 def _combine(left: Node, operator: str, right: Node) -> Node:

@@ -1,4 +1,4 @@
-"""The length in tokens of the unit after a number ("5 apples", "3 liters/min", "8 (Samuel)")."""
+"""The length in tokens of the unit after a number ("5 apples", "3 liters/min", "20 cm^2", "8 (Samuel)")."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,8 @@ _MAX_UNIT_WORDS = 8
 # Words that join two statements are not units of the number before them.
 _NO_UNITS = frozenset(
     "or so then but if because since as which when where we he she they it i you therefore thus hence not also "
-    "while after before has have had leaving now get gets got need needs".split()
+    "while after before has have had leaving now get gets got need needs "
+    "doubled tripled quadrupled halved squared cubed factorial".split()
 )
 # Words that a unit may hold, but neither begin nor end with ("hats for boys + 3").
 _INNER = frozenset("and for to from with in on at the that".split())
@@ -22,7 +23,7 @@ def unit_length(tokens: Sequence[ClaimToken]) -> int:
         width = _width(tokens, length)
         if not width:
             break
-        length += width
+        length += width + exponent_length(tokens, length + width)
     if not length or length >= len(tokens) or tokens[length - 1].text.casefold() in _INNER:
         return 0
     return length if tokens[length].kind in ("op", "rel", "close", "relword") else 0
@@ -46,6 +47,20 @@ def _width(tokens: Sequence[ClaimToken], at: int) -> int:
         return 2 * int(after.kind == "word" or (after.kind == "name" and at > 0))
     if token.kind == "open" and token.text == "(" and not token.glued and after is not None and after.kind == "word":
         return _note_width(tokens, at)
+    return 0
+
+
+def exponent_length(tokens: Sequence[ClaimToken], at: int) -> int:
+    """The number of tokens at a position that are the exponent of the unit before it ("^2", "^{-1}", "²"); 0 for
+    none."""
+    if at < len(tokens) and tokens[at].kind == "super":
+        return 1
+    if at >= len(tokens) or tokens[at].text != "^":
+        return 0
+    texts = ["-" if t.text == "-" else t.kind for t in tokens[at + 1 : at + 5]]
+    for exponent in (["num"], ["-", "num"], ["open", "num", "close"], ["open", "-", "num", "close"]):
+        if texts[: len(exponent)] == exponent:
+            return 1 + len(exponent)
     return 0
 
 
