@@ -193,7 +193,7 @@ def _run_comparison(context: StageContext) -> dict[str, Any]:
 
 STAGE = Stage(
     "bonds",
-    version=8,
+    version=9,
     needs=(TRAINED, "generate", "verify"),
     settings=lambda config: settings_of(config.bonds),
     run=_run,
