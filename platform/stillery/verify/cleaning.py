@@ -26,7 +26,7 @@ def clean(text: str) -> str:
     Decimal digits of any script become ASCII, `\\dfrac` becomes `\\frac`, `x²` becomes `x^{2}`. A dollar sign stays
     only where it is a currency sign: escaped, or alone. Linear in the length of the text.
     """
-    return _unwrap(normalize(_unwrap(_POWER.sub("^", strip_markdown(text)))))
+    return _unwrap(normalize(_unwrap(_POWER.sub("^", strip_markdown(text, has_quotes=False)))))
 
 
 def clean_text(text: str) -> str:

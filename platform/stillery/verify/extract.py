@@ -69,7 +69,7 @@ def extract_answer(
         if is_cut and not parts.answer_closed:
             return None
         boxed = last_boxed(parts.answer[-_SEARCHED_CHARS:], several=several)
-        return _settle(boxed or strip_markdown(parts.answer), kind, choices) if parts.answer else None
+        return _settle(boxed or strip_markdown(parts.answer, has_quotes=False), kind, choices) if parts.answer else None
     visible = parts.visible[-_SEARCHED_CHARS:]
     boxed = last_boxed(visible, several=several)
     if boxed is not None or is_cut:

@@ -9,6 +9,7 @@ import re
 _MARKS = re.compile(r"[*_`~#>]|^\s*-\s", re.MULTILINE)
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)[\w+-]*[ \t]*\n?|```", re.MULTILINE)
 _LINE_START = re.compile(r"^[ \t]*(?:>[ \t]?)*(?:#{1,6}[ \t]+|[*+\u2022][ \t]+|-[ \t]+(?=[^\s\d.$\\-]))?", re.MULTILINE)
+_LINE_START_NO_QUOTE = re.compile(_LINE_START.pattern.replace("(?:>[ \\t]?)*", ""), re.MULTILINE)
 _RULE = re.compile(r"^[ \t]*(?:\*[ \t]*){3,}$|^[ \t]*(?:_[ \t]*){3,}$", re.MULTILINE)
 _STRUCK = re.compile(r"~~(?=\S)([^~\n]{1,200})~~|<(?:del|s|strike)>([^<\n]{1,200})</(?:del|s|strike)>")
 _CODE = re.compile(r"`([^`\n]{1,400})`")
@@ -19,8 +20,9 @@ _EMPHASIS = (
 )
 
 
-def strip_markdown(text: str) -> str:
-    """The text without markdown and HTML emphasis; its line breaks stay."""
+def strip_markdown(text: str, *, has_quotes: bool = True) -> str:
+    """The text without markdown and HTML emphasis; its line breaks stay. Without `has_quotes`, for a single answer, `>`
+    at the start of a line is a sign of inequality, not a quotation."""
     if _TAG.search(text):
         text = _TAG.sub("", text)
     if not _MARKS.search(text) and "<" not in text:
@@ -29,7 +31,7 @@ def strip_markdown(text: str) -> str:
         kept = _STRUCK.sub(" ", text)
         text = kept if kept.strip(" \n.*_`") else _STRUCK.sub(r"\1\2", text)
     text = _CODE.sub(r"\1", _FENCE.sub("", text)) if "`" in text else text
-    text = _LINE_START.sub("", _RULE.sub("", text))
+    text = (_LINE_START if has_quotes else _LINE_START_NO_QUOTE).sub("", _RULE.sub("", text))
     for _ in range(2):
         for emphasis in _EMPHASIS:
             text = emphasis.sub(r"\1", text)
