@@ -234,7 +234,7 @@ class _Parser:
         self._next()
         top, bottom = self._fraction()
         whole = all(isinstance(side, Number) and side.value.denominator == 1 for side in (top, bottom))
-        if not (whole and token.text.isdigit()) or self._starts_factor() or self._is("^"):
+        if not (whole and token.text.isdigit()) or self._is("^"):
             raise NotMathsError
         return Apply("+", (Number(value), Apply("/", (top, bottom))))
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from stillery.maths.notation import THIN
 from stillery.maths.parser import decimal
-from stillery.maths.units import same_unit, unit_of
+from stillery.maths.units import UNKNOWN, same_unit, unit_of
 
 # A number past these limits is left to the worker processes: exact arithmetic on it is not cheap.
 MAX_DIGITS = 400
@@ -44,8 +44,16 @@ _CURRENCY_OF = {"US$": "$", "USD": "$", "EUR": "€", "GBP": "£", "Rs": "₹"}
 # The period of a decimal that continues: one or two digits three times, more of them twice.
 _PERIOD = re.compile(r"(?:(\d{1,2})\1\1|(\d{3,9})\2)\Z", re.ASCII)
 _PERCENT = re.compile(r"\s*(?:\\?%|per ?cent(?:age)?\b|pct\b)", re.IGNORECASE)
-_SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
-_SCALE = re.compile(r"\s*(" + "|".join(_SCALES) + r")\b", re.IGNORECASE)
+_SCALES = {
+    "hundred": Fraction(10**2), "thousand": Fraction(10**3), "million": Fraction(10**6), "billion": Fraction(10**9),
+    "trillion": Fraction(10**12), "lakh": Fraction(10**5), "crore": Fraction(10**7),
+    "third": Fraction(1, 3), "fifth": Fraction(1, 5), "sixth": Fraction(1, 6), "seventh": Fraction(1, 7),
+    "eighth": Fraction(1, 8), "ninth": Fraction(1, 9), "tenth": Fraction(1, 10), "hundredth": Fraction(1, 100),
+    "thousandth": Fraction(1, 1000), "per mille": Fraction(1, 1000),
+}  # fmt: skip
+_SCALE = re.compile(r"\s*(" + "|".join(sorted(_SCALES, key=len, reverse=True)) + r")(?:e?s)?\b", re.IGNORECASE)
+# The units of a number that a percentage may be the same answer as.
+_NO_UNIT = (None, UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +104,7 @@ def parse_quantity(text: str) -> Quantity | None:
         return None
     rest = match["rest"]
     if scale := _SCALE.match(rest):
-        value, rest = value * 10 ** _SCALES[scale[1].lower()], rest[scale.end() :]
+        value, rest = value * _SCALES[scale[1].lower()], rest[scale.end() :]
     percent = _PERCENT.match(rest)
     rest = rest[percent.end() :] if percent else rest
     currency = match["currency"]
@@ -111,12 +119,14 @@ def parse_quantity(text: str) -> Quantity | None:
 
 
 def same_quantity(predicted: Quantity, gold: Quantity) -> bool:
-    """Whether two numbers are the same answer: equal values, and no two known units that differ.
+    """Whether two numbers are the same answer: equal values, and no two known units that differ, percent among them.
 
     A percent sign on one side only may be read either way: 10% is 10 (the question asked for a percentage) and
     10% is 0.1 (the value).
     """
     if not same_unit(predicted.unit, gold.unit):
+        return False
+    if predicted.is_percent != gold.is_percent and (gold if predicted.is_percent else predicted).unit not in _NO_UNIT:
         return False
     if predicted.value == gold.value:
         return True

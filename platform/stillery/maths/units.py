@@ -13,7 +13,8 @@ _UNIT = re.compile(rf"\s*(?:{_WORD}|[{CURRENCIES}])(?:{_WORD}|[0-9/^{{}}.{CURREN
 _TRAILING_UNIT = re.compile(r"(?<=[\d})\]a-zA-Z])\s+[A-Za-z][A-Za-z0-9/^{} .]*$")
 _EXPONENTS = {"squared", "cubed"}
 _NOT_UNITS = {"or", "and", "to", "not", "sqrt", "mod", "but", "if", "plus", "minus", "times",
-              "over"} | _EXPONENTS | FUNCTIONS  # fmt: skip
+              "over", "negative", "below", "less", "factorial", "doubled", "halved", "tripled", "dozen"
+              } | _EXPONENTS | FUNCTIONS  # fmt: skip
 # "12 or more", "2 or 3" in other languages.
 _BOUND_ABROAD = re.compile(r"以上|以下|以内|或|多于|少于|이상|이하|или|более|и\b")
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)(?![A-Za-z])")

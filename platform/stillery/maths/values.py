@@ -36,6 +36,8 @@ _MATRIX = re.compile(r"\\begin\{([pbvVB]?matrix|array)\}(?:\{[lcr|]*\})?(.*)\\en
 _CASES = re.compile(
     r"(?:\\\{\s*)?\\begin\{(cases|aligned|align\*?|gathered)\}((?:[^&\\]|\\(?!\\)|&(?=\s*=)|\\\\)*)\\end\{\1\}\s*\.?"
 )
+# Negated relations, and derivatives: not d times y over d times x.
+_UNREAD = re.compile(r"\\not(?![a-zA-Z]).*|\\frac\s*\{\s*d\s*[a-zA-Z]\s*\}\s*\{\s*d\s*[a-zA-Z]\s*\}")
 _FUNCTION = re.compile(r"\\?(?:sin|cos|tan|cot|sec|csc|cis)")
 
 
@@ -61,10 +63,20 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Equation:
-    """The sides of a chain of equalities; `is_exact` is false where some of them are approximate."""
+    """The sides of a chain of equalities, of which those up to the first approximation, `num_exact`, are exact."""
 
     sides: "tuple[Value, ...]"
-    is_exact: bool
+    num_exact: int
+
+    @property
+    def is_exact(self) -> bool:
+        return self.num_exact == len(self.sides)
+
+    @property
+    def results(self) -> "tuple[Value, ...]":
+        """The exact value of the chain and its approximation; one where it has no other."""
+        exact = self.sides[self.num_exact - 1]
+        return (exact,) if self.is_exact else (exact, self.sides[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +120,7 @@ def read(text: str) -> Value:
     text = text.strip()
     if (quantity := parse_quantity(text)) is not None:
         return Value(text, quantity)
-    if len(text) > MAX_CHARS or not text:
+    if len(text) > MAX_CHARS or not text or _UNREAD.fullmatch(text):
         return Value(text, None)
     return Value(text, parse_numeral(text) or _read_structure(text) or _read_formula(text))
 
@@ -141,7 +153,8 @@ def _read_relation(text: str) -> Meaning | None:
         exact = _APPROXIMATELY.sub("=", text)
         sides = _sides(exact)
         if len(sides) > 1 and all(map(str.strip, sides)) and not _INEQUALITY.search(exact):
-            return Equation(tuple(map(read, sides)), exact == text)
+            first = _APPROXIMATELY.split(text, maxsplit=1)[0]
+            return Equation(tuple(map(read, sides)), len(_sides(first)))
     sides = _INEQUALITY.split(text)
     if len(sides) != 3:
         return None

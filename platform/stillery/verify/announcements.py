@@ -37,6 +37,8 @@ _SENTENCE_END = re.compile(
 _QUOTED = re.compile(
     r"\"([^\"\n]{1,100})\"|'([^'\n]{2,100})'(?!\w)|\u201c([^\u201d\n]{1,100})\u201d|«\s?([^»\n]{1,100}?)\s?»|「([^」\n]{1,100})」"
 )
+# An announcement may stand in a font of its own: \\text{The answer is }5.
+_FONT = re.compile(r"\\(?:text|textbf|textit|mathbf|mathrm|mbox)\s?\{([^{}]{0,200})\}")
 MAX_CHARS = 200
 # The maximum number of announcements searched, from the last one back.
 _MAX_PLACES = 20
@@ -50,6 +52,7 @@ def after_hashes(text: str) -> str | None:
 
 def announced(text: str) -> Iterator[str]:
     """The text after each announcement of an answer, from the last to the first."""
+    text = _FONT.sub(r"\1", text)
     places = [*_ANSWER_IS.finditer(text), *_HEADING.finditer(text)]
     if not text.isascii() or any(part in text for part in _PARTS_ABROAD):
         places += _ANSWER_ABROAD.finditer(text)

@@ -90,6 +90,18 @@ def _is_joined(between: str, *, several: bool) -> bool:
 
 def _unboxed(content: str) -> str:
     content = content.strip()
-    while (match := _BOX.match(content)) and content.endswith("}"):
+    while (match := _BOX.match(content)) and _closes_last(content, match.end()):
         content = content[match.end() : -1].strip()
     return content
+
+
+def _closes_last(content: str, start: int) -> bool:
+    """Whether the brace that is open at `start` closes at the last character."""
+    depth = 1
+    for mark in _BRACE.finditer(content, start):
+        token = mark.group()
+        depth += token.endswith("{") and token != r"\{"
+        depth -= token == "}"
+        if not depth:
+            return mark.end() == len(content)
+    return False

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from stillery.maths.values import read
 from stillery.verify.cleaning import clean, clean_text
+from stillery.verify.denials import is_denied
 from stillery.verify.same_maths import same_maths
 
 _LETTER = re.compile(r"[(\[{]?\s*([A-Za-z])\s*[)\]}]?[.:]?")
@@ -28,6 +29,8 @@ _ANOTHER = re.compile(
 )
 # The end of a choice's text; "London is wrong" does not name London.
 _TEXT_END = r"\s*(?:$|[.,;:!?()]|because\b|since\b)"
+# The words after a capital that is an article or a pronoun: "A dog", but "A or B".
+_ARTICLE = re.compile(r"\s+(?!(?:or|and)\b)[a-z]")
 _REASON = re.compile(r"(?:because|since|as|which|that)\s", re.IGNORECASE)
 
 
@@ -108,12 +111,15 @@ def find_choices(text: str, choices: Sequence[str]) -> list[str]:
     letters = string.ascii_uppercase[: len(choices)] if choices else string.ascii_uppercase[:10]
     found = [(m.start(), m[1]) for m in re.finditer(rf"[(\[]([{letters}])[)\]]", text)]
     found += [(m.start(), m[1]) for m in re.finditer(rf"(?<![\w'(\[\\])([{letters}])(?![\w'])", text, re.ASCII)
-              if m[1] not in "AI" or not re.match(r"\s+[a-z]", text[m.end() : m.end() + 9])]  # fmt: skip
+              if m[1] not in "AI" or not _ARTICLE.match(text, m.end(), m.end() + 9)]  # fmt: skip
+    # Denied letters: "A and B are wrong".
+    found = [(at, letter) for at, letter in found if not is_denied(text, at, text.index(letter, at) + 1)]
     lowered = text.casefold()
     for letter, choice in zip(letters, choices, strict=False):
         words = clean_text(_without_label(choice))
         if len(words) > 1:
-            found += [(m.start(), letter) for m in re.finditer(rf"(?<!\w){re.escape(words)}(?!\w)", lowered)]
+            named = re.finditer(rf"(?<!\w){re.escape(words)}(?!\w)", lowered)
+            found += [(m.start(), letter) for m in named if not is_denied(text, *m.span())]
     return [letter for _, letter in sorted(found)]
 
 

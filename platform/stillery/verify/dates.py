@@ -8,6 +8,8 @@ import datetime
 import re
 from dataclasses import dataclass
 
+from stillery.verify.denials import is_denied
+
 _MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october",
            "november", "december")  # fmt: skip
 _NAMES = {name: i for i, full in enumerate(_MONTHS, 1) for name in (full, full[:3])} | {"sept": 9}
@@ -50,8 +52,9 @@ def parse_date(text: str) -> Date | None:
 
 
 def find_dates(text: str) -> list[str]:
-    """The dates within a text, as written, in order."""
-    return [match.group() for match in _WITHIN.finditer(text) if parse_date(match.group())]
+    """The dates within a text that it does not deny, as written, in order."""
+    found = (match for match in _WITHIN.finditer(text) if parse_date(match.group()))
+    return [match.group() for match in found if not is_denied(text, *match.span())]
 
 
 def same_date(predicted: Date, gold: Date) -> bool:

@@ -15,28 +15,23 @@ from stillery.verify.boxes import last_boxed
 from stillery.verify.choices import choice_of, find_choices
 from stillery.verify.cleaning import clean
 from stillery.verify.dates import find_dates, parse_date
+from stillery.verify.denials import is_denied
 from stillery.verify.markdown import strip_markdown
+from stillery.verify.numbers import find_numbers
 from stillery.verify.template import TemplateParts
 from stillery.verify.words import find_replies, is_prose, yes_no_of
 
-_NUMBER = re.compile(
-    r"(?:(?<![\w)}\]])[-\u2010-\u2013\u2212]\s?)?[$€£]?\s?(?:(?:\d++\s*)?\\d?frac\{-?\d+\}\{-?\d+\}|\d{1,3}(?:,\d{3})++(?!\d)(?:\.\d+)?+"
-    r"|\d{1,3}(?:(?:[ \u00a0\u2009\u202f]|\\[,;:! ]|\{,\})\d{3})++(?![\d-])(?:\.\d+)?+"
-    r"|\d++(?:\.\d++)?+(?:\s*/\s*\d++(?:\.\d++)?+)?|\.\d++)(?:\s?\\?%)?(?!\w)",
-    re.ASCII,
-)
 _MATHS = re.compile(
     r"\$\$([^$]{1,2000})\$\$|\$([^$\n]{1,500})\$|\\\(([^\n]{1,500}?)\\\)|\\\[(.{1,2000}?)\\\]", re.DOTALL
 )
-# In "2 or 3" neither is the answer, and "more than 5" and "not 5" do not give 5.
-_JOINED = re.compile(r"[)\]]?(?:(?:,?\s+or|\s+and|\s*&)\s+(?:[a-zA-Z]\s*=\s*)?[(\[]?|[\u2013-])\Z", re.IGNORECASE)
-_BOUND = re.compile(
-    r"(?:\b(?:more|less|greater|fewer|larger|smaller|higher|lower)\s+than|\bnot)\s*[$\\({*]*\Z", re.IGNORECASE
-)
-_OR_MORE = re.compile(
-    r"(?:\s+[a-z]+)?\s+(?:or|and)\s+(?:more|less|fewer|greater|above|below|higher|lower)\b|\s?\w?(?:以上|以下|以内|이상|이하)",
+# In "2 or 3" neither is the answer.
+_JOINED = re.compile(
+    r"[)\]]?\$?(?:\\[)\]])?(?:(?:,?\s+or|\s+and|\s*&)\s+\$?(?:\\[(\[])?(?:[a-zA-Z]\s*=\s*)?[(\[]?|[\u2013-])\Z",
     re.IGNORECASE,
 )
+# What stands between formulas that together are one answer: "$1$, $2$, and $3$".
+_BETWEEN = re.compile(r"\s*(?:,|;|,?\s*(?:and|or|&))\s*", re.IGNORECASE)
+_OR = re.compile(r"\s*,?\s*or\s*", re.IGNORECASE)
 _LETTER_LAST = re.compile(r"(?<![\w'])([A-J])\Z")
 # A sentence that ends in a quotation, or in the target of an arrow: The word is "naoa".
 _QUOTED_LAST = re.compile(
@@ -102,7 +97,7 @@ def _settle(text: str, kind: AnswerKind, choices: Sequence[str]) -> str:
     if kind is AnswerKind.STRING and is_prose(text) and (quoted := _QUOTED_LAST.search(text)):
         return next(filter(None, quoted.groups()))
     candidates = _candidates(text, kind, choices) if is_prose(clean(text)) else []
-    return candidates[0] if len(set(candidates)) == 1 else text
+    return _with_joined(text, candidates, kind) if len(set(candidates)) == 1 else text
 
 
 def _reads_as(text: str, kind: AnswerKind, choices: Sequence[str]) -> bool:
@@ -119,8 +114,7 @@ def _reads_as(text: str, kind: AnswerKind, choices: Sequence[str]) -> bool:
 def _candidates(text: str, kind: AnswerKind, choices: Sequence[str]) -> list[str]:
     """All candidates for an answer of the kind in a text, in order."""
     if kind is AnswerKind.NUMBER:
-        found = _NUMBER.finditer(text)
-        return [m.group().strip() for m in found if not _is_bound(text, m)]
+        return find_numbers(text)
     if kind is AnswerKind.CHOICE:
         return find_choices(text, choices)
     if kind is AnswerKind.YES_NO:
@@ -128,18 +122,29 @@ def _candidates(text: str, kind: AnswerKind, choices: Sequence[str]) -> list[str
     if kind is AnswerKind.DATE:
         return find_dates(text)
     if kind in (AnswerKind.EXPRESSION, AnswerKind.SET):
-        return [next(filter(None, m.groups())) for m in _MATHS.finditer(text)]
+        return _find_formulas(text, _BETWEEN if kind is AnswerKind.SET else _OR)
     return []
 
 
-def _is_bound(text: str, number: re.Match[str]) -> bool:
-    start, end = number.span()
-    return _BOUND.search(text, max(0, start - 20), start) is not None or _OR_MORE.match(text, end) is not None
+def _find_formulas(text: str, between: re.Pattern[str]) -> list[str]:
+    """The formulas that are marked up and not denied; those of one list together, with `between` between them."""
+    found: list[str] = []
+    end = None
+    for match in _MATHS.finditer(text):
+        formula = next(filter(None, match.groups()))
+        if found and end is not None and between.fullmatch(text, end, match.start()):
+            found[-1] = f"{found[-1]}, {formula}"
+        elif not is_denied(text, *match.span()):
+            found.append(formula)
+        end = match.end()
+    return found
 
 
 def _with_joined(text: str, candidates: list[str], kind: AnswerKind) -> str:
     """The last candidate, with the one before it where the two are joined and neither is chosen."""
     last = candidates[-1].strip()
+    if kind in (AnswerKind.EXPRESSION, AnswerKind.SET):
+        return last
     before = text[: text.rindex(last)] if last in text else ""
     joined = _JOINED.search(before, max(0, len(before) - 20))
     if joined is None:

@@ -14,7 +14,7 @@ from stillery.verify.judge import NO_SAMPLE, GradingTask
 from stillery.verify.pool import GradingPool
 
 # The version of the verification policy: raised when a verdict may change.
-VERSION = 3
+VERSION = 4
 
 # The columns that a verdict depends on; the others are not read.
 GRADED_COLUMNS = ["sample_id", "prompt_id", "rendered", "completion", "finish_reason", "error"]

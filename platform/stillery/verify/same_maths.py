@@ -87,15 +87,16 @@ def _same_equation(predicted: Value, gold: Value, leaf: Leaf, *, unordered: bool
     p, g = predicted.meaning, gold.meaning
     if isinstance(p, Equation) and not p.is_exact and not isinstance(g, Equation):
         # An exact value with its approximation beside it gives both.
-        return any_of(same_maths(side, gold, leaf, unordered=unordered) for side in (p.sides[0], p.sides[-1]))
+        return any_of(same_maths(side, gold, leaf, unordered=unordered) for side in p.results)
     if not isinstance(g, Equation):
         assert isinstance(p, Equation)
         given = given_value(p)
         return False if given is None else same_maths(given, gold, leaf, unordered=unordered)
     if not isinstance(p, Equation):
-        return is_name(g.sides[0]) and same_maths(predicted, g.sides[-1], leaf, unordered=unordered)
+        is_named = is_name(g.sides[0])
+        return is_named and any_of(same_maths(predicted, side, leaf, unordered=unordered) for side in g.results)
     if same_subject(p, g):
-        return same_maths(p.sides[-1], g.sides[-1], leaf, unordered=unordered)
+        return any_of(same_maths(a, b, leaf, unordered=unordered) for a in p.results for b in g.results)
     if len(p.sides) == len(g.sides) == 2:
         return _same_two_sides(p.sides, g.sides, leaf)
     return len(p.sides) == len(g.sides) and all_of(

@@ -8,9 +8,12 @@ import re
 from functools import lru_cache
 from typing import Any
 
-# Things that the parser ignores, derivatives and numbers of another base, and the ambiguous 1/2x, which it guesses.
+# Things that the parser ignores (negations, dots, triangles), derivatives, integrals, numbers of another base, and the
+# ambiguous 1/2x and 2^3^2, which it guesses.
 _DROPPED = re.compile(
-    r"(?<=[\w)}])'|\d\s*_|/\s*(?:\d+|[A-Za-z](?![A-Za-z]))\s*(?:[A-Za-z(]|\\(?:pi|sqrt|frac|sum|int|prod|theta|alpha)(?![a-z]))"
+    r"\\(?:not|l?dots|cdots|triangle|angle|int(?!\s*_))(?![a-zA-Z])|\.\.\.|\\frac\s*\{\s*d[^{}]*\}\s*\{\s*d"
+    r"|\^\s*(?:\w|\{[^{}]*\})\s*\^"
+    r"|(?<=[\w)}])'|\d\s*_|/\s*(?:\d+|[A-Za-z](?![A-Za-z]))\s*(?:[A-Za-z(]|\\(?:pi|sqrt|frac|sum|int|prod|theta|alpha)(?![a-z]))"
 )
 _ANGLE = re.compile(r"(\d+(?:\.\d+)?|\\?[A-Za-z]+|\([^()]*\)|\{[^{}]*\})\s*\^\s*\\circ")
 _TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-zA-Z])")

@@ -83,6 +83,9 @@ def yes_no_of(text: str) -> bool | None:
 
 def find_replies(text: str) -> list[str]:
     """The words within a text that reply yes or no, in order, as "yes" and "no"."""
+    line = text.strip().rpartition("\n")[2].strip(" .!。！")
+    if (abroad := _ABROAD.get(line.casefold())) is not None:
+        return ["yes" if abroad else "no"]
     tokens = _SAID.findall(text.casefold().replace("\u2019", "'"))
     found: list[str] = []
     for i, token in enumerate(tokens):
@@ -93,9 +96,19 @@ def find_replies(text: str) -> list[str]:
             or (token == "no" and not _is_reply(tokens, i))
         ):
             continue
+        words = [t for t in tokens[max(0, i - 6) : i] if t[0].isalpha()]
+        if words and words[-1] not in _NEGATIONS and _doubts(words):
+            continue
         negated = i > 0 and tokens[i - 1] in _NEGATIONS
         found.append("yes" if said is not negated else "no")
     return found
+
+
+def _doubts(words: list[str]) -> bool:
+    """Whether the words before a reply take it back: "I do not think it is", "far from", "cannot be"."""
+    while words and words[-1] in ("it", "is", "be", "that", "this", "think", "believe"):
+        words = words[:-1]
+    return bool(words) and (words[-1] in _NEGATIONS or words[-1].endswith("'t") or words[-2:] == ["far", "from"])
 
 
 def _meaning(tokens: list[str], at: int) -> bool | None:
