@@ -2,9 +2,11 @@
 
 A gold answer names its choice by letter, by text or by number, as set in `prompts.choice_answers`. `auto` accepts a
 letter or a text, and a whole number as an index from 0 if no choice is that number itself: if both readings name a
-choice and not the same one, the row is refused.
+choice and not the same one, the row is refused. Where choices have labels, in a column or before their texts, the
+answer is a label or a text, and never a position.
 """
 
+import re
 import string
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -23,10 +25,13 @@ NO_CHOICE = "answer of no choice"
 
 _LABELS = ("label", "labels")
 _TEXTS = ("text", "texts")
+# A label before a choice's text: "1. seven", "(B) seven".
+_WRITTEN = re.compile(r"\s*\(?\s*([A-Za-z]|\d{1,2})\s*[).:]\s+(?=\S)", re.ASCII)
 
 
 def read_choices(row: Row, cell: Any) -> tuple[list[str], list[str]]:
-    """The choices and, if they have labels of their own (`{text: […], label: […]}`), those; else none.
+    """The choices and, if they have labels of their own (`{text: […], label: […]}`, or before every text), those; else
+    none.
 
     Raises RowError for anything but a list of texts, or one longer than the alphabet.
     """
@@ -48,6 +53,9 @@ def read_choices(row: Row, cell: Any) -> tuple[list[str], list[str]]:
     if len(choices) > MAX_OPTIONS:
         raise RowError(row.where, BAD_CHOICES, f"{len(choices)} choices; at most {MAX_OPTIONS} have letters")
     _check_letters(row, choices)
+    labels = labels or _written_labels(row, choices)
+    if len(set(map(_label, labels))) < len(labels):
+        raise RowError(row.where, BAD_CHOICES, f"two choices have the label {shown(labels[0])}; make labels differ")
     return choices, labels
 
 
@@ -59,8 +67,8 @@ def resolve_choice(
     `is_number`: the cell held a number, not text. Raises RowError for an answer that names no choice, or could name
     two.
     """
-    if answer in labels:
-        return _told_apart(row, string.ascii_uppercase[labels.index(answer)], choices)
+    if labels and named_by not in ("index", "number"):
+        return _told_apart(row, _by_label(row, answer, choices=choices, labels=labels), choices)
     by_text = choice_of(answer, choices)
     position = _position(answer, first=1 if named_by == "number" else 0)
     by_number = string.ascii_uppercase[position] if position is not None and 0 <= position < len(choices) else None
@@ -89,6 +97,41 @@ def resolve_choice(
         )
     _told_apart(row, named, choices)
     return named if position is not None else answer
+
+
+def _by_label(row: Row, answer: str, *, choices: Sequence[str], labels: Sequence[str]) -> str:
+    keys = [_label(label) for label in labels]
+    if (key := _label(answer)) in keys:
+        return string.ascii_uppercase[keys.index(key)]
+    for texts in (choices, [_WRITTEN.sub("", choice) for choice in choices]):
+        equal = [at for at, text in enumerate(texts) if normalize(text) == normalize(answer)]
+        if equal:
+            return string.ascii_uppercase[equal[0]]
+    raise RowError(
+        row.where,
+        NO_CHOICE,
+        f"the answer {shown(answer)} is neither a label ({', '.join(labels)}) nor a text of a choice",
+    )
+
+
+def _label(text: str) -> str:
+    """A label as it is compared: (B), b and B. are one, and so are 2 and 2.0."""
+    return text.strip().strip("().: ").removesuffix(".0").casefold()
+
+
+def _written_labels(row: Row, choices: Sequence[str]) -> list[str]:
+    """The numbers before the texts, if every text has one. Letters in their order are those that choices are shown by;
+    out of order they would name two choices each."""
+    found = [_WRITTEN.match(choice) for choice in choices]
+    labels = [match[1] for match in found if match]
+    if not labels or len(labels) < len(choices):
+        return []
+    if all(map(str.isdigit, labels)):
+        return labels
+    if [label.upper() for label in labels] != list(string.ascii_uppercase[: len(labels)]):
+        told = f"the texts are labelled {', '.join(labels)}, which is not their order; remove the labels"
+        raise RowError(row.where, BAD_CHOICES, told)
+    return []
 
 
 def _position(answer: str, *, first: int) -> int | None:

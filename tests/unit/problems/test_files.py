@@ -285,3 +285,46 @@ def test_a_dataset_that_is_not_there(tmp_path: Path) -> None:
 
 def test_a_hub_source_needs_a_dataset() -> None:
     assert "prompts.dataset is not set" in _fault(PromptsConfig(source="hub", train="train", test="test"))
+
+
+_LABELLED = {"text": ["x", "y", "z", "w"], "label": ["1", "2", "3", "4"]}
+_FROM_D = {"text": ["x", "y", "z", "w"], "label": ["D", "E", "F", "G"]}
+
+
+@pytest.mark.parametrize(
+    ("answer", "choices", "gold"),
+    [
+        (2.0, _LABELLED, "B"),
+        (2, _LABELLED, "B"),
+        ("2.", _LABELLED, "B"),
+        ("d", _FROM_D, "A"),
+        ("(D)", _FROM_D, "A"),
+        ("x", _FROM_D, "A"),
+        ("(D)", {"D": "w", "A": "x", "B": "y"}, "A"),
+        (1, ["1. y", "2. x", "3. z"], "A"),
+        ("x", ["1) y", "2) x", "3) z"], "B"),
+        (1, ["A. y", "B. x", "C. z"], "B"),
+        (1, ["x", "y", "z"], "B"),
+    ],
+)
+def test_an_answer_names_the_label_that_its_choices_have(tmp_path: Path, answer: Any, choices: Any, gold: str) -> None:
+    rows = [{"question": f"q{n}", "answer": answer, "choices": choices} for n in range(3)]
+    config = PromptsConfig(
+        source="file", train=_write(tmp_path / "a.jsonl", rows[:2]), test=_write(tmp_path / "b.jsonl", rows[2:])
+    )
+    assert {p.answer for p in load_prompts(config)} == {gold}
+
+
+@pytest.mark.parametrize(
+    ("answer", "choices", "meant"),
+    [
+        ("A", _FROM_D, "neither a label (D, E, F, G) nor a text"),
+        (0, _LABELLED, "neither a label (1, 2, 3, 4) nor a text"),
+        ("B", ["B. y", "A. x", "C. z"], "labelled B, A, C, which is not their order"),
+        ("1", {"text": ["x", "y"], "label": ["1", "1."]}, "two choices have the label"),
+    ],
+)
+def test_labels_that_name_no_choice_or_two_are_refused(tmp_path: Path, answer: Any, choices: Any, meant: str) -> None:
+    rows = [{"question": f"q{n}", "answer": answer, "choices": choices} for n in range(3)]
+    files = {"train": _write(tmp_path / "a.jsonl", rows[:2]), "test": _write(tmp_path / "b.jsonl", rows[2:])}
+    assert meant in _fault(PromptsConfig(source="file", on_bad_row="error", **files))

@@ -134,3 +134,32 @@ def test_batches_of_parts_and_of_the_responses_api(tmp_path: Path) -> None:
     said = {"custom_id": "p2", "response": {"status_code": 200, "body": body}, "error": None}
     made, _ = read(tmp_path, [parts, said])
     assert [(g.prompt_id, g.completion, g.finish_reason) for g in made] == [("p1", "4", "stop"), ("p2", "6", "stop")]
+
+
+@pytest.mark.parametrize(
+    ("reasons", "complete", "meant"),
+    [
+        ([None, None], [True, False], ["stop", "length"]),
+        (["stop", None], [True, False], ["stop", "length"]),
+        (["stop", "stop"], [True, False], ["stop", "length"]),
+        (None, [True, False], ["stop", "length"]),
+        (["model_length", "Length "], None, ["length", "length"]),
+        (["completed", "max_output_tokens"], [True, True], ["stop", "length"]),
+        (["incomplete", None], [True, None], ["length", None]),
+    ],
+)
+def test_a_generation_that_was_cut_off_is_known_by_any_name(
+    tmp_path: Path, reasons: Any, complete: Any, meant: list[str | None]
+) -> None:
+    row = {"problem": ASKED, "generations": ["a", "b"], "finish_reasons": reasons, "is_reasoning_complete": complete}
+    generations, _ = read(tmp_path, [row])
+    assert [g.finish_reason for g in generations if g.error is None] == meant
+
+
+def test_reasoning_without_a_message_is_a_sample_that_was_cut_off(tmp_path: Path) -> None:
+    thought = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "2 + 2 is"}]}
+    body = {"status": "incomplete", "output": [thought], "usage": {"input_tokens": 3, "output_tokens": 5}}
+    row = {"custom_id": "p1", "response": {"status_code": 200, "body": body}, "error": None}
+    (sample,) = [g for g in read(tmp_path, [row])[0] if g.prompt_id == "p1"]
+    assert (sample.error, sample.finish_reason, sample.num_tokens) == (None, "length", 5)
+    assert "2 + 2 is" in sample.completion

@@ -7,6 +7,7 @@ A format's columns are used only where a row has no column of that name and the 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, cast
 
 from stillery.io.readers.json_rows import decode
@@ -133,19 +134,24 @@ def _read_batch(values: Mapping[str, Any]) -> dict[str, Any]:
     if any(thinking):
         found |= {"thinking": thinking, "answer": found["completion"]}
     usage: Any = body.get("usage") or {}
-    found["num_prompt_tokens"] = usage.get("prompt_tokens")
+    found["num_prompt_tokens"] = usage.get("prompt_tokens", usage.get("input_tokens"))
     if len(choices) == 1:
-        found["num_tokens"] = [usage.get("completion_tokens")]
+        found["num_tokens"] = [usage.get("completion_tokens", usage.get("output_tokens"))]
     return found
 
 
 def _outputs(body: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A message of the Responses API, in the format of the chat API's choices."""
+    """A message of the Responses API, in the format of the chat API's choices; its reasoning alone if it was cut off
+    before the message."""
     items: list[Any] = body.get("output") or []
     parts = [part for item in items if item.get("type", "message") == "message" for part in item.get("content") or []]
-    text = "".join(part.get("text") or "" for part in parts)
+    reasoning = [item for item in items if item.get("type") == "reasoning"]
+    thoughts = [part for item in reasoning for part in (item.get("content") or item.get("summary") or [])]
+    message = {"content": "".join(part.get("text") or "" for part in parts)}
+    if thinking := "\n".join(part.get("text") or "" for part in thoughts):
+        message["reasoning_content"] = thinking
     reason = "length" if body.get("status") == "incomplete" else "stop"
-    return [{"message": {"content": text}, "finish_reason": reason}] if parts else []
+    return [{"message": message, "finish_reason": reason}] if parts or thinking else []
 
 
 def _is_openr1(values: Mapping[str, Any]) -> bool:
@@ -158,14 +164,24 @@ def _read_openr1(values: Mapping[str, Any]) -> dict[str, Any]:
     """Several generations of a problem, each with its own flags: whether it is right, whether it is complete."""
     found: dict[str, Any] = {"question": values.get("problem"), "completion": values["generations"]}
     complete, reasons = values.get("is_reasoning_complete"), values.get("finish_reasons")
-    if reasons:
-        found["finish_reason"] = reasons
-    elif complete:
-        found["finish_reason"] = ["stop" if is_whole else "length" for is_whole in complete]
+    if isinstance(reasons, list) or isinstance(complete, list):
+        each = zip_longest(_listed(reasons), _listed(complete))
+        found["finish_reason"] = [_ended(reason, is_whole) for reason, is_whole in each]
     flags = values.get("correctness_math_verify") or values.get("correctness_llama")
     if flags:
         found["is_correct"] = flags
     return found
+
+
+def _listed(cell: Any) -> list[Any]:
+    return cast(list[Any], cell) if isinstance(cell, list) else []
+
+
+def _ended(reason: Any, is_whole: Any) -> Any:
+    """Why a generation ended: reasoning that is not complete was cut off, whatever is said beside it."""
+    if is_whole is False:
+        return "length"
+    return reason or ("stop" if is_whole else None)
 
 
 def _is_chat(values: Mapping[str, Any]) -> bool:

@@ -25,7 +25,12 @@ PER_SAMPLE = (
 )  # fmt: skip
 
 # Other servers' names for vLLM's finish reasons.
-_FINISH = {"eos": "stop", "eos_token": "stop", "end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length"}
+_FINISH = {
+    **dict.fromkeys(("eos", "eos_token", "end_turn", "stop_sequence", "completed"), "stop"),
+    **dict.fromkeys(
+        ("max_tokens", "model_length", "max_output_tokens", "incomplete", "model_context_window_exceeded"), "length"
+    ),
+}
 
 
 _MAX_INDEX = 1_000_000
@@ -150,7 +155,7 @@ def _odd(text: str) -> str:
 def _read_finish_reason(row: Row, cells: Mapping[str, Any]) -> str | None:
     """The finish reason under vLLM's name, whatever the server calls it."""
     cell = cells.get("finish_reason")
-    reason = "" if cell is None else read_text(row, "finish_reason", cell).lower()
+    reason = "" if cell is None else read_text(row, "finish_reason", cell).strip().lower()
     return _FINISH.get(reason, reason) or None
 
 
