@@ -5,10 +5,11 @@ where there are already too few problems, before the teacher starts.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from stillery.config import Config, SftConfig
 from stillery.errors import UserError
+from stillery.telemetry.logs import logger
 from stillery.training.accuracy import needs_validation
 
 # TRL's default.
@@ -99,3 +100,16 @@ def _check_validation(config: SftConfig, *, told: str) -> None:
             f"{key}: {told}; unset it, or raise prompts.num_validation (or give "
             "prompts.validation or prompts.validation_fraction)"
         )
+
+
+def check_answer_only_tasks(wanted: Sequence[str], trained: Collection[str]) -> None:
+    """Warn of a task of `sft.answer_only_tasks` that no sample is of: the teacher may have solved none of it. Raises
+    UserError if that is so of all of them."""
+    missing = [task for task in wanted if task not in trained]
+    if not missing:
+        return
+    there = ", ".join(sorted(trained))
+    told = f"sft.answer_only_tasks: nothing to train on is of the task {missing[0]!r}; there are {there}"
+    if len(missing) == len(wanted):
+        raise UserError(told)
+    logger.warning(told)

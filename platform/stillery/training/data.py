@@ -35,7 +35,7 @@ from stillery.thinking import split_thinking
 from stillery.training.attention.files import targets_name
 from stillery.training.attention.targets import check_target
 from stillery.training.attention.transfer import MASSES, SOURCES, attention_columns
-from stillery.training.counts import check_counts
+from stillery.training.counts import check_answer_only_tasks, check_counts
 from stillery.training.distillation.columns import TOP_IDS, TOP_LOGPROBS, distill_columns
 from stillery.training.weights import COLUMN, check_weighted, has_weights, masked_labels, token_weights, weigh_answer
 
@@ -109,9 +109,7 @@ def prepare_data(
     check_dropped(config, counts, num_rows=counts.total() + sum(kept.values()))
     if not kept[Split.TRAIN]:
         raise UserError("sft: no sample to train on is left; see what was left out above")
-    if unknown := [task for task in config.answer_only_tasks if task not in tasks]:
-        known = ", ".join(sorted(tasks))
-        raise UserError(f"sft.answer_only_tasks: nothing to train on is of the task {unknown[0]!r}; there are {known}")
+    check_answer_only_tasks(config.answer_only_tasks, tasks)
     check_counts(config, num_train=kept[Split.TRAIN], num_validation=kept[Split.VALIDATION], length=length)
     if weighted and not total:
         raise UserError("sft: every sample to train on weighs nothing (Sample.weights)")

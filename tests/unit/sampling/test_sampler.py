@@ -75,7 +75,7 @@ def sample(
     *,
     target_accepted: int | None = None,
     limit: int = LIMIT,
-) -> sampler.Samples:
+) -> sampler.SampledPrompts:
     monkeypatch.setattr(sampler, "run_batches", engines.run_batches)
     source = Backend(
         "m", lambda conversations: [turns[0].content for turns in conversations], start=lambda: None,
@@ -88,7 +88,7 @@ def sample(
     )  # fmt: skip
 
 
-def rows_of(samples: sampler.Samples, *, rows: int = 100) -> list[Generation]:
+def rows_of(samples: sampler.SampledPrompts, *, rows: int = 100) -> list[Generation]:
     return [row for table in samples.tables(rows=rows) for row in from_table(table, Generation)]
 
 

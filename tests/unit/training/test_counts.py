@@ -10,7 +10,7 @@ from stillery.config import SftConfig, load_config
 from stillery.errors import UserError
 from stillery.pipeline.preflight import check
 from stillery.pipeline.runner import run_pipeline
-from stillery.training.counts import check_counts, check_elastic
+from stillery.training.counts import check_answer_only_tasks, check_counts, check_elastic
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,17 @@ def test_answers_alone_in_batches_by_length_are_warned_of(
     overrides = ["sft.answer_only_tasks=[coin_flip]", f"sft.trl.train_sampling_strategy={strategy}"]
     check(load_config(None, overrides))
     assert sum("random mixes them" in record.message for record in caplog.records) == num_warnings
+
+
+def test_a_task_that_the_teacher_never_solved_is_warned_of_and_refused_only_where_it_is_all(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    check_answer_only_tasks(["coins"], {"coins": 2, "sums": 3})
+    assert not caplog.records
+    check_answer_only_tasks(["coins", "letters"], {"coins": 2, "sums": 3})
+    assert "of the task 'letters'; there are coins, sums" in caplog.text
+    with pytest.raises(UserError, match="of the task 'letters'; there are coins, sums"):
+        check_answer_only_tasks(["letters"], {"coins": 2, "sums": 3})
 
 
 def test_problems_of_a_file_that_are_too_few_are_refused_before_the_teacher(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def _check_training(config: Config) -> None:
     if config.sft.completion != "whole":
         raise UserError(f"{named} whole traces, not sft.completion={config.sft.completion}")
     if config.sft.answer_only_tasks:
-        raise UserError(f"{named} whole traces of all tasks, not sft.answer_only_tasks")
+        raise UserError(f"{named} whole traces of all tasks: set sft.answer_only_tasks=[]")
     if trl.get("packing") and trl.get("packing_strategy") == "wrapped":
         raise UserError(f"{named} samples that stay whole: sft.trl.packing_strategy=wrapped cuts them, take bfd")
     if trl.get("loss_type", "nll") != "nll" or trl.get("label_smoothing_factor"):

@@ -42,7 +42,7 @@ def _check_training(config: Config) -> None:
     if config.sft.completion != "whole":
         raise UserError(f"{named} whole traces, not sft.completion={config.sft.completion}")
     if config.sft.answer_only_tasks:
-        raise UserError(f"{named} whole traces of all tasks, not sft.answer_only_tasks")
+        raise UserError(f"{named} whole traces of all tasks: set sft.answer_only_tasks=[]")
     if trl.get("loss_type", "nll") != "nll" or trl.get("label_smoothing_factor"):
         raise UserError(f"{named} sft.trl.loss_type=nll and no sft.trl.label_smoothing_factor")
     if trl.get("use_liger_kernel"):

@@ -13,7 +13,7 @@ DEMO = Path(__file__).parents[4] / "jobs" / "configs" / "demo.yaml"
 
 
 def config(*settings: str) -> Config:
-    return load_config(DEMO, list(settings))
+    return load_config(DEMO, ["sft.answer_only_tasks=[]", *settings])
 
 
 @pytest.mark.parametrize(
