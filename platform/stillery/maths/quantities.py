@@ -46,12 +46,13 @@ _PERIOD = re.compile(r"(?:(\d{1,2})\1\1|(\d{3,9})\2)\Z", re.ASCII)
 _PERCENT = re.compile(r"\s*(?:\\?%|per ?cent(?:age)?\b|pct\b)", re.IGNORECASE)
 _SCALES = {
     "hundred": Fraction(10**2), "thousand": Fraction(10**3), "million": Fraction(10**6), "billion": Fraction(10**9),
-    "trillion": Fraction(10**12), "lakh": Fraction(10**5), "crore": Fraction(10**7),
-    "third": Fraction(1, 3), "fifth": Fraction(1, 5), "sixth": Fraction(1, 6), "seventh": Fraction(1, 7),
-    "eighth": Fraction(1, 8), "ninth": Fraction(1, 9), "tenth": Fraction(1, 10), "hundredth": Fraction(1, 100),
-    "thousandth": Fraction(1, 1000), "per mille": Fraction(1, 1000),
+    "trillion": Fraction(10**12), "lakh": Fraction(10**5), "crore": Fraction(10**7), "per mille": Fraction(1, 1000),
 }  # fmt: skip
-_SCALE = re.compile(r"\s*(" + "|".join(sorted(_SCALES, key=len, reverse=True)) + r")(?:e?s)?\b", re.IGNORECASE)
+# Only in the plural: "5 tenths" is a half, "5 tenth graders" are five.
+_PARTS = {"thirds": 3, "fifths": 5, "sixths": 6, "sevenths": 7, "eighths": 8, "ninths": 9, "tenths": 10,
+          "hundredths": 100, "thousandths": 1000}  # fmt: skip
+SCALE_WORDS = rf"(?:(?:{'|'.join(_SCALES)})s?|{'|'.join(_PARTS)})\b"
+_SCALE = re.compile(rf"\s*({SCALE_WORDS})", re.IGNORECASE)
 # The units of a number that a percentage may be the same answer as.
 _NO_UNIT = (None, UNKNOWN)
 
@@ -104,7 +105,7 @@ def parse_quantity(text: str) -> Quantity | None:
         return None
     rest = match["rest"]
     if scale := _SCALE.match(rest):
-        value, rest = value * _SCALES[scale[1].lower()], rest[scale.end() :]
+        value, rest = value * _factor(scale[1].lower()), rest[scale.end() :]
     percent = _PERCENT.match(rest)
     rest = rest[percent.end() :] if percent else rest
     currency = match["currency"]
@@ -148,6 +149,10 @@ def _value(match: re.Match[str]) -> Fraction | None:
     if bottom == 0:
         return None
     return int(match["whole"] or 0) + _decimal(top) / bottom
+
+
+def _factor(word: str) -> Fraction:
+    return Fraction(1, _PARTS[word]) if word in _PARTS else _SCALES[word.removesuffix("s")]
 
 
 def _repeating(text: str) -> Fraction | None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stillery.config import CodeConfig, Config, SftConfig
+from stillery.config import Config, SftConfig
 from stillery.errors import UserError
 from stillery.io.storage import Folder
 from stillery.records import Prompt, Split, from_table
@@ -122,7 +122,7 @@ def accuracy_trainer(kind: type[Any], config: Mapping[str, Any]) -> type[Any]:
 
 def _validation_of(trainer: Any, config: Mapping[str, Any]) -> Validation:
     told, tokenizer = config["accuracy"], trainer.processing_class
-    set_limits(deadline_s=told["grading"]["deadline_s"], code=CodeConfig(**told["grading"]["code"]))
+    set_limits(**told["grading"])
     is_sharded = bool(trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled)
     sampler = TransformersSampler(
         sampling=Sampling(0.0, told["max_tokens"], tuple(told["stops"]), config["seed"]),

@@ -7,7 +7,7 @@ as this process. For many completions use a `GradingPool`.
 import atexit
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stillery.config import CodeConfig
@@ -25,10 +25,10 @@ _locks: dict[int, threading.Lock] = {}
 _limits: dict[str, Any] = {}
 
 
-def set_limits(*, deadline_s: float, code: CodeConfig) -> None:
+def set_limits(*, deadline_s: float, code: Mapping[str, Any]) -> None:
     """Grade within a run's limits (`verify.deadline_s`, `verify.code`) in this process from now on: a training worker
     calls reward functions whose signature has no room for them."""
-    _limits.update(deadline_s=deadline_s, code=code)
+    _limits.update(deadline_s=deadline_s, code=CodeConfig(**code))
     _close_own()
 
 

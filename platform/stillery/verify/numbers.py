@@ -2,6 +2,8 @@
 
 import re
 
+from stillery.maths.quantities import SCALE_WORDS
+
 _NUMBER = re.compile(
     r"(?:(?<![\w)}\]])[-\u2010-\u2013\u2212]\s?)?[$€£]?\s?(?:(?:\d++\s*)?\\d?frac\{-?\d+\}\{-?\d+\}|\d{1,3}(?:[,']\d{3})++(?!\d)(?:\.\d+)?+"
     r"|\d{1,3}(?:(?:[ \u00a0\u2009\u202f]|\\[,;:! ]|\{,\})\d{3})++(?![\d-])(?:\.\d+)?+"
@@ -14,7 +16,7 @@ _GROWTH = re.compile(
     r"|\s?(?:\\times|\\cdot|[×*·x])\s?10\s?(?:\^\s?\{?-?\d{1,4}\}?|[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]{1,4})"
     r"|[eE][+-]?\d{1,4}(?!\w)"
     r"|\.?\\(?:overline|bar|dot)\s?\{?\d+\}?"
-    r"|\s(?:hundred|thousand|million|billion|trillion|lakh|crore)\b",
+    rf"|\s{SCALE_WORDS}",
     re.IGNORECASE,
 )
 # A number there is a part of an expression that is not read: an exponent, an index, a radicand, a factor.
@@ -56,7 +58,7 @@ def _is_part(text: str, start: int, end: int) -> bool:
     if _PART_BEFORE.search(text, first, start) or _PART_AFTER.match(text, end):
         return True
     opened, closed = _TUPLE_BEFORE.search(text, first, start), _TUPLE_AFTER.match(text, end)
-    return bool(opened and closed) and "," in f"{opened and opened.group()}{closed and closed.group()}"
+    return opened is not None and closed is not None and "," in opened.group() + closed.group()
 
 
 def _is_bound(text: str, start: int, end: int) -> bool:

@@ -62,13 +62,13 @@ def test_a_process_grades_within_the_limits_of_its_run() -> None:
     code = "```python\ndef f(x):\n    held = bytearray(200_000_000)\n    return x * x\n```"
     given = {"answer": SQUARES.to_json(), "answer_kind": "code"}
     try:
-        set_limits(deadline_s=1.5, code=CodeConfig(memory_mb=128))
+        set_limits(deadline_s=1.5, code={"memory_mb": 128})
         assert open_limited_pool().deadline_s == 1.5
         assert grade(code, **given).verdict == VerdictKind.WRONG
-        set_limits(deadline_s=1.5, code=CodeConfig(memory_mb=512))
+        set_limits(deadline_s=1.5, code={"memory_mb": 512})
         assert grade(code, **given).verdict == VerdictKind.CORRECT
     finally:
-        set_limits(deadline_s=VerifyConfig().deadline_s, code=CodeConfig())
+        set_limits(deadline_s=VerifyConfig().deadline_s, code={})
 
 
 def test_files_and_other_processes_are_out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from stillery.config import CodeConfig, EngineConfig, RewardWeights, StopRules
+from stillery.config import EngineConfig, RewardWeights, StopRules
 from stillery.io.storage import Folder
 from stillery.records import Split
 from stillery.sampling.adapters import quiet_peft
@@ -49,7 +49,7 @@ def refine_loop(config: dict[str, Any]) -> list[dict[str, Any]]:
     logging.getLogger("ray.train").setLevel(logging.WARNING)
     if not config["use_gpu"]:
         torch.set_num_threads(config["threads"])
-    set_limits(deadline_s=config["grading"]["deadline_s"], code=CodeConfig(**config["grading"]["code"]))
+    set_limits(**config["grading"])
     student = resolve_model(config["student"])
     checkpoint = ray.train.get_checkpoint()
     with observe.working_for(config["observed"]), node_scratch(config["scratch"]) as scratch:
