@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,7 @@ def test_limits_and_what_it_cannot_reach(code: str, tests: CodeTests, said: str)
 
 def test_a_process_grades_within_the_limits_of_its_run() -> None:
     code = "```python\ndef f(x):\n    held = bytearray(200_000_000)\n    return x * x\n```"
-    given = {"answer": SQUARES.to_json(), "answer_kind": "code"}
+    given: dict[str, Any] = {"answer": SQUARES.to_json(), "answer_kind": "code"}
     try:
         set_limits(deadline_s=1.5, code={"memory_mb": 128})
         assert open_limited_pool().deadline_s == 1.5
